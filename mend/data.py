@@ -1,0 +1,364 @@
+"""Sources of images: named by one string, decoded once into one uint8 array, or streamed as random crops.
+
+cifar10                       the hub's `uoft-cs/cifar10`
+hub:owner/name[:column]       any hub dataset with an image column
+a folder of Parquet files     a local copy in the hub's layout
+a folder of images            searched recursively, every format Pillow reads; train/ and test/ folders are its splits
+photos                        the photographs that scikit-image ships, cut to 32×32 at several scales
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from mend.chance import permutation, uniform
+from mend.errors import InputError
+from mend.images import read_rgb
+
+HELD_OUT = 1000  # training images kept for validation, at most a tenth of all
+BROKEN = 0.01  # the share of unreadable files above which a run stops
+SPLITS = ("train", "val", "test")
+HUB_NAMES = {"cifar10": "uoft-cs/cifar10"}
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split of a source, in memory.
+
+    `pixels` is (N, H, W, 3) uint8, memory-mapped; `labels` (N,) int64, −1 where there is none; `names` one a row.
+    `fingerprint` is the SHA-256 of the pixels of the file split the rows come from, and `rows` (N,) are the rows in it:
+    "train" and "val" are parts of one file split, and a mask set covers the whole of it.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    names: list[str]
+    classes: tuple[str, ...]
+    rows: np.ndarray
+    fingerprint: str
+    source: str
+    split: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[2]
+
+    def part(self, rows: np.ndarray) -> "Images":
+        """Some of the rows, as positions in this split."""
+        names = [self.names[i] for i in rows]
+        return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], names=names, rows=self.rows[rows])
+
+
+def load_images(source: str, split: str, size: int | None = None, limit: int | None = None) -> Images:
+    """The images of `source` in `split` ("train", "val" or "test"), or "all": every image of the training file split.
+
+    `size` cuts each picture to its central square and scales it to size×size; without it all pictures must be equally
+    large. `limit` keeps the first so many. Decoded once, cached by what the source's files are. Raises InputError for
+    an unknown source, an empty folder, unequal sizes, or when more than 1 % of the files are unreadable.
+    """
+    if split not in (*SPLITS, "all"):
+        raise InputError(f"unknown split {split!r}. Known: {', '.join(SPLITS)}, all.")
+    whole = _load_file_split(source, "test" if split == "test" else "train", size)
+    rows = np.arange(len(whole))
+    if split in ("train", "val"):
+        held = min(HELD_OUT, max(1, len(whole) // 10))
+        order = permutation(len(whole), 0)
+        rows = np.sort(order[:held] if split == "val" else order[held:])
+    images = whole if len(rows) == len(whole) else whole.part(rows)
+    images = replace(images, split=split)
+    return images if limit is None or limit >= len(images) else images.part(np.arange(limit))
+
+
+# --- One file split, decoded and cached ------------------------------------------------------------------------------
+
+
+def _load_file_split(source: str, split: str, size: int | None) -> Images:
+    key, read = _locate(source, split, size)
+    folder = cache_folder() / "images" / key
+    if not (folder / "meta.json").exists():
+        _decode(read, source, size, folder)
+    meta = json.loads((folder / "meta.json").read_text())
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    labels = np.load(folder / "labels.npy")
+    classes = tuple(meta["classes"])
+    return Images(pixels, labels, meta["names"], classes, np.arange(len(pixels)), meta["fingerprint"], source, split)
+
+
+def cache_folder() -> Path:
+    """`$MEND_CACHE`, or `mend` in the user's cache folder."""
+    named = os.environ.get("MEND_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mend"
+
+
+@dataclass
+class Entry:
+    """One picture of a source before decoding: a file or its bytes, and what is known about it."""
+
+    name: str
+    file: str | Path | bytes
+    label: int = -1
+
+
+Reader = Callable[[], tuple[Iterable[Entry], int, tuple[str, ...]]]  # entries, how many, class names
+
+
+def _locate(source: str, split: str, size: int | None) -> tuple[str, Reader]:
+    """A cheap key that changes when the source does, and the function that reads it."""
+    if source == "photos":
+        from mend import photos
+
+        return _key(source, split, photos.VERSION), lambda: photos.entries(split)
+    if source in HUB_NAMES or source.startswith("hub:"):
+        name, _, column = HUB_NAMES.get(source, source.removeprefix("hub:")).partition(":")
+        return _key(source, split, size), lambda: _hub_entries(name, column, split)
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        raise InputError(
+            f"unknown source {source!r}: no such folder, and none of the names cifar10, photos, hub:owner/name[:column]."
+        )
+    parquet = sorted(folder.glob(f"{split}-*.parquet")) or sorted((folder / "data").glob(f"{split}-*.parquet"))
+    if parquet:
+        return _key(split, size, *map(_stamp, parquet)), lambda: _parquet_entries(parquet)
+    files = image_files(folder, split)
+    return _key(split, size, *map(_stamp, files)), lambda: _file_entries(files, folder)
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([str(p) for p in parts]).encode()).hexdigest()[:24]
+
+
+def _stamp(path: Path) -> str:
+    stat = path.stat()
+    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def image_files(folder: Path, split: str) -> list[Path]:
+    """The picture files of a folder source in `split` ("train" or "test").
+
+    Where the folder has `train` and `test` (or `val`) folders these are the splits. Otherwise a file is for test when the
+    SHA-256 of its name says so, for one in ten: adding a file never moves another.
+    """
+    suffixes = set(Image.registered_extensions())
+    named = {"train": ["train"], "test": ["test", "val"]}[split]
+    if (folder / "train").is_dir():
+        folders = [folder / name for name in named if (folder / name).is_dir()]
+        if not folders:
+            raise InputError(f"{folder} has a train folder but no test or val folder. Add one, or put all files in one.")
+        root, choose = folders[0], False
+    else:
+        root, choose = folder, True
+    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, root))
+    if not found:
+        others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]
+        said = f"it holds {', '.join(others)} …" if others else "it is empty"
+        raise InputError(f"no pictures in {root}: {said} Expected .png, .jpg, .webp or another format Pillow reads.")
+    if not choose:
+        return found
+    digests = {p: hashlib.sha256(p.relative_to(root).as_posix().encode()).digest()[0] for p in found}
+    test = [p for p in found if digests[p] < 26] or min(([p] for p in found), key=lambda p: digests[p[0]])
+    return test if split == "test" else [p for p in found if p not in set(test)] or found
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _file_entries(files: list[Path], root: Path) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
+    return (Entry(p.relative_to(root).as_posix(), p) for p in files), len(files), ()
+
+
+def _parquet_entries(files: list[Path]) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
+    import datasets
+
+    table = datasets.load_dataset(
+        "parquet", data_files=[str(f) for f in files], split="train", cache_dir=str(cache_folder() / "datasets")
+    )
+    return _dataset_entries(table, "")
+
+
+def _hub_entries(name: str, column: str, split: str) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
+    import datasets
+
+    try:
+        table = datasets.load_dataset(name, split=split, cache_dir=str(cache_folder() / "datasets"))
+    except Exception as error:  # the library raises a different type for each of: offline, no such name, no such split
+        raise InputError(
+            f"the hub's dataset {name!r} could not be loaded ({type(error).__name__}: {error}). "
+            "Check the name and the network, or name a folder with the dataset's Parquet files instead."
+        ) from error
+    return _dataset_entries(table, column)
+
+
+def _dataset_entries(table: Any, column: str) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
+    import datasets
+
+    def holds_images(name: str) -> bool:
+        kind = table.features[name]
+        return isinstance(kind, datasets.Image) or (isinstance(kind, dict) and "bytes" in kind)
+
+    columns = [c for c in table.column_names if holds_images(c)]
+    if column and column not in columns or not columns:
+        raise InputError(f"no image column {column!r} among {table.column_names}; image columns: {columns or 'none'}.")
+    column = column or columns[0]
+    table = table.cast_column(column, datasets.Image(decode=False))
+    labels = [c for c in ("label", "labels", "fine_label") if c in table.column_names]
+    kind = table.features[labels[0]] if labels else None
+    classes = tuple(kind.names) if isinstance(kind, datasets.ClassLabel) else ()
+    if kind is not None and not classes and set(table[labels[0]]) <= set(range(10)):
+        classes = CIFAR10_CLASSES if len(table) in (50_000, 10_000) else ()  # plain Parquet has lost the names
+
+    def entries() -> Iterator[Entry]:
+        for i, row in enumerate(table):
+            name = Path(row[column].get("path") or "").name or str(i)
+            file = row[column]["bytes"] if row[column]["bytes"] is not None else row[column]["path"]
+            yield Entry(name, file, int(row[labels[0]]) if labels else -1)
+
+    return entries(), len(table), classes
+
+
+def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
+    """Decode every entry into one array under `folder`, whole or not at all."""
+    from rich.progress import track
+
+    entries, count, classes = read()
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    pixels: np.ndarray | None = None
+    names: list[str] = []
+    labels: list[int] = []
+    broken: list[str] = []
+    for entry in track(entries, f"decoding {source}", total=count, transient=True):
+        try:
+            picture = read_rgb(entry.file)
+        except InputError as error:
+            broken.append(f"{entry.name}: {error}")
+            continue
+        if size is not None:
+            picture = square(picture, size)
+        if pixels is None:
+            pixels = np.lib.format.open_memmap(part / "pixels.npy", "w+", np.uint8, (count, *picture.shape))
+        if picture.shape != pixels.shape[1:]:
+            raise InputError(
+                f"{source}: {entry.name} is {picture.shape[1]}×{picture.shape[0]}, {names[0]} is "
+                f"{pixels.shape[2]}×{pixels.shape[1]} (width×height). Scale all to one size with --size N, "
+                "or train on random crops with --crop N."
+            )
+        pixels[len(names)] = picture
+        names.append(entry.name)
+        labels.append(entry.label)
+    stop_when_broken(broken, count)
+    if pixels is None:
+        raise InputError(f"{source}: no picture could be read.")
+    if broken:  # the array was made for all entries
+        kept = np.array(pixels[: len(names)])
+        np.save(part / "pixels.npy", kept)
+        pixels = kept
+    fingerprint = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).data).hexdigest()
+    np.save(part / "labels.npy", np.array(labels, np.int64))
+    meta = {"source": source, "names": names, "classes": classes, "fingerprint": fingerprint, "broken": broken}
+    (part / "meta.json").write_text(json.dumps(meta))
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def stop_when_broken(broken: list[str], count: int) -> None:
+    """Warn of the unreadable files by name; raise InputError when they are more than 1 % of `count`."""
+    if not broken:
+        return
+    shown = "\n  ".join(broken[:10]) + (f"\n  … and {len(broken) - 10} more" if len(broken) > 10 else "")
+    if len(broken) > BROKEN * count:
+        raise InputError(
+            f"{len(broken)} of {count} pictures are unreadable, more than {BROKEN:.0%}; nothing was kept:\n  {shown}"
+        )
+    warnings.warn(f"{len(broken)} of {count} pictures are unreadable and were skipped:\n  {shown}", stacklevel=2)
+
+
+def square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The central square of uint8 (H, W, 3) pixels, scaled to (size, size, 3)."""
+    side = min(pixels.shape[:2])
+    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+    cut = Image.fromarray(pixels[top : top + side, left : left + side])
+    return np.asarray(cut.resize((size, size), Image.Resampling.LANCZOS))
+
+
+# --- Batches ---------------------------------------------------------------------------------------------------------
+
+
+def epoch_rows(count: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
+    """This process's share of the rows in the order of this epoch; equally many for every process."""
+    order = permutation(count, seed, epoch)
+    return order[rank : count - count % world : world]
+
+
+class Batches:
+    """Shuffled batches of (image, hole) from arrays that live on the training device.
+
+    `pixels` (N, 3, H, W) and `holes` (N, 1, H, W) are uint8 tensors. The order depends on (seed, epoch) alone.
+    """
+
+    def __init__(self, pixels: Tensor, holes: Tensor, rows: np.ndarray, batch_size: int) -> None:
+        self.pixels, self.holes, self.batch_size = pixels, holes, batch_size
+        self.rows = torch.as_tensor(rows).to(pixels.device)
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows in self.rows.split(self.batch_size):
+            yield self.pixels[rows].float() / 255, self.holes[rows].float()
+
+
+class Crops(IterableDataset[tuple[Tensor, Tensor]]):
+    """Random crops of large pictures with a hole each, read by workers; one pass is one crop of every picture.
+
+    `draw_hole(epoch, i)` is the hole (1, crop, crop) of picture i in this epoch. Pictures smaller than the crop are scaled up
+    to it. What a picture gives depends on (seed, epoch, i) alone, not on the worker that reads it.
+    """
+
+    def __init__(
+        self, files: list[Path], crop: int, rows: np.ndarray, draw_hole: Callable[[int, int], Tensor], seed: int, epoch: int
+    ) -> None:
+        self.files, self.crop, self.rows, self.draw_hole, self.seed, self.epoch = files, crop, rows, draw_hole, seed, epoch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = get_worker_info()
+        mine = self.rows if worker is None else self.rows[worker.id :: worker.num_workers]
+        broken: list[str] = []
+        for i in mine.tolist():
+            try:
+                picture = read_rgb(self.files[i])
+            except InputError as error:
+                broken.append(str(error))
+                stop_when_broken(broken, max(len(mine), 100))
+                continue
+            cut = torch.from_numpy(random_crop(picture, self.crop, self.seed, self.epoch, i))
+            yield cut.permute(2, 0, 1).float() / 255, self.draw_hole(self.epoch, i)
+
+
+def random_crop(pixels: np.ndarray, crop: int, *keys: int) -> np.ndarray:
+    """A (crop, crop, 3) part of uint8 (H, W, 3) pixels at a place drawn for these keys."""
+    if min(pixels.shape[:2]) < crop:
+        factor = crop / min(pixels.shape[:2])
+        height, width = (max(crop, round(side * factor)) for side in pixels.shape[:2])
+        pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+    y, x = uniform(2, *keys, 1)
+    top, left = int(y * (pixels.shape[0] - crop + 1)), int(x * (pixels.shape[1] - crop + 1))
+    return np.ascontiguousarray(pixels[top : top + crop, left : left + crop])

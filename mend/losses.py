@@ -1,0 +1,41 @@
+"""Loss terms by name; a training loss is a dict of weights.
+
+A term is `(raw, image, hole) -> scalar`. To add one: a function, one line in `LOSSES`, one test.
+"""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from mend.errors import pick
+
+
+def mse(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
+    """Mean squared error over the whole raw output, known pixels included, as the seed trains."""
+    return (raw - image).square().mean()
+
+
+def l1(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
+    """Mean absolute error over the whole raw output."""
+    return (raw - image).abs().mean()
+
+
+def hole_mse(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
+    """Mean squared error over the missing pixels of the batch."""
+    return ((raw - image).square() * hole).sum() / (3 * hole.sum()).clamp(min=1)
+
+
+def hole_l1(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
+    """Mean absolute error over the missing pixels of the batch."""
+    return ((raw - image).abs() * hole).sum() / (3 * hole.sum()).clamp(min=1)
+
+
+Term = Callable[[Tensor, Tensor, Tensor], Tensor]
+LOSSES: dict[str, Term] = {"mse": mse, "l1": l1, "hole_mse": hole_mse, "hole_l1": hole_l1}
+
+
+def weighted(weights: Mapping[str, float], raw: Tensor, image: Tensor, hole: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the terms, and each term unweighted. A term of weight zero is not computed."""
+    terms = {name: pick(LOSSES, name, "loss")(raw, image, hole) for name, weight in weights.items() if weight}
+    total = sum((weights[name] * value for name, value in terms.items()), start=raw.new_zeros(()))
+    return total, terms

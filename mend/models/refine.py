@@ -1,0 +1,79 @@
+"""Feature Refinement Modules: new features behind the hole, computed from the known ones only.
+
+A module sees `features` (B, C, h, w) and the `hole` resized to (B, 1, h, w). Its `net` reads the known features
+and its output lands in the hole; outside the hole the features come back unchanged, exactly.
+To add one: a subclass with a `net` method, one line in `REFINEMENTS`, one test.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class Refinement(nn.Module):
+    """`features·(1 − hole) + net(features·(1 − hole), hole)·hole`."""
+
+    def forward(self, features: Tensor, hole: Tensor) -> Tensor:
+        known = features * (1 - hole)
+        return torch.where(hole > 0, self.net(known, hole), features)
+
+    def net(self, known: Tensor, hole: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class NoRefinement(nn.Module):
+    """The plain U-Net: features pass untouched."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, features: Tensor, hole: Tensor) -> Tensor:
+        return features
+
+
+class SimpleRefinement(Refinement):
+    """Two 3×3 convolutions: context from a 5×5 neighbourhood."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def net(self, known: Tensor, hole: Tensor) -> Tensor:
+        return self.layers(known)
+
+
+class ASPPRefinement(Refinement):
+    """Atrous spatial pyramid pooling (Chen et al., 2017, arXiv:1706.05587): context at several scales at once.
+
+    A 1×1, three dilated 3×3 and one pooled branch stand side by side; a 1×1 convolution projects them back.
+    A branch has half the channels, which gives the module about as many weights as `SimpleRefinement`
+    (17 C² against 18 C²), so that a comparison of the two compares context and not capacity.
+    """
+
+    RATES = (1, 3, 6)  # at an 8×8 map, the coarsest that is refined at 32×32, rate 6 just spans it
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        width = channels // 2
+        self.point = nn.Conv2d(channels, width, 1)
+        self.atrous = nn.ModuleList(nn.Conv2d(channels, width, 3, padding=r, dilation=r) for r in self.RATES)
+        self.pooled = nn.Conv2d(channels, width, 1)
+        self.project = nn.Conv2d(width * (len(self.RATES) + 2), channels, 1)
+
+    def net(self, known: Tensor, hole: Tensor) -> Tensor:
+        # The mean is over known positions: zeros from the hole would pull it down by the hole's share.
+        count = (1 - hole).sum((2, 3), keepdim=True).clamp(min=1)
+        mean = known.sum((2, 3), keepdim=True) / count  # (B, C, 1, 1)
+        pooled = self.pooled(mean.to(known.dtype)).expand(-1, -1, *known.shape[2:])
+        branches = [self.point(known), *(conv(known) for conv in self.atrous), pooled]
+        return self.project(torch.cat(branches, dim=1).relu())  # (B, 5·C/2, h, w) -> (B, C, h, w)
+
+
+REFINEMENTS: dict[str, type[nn.Module]] = {
+    "none": NoRefinement,
+    "simple": SimpleRefinement,
+    "aspp": ASPPRefinement,
+}

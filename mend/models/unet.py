@@ -1,0 +1,78 @@
+"""A U-Net whose decoder blocks heal their features behind the hole.
+
+U-Net: Ronneberger et al., 2015, arXiv:1505.04597. At width 64 and 32×32 the feature maps are, as channels@side,
+64@32 · 128@16 · 256@8 · 512@4 · 256@8 · 128@16 · 64@32.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mend.models.refine import REFINEMENTS
+
+
+class DoubleConv(nn.Sequential):
+    """(3×3 convolution, batch norm, ReLU) twice."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            # No bias: the batch norm behind it has one.
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+
+class DecoderBlock(nn.Module):
+    """Upsample, concatenate the skip, refine behind the hole, DoubleConv: 2C@h -> C@2h."""
+
+    def __init__(self, channels: int, refine: str) -> None:
+        super().__init__()
+        self.upsample = nn.ConvTranspose2d(2 * channels, channels, 2, stride=2)
+        self.refine = REFINEMENTS[refine](2 * channels)
+        self.conv = DoubleConv(2 * channels, channels)
+
+    def forward(self, features: Tensor, skip: Tensor, hole: Tensor) -> Tensor:
+        features = torch.cat([self.upsample(features), skip], dim=1)  # (B, 2C, 2h, 2w)
+        return self.conv(self.refine(features, hole_at(features, hole)))  # (B, C, 2h, 2w)
+
+
+def hole_at(features: Tensor, hole: Tensor) -> Tensor:
+    """The hole at the features' resolution, still 0 or 1: a cell is missing when at least half of its pixels are."""
+    ratio = hole.shape[-1] // features.shape[-1]
+    return (F.avg_pool2d(hole, ratio) >= 0.5).to(features.dtype)
+
+
+class UNet(nn.Module):
+    """`(masked, hole) -> raw`: (B, 3, H, W) and (B, 1, H, W) to (B, 3, H, W) in [0, 1]; H and W multiples of 8.
+
+    `width` is the channel count at full resolution; `refine` names the module in every decoder block
+    (a key of `REFINEMENTS`); `hole_channel` shows the hole to the encoder as a fourth channel.
+    """
+
+    stride = 8
+
+    def __init__(self, width: int = 64, refine: str = "none", hole_channel: bool = False) -> None:
+        super().__init__()
+        self.hole_channel = hole_channel
+        self.encoder = nn.ModuleList(
+            [DoubleConv(3 + hole_channel, width), DoubleConv(width, 2 * width), DoubleConv(2 * width, 4 * width)]
+        )
+        self.bottleneck = DoubleConv(4 * width, 8 * width)
+        self.decoder = nn.ModuleList(DecoderBlock(c * width, refine) for c in (4, 2, 1))
+        self.head = nn.Conv2d(width, 3, 1)
+
+    def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
+        features = torch.cat([masked, hole], dim=1) if self.hole_channel else masked
+        skips: list[Tensor] = []
+        for block in self.encoder:
+            features = block(features)
+            skips.append(features)
+            features = F.max_pool2d(features, 2)
+        features = self.bottleneck(features)
+        for block, skip in zip(self.decoder, reversed(skips), strict=True):
+            features = block(features, skip, hole)
+        return self.head(features).sigmoid()
