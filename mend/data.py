@@ -109,10 +109,10 @@ def cache_folder() -> Path:
 
 @dataclass
 class Entry:
-    """One picture of a source before decoding: a file or its bytes, and what is known about it."""
+    """One picture of a source before it is read: a file, its bytes, or pixels; and what is known about it."""
 
     name: str
-    file: str | Path | bytes
+    file: str | Path | bytes | np.ndarray
     label: int = -1
 
 
@@ -124,7 +124,11 @@ def _locate(source: str, split: str, size: int | None) -> tuple[str, Reader]:
     if source == "photos":
         from mend import photos
 
-        return _key(source, split, photos.VERSION), lambda: photos.entries(split)
+        def embedded() -> tuple[Iterable[Entry], int, tuple[str, ...]]:
+            found = list(photos.cuts(split))
+            return (Entry(name, pixels) for name, pixels in found), len(found), ()
+
+        return _key(source, split, size, photos.VERSION), embedded
     if source in HUB_NAMES or source.startswith("hub:"):
         name, _, column = HUB_NAMES.get(source, source.removeprefix("hub:")).partition(":")
         return _key(source, split, size), lambda: _hub_entries(name, column, split)
@@ -247,7 +251,7 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     broken: list[str] = []
     for entry in track(entries, f"decoding {source}", total=count, transient=True):
         try:
-            picture = read_rgb(entry.file)
+            picture = entry.file if isinstance(entry.file, np.ndarray) else read_rgb(entry.file)
         except InputError as error:
             broken.append(f"{entry.name}: {error}")
             continue

@@ -58,7 +58,7 @@ def pad_to(tensor: Tensor, stride: int) -> Tensor:
 class Picture:
     """A picture file in memory.
 
-    `pixels` is (H, W, C), uint8 or uint16, upright; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
+    `pixels` is (H, W, C), uint8, uint16 or float in [0, 1]; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
     `save` holds what Pillow needs to write the file's metadata again. `notes` says what had to be converted.
     """
 
@@ -68,14 +68,14 @@ class Picture:
 
     @property
     def full(self) -> int:
-        """The value of white: 255 or 65535."""
-        return int(np.iinfo(self.pixels.dtype).max)
+        """The value of white: 255, 65535, or 1 for floats."""
+        return int(np.iinfo(self.pixels.dtype).max) if self.pixels.dtype.kind == "u" else 1
 
     def image(self) -> Tensor:
         """The colours as an image (1, 3, H, W); grey is repeated, alpha is left out."""
         colours = self.pixels[..., : self._colours()].astype(np.float32) / self.full
-        rgb = np.broadcast_to(colours, (*colours.shape[:2], 3))
-        return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
+        rgb = np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)), order="C")
+        return torch.from_numpy(rgb).permute(2, 0, 1)[None]
 
     def fill(self, filled: Tensor, hole: Tensor) -> "Picture":
         """A copy whose colours come from `filled` (1, 3, H, W) in the hole; every other value is the same integer.
@@ -87,8 +87,15 @@ class Picture:
         if self._colours() == 1:
             levels = levels @ np.array([[0.299], [0.587], [0.114]], np.float32)  # luma, ITU-R BT.601, as Pillow's "L"
         pixels = self.pixels.copy()
-        pixels[inside, : self._colours()] = np.rint(levels[inside] * self.full).astype(pixels.dtype)
+        levels = levels[inside] * self.full
+        pixels[inside, : self._colours()] = (np.rint(levels) if pixels.dtype.kind == "u" else levels).astype(pixels.dtype)
         return Picture(pixels, dict(self.save), list(self.notes))
+
+    def to_pil(self) -> Image.Image:
+        """As a Pillow image. InputError for 16-bit colour, which Pillow does not have."""
+        if self.pixels.dtype == np.uint16 and self.pixels.shape[2] > 1:
+            raise InputError("Pillow has no 16-bit colour. Pass an array instead of a path, or use 'mend fill'.")
+        return Image.fromarray(self.pixels[..., 0] if self.pixels.shape[2] == 1 else self.pixels)
 
     def _colours(self) -> int:
         return 1 if self.pixels.shape[2] < 3 else 3
@@ -101,26 +108,32 @@ def read_image(path: str | Path) -> Picture:
     missing, empty, truncated or no picture.
     """
     with _opened(path) as opened:
-        save: dict[str, Any] = {k: opened.info[k] for k in ("icc_profile", "dpi") if opened.info.get(k)}
-        notes = [f"animation: the first of {opened.n_frames} frames"] if getattr(opened, "n_frames", 1) > 1 else []
         deep = _sixteen_bit_colour(path, opened)
-        upright = ImageOps.exif_transpose(opened)
-        exif = upright.getexif()
-        if exif:
-            save["exif"] = exif.tobytes()
+        picture = picture_from_pil(opened)
         if deep is not None:
-            return Picture(deep, save, notes)
-        mode = upright.mode
-        if mode.startswith("I;16"):
-            return Picture(np.asarray(upright).astype(np.uint16)[..., None], save, notes)
-        target = _plain_mode(upright)
-        if target != mode:
-            notes.append(f"{mode} converted to {target}")
-            if mode in ("CMYK", "LAB", "YCbCr"):
-                save.pop("icc_profile", None)  # it describes the colours of before
-            upright = _as_rgb(upright) if target == "RGB" else upright.convert(target)
-        pixels = np.asarray(upright)
-        return Picture(pixels[..., None] if pixels.ndim == 2 else pixels, save, notes)
+            picture.pixels = deep
+        return picture
+
+
+def picture_from_pil(opened: Image.Image) -> Picture:
+    """A Pillow image as a `Picture`: upright, metadata kept; what is not grey or RGB is converted, which `notes` says."""
+    save: dict[str, Any] = {k: opened.info[k] for k in ("icc_profile", "dpi") if opened.info.get(k)}
+    frames = getattr(opened, "n_frames", 1)
+    notes = [f"animation: the first of {frames} frames"] if frames > 1 else []
+    upright = ImageOps.exif_transpose(opened)
+    exif = upright.getexif()
+    if exif:
+        save["exif"] = exif.tobytes()
+    if upright.mode.startswith("I;16"):
+        return Picture(np.asarray(upright).astype(np.uint16)[..., None], save, notes)
+    target = _plain_mode(upright)
+    if target != upright.mode:
+        notes.append(f"{upright.mode} converted to {target}")
+        if upright.mode in ("CMYK", "LAB", "YCbCr"):
+            save.pop("icc_profile", None)  # it describes the colours of before
+        upright = _as_rgb(upright) if target == "RGB" else upright.convert(target)
+    pixels = np.asarray(upright)
+    return Picture(pixels[..., None] if pixels.ndim == 2 else pixels, save, notes)
 
 
 def read_rgb(file: str | Path | bytes) -> np.ndarray:
@@ -230,12 +243,15 @@ def _sixteen_bit_colour(path: str | Path, opened: Image.Image) -> np.ndarray | N
         return None
     import cv2
 
-    # OpenCV leaves the orientation alone when alpha is kept, and applies it otherwise; neither is wanted here.
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         return None
-    order = [2, 1, 0, 3][: pixels.shape[2]]
-    return np.ascontiguousarray(pixels[..., order])
+    pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+    turn = {2: [1], 3: [0, 1], 4: [0], 5: [], 6: [0], 7: [0, 1], 8: [1]}.get(orientation := opened.getexif().get(274, 1))
+    if turn is not None:  # flips, then a transposition: the eight EXIF orientations
+        pixels = np.flip(pixels, turn)
+        pixels = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    return np.ascontiguousarray(pixels)
 
 
 def _encode_deep(path: Path, pixels: np.ndarray) -> bytes:

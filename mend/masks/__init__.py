@@ -1,0 +1,61 @@
+"""Masks: found by a segmenter (`segment`), drawn (`draw`), or given, and kept in a set on disk (`store`)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mend.data import Images
+from mend.errors import InputError, nearest
+from mend.masks.draw import DRAWN
+from mend.masks.segment import SEGMENTERS, Segmenter, load_segmenter
+from mend.masks.store import MaskSet, manifest_for
+
+
+def make_masks(
+    images: Images,
+    segmenter: str,
+    out: str | Path,
+    device: str = "auto",
+    coverage: float = 0.25,
+    seed: int = 0,
+    start: int = 0,
+    stop: int | None = None,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> MaskSet:
+    """A mask for each of the images in rows `start` to `stop`, in the mask set at `out`; what is done is not done again.
+
+    `segmenter` names one (see `load_segmenter`), or a drawn kind, which then has this `coverage` and `seed`. `on_batch(done,
+    of)` is called after each batch. Several processes may fill one set, each its own range.
+    """
+    stop = len(images) if stop is None else stop
+    if not 0 <= start < stop <= len(images):
+        raise InputError(f"the range {start}:{stop} is not within the {len(images)} images of {images.source}.")
+    maker = _drawer(segmenter, coverage, seed, images.size) if segmenter in DRAWN else _finder(segmenter, device)
+    masks = MaskSet.create(out, manifest_for(images, maker.name, maker.weights))
+    missing = start + np.flatnonzero(~masks.done[start:stop])
+    done = stop - start - len(missing)
+    if on_batch is not None:
+        on_batch(done, stop - start)
+    for i in range(0, len(missing), maker.batch):
+        rows = missing[i : i + maker.batch]
+        masks.write(rows, maker.masks(images.pixels[rows]) if segmenter not in DRAWN else maker.masks(rows))
+        done += len(rows)
+        if on_batch is not None:
+            on_batch(done, stop - start)
+    return masks.finish()
+
+
+def _finder(name: str, device: str) -> Segmenter:
+    known = [*SEGMENTERS, *DRAWN, "hf:owner/name", "hf:FOLDER"]
+    if name not in SEGMENTERS and not name.startswith("hf:"):
+        raise InputError(f"unknown segmenter {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+    return load_segmenter(name, device)
+
+
+def _drawer(kind: str, coverage: float, seed: int, size: tuple[int, int]) -> Segmenter:
+    if not 0 < coverage < 1:
+        raise InputError(f"the coverage is {coverage:g}; expected a share of the image between 0 and 1, such as 0.25.")
+    draw = DRAWN[kind]
+    name = f"{kind} coverage {coverage:g} seed {seed}"
+    return Segmenter(name, "", lambda rows: np.stack([draw(*size, coverage, seed, int(row)) for row in rows]), 256)

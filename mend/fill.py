@@ -1,0 +1,119 @@
+"""The `Inpainter`: one object that fills any image of any size. Command line, notebook and evaluation all use it."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mend.checkpoint import load_model
+from mend.classical import CLASSICAL, Classical
+from mend.errors import InputError
+from mend.images import Picture, check_hole, composite, mask_out, pad_to, picture_from_pil, read_image, read_mask
+
+Kind = TypeVar("Kind", np.ndarray, Tensor, Image.Image)
+
+
+def load(path: str | Path, device: str = "auto") -> "Inpainter":
+    """An `Inpainter` from a model folder, a run folder, or the name of a classical filler such as "telea".
+
+    `device` is "auto" (a GPU where there is one), or a PyTorch device. Raises InputError as `load_model` does.
+    """
+    if str(path) in CLASSICAL:
+        return Inpainter(Classical(str(path)), torch.device("cpu"), {"model": str(path)})
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    network, config = load_model(path)
+    return Inpainter(network, torch.device(device), config)
+
+
+class Inpainter:
+    """Fills holes with one network, or with a classical filler. `config` says what it is."""
+
+    def __init__(self, network: nn.Module, device: torch.device, config: dict[str, Any]) -> None:
+        self.network, self.device, self.config = network.eval().to(device), device, config
+        self.stride = int(getattr(network, "stride", 1))
+
+    @torch.inference_mode()
+    def raw(self, image: Tensor, hole: Tensor) -> Tensor:
+        """What the network returns for an image and its hole, un-padded, on the image's device."""
+        height, width = image.shape[-2:]
+        masked = mask_out(image, hole).to(self.device)
+        padded = [pad_to(part, self.stride) for part in (masked, hole.to(self.device))]
+        return self.network(*padded)[..., :height, :width].float().to(image.device)
+
+    def fill(self, image: Tensor, hole: Tensor) -> Tensor:
+        """`filled`: an image (B, 3, H, W) with its hole (B, 1, H, W) filled; known pixels are the same bits."""
+        return composite(image, self.raw(image, hole), hole)
+
+    def fill_picture(self, picture: Picture, hole: Tensor) -> Picture:
+        """A picture with its hole (1, 1, H, W) filled: every value outside it is the same integer, alpha is kept."""
+        return picture.fill(self.fill(picture.image(), hole), hole)
+
+    def __call__(self, image: "str | Path | Kind", mask: Any) -> "Kind | Image.Image":
+        """Fill `image` where `mask` is white (or True, or 1); the same kind comes back, and the argument is not changed.
+
+        image  a path (a PIL image comes back) · a PIL image · an array (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]
+               · a tensor (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]
+        mask   a path · a PIL image · an array (H, W) · a tensor (H, W), (1, H, W) or (B, 1, H, W); of the image's size
+
+        Raises InputError for another size, shape, type or range.
+        """
+        if isinstance(image, Tensor):
+            return self._fill_tensor(image, mask)
+        if isinstance(image, np.ndarray):
+            picture = _picture_from_array(image)
+            return self.fill_picture(picture, as_hole(mask, picture.pixels.shape[:2])).pixels.reshape(image.shape)
+        picture = picture_from_pil(image) if isinstance(image, Image.Image) else read_image(image)
+        return self.fill_picture(picture, as_hole(mask, picture.pixels.shape[:2])).to_pil()
+
+    def _fill_tensor(self, image: Tensor, mask: Any) -> Tensor:
+        if image.ndim not in (3, 4) or image.shape[-3] != 3:
+            raise InputError(f"a tensor image is (3, H, W) or (B, 3, H, W); this one is {tuple(image.shape)}.")
+        batch = image if image.ndim == 4 else image[None]
+        colours = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
+        _check_range(colours.min().item(), colours.max().item())
+        hole = as_hole(mask, (batch.shape[-2], batch.shape[-1])).to(image.device)
+        if len(hole) not in (1, len(batch)):
+            raise InputError(f"{len(hole)} masks for {len(batch)} images; give one, or one for each.")
+        raw = self.raw(colours, hole.expand(len(batch), -1, -1, -1))
+        raw = (raw.clamp(0, 1) * 255).round() if batch.dtype == torch.uint8 else raw
+        return composite(batch, raw, hole).reshape(image.shape)
+
+
+def as_hole(mask: Any, size: tuple[int, int]) -> Tensor:
+    """A mask of any kind that `Inpainter` takes as a hole (B, 1, H, W); `size` is the (height, width) it must have.
+
+    Booleans are taken as they are, floats at one half; integers up to 1 are zeros and ones, others 8-bit levels at 128.
+    """
+    if isinstance(mask, (str, Path)):
+        return read_mask(mask, size)
+    if isinstance(mask, Image.Image):
+        mask = np.asarray(mask.convert("L"))
+    values = torch.as_tensor(mask)
+    if values.ndim < 2 or values.ndim > 4 or (values.ndim > 2 and values.shape[-3] != 1):
+        raise InputError(f"a mask is (H, W), (1, H, W) or (B, 1, H, W); this one is {tuple(values.shape)}.")
+    if values.dtype != torch.bool:
+        top = 1.0 if values.is_floating_point() or values.max() <= 1 else 255.0
+        if not (values.min() >= 0 and values.max() <= top):
+            raise InputError(f"mask values run from {values.min():g} to {values.max():g}; expected 0 to {top:g}, white = hole.")
+        values = values >= (top + 1) // 2 if top > 1 else values >= 0.5
+    hole = values.float().reshape(-1, 1, *values.shape[-2:])
+    return check_hole(hole, size)
+
+
+def _picture_from_array(array: np.ndarray) -> Picture:
+    pixels = array[..., None] if array.ndim == 2 else array
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
+        raise InputError(f"an array image is (H, W) or (H, W, C) with 1 to 4 channels; this one is {array.shape}.")
+    if pixels.dtype not in (np.uint8, np.uint16) and not np.issubdtype(pixels.dtype, np.floating):
+        raise InputError(f"an array image is uint8, uint16 or float in [0, 1]; this one is {array.dtype}.")
+    if np.issubdtype(pixels.dtype, np.floating):
+        _check_range(float(pixels.min()), float(pixels.max()))
+    return Picture(pixels)
+
+
+def _check_range(low: float, high: float) -> None:
+    if not (low >= 0 and high <= 1):  # NaN fails both
+        raise InputError(f"float values run from {low:g} to {high:g}; expected 0 to 1. Divide by the value of white.")

@@ -1,0 +1,157 @@
+"""Object masks: a segmenter finds what is in a picture, whatever is no background is the mask.
+
+A segmenter is made by `(name, device) -> Segmenter`. To add one: a function, one line in `SEGMENTERS`, one test.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mend.errors import InputError, pick
+from mend.images import to_image
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """`masks` takes uint8 (n, H, W, 3) pixels to (n, H, W) bool, True = object. `weights` is the SHA-256 of its weights."""
+
+    name: str
+    weights: str
+    masks: Callable[[np.ndarray], np.ndarray]
+    batch: int  # pictures at once
+
+
+def load_segmenter(name: str, device: str = "auto") -> Segmenter:
+    """The segmenter `name`: a key of `SEGMENTERS`, or `hf:owner/name` or `hf:folder` for a `transformers` checkpoint."""
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if name.startswith("hf:"):
+        return _transformers(name, device)
+    return pick(SEGMENTERS, name, "segmenter")(name, device)
+
+
+# --- Networks --------------------------------------------------------------------------------------------------------
+
+
+def _torchvision(name: str, device: str) -> Segmenter:
+    from torchvision.models import get_model, get_model_weights
+
+    weights = get_model_weights(name).DEFAULT  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        network = get_model(name, weights=weights)
+    except OSError as error:  # URLError is one
+        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+        raise InputError(
+            f"the weights of {name} could not be fetched ({error}). They are looked for in {file}; put them there, use a "
+            "transformers checkpoint from a folder (--segmenter hf:FOLDER), or --segmenter felzenszwalb, which needs none."
+        ) from error
+    # torchvision evaluates these at a short side of 520 (`weights.transforms()`); class 0 is the background.
+    return _network_segmenter(name, network, lambda x: network(x)["out"], 520, IMAGENET, 0, device)
+
+
+def _transformers(name: str, device: str) -> Segmenter:
+    from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+
+    path = name.removeprefix("hf:")
+    try:
+        network: Any = AutoModelForSemanticSegmentation.from_pretrained(path)
+        processor: Any = AutoImageProcessor.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no semantic-segmentation checkpoint {path!r}: {str(error).splitlines()[0]} Expected a name on the hub "
+            "(hf:owner/name) or a folder with config.json, model.safetensors and preprocessor_config.json (hf:FOLDER)."
+        ) from error
+    size: Any = processor.size
+    side = int(size.get("shortest_edge") or size.get("height"))
+    statistics = (tuple(processor.image_mean), tuple(processor.image_std))
+    labels: dict[int, str] = network.config.id2label
+    background = next((i for i, label in labels.items() if label.lower() in ("background", "other", "unlabeled")), None)
+    if background is None:
+        raise InputError(f"{path} has no background class among its {len(labels)}; what is an object is then undefined.")
+    return _network_segmenter(name, network, lambda x: network(x).logits, side, statistics, background, device)
+
+
+def _network_segmenter(
+    name: str,
+    network: nn.Module,
+    logits: Callable[[Tensor], Tensor],
+    side: int,
+    statistics: tuple[Any, Any],
+    background: int,
+    device: str,
+) -> Segmenter:
+    network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # pyright: ignore
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in statistics)
+
+    @torch.inference_mode()
+    def masks(pixels: np.ndarray) -> np.ndarray:
+        image = to_image(pixels).to(device)
+        height, width = image.shape[2:]
+        factor = side / min(height, width)
+        large = (round(height * factor), round(width * factor))
+        image = F.interpolate(image, large, mode="bicubic", antialias=True).clamp(0, 1)
+        classes = logits(((image - mean) / std).contiguous(memory_format=torch.channels_last))
+        # The classes are decided at the network's own resolution; the mask is the share of object in each pixel, halved.
+        classes = F.interpolate(classes, large, mode="bilinear", align_corners=False).argmax(1, keepdim=True)
+        share = F.interpolate((classes != background).float(), (height, width), mode="area")
+        return (share[:, 0] >= 0.5).cpu().numpy()
+
+    return Segmenter(name, weights_hash(network), masks, 8 if device == "cpu" else 64)
+
+
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256 over the names and bytes of a network's weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+# --- Graph segmentation ----------------------------------------------------------------------------------------------
+
+
+def _felzenszwalb(name: str, device: str) -> Segmenter:
+    return Segmenter(name, "", lambda pixels: np.stack([graph_object(picture) for picture in pixels]), 256)
+
+
+def graph_object(pixels: np.ndarray) -> np.ndarray:
+    """The most object-like region of a uint8 (H, W, 3) picture by graph segmentation, (H, W) bool.
+
+    Felzenszwalb and Huttenlocher, 2004. Of the regions that cover 2 % to 50 % the one is taken that is large, central and
+    keeps off the border; with its inner gaps closed. Nothing where no region is of that size.
+    """
+    from scipy.ndimage import binary_fill_holes
+    from skimage.segmentation import felzenszwalb
+
+    height, width = pixels.shape[:2]
+    regions = felzenszwalb(pixels, scale=100, sigma=0.5, min_size=max(4, height * width // 50))
+    y, x = np.mgrid[:height, :width]
+    off_centre = np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5)
+    edge = np.zeros((height, width), np.bool_)
+    edge[[0, -1]] = edge[:, [0, -1]] = True
+    best, best_score = np.zeros((height, width), np.bool_), 0.0
+    for region in range(int(regions.max()) + 1):
+        inside = regions == region
+        share = inside.mean()
+        if not 0.02 <= share <= 0.5:
+            continue
+        score = share**0.5 * (1 - off_centre[inside].mean()) * (1 - (inside & edge).sum() / edge.sum()) ** 2
+        if score > best_score:
+            best, best_score = inside, float(score)
+    return np.asarray(binary_fill_holes(best))
+
+
+SEGMENTERS: dict[str, Callable[[str, str], Segmenter]] = {
+    "deeplabv3_resnet50": _torchvision,
+    "deeplabv3_resnet101": _torchvision,
+    "deeplabv3_mobilenet_v3_large": _torchvision,
+    "felzenszwalb": _felzenszwalb,
+}

@@ -1,0 +1,40 @@
+"""The embedded source `photos`: photographs that scikit-image ships, cut to 32×32 at several scales.
+
+Different photographs for training and for test, so that no test pixel was ever trained on.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mend.images import read_rgb
+
+VERSION = 1  # part of the cache's key: raise it when `cuts` yields something else
+SIDE = 32
+STEPS = {32: 32, 64: 32, 128: 48, 256: 64}  # side of a cut in its photograph: distance to the next cut, in pixels
+FILES = {
+    "train": ("chelsea.png", "coffee.png", "motorcycle_left.png", "camera.png", "coins.png"),
+    "test": ("astronaut.png", "rocket.jpg"),
+}
+LARGE = "rocket.jpg"  # the photograph that the demo fills at full size: one that was not trained on
+
+
+def folder() -> Path:
+    """Where scikit-image keeps the pictures that it ships."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data"
+
+
+def cuts(split: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Every cut of the photographs of a file split ("train" or "test"): its name and its (32, 32, 3) uint8 pixels."""
+    for file in FILES[split]:
+        photo = Image.fromarray(read_rgb(folder() / file))
+        for side, step in STEPS.items():
+            for top in range(0, photo.height - side + 1, step):
+                for left in range(0, photo.width - side + 1, step):
+                    box = (left, top, left + side, top + side)
+                    cut = photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS, box=box)
+                    yield f"{Path(file).stem}-{side}-{top}-{left}", np.asarray(cut)
