@@ -26,6 +26,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from mend.chance import permutation, uniform
 from mend.errors import InputError
 from mend.images import read_rgb
+from mend.progress import progress
 
 HELD_OUT = 1000  # training images kept for validation, at most a tenth of all
 BROKEN = 0.01  # the share of unreadable files above which a run stops
@@ -76,14 +77,19 @@ def load_images(source: str, split: str, size: int | None = None, limit: int | N
     if split not in (*SPLITS, "all"):
         raise InputError(f"unknown split {split!r}. Known: {', '.join(SPLITS)}, all.")
     whole = _load_file_split(source, "test" if split == "test" else "train", size)
-    rows = np.arange(len(whole))
-    if split in ("train", "val"):
-        held = min(HELD_OUT, max(1, len(whole) // 10))
-        order = permutation(len(whole), 0)
-        rows = np.sort(order[:held] if split == "val" else order[held:])
+    rows = split_rows(len(whole), split)
     images = whole if len(rows) == len(whole) else whole.part(rows)
     images = replace(images, split=split)
     return images if limit is None or limit >= len(images) else images.part(np.arange(limit))
+
+
+def split_rows(count: int, split: str) -> np.ndarray:
+    """The rows of a file split of `count` that "train" and "val" have; every row for "test" and "all"."""
+    if split not in ("train", "val"):
+        return np.arange(count)
+    held = min(HELD_OUT, max(1, count // 10))
+    order = permutation(count, 0)
+    return np.sort(order[:held] if split == "val" else order[held:])
 
 
 # --- One file split, decoded and cached ------------------------------------------------------------------------------
@@ -239,8 +245,6 @@ def _dataset_entries(table: Any, column: str) -> tuple[Iterable[Entry], int, tup
 
 def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     """Decode every entry into one array under `folder`, whole or not at all."""
-    from rich.progress import track
-
     entries, count, classes = read()
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -249,25 +253,28 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     names: list[str] = []
     labels: list[int] = []
     broken: list[str] = []
-    for entry in track(entries, f"decoding {source}", total=count, transient=True):
-        try:
-            picture = entry.file if isinstance(entry.file, np.ndarray) else read_rgb(entry.file)
-        except InputError as error:
-            broken.append(f"{entry.name}: {error}")
-            continue
-        if size is not None:
-            picture = square(picture, size)
-        if pixels is None:
-            pixels = np.lib.format.open_memmap(part / "pixels.npy", "w+", np.uint8, (count, *picture.shape))
-        if picture.shape != pixels.shape[1:]:
-            raise InputError(
-                f"{source}: {entry.name} is {picture.shape[1]}×{picture.shape[0]}, {names[0]} is "
-                f"{pixels.shape[2]}×{pixels.shape[1]} (width×height). Scale all to one size with --size N, "
-                "or train on random crops with --crop N."
-            )
-        pixels[len(names)] = picture
-        names.append(entry.name)
-        labels.append(entry.label)
+    with progress(f"decoding {source}", "images") as on_image:
+        for i, entry in enumerate(entries):
+            on_image(i, count)
+            try:
+                picture = entry.file if isinstance(entry.file, np.ndarray) else read_rgb(entry.file)
+            except InputError as error:
+                broken.append(f"{entry.name}: {error}")
+                continue
+            if size is not None:
+                picture = square(picture, size)
+            if pixels is None:
+                pixels = np.lib.format.open_memmap(part / "pixels.npy", "w+", np.uint8, (count, *picture.shape))
+            if picture.shape != pixels.shape[1:]:
+                raise InputError(
+                    f"{source}: {entry.name} is {picture.shape[1]}×{picture.shape[0]}, {names[0]} is "
+                    f"{pixels.shape[2]}×{pixels.shape[1]} (width×height). Scale all to one size with --size N, "
+                    "or train on random crops with --crop N."
+                )
+            pixels[len(names)] = picture
+            names.append(entry.name)
+            labels.append(entry.label)
+        on_image(count, count)
     stop_when_broken(broken, count)
     if pixels is None:
         raise InputError(f"{source}: no picture could be read.")

@@ -8,7 +8,6 @@ import json
 import math
 import platform
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -29,6 +28,7 @@ from mend.images import composite, grid, mask_out, to_image, to_pixels, write_by
 from mend.masks.segment import weights_hash
 from mend.masks.store import ObjectPolicy, find_set
 from mend.metrics import METRICS, WeightsMissing, mean_over
+from mend.recipes import FOLDER, read_toml
 
 BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # edges of the coverage bins; a bin holds its upper edge
 SAMPLES = 12  # pictures in a strip
@@ -51,21 +51,11 @@ class Protocol:
 
 def read_protocol(name: str) -> Protocol:
     """A protocol by the name of a shipped one, or a TOML file. Raises InputError for an unknown name or key."""
-    shipped = Path(__file__).parent / "recipes" / "protocols"
-    file = Path(name) if name.endswith(".toml") else shipped / f"{name}.toml"
-    if not file.exists():
-        known = sorted(p.stem for p in shipped.glob("*.toml"))
-        raise InputError(f"unknown protocol {name!r}.{nearest(name, known)} Known: {', '.join(known)}, or a .toml file.")
+    values = read_toml(name, FOLDER / "protocols", "protocol", [f.name for f in fields(Protocol)])
     try:
-        values = tomllib.loads(file.read_text())
-        known = [f.name for f in fields(Protocol)]
-        for key in values:
-            if key not in known:
-                raise InputError(f"unknown key {key!r} in {file.name}.{nearest(key, known)} Known: {', '.join(known)}.")
-        values["policy"] = ObjectPolicy(**values.get("policy", {}))
-        return Protocol(**values)
-    except (tomllib.TOMLDecodeError, TypeError) as error:
-        raise InputError(f"{file} is no protocol: {error}.") from None
+        return Protocol(**{**values, "policy": ObjectPolicy(**values.get("policy", {}))})
+    except TypeError as error:
+        raise InputError(f"{name} is no protocol: {error}.") from None
 
 
 def evaluate(

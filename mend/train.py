@@ -4,16 +4,17 @@ runs/<name>/config.toml · checkpoints/{best,last}.ckpt · model/ · metrics.csv
 """
 
 import csv
-import dataclasses
 import io
 import logging
 import os
+import signal
 import time
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,87 +28,45 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from mend.chance import uniform
 from mend.checkpoint import commit, save_model
-from mend.data import Batches, Images, epoch_rows, load_images
-from mend.errors import InputError, nearest
-from mend.images import composite, grid, mask_out, to_pixels, write_image
-from mend.losses import weighted
-from mend.masks.store import ObjectPolicy, find_set
+from mend.data import Batches, Crops, epoch_rows, image_files, load_images, split_rows
+from mend.errors import InputError, pick
+from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
+from mend.losses import LOSSES, weighted
+from mend.masks.draw import DRAWN
+from mend.masks.store import MaskSet, ObjectPolicy, find_set, object_rows
 from mend.metrics import psnr, ssim
 from mend.models import build
+from mend.recipes import TrainConfig
+
+SAMPLES = 12  # validation pictures in the grid of each epoch
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything a run depends on. A field is a flag, a recipe key and an entry of the run's config.toml."""
-
-    data: str
-    """Source of images: cifar10, photos, hub:owner/name[:column], or a folder."""
-    masks: str
-    """A mask set, or a folder with a train and a test mask set."""
-    model: str = "unet-aspp"
-    """autoencoder, unet, unet-simple or unet-aspp."""
-    width: int = 64
-    """Channels at full resolution."""
-    hole_channel: bool = False
-    """Show the hole to the encoder as a fourth channel."""
-    size: int | None = None
-    """Cut every picture to its central square and scale it to this side, in pixels."""
-    epochs: int = 15
-    """Passes over the training images."""
-    batch_size: int = 128
-    """Images a step, over all processes."""
-    lr: float = 1e-3
-    """Adam's learning rate."""
-    schedule: str = "constant"
-    """Learning rate over time: constant or cosine (to zero)."""
-    loss: dict[str, float] = field(default_factory=lambda: {"mse": 1.0})
-    """Weight of each loss term."""
-    ema: float = 0.0
-    """Decay of the moving average of the weights that is judged and saved; 0 for none."""
-    precision: str = "auto"
-    """auto, bf16 or fp32; auto is bf16 where the processor has it."""
-    compile: bool = False
-    """Compile the network first (torch.compile)."""
-    seed: int = 0
-    """Of the weights and of the order of the images."""
-
-
-def train(config: TrainConfig, out: str | Path, on_epoch: Callable[[int, int], None] | None = None) -> Path:
+def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], None] | None = None) -> Path:
     """Train, or go on training, in the run folder `out`; returns it.
 
-    `on_epoch(done, of)` is called after each epoch. Raises InputError when `out` holds a run of another
-    configuration, or for data and masks that do not fit each other.
+    `on_step(done, of)` is called after each step. Raises InputError when `out` holds a run of another configuration, for
+    data and masks that do not fit each other, and when the loss is no longer finite.
     """
     out = Path(out)
-    write_config(config, out)
-    images = load_images(config.data, "train", config.size)
-    held_out = load_images(config.data, "val", config.size)
-    masks = find_set(config.masks, images)
+    for name in config.loss:
+        pick(LOSSES, name, "loss")
     network = _build(config)
-    module = Inpainting(config, network)
-    data = Data(config, (images, masks.holes(images, ObjectPolicy())), (held_out, masks.holes(held_out, ObjectPolicy())))
-    trained = {
-        "data": images.source,
-        "fingerprint": images.fingerprint,
-        "masks": masks.manifest.segmenter,
-        "mask_set": masks.manifest.sha256,
-        "images": len(images),
-        "commit": commit(),
-        "torch": torch.__version__,
-        "config": asdict(config),
-    }
+    data = CropData(config) if config.crop else ArrayData(config)
+    _write_config(config, out)
+    trained = {**data.facts, "commit": commit(), "torch": torch.__version__, "config": asdict(config)}
     with _quiet():
-        trainer = _trainer(config, out, [RunFiles(out, config, trained, on_epoch)])
+        trainer = _trainer(config, out, [RunFiles(out, config, trained, on_step)])
         last = out / "checkpoints" / "last.ckpt"
+        if last.exists():
+            _check_readable(last)
+        resume = str(last) if last.exists() else None
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-        except (RuntimeError, EOFError, OSError) as error:
-            if last.exists() and not _readable(last):
-                raise InputError(f"{last} is damaged ({error}). Delete it to start this run from the beginning.") from error
-            raise
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+            trainer.fit(Inpainting(config, network), datamodule=data, ckpt_path=resume, weights_only=True)
+        except SystemExit:  # what Lightning makes of Ctrl-C, having told the system to ignore the next one
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
     return out
 
 
@@ -174,32 +133,127 @@ class Inpainting(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class Data(pl.LightningDataModule):
-    """Training and validation images with their holes, on the device they are used on."""
+# --- Images and holes ------------------------------------------------------------------------------------------------
 
-    def __init__(self, config: TrainConfig, training: tuple[Images, Tensor], validation: tuple[Images, Tensor]) -> None:
+Loader = Iterable[tuple[Tensor, Tensor]]
+
+
+class ArrayData(pl.LightningDataModule):
+    """Small images, held on the device that trains, each with one hole by the object policy."""
+
+    def __init__(self, config: TrainConfig) -> None:
         super().__init__()
-        self.config, self.training, self.validation = config, training, validation
+        self.config = config
+        splits = [load_images(config.data, split, config.size) for split in ("train", "val")]
+        masks = find_set(config.masks, splits[0])
+        self.arrays = [(images.pixels, masks.holes(images, ObjectPolicy())) for images in splits]
+        self.facts = {
+            "data": config.data,
+            "fingerprint": splits[0].fingerprint,
+            "masks": masks.manifest.segmenter,
+            "mask_set": masks.manifest.sha256,
+            "images": len(splits[0]),
+        }
 
     def setup(self, stage: str) -> None:
         assert self.trainer is not None
         device = self.trainer.strategy.root_device
-        self.on_device = [
-            (torch.from_numpy(np.ascontiguousarray(images.pixels)).to(device).permute(0, 3, 1, 2), holes.to(device))
-            for images, holes in (self.training, self.validation)
+        self.arrays = [
+            (torch.as_tensor(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2), holes.to(device))
+            for pixels, holes in self.arrays
         ]
 
-    def train_dataloader(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def train_dataloader(self) -> Loader:
         assert self.trainer is not None
-        rank, world = self.trainer.global_rank, self.trainer.world_size
-        pixels, holes = self.on_device[0]
-        rows = epoch_rows(len(pixels), self.config.seed, self.trainer.current_epoch, rank, world)
-        return Batches(pixels, holes, rows, max(1, self.config.batch_size // world))
+        pixels, holes = self.arrays[0]
+        rows = _epoch_rows(self.trainer, len(pixels), self.config)
+        return Batches(pixels, holes, rows, _share(self.config.batch_size, self.trainer))
 
-    def val_dataloader(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def val_dataloader(self) -> Loader:
         assert self.trainer is not None
-        pixels, holes = self.on_device[1]
-        return Batches(pixels, holes, np.arange(len(pixels))[self.trainer.global_rank :: self.trainer.world_size], 256)
+        pixels, holes = self.arrays[1]
+        rows = np.arange(len(pixels))[self.trainer.global_rank :: self.trainer.world_size]
+        return Batches(pixels, holes, rows, 250)
+
+
+class CropData(pl.LightningDataModule):
+    """Random crops of large pictures, streamed through workers; their holes are drawn, or borrowed from a mask set."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        assert config.crop is not None
+        self.config, self.crop = config, config.crop
+        self.files = image_files(Path(config.data), "train")
+        self.rows = {split: split_rows(len(self.files), split) for split in ("train", "val")}
+        self.draw_hole, described = _hole_drawer(config.masks, self.crop, config.seed)
+        self.facts = {"data": config.data, "masks": described, "images": len(self.rows["train"])}
+
+    def train_dataloader(self) -> Loader:
+        assert self.trainer is not None
+        rows = self.rows["train"][_epoch_rows(self.trainer, len(self.rows["train"]), self.config)]
+        return self._loader(rows, self.trainer.current_epoch + 1, _share(self.config.batch_size, self.trainer))
+
+    def val_dataloader(self) -> Loader:
+        assert self.trainer is not None
+        rows = self.rows["val"][self.trainer.global_rank :: self.trainer.world_size]
+        return self._loader(rows, 0, _share(self.config.batch_size, self.trainer))  # the same crops in every epoch
+
+    def _loader(self, rows: np.ndarray, epoch: int, batch_size: int) -> Loader:
+        crops = Crops(self.files, self.crop, rows, self.draw_hole, self.config.seed, epoch)
+        # One worker gives the batches of one process in a fixed order; several interleave, each in a fixed order.
+        return DataLoader(crops, batch_size=batch_size, num_workers=min(self.config.workers, len(rows)))
+
+
+def _epoch_rows(trainer: pl.Trainer, count: int, config: TrainConfig) -> np.ndarray:
+    return epoch_rows(count, config.seed, trainer.current_epoch, trainer.global_rank, trainer.world_size)
+
+
+def _share(batch_size: int, trainer: pl.Trainer) -> int:
+    return max(1, batch_size // trainer.world_size)
+
+
+@dataclass(frozen=True)
+class DrawnHole:
+    """A new hole of one kind for every crop, covering 5 % to 50 %."""
+
+    kind: str
+    side: int
+    seed: int
+
+    def __call__(self, epoch: int, i: int) -> Tensor:
+        coverage = 0.05 + 0.45 * uniform(1, self.seed, epoch, i, 2)[0]
+        mask = DRAWN[self.kind](self.side, self.side, coverage, self.seed, epoch, i, 3)
+        return torch.from_numpy(mask).float()[None]
+
+
+@dataclass(frozen=True)
+class BorrowedHole:
+    """A mask of a set, drawn for every crop; the set is read in each worker."""
+
+    folder: str
+    seed: int
+
+    def __call__(self, epoch: int, i: int) -> Tensor:
+        masks, rows = _borrowable(self.folder)
+        row = rows[int(uniform(1, self.seed, epoch, i, 2)[0] * len(rows))]
+        return torch.from_numpy(masks.read(np.array([row]))).float()
+
+
+@lru_cache
+def _borrowable(folder: str) -> tuple[MaskSet, np.ndarray]:
+    masks = MaskSet.open(folder)
+    return masks, object_rows(masks.coverage(), ObjectPolicy())
+
+
+def _hole_drawer(masks: str, side: int, seed: int) -> tuple[Callable[[int, int], Tensor], str]:
+    if masks in DRAWN:
+        return DrawnHole(masks, side, seed), f"{masks}, 5 % to 50 %"
+    if not Path(masks).exists():
+        raise InputError(f"unknown masks {masks!r}. With --crop expected one of {', '.join(DRAWN)}, or a mask set.")
+    manifest = MaskSet.open(masks).manifest
+    if (manifest.height, manifest.width) != (side, side):
+        raise InputError(f"the mask set {masks} holds {manifest.width}×{manifest.height} masks; the crops are {side}×{side}.")
+    return BorrowedHole(masks, seed), f"{manifest.segmenter}, borrowed"
 
 
 # --- The run folder --------------------------------------------------------------------------------------------------
@@ -209,9 +263,9 @@ class RunFiles(pl.Callback):
     """After each epoch: a row of metrics.csv, a sample grid, and the model when it is the best so far."""
 
     def __init__(
-        self, out: Path, config: TrainConfig, trained: dict[str, Any], on_epoch: Callable[[int, int], None] | None
+        self, out: Path, config: TrainConfig, trained: dict[str, Any], on_step: Callable[[int, int], None] | None
     ) -> None:
-        self.out, self.config, self.trained, self.on_epoch = out, config, trained, on_epoch
+        self.out, self.config, self.trained, self.on_step = out, config, trained, on_step
         self.rows: list[dict[str, float]] = []
         self.best = -float("inf")
         self.started = 0.0
@@ -221,6 +275,10 @@ class RunFiles(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.best = state_dict["rows"], state_dict["best"]
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if self.on_step is not None and trainer.is_global_zero:
+            self.on_step(trainer.global_step, int(trainer.estimated_stepping_batches))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = time.perf_counter()
@@ -246,25 +304,21 @@ class RunFiles(pl.Callback):
             }
             options = {"width": self.config.width, "hole_channel": self.config.hole_channel}
             save_model(self.out / "model", pl_module.judged, self.config.model, options, trained)
-        if self.on_epoch is not None:
-            self.on_epoch(epoch, self.config.epochs)
 
     @torch.no_grad()
     def _sample(self, trainer: pl.Trainer, module: Inpainting, epoch: int) -> None:
-        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        pixels, holes = (part[:12] for part in data.on_device[1])
-        image, hole = pixels.float() / 255, holes.float()
+        assert isinstance(trainer.datamodule, (ArrayData, CropData))  # pyright: ignore[reportAttributeAccessIssue]
+        data: ArrayData | CropData = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        image, hole = (part[:SAMPLES].to(module.device) for part in next(iter(data.val_dataloader())))
         training = module.judged.training
         filled = composite(image, module.judged.eval()(mask_out(image, hole), hole), hole)
         module.judged.train(training)
         rows = [to_pixels(part) for part in (image, hole.expand(-1, 3, -1, -1), mask_out(image, hole), filled)]
-        write_image(self.out / "samples" / f"epoch-{epoch:03d}.png", grid(rows, scale=2))
+        write_image(self.out / "samples" / f"epoch-{epoch:03d}.png", grid(rows, scale=max(1, 64 // image.shape[-1])))
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     """Rows of one kind as a CSV file, whole or not at all."""
-    from mend.images import write_bytes
-
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
@@ -279,10 +333,8 @@ def device_name(device: torch.device) -> str:
     return f"{device.type.upper()}, {torch.get_num_threads()} threads"
 
 
-def write_config(config: TrainConfig, out: Path) -> None:
+def _write_config(config: TrainConfig, out: Path) -> None:
     """Write the run's config.toml, or InputError when the folder holds a run of another configuration."""
-    from mend.images import write_bytes
-
     file = out / "config.toml"
     values = {key: value for key, value in asdict(config).items() if value is not None}
     if file.exists():
@@ -296,23 +348,6 @@ def write_config(config: TrainConfig, out: Path) -> None:
             raise InputError(f"{out} is a run of another configuration: {'; '.join(differs)}. Choose another --out.")
         return
     write_bytes(file, tomli_w.dumps(values).encode())
-
-
-def read_recipe(name: str | Path) -> dict[str, Any]:
-    """The keys of a recipe, by the name of a shipped one or by file. An unknown key raises InputError."""
-    file = Path(name) if str(name).endswith(".toml") else Path(__file__).parent / "recipes" / f"{name}.toml"
-    if not file.exists():
-        known = sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("*.toml"))
-        raise InputError(f"unknown recipe {str(name)!r}.{nearest(str(name), known)} Known: {', '.join(known)}, or a .toml file.")
-    try:
-        values = tomllib.loads(file.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is no TOML: {error}.") from None
-    known = [f.name for f in fields(TrainConfig)]
-    for key in values:
-        if key not in known:
-            raise InputError(f"unknown key {key!r} in {file.name}.{nearest(key, known)} Known: {', '.join(known)}.")
-    return values
 
 
 # --- Lightning -------------------------------------------------------------------------------------------------------
@@ -349,8 +384,6 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
 
 
 def _precision(config: TrainConfig) -> Any:
-    if config.precision not in ("auto", "bf16", "fp32"):
-        raise InputError(f"unknown precision {config.precision!r}. Known: auto, bf16, fp32.")
     bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
     return "bf16-mixed" if bf16 else "32-true"
 
@@ -364,7 +397,7 @@ def has_bf16() -> bool:
 
 
 @contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Lightning's banners and hints off: what matters here is reported by us."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
@@ -372,14 +405,16 @@ def _quiet() -> Any:
         logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
-def _readable(checkpoint: Path) -> bool:
+def _check_readable(checkpoint: Path) -> None:
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception:
-        return False
-    return True
+        torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # a damaged zip, a foreign pickle and a short read all raise differently
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{checkpoint} is damaged ({said}). Delete it to start this run from the beginning.") from error

@@ -1,0 +1,302 @@
+"""The command line: one verb a function. Nothing heavy is imported until a verb runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.config import Dict
+
+from mend import __version__
+from mend.errors import InputError
+from mend.recipes import TrainConfig, read_recipe
+
+
+def _recipe(app: App, commands: tuple[str, ...], arguments: Any) -> None:
+    """The recipe's keys stand in for flags that were not given."""
+    given = [token.value for argument in arguments for token in argument.tokens if argument.name == "--recipe"]
+    if commands == ("train",) and given:
+        Dict(read_recipe(given[-1]), use_commands_as_keys=False, source=given[-1])(app, commands, arguments)
+
+
+app = App(
+    name="mend",
+    help="Train, measure and use image-inpainting networks. A mask is white where the picture is to be filled.",
+    version=__version__,
+    config=_recipe,
+)
+masks_app = App(name="masks", help="Make a mask for every picture of a source, resumably; or look at the masks.")
+app.command(masks_app)
+
+Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
+
+
+@app.command
+def demo(*, out: Path = Path("runs/demo"), open_report: bool = True) -> None:
+    """The whole experiment in four minutes, on photographs that come with the installation.
+
+    Parameters
+    ----------
+    out: folder for everything it makes.
+    open_report: show the report in the browser, where there is one.
+    """
+    from mend.demo import run
+
+    run(out, open_report)
+
+
+@app.command
+def fill(
+    photo: Path,
+    *,
+    mask: Path,
+    output: Annotated[Path, Parameter(alias="-o")],
+    model: str,
+    device: Device = "auto",
+) -> None:
+    """Fill the white part of a mask in a photograph of any size. Every other pixel stays as it is.
+
+    Parameters
+    ----------
+    photo: the picture; 8 or 16 bits, grey or colour, with or without alpha.
+    mask: white where the picture is to be filled; of the picture's size.
+    output: file to write; its suffix names the format.
+    model: run folder, model folder, or mean-colour, telea, navier-stokes, biharmonic.
+    """
+    from mend.fill import load
+    from mend.images import read_image, read_mask, write_image
+
+    if output.resolve() in (photo.resolve(), mask.resolve()):
+        raise InputError(f"{output} is an input; filling would overwrite it. Choose another --output.")
+    picture = read_image(photo)
+    hole = read_mask(mask, picture.pixels.shape[:2])
+    inpainter = load(model, device)
+    filled = inpainter.fill_picture(picture, hole)
+    write_image(output, filled)
+    lossy = [f"{output.suffix} is lossy: pixels outside the hole change slightly; .png keeps them"]
+    notes = picture.notes + (lossy if output.suffix.lower() in (".jpg", ".jpeg", ".webp") else [])
+    print(f"{output}: {hole.mean():.1%} of {photo.name} filled" + "".join(f"\n  {note}" for note in notes))
+
+
+@masks_app.default
+def masks(
+    data: str,
+    *,
+    out: Path,
+    segmenter: str = "deeplabv3_resnet101",
+    split: Literal["train", "test", "both"] = "both",
+    size: int | None = None,
+    rows: Annotated[str, Parameter(name="--range")] = ":",
+    coverage: float = 0.25,
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Make a mask for every picture of a source. The same command goes on where it was stopped.
+
+    Parameters
+    ----------
+    data: cifar10, photos, hub:owner/name[:column], or a folder.
+    out: folder for the mask sets; each split is a folder in it.
+    segmenter: deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large, hf:owner/name, hf:FOLDER,
+        felzenszwalb; or drawn: strokes, boxes, borders.
+    size: cut every picture to its central square and scale it to this side, in pixels.
+    rows: START:STOP, for one of several processes that fill one set.
+    coverage: share of the image that a drawn mask covers.
+    seed: of drawn masks.
+    """
+    from mend.data import load_images
+    from mend.masks import make_masks
+    from mend.progress import progress
+
+    start, stop = _range(rows)
+    for name in ("train", "test") if split == "both" else (split,):
+        images = load_images(data, "all" if name == "train" else name, size)
+        with progress(f"masks {name}", "images") as on_batch:
+            made = make_masks(images, segmenter, out / name, device, coverage, seed, start, stop, on_batch)
+        covers = made.coverage()[made.done]
+        print(f"{out / name}: {made.manifest.done} of {len(made)} masks, mean coverage {covers.mean():.1%}")
+
+
+@masks_app.command
+def show(folder: Path, *, output: Annotated[Path | None, Parameter(alias="-o")] = None) -> None:
+    """Draw a contact sheet of a mask set with a histogram of coverage.
+
+    Parameters
+    ----------
+    folder: a mask set.
+    output: picture to write; FOLDER/contact-sheet.png unless given.
+    """
+    from mend.masks.show import contact_sheet
+
+    print(contact_sheet(folder, output or folder / "contact-sheet.png"))
+
+
+@masks_app.command
+def convert(file: Path, data: str, *, out: Path, split: Literal["train", "test"], segmenter: str) -> None:
+    """Turn an .npz of packed masks into a mask set.
+
+    Parameters
+    ----------
+    file: archive whose 'mask' key holds one row of packed bits an image, in the order of the source.
+    data: the source that the masks were made for.
+    out: folder for the mask sets; the split is a folder in it.
+    split: which file split of the source the archive covers.
+    segmenter: what made the masks, for the record.
+    """
+    from mend.data import load_images
+    from mend.masks.store import from_npz
+
+    made = from_npz(file, load_images(data, "all" if split == "train" else split), segmenter, out / split)
+    print(f"{out / split}: {len(made)} masks, mean coverage {made.coverage().mean():.1%}")
+
+
+@app.command
+def train(
+    *,
+    config: Annotated[TrainConfig, Parameter(name="*")],
+    recipe: str = "seed",
+    out: Path | None = None,
+) -> None:
+    """Train a network. The same command goes on where it was stopped.
+
+    Parameters
+    ----------
+    recipe: a shipped recipe, or a .toml file; flags stand above it.
+    out: run folder; runs/MODEL-wWIDTH unless given.
+    """
+    from mend.progress import progress
+    from mend.train import train as run
+
+    folder = out or Path("runs") / f"{config.model}-w{config.width}"
+    with progress(f"train {folder.name}", "steps") as on_step:
+        run(config, folder, on_step)
+    print(f"{folder}: trained; measure it with 'mend evaluate {folder}'")
+
+
+@app.command
+def evaluate(
+    runs: list[str],
+    *,
+    protocol: str = "cifar10-object-v1",
+    data: str | None = None,
+    masks: str | None = None,
+    metrics: str | None = None,
+    limit: int | None = None,
+    classical: bool = True,
+    out: Path | None = None,
+    device: Device = "auto",
+) -> None:
+    """Score networks, and the classical fillers beside them, by a protocol.
+
+    Parameters
+    ----------
+    runs: run or model folders, or names of classical fillers.
+    protocol: a shipped protocol, or a .toml file.
+    data: where the protocol's images are, when not where it says.
+    masks: where its mask set is, when not where it says.
+    metrics: comma-separated, of psnr, ssim, lpips, fid, mae; the protocol's unless given.
+    limit: the first so many images only.
+    classical: score mean-colour, telea, navier-stokes and biharmonic too.
+    out: the result, OUT.json and OUT/; results/PROTOCOL unless given.
+    """
+    from mend import evaluate as module
+    from mend.classical import CLASSICAL
+    from mend.progress import progress
+
+    read = module.read_protocol(protocol)
+    target = out or Path("results") / read.name
+    methods = [*runs, *(name for name in CLASSICAL if classical and name not in runs)]
+    names = metrics.replace(" ", "").split(",") if metrics else None
+    with progress("evaluate", "images") as on_batch:
+        total = len(methods)
+        order: list[str] = []
+
+        def each(method: str, done: int, of: int) -> None:
+            if method not in order:
+                order.append(method)
+            on_batch((len(order) - 1) * of + done, total * of)
+
+        file = module.evaluate(methods, read, target, data, masks, names, limit, device, each)
+    _print_table(file)
+
+
+def _print_table(file: Path) -> None:
+    from mend.evaluate import read_summary
+    from mend.report import as_text
+
+    print(as_text(read_summary(file)))
+    print(f"\n{file}: per-image rows beside it; 'mend report --results {file}' makes the report")
+
+
+@app.command
+def report(
+    runs: list[str] | None = None,
+    *,
+    results: Path = Path("results/cifar10-object-v1.json"),
+    out: Path | None = None,
+    into: Path | None = None,
+) -> None:
+    """Make the report of an evaluation: one HTML page, Markdown, pictures.
+
+    Parameters
+    ----------
+    runs: networks to show; all of the result unless given.
+    results: what 'mend evaluate' wrote.
+    out: folder for the report; beside the rows unless given.
+    into: a Markdown file whose table, between <!-- results --> and <!-- /results -->, is made anew.
+    """
+    from mend import report as module
+
+    folder = out or results.with_suffix("")
+    print(module.report(results, folder, runs))
+    if into is not None:
+        module.write_into(into, results)
+
+
+def _range(text: str) -> tuple[int, int | None]:
+    start, colon, stop = text.partition(":")
+    try:
+        if colon:
+            return int(start or 0), int(stop) if stop else None
+    except ValueError:
+        pass
+    raise InputError(f"the range is {text!r}; expected START:STOP, such as 0:25000.")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. Bad input prints its message and exits with 1, Ctrl-C with 130; `--debug` shows tracebacks."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in tokens
+    try:
+        app([token for token in tokens if token != "--debug"])
+    except KeyboardInterrupt:
+        print("\nstopped. The same command goes on from what was finished.", file=sys.stderr)
+        sys.exit(130)
+    except (InputError, OSError, MemoryError) as error:
+        if debug:
+            raise
+        print(f"mend: {_said(error)}", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"mend: a fault of mend itself ({type(error).__name__}: {error}). "
+            "Run the command again with --debug, and report what it prints.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+def _said(error: BaseException) -> str:
+    import errno
+
+    if isinstance(error, MemoryError):
+        return "out of memory. Try a smaller picture, --batch-size or --width."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk{f' for {error.filename}' if error.filename else ''}. Free some and run the command again."
+    return str(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The first five minutes: the whole experiment on photographs that come with the installation, and one large filling."""
+
+import os
+import sys
+import webbrowser
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mend.classical import CLASSICAL
+from mend.data import load_images
+from mend.evaluate import evaluate, read_protocol
+from mend.fill import load
+from mend.images import Picture, mask_out, read_image, to_pixels, write_image
+from mend.masks import make_masks
+from mend.masks.draw import boxes
+from mend.models import MODELS
+from mend.photos import LARGE, folder
+from mend.progress import progress
+from mend.recipes import TrainConfig
+from mend.report import report
+from mend.train import train
+
+EPOCHS, WIDTH = 6, 8
+# The share of the work that each stage is, measured on two cores; the bar adds them up.
+SHARES = {"masks": 20, "train": 90, "evaluate": 60, "report": 6, "fill": 4}
+
+
+def run(out: Path, open_report: bool) -> None:
+    """Masks, four networks, evaluation, report and one large filling, all under `out`; what is there is not made again."""
+    with progress("demo", "%") as report_percent:
+        bar = _Stages(report_percent)
+        for name in ("train", "test"):
+            bar.stage(f"masks {name}", SHARES["masks"] / 2)
+            images = load_images("photos", "all" if name == "train" else name)
+            make_masks(images, "felzenszwalb", out / "masks" / name, on_batch=bar)
+        runs: list[str] = []
+        for model in MODELS:
+            bar.stage(f"train {model}", SHARES["train"] / len(MODELS))
+            config = TrainConfig(
+                "photos", str(out / "masks"), model, WIDTH, epochs=EPOCHS, batch_size=32, lr=2e-3, schedule="cosine"
+            )
+            runs.append(str(train(config, out / "runs" / model, bar)))
+        bar.stage("evaluate", SHARES["evaluate"])
+        methods = [*runs, *CLASSICAL]
+        protocol = read_protocol("photos-object-v1")
+        scored: dict[str, int] = {}
+
+        def on_batch(method: str, done: int, of: int) -> None:
+            scored[method] = done
+            bar(sum(scored.values()), of * len(methods))
+
+        evaluate(
+            methods, protocol, out / "result", masks=str(out / "masks"), metrics=["psnr", "ssim", "mae"], on_batch=on_batch
+        )
+        bar.stage("report", SHARES["report"])
+        page = report(out / "result", out / "report")
+        bar.stage("fill a large photograph", SHARES["fill"])
+        filled = fill_large(runs[-1], out / "large")
+        bar.finish()
+    print(f"report   {page}\nlarge    {filled}\nnext     mend fill PHOTO --mask MASK -o OUT.png --model {runs[-1]}")
+    if open_report and sys.stdout.isatty() and (os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32")):
+        webbrowser.open(page.resolve().as_uri())
+
+
+def fill_large(model: str, out: Path) -> Path:
+    """Fill a large hole in a whole photograph; writes the photograph, its mask and the result, and one picture of all three."""
+    picture = read_image(folder() / LARGE)
+    height, width = picture.pixels.shape[:2]
+    mask = boxes(height, width, 0.1, 4)
+    hole = torch.from_numpy(mask.astype(np.float32))[None, None]
+    filled = load(model).fill_picture(picture, hole)
+    masked = Picture(to_pixels(mask_out(picture.image(), hole))[0])
+    write_image(out / "photo.png", picture)
+    write_image(out / "mask.png", mask[..., None].astype(np.uint8) * 255)
+    write_image(out / "filled.png", filled)
+    write_image(out / "large.png", np.concatenate([p.pixels for p in (picture, masked, filled)], axis=1))
+    return out / "large.png"
+
+
+class _Stages:
+    """One bar for stages of unequal length: called with (done, of) within a stage, it reports the share of all work."""
+
+    def __init__(self, report_percent: object) -> None:
+        self.report_percent = report_percent
+        self.before, self.share = 0.0, 0.0
+
+    def stage(self, name: str, share: float) -> None:
+        self.before, self.share = self.before + self.share, share
+        self(0, 1)
+
+    def __call__(self, done: int, of: int) -> None:
+        percent = 100 * (self.before + self.share * done / max(of, 1)) / sum(SHARES.values())
+        self.report_percent(round(percent), 100)  # pyright: ignore
+
+    def finish(self) -> None:
+        self.report_percent(100, 100)  # pyright: ignore

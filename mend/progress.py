@@ -1,0 +1,53 @@
+"""Progress of long work: a bar on a terminal; in a log, a line every ten seconds."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Report = Callable[[int, int], None]
+"""Called with how much is done, and of how much."""
+
+
+@contextmanager
+def progress(label: str, unit: str) -> Iterator[Report]:
+    """A `Report` that shows `label`, the share done, the rate in `unit` a second and the time left, on standard error."""
+    if not sys.stderr.isatty():
+        yield _lines(label, unit)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:.{0 if (task.speed or 0) >= 10 else 1}f} {unit}/s", style="cyan")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))
+    with Progress(*columns, Rate(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task: list[object] = []
+
+        def report(done: int, of: int) -> None:
+            if not task:  # what was done before does not count into the rate
+                task.append(bar.add_task(label, total=of, completed=done))
+            bar.update(task[0], completed=done, total=of)  # pyright: ignore[reportArgumentType]
+
+        yield report
+
+
+def _lines(label: str, unit: str) -> Report:
+    start: list[float] = []
+    last = [0.0]
+
+    def report(done: int, of: int) -> None:
+        now = time.monotonic()
+        if not start:
+            start.extend((now, done))
+            last[0] = now
+        elif now - last[0] >= 10 or (done == of and now > last[0]):
+            last[0] = now
+            rate = (done - start[1]) / max(now - start[0], 1e-9)
+            left = f", {(of - done) / rate:.0f} s left" if rate and done < of else ""
+            print(f"{label}: {done}/{of} {unit}, {rate:.1f} {unit}/s{left}", file=sys.stderr, flush=True)
+
+    return report
