@@ -1,7 +1,7 @@
 """mend: train, measure and use image-inpainting networks.
 
-    import mend
-    filled = mend.load("runs/unet-aspp")("photo.jpg", "mask.png")
+import mend
+filled = mend.load("runs/unet-aspp")("photo.jpg", "mask.png")
 """
 
 from typing import TYPE_CHECKING, Any

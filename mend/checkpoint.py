@@ -96,3 +96,10 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return run.stdout.strip()
+
+
+def device_name(device: torch.device) -> str:
+    """The device's own name for results: the GPU's, or the CPU's with the threads in use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type.upper()}, {torch.get_num_threads()} threads"

@@ -294,7 +294,8 @@ def _said(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "out of memory. Try a smaller picture, --batch-size or --width."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left on the disk{f' for {error.filename}' if error.filename else ''}. Free some and run the command again."
+        place = f" for {error.filename}" if error.filename else ""
+        return f"no space left on the disk{place}. Free some and run the command again."
     return str(error)
 
 

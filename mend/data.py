@@ -224,7 +224,7 @@ def _dataset_entries(table: Any, column: str) -> tuple[Iterable[Entry], int, tup
         return isinstance(kind, datasets.Image) or (isinstance(kind, dict) and "bytes" in kind)
 
     columns = [c for c in table.column_names if holds_images(c)]
-    if column and column not in columns or not columns:
+    if (column and column not in columns) or not columns:
         raise InputError(f"no image column {column!r} among {table.column_names}; image columns: {columns or 'none'}.")
     column = column or columns[0]
     table = table.cast_column(column, datasets.Image(decode=False))

@@ -17,7 +17,7 @@ from mend.masks import make_masks
 from mend.masks.draw import boxes
 from mend.models import MODELS
 from mend.photos import LARGE, folder
-from mend.progress import progress
+from mend.progress import Report, progress
 from mend.recipes import TrainConfig
 from mend.report import report
 from mend.train import train
@@ -82,7 +82,7 @@ def fill_large(model: str, out: Path) -> Path:
 class _Stages:
     """One bar for stages of unequal length: called with (done, of) within a stage, it reports the share of all work."""
 
-    def __init__(self, report_percent: object) -> None:
+    def __init__(self, report_percent: Report) -> None:
         self.report_percent = report_percent
         self.before, self.share = 0.0, 0.0
 
@@ -92,7 +92,7 @@ class _Stages:
 
     def __call__(self, done: int, of: int) -> None:
         percent = 100 * (self.before + self.share * done / max(of, 1)) / sum(SHARES.values())
-        self.report_percent(round(percent), 100)  # pyright: ignore
+        self.report_percent(round(percent), 100)
 
     def finish(self) -> None:
-        self.report_percent(100, 100)  # pyright: ignore
+        self.report_percent(100, 100)

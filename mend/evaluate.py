@@ -10,6 +10,8 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mend.chance import uniform
-from mend.checkpoint import commit, model_folder
+from mend.checkpoint import commit, device_name, model_folder
 from mend.classical import CLASSICAL
 from mend.data import Images, load_images
 from mend.errors import InputError, nearest, pick
@@ -95,7 +97,7 @@ def evaluate(
         if there and there["weights"] == weights and set(scored) <= set(there["metrics_scored"]):
             continue
         started = time.perf_counter()
-        rows, sets = _score(inpainter, images, holes, scored, lambda done, n=name: on_batch and on_batch(n, done, len(images)))
+        rows, sets = _score(inpainter, images, holes, scored, partial(on_batch or _unheard, name))
         seconds = time.perf_counter() - started
         write_parquet(out / f"{name}.parquet", rows)
         _write_strip(out / f"{name}.png", inpainter, images, holes, sample)
@@ -117,16 +119,20 @@ def evaluate(
     return summary_file(out)
 
 
+def _unheard(method: str, done: int, of: int) -> None:
+    pass
+
+
 # --- One method ------------------------------------------------------------------------------------------------------
 
 
 def _score(
-    inpainter: Inpainter, images: Images, holes: Tensor, names: list[str], on_batch: Callable[[int], object]
+    inpainter: Inpainter, images: Images, holes: Tensor, names: list[str], on_batch: Callable[[int, int], None]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The per-image table of a method, and its set metrics on the composited and the raw output."""
     device = inpainter.device
     per_image = {n: make(device) for n in names if (make := METRICS[n].per_image)}
-    of_sets = {n + suffix: make(device) for n in names if (make := METRICS[n].of_sets) for suffix in ("", "_raw")}
+    of_sets = {n + suffix: new(device) for n in names if (new := METRICS[n].of_sets) for suffix in ("", "_raw")}
     columns: dict[str, list[Tensor]] = {}
     for start, image, hole in _batches(images, holes, device):
         raw = inpainter.raw(image, hole)
@@ -136,9 +142,9 @@ def _score(
             for column, value in _values(name, per_image.get(name), filled, raw, image, hole).items():
                 value[empty] = torch.nan  # nothing was filled: there is nothing to judge
                 columns.setdefault(column, []).append(value.cpu())
-        for name, metric in of_sets.items():
-            metric.update(raw if name.endswith("_raw") else filled, image)
-        on_batch(min(start + BATCH, len(images)))
+        for name, set_metric in of_sets.items():
+            set_metric.update(raw if name.endswith("_raw") else filled, image)
+        on_batch(min(start + BATCH, len(images)), len(images))
     known = {
         "row": images.rows,
         "name": images.names,
@@ -224,7 +230,7 @@ def bootstrap(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> 
 
 def coverage_label(coverage: "pd.Series[float]") -> "pd.Series[str]":
     """The coverage bin of each image, such as "10–20 %"; a bin holds its upper edge."""
-    labels = [f"{low:.0%}–{high:.0%}".replace("%–", "–").replace("%", " %") for low, high in zip(BINS, BINS[1:], strict=False)]
+    labels = [f"{low:.0%}–{high:.0%}".replace("%–", "–").replace("%", " %") for low, high in pairwise(BINS)]
     labels += ["over 60 %"]
     # Rounded, because a coverage is a multiple of 1/pixels in float32, and 0.1 is neither.
     place = np.searchsorted(BINS[1:], np.round(coverage.to_numpy(np.float64), 6), side="left")
@@ -274,7 +280,7 @@ def _open_summary(out: Path, protocol: Protocol, images: Images, mask_hash: str)
     differs = [key for key in ("n", "fingerprint", "mask_set") if there.get(key) != what[key]]
     if there["protocol"]["name"] != protocol.name or differs:
         raise InputError(
-            f"{summary_file(out)} holds results for another protocol, data or mask set ({', '.join(differs) or 'name'} differ). "
+            f"{summary_file(out)} holds another protocol, data or mask set ({', '.join(differs) or 'name'} differ). "
             "Choose another --out."
         )
     return {**what, "methods": there["methods"]}
@@ -316,8 +322,6 @@ def _training(method: str) -> list[dict[str, float]]:
 
 
 def _environment(device: torch.device) -> dict[str, str]:
-    from mend.train import device_name
-
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     return {"commit": commit(), "device": device_name(device), **versions}
 

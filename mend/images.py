@@ -219,9 +219,7 @@ def _opened(file: str | Path | bytes) -> Image.Image:
 def _as_rgb(opened: Image.Image) -> Image.Image:
     if opened.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it to white
         levels = np.asarray(opened).astype(np.int64)
-        return Image.fromarray(np.clip(levels // 257 if levels.max() > 255 else levels, 0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
+        return Image.fromarray(np.clip(levels // 257 if levels.max() > 255 else levels, 0, 255).astype(np.uint8)).convert("RGB")
     if opened.mode == "P" and "transparency" in opened.info:
         opened = opened.convert("RGBA")  # straight to RGB would warn and pick the transparent colour's entry
     return opened.convert("RGB")
@@ -247,11 +245,10 @@ def _sixteen_bit_colour(path: str | Path, opened: Image.Image) -> np.ndarray | N
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         return None
     pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-    turn = {2: [1], 3: [0, 1], 4: [0], 5: [], 6: [0], 7: [0, 1], 8: [1]}.get(orientation := opened.getexif().get(274, 1))
-    if turn is not None:  # flips, then a transposition: the eight EXIF orientations
-        pixels = np.flip(pixels, turn)
-        pixels = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-    return np.ascontiguousarray(pixels)
+    orientation = opened.getexif().get(274, 1)
+    flips: dict[int, tuple[int, ...]] = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}
+    pixels = np.flip(pixels, flips.get(orientation, ()))  # flips, then a transposition, make the eight EXIF orientations
+    return np.ascontiguousarray(pixels.swapaxes(0, 1) if orientation >= 5 else pixels)
 
 
 def _encode_deep(path: Path, pixels: np.ndarray) -> bytes:

@@ -119,7 +119,7 @@ def _levels(image: Tensor) -> Tensor:
     return (image.clamp(0, 1) * 255).round().byte()
 
 
-class _weights:  # noqa: N801, a context manager used as a statement
+class _weights:
     """Turns a failed download into WeightsMissing, which names the file and where it is looked for."""
 
     def __init__(self, metric: str, file: str) -> None:

@@ -16,7 +16,7 @@ def progress(label: str, unit: str) -> Iterator[Report]:
         yield _lines(label, unit)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -25,12 +25,12 @@ def progress(label: str, unit: str) -> Iterator[Report]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))
     with Progress(*columns, Rate(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task: list[object] = []
+        task: list[TaskID] = []
 
         def report(done: int, of: int) -> None:
             if not task:  # what was done before does not count into the rate
                 task.append(bar.add_task(label, total=of, completed=done))
-            bar.update(task[0], completed=done, total=of)  # pyright: ignore[reportArgumentType]
+            bar.update(task[0], completed=done, total=of)
 
         yield report
 

@@ -74,9 +74,7 @@ def metric_table(summary: dict[str, Any], methods: list[str], suffix: str = "", 
     """Every metric of every method in one view ("" composited, "_hole", "_raw"); the best of each column is marked."""
     names = [n for n in summary["protocol"]["metrics"] if suffix != "_hole" or METRICS[n].pixels is not None]
     header = ["Method", "Parameters", *(_heading(METRICS[n]) for n in names)]
-    columns = [
-        _cells(METRICS[n], [summary["methods"][m]["metrics"].get(n + suffix) for m in methods]) for n in names
-    ]
+    columns = [_cells(METRICS[n], [summary["methods"][m]["metrics"].get(n + suffix) for m in methods]) for n in names]
     rows = [
         [Cell(m), Cell(_millions(summary["methods"][m]["parameters"])), *(column[i] for column in columns)]
         for i, m in enumerate(methods)
@@ -92,9 +90,7 @@ def group_table(summary: dict[str, Any], methods: list[str], group: str, metric:
     """One metric of every method by coverage bin ("by_coverage") or class ("by_class")."""
     groups = list(next(iter(summary["methods"].values()))[group])
     kind = METRICS[metric.split("_")[0]]
-    columns = [
-        _cells(kind, [summary["methods"][m][group].get(g, {}).get(metric) for m in methods]) for g in groups
-    ]
+    columns = [_cells(kind, [summary["methods"][m][group].get(g, {}).get(metric) for m in methods]) for g in groups]
     counts = [summary["methods"][methods[0]][group][g].get(metric, {}).get("n", 0) for g in groups]
     header = ["Method", *(f"{g} (n = {n})" for g, n in zip(groups, counts, strict=True))]
     return header, [[Cell(m), *(column[i] for column in columns)] for i, m in enumerate(methods)]
@@ -138,7 +134,9 @@ def as_text(summary: dict[str, Any]) -> str:
     texts = [header] + [[c.text + ("*" if c.best else " ") for c in row] for row in rows]
     texts[0] = [header[0], *(f"{name} " for name in header[1:])]
     widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))]) for row in texts]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))]) for row in texts
+    ]
     return "\n".join([*lines, "", *footnotes(summary)])
 
 
@@ -151,7 +149,9 @@ def footnotes(summary: dict[str, Any]) -> list[str]:
     ]
     missing = [METRICS[n].title for n in summary.get("unavailable", [])]
     if missing:
-        lines.append(f"{UNAVAILABLE} (weights not available): {' and '.join(missing)} need pretrained weights that were not on this machine.")
+        lines.append(
+            f"{UNAVAILABLE} (weights not available): {' and '.join(missing)} need pretrained weights, which this machine lacked."
+        )
     lines += [f"* {source}. Quoted, not measured here." for source in sorted({r["source"] for r in protocol["published"]})]
     lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in protocol["metrics"]]
     return lines
@@ -162,7 +162,12 @@ def readme_table(summary: dict[str, Any]) -> str:
     methods = _ordered(summary, None)
     lines = footnotes(summary)
     short = [line for line in lines if not any(line.startswith(f"{m.title}:") for m in METRICS.values())]
-    return markdown_table(metric_table(summary, methods), notes=True) + "\n" + "<br>\n".join(f"<sub>{s}</sub>" for s in short) + "\n"
+    return (
+        markdown_table(metric_table(summary, methods), notes=True)
+        + "\n"
+        + "<br>\n".join(f"<sub>{s}</sub>" for s in short)
+        + "\n"
+    )
 
 
 def write_into(file: str | Path, result: str | Path) -> None:
@@ -180,7 +185,9 @@ def write_into(file: str | Path, result: str | Path) -> None:
 
 def picture_grid(folder: Path, methods: list[str], scale: int = 3) -> Image.Image:
     """The seed's grid: original, mask, masked input, then one row a method, each with its name."""
-    rows = [(name, Image.open(folder / f"{name}.png").convert("RGB")) for name in ("original", "mask", "masked input", *methods)]
+    rows = [
+        (name, Image.open(folder / f"{name}.png").convert("RGB")) for name in ("original", "mask", "masked input", *methods)
+    ]
     first = rows[0][1]
     side, count = first.height, first.width // first.height
     font = _font(15)
@@ -300,8 +307,8 @@ def _training_lines(summary: dict[str, Any], methods: list[str]) -> list[str]:
         if trained and curve:
             minutes = sum(row["seconds"] for row in curve) / 60
             lines.append(
-                f"{method}: {len(curve)} epochs of {trained['images']} images in {minutes:.1f} min on {trained['device']}, the weights of "
-                f"epoch {trained['epoch']}, commit {trained['commit'] or 'unknown'}, torch {trained['torch']}"
+                f"{method}: {len(curve)} epochs of {trained['images']} images in {minutes:.1f} min on {trained['device']}, "
+                f"the weights of epoch {trained['epoch']}, commit {trained['commit'] or 'unknown'}, torch {trained['torch']}"
             )
     return lines
 
@@ -350,7 +357,9 @@ def _html(summary: dict[str, Any], methods: list[str], pictures: dict[str, bytes
     ]
     if "curves" in pictures:
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in _training_lines(summary, methods))
-        body.append(f"<h2>Training</h2>{_html_picture(pictures['curves'], 'Training curves', 'plot')}<ul class='notes'>{lines}</ul>")
+        body.append(
+            f"<h2>Training</h2>{_html_picture(pictures['curves'], 'Training curves', 'plot')}<ul class='notes'>{lines}</ul>"
+        )
     body += [f"<h2>{html.escape(title)}</h2>{_html_table(table)}" for title, table in others]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -29,7 +29,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from mend.chance import uniform
-from mend.checkpoint import commit, save_model
+from mend.checkpoint import commit, device_name, save_model
 from mend.data import Batches, Crops, epoch_rows, image_files, load_images, split_rows
 from mend.errors import InputError, pick
 from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
@@ -86,7 +86,9 @@ class Inpainting(pl.LightningModule):
         super().__init__()
         self.config = config
         self.network = network.to(memory_format=torch.channels_last)
-        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True) if config.ema else None
+        self.average = (
+            AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True) if config.ema else None
+        )
         # Compiled beside the network, not in its place: the names of its weights stay the same.
         self.step = torch.compile(network) if config.compile else network
         self.train_loss = 0.0
@@ -146,7 +148,10 @@ class ArrayData(pl.LightningDataModule):
         self.config = config
         splits = [load_images(config.data, split, config.size) for split in ("train", "val")]
         masks = find_set(config.masks, splits[0])
-        self.arrays = [(images.pixels, masks.holes(images, ObjectPolicy())) for images in splits]
+        self.arrays = [
+            (torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2), masks.holes(images, ObjectPolicy()))
+            for images in splits
+        ]
         self.facts = {
             "data": config.data,
             "fingerprint": splits[0].fingerprint,
@@ -158,10 +163,7 @@ class ArrayData(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         assert self.trainer is not None
         device = self.trainer.strategy.root_device
-        self.arrays = [
-            (torch.as_tensor(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2), holes.to(device))
-            for pixels, holes in self.arrays
-        ]
+        self.arrays = [(pixels.to(device), holes.to(device)) for pixels, holes in self.arrays]
 
     def train_dataloader(self) -> Loader:
         assert self.trainer is not None
@@ -307,8 +309,7 @@ class RunFiles(pl.Callback):
 
     @torch.no_grad()
     def _sample(self, trainer: pl.Trainer, module: Inpainting, epoch: int) -> None:
-        assert isinstance(trainer.datamodule, (ArrayData, CropData))  # pyright: ignore[reportAttributeAccessIssue]
-        data: ArrayData | CropData = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        data: ArrayData | CropData = trainer.datamodule  # type: ignore[attr-defined]
         image, hole = (part[:SAMPLES].to(module.device) for part in next(iter(data.val_dataloader())))
         training = module.judged.training
         filled = composite(image, module.judged.eval()(mask_out(image, hole), hole), hole)
@@ -324,13 +325,6 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(path, text.getvalue().encode())
-
-
-def device_name(device: torch.device) -> str:
-    """The device's own name for results: the GPU's, or the CPU's with the threads in use."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type.upper()}, {torch.get_num_threads()} threads"
 
 
 def _write_config(config: TrainConfig, out: Path) -> None:

@@ -44,7 +44,7 @@ def load_segmenter(name: str, device: str = "auto") -> Segmenter:
 def _torchvision(name: str, device: str) -> Segmenter:
     from torchvision.models import get_model, get_model_weights
 
-    weights = get_model_weights(name).DEFAULT  # pyright: ignore[reportAttributeAccessIssue]
+    weights = get_model_weights(name).DEFAULT
     try:
         network = get_model(name, weights=weights)
     except OSError as error:  # URLError is one
@@ -88,7 +88,7 @@ def _network_segmenter(
     background: int,
     device: str,
 ) -> Segmenter:
-    network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # pyright: ignore
+    network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in statistics)
 
     @torch.inference_mode()

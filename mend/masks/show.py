@@ -49,18 +49,17 @@ def _images(masks: MaskSet, rows: np.ndarray) -> np.ndarray:
 def _histogram(masks: MaskSet, coverage: np.ndarray, width: int) -> bytes:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width / 100, 2.4), layout="constrained")
+    figure = Figure(figsize=(width / 100, 2.6), layout="constrained")
     axis = figure.subplots()
-    axis.hist(coverage * 100, bins=np.arange(0, 101, 2.5), color="#e63946")
+    axis.hist(coverage * 100, bins=[2.5 * i for i in range(41)], color="#e63946")
     axis.set(xlabel="coverage (% of the image)", ylabel="masks", xlim=(0, 100))
     axis.spines[["top", "right"]].set_visible(False)
-    found = (coverage > 0).mean()
-    axis.set_title(
-        f"{masks.manifest.segmenter} on {masks.manifest.source} ({masks.manifest.split}): {len(masks)} masks, mean {coverage.mean():.1%}, "
-        f"median {np.median(coverage):.1%}, nothing found in {1 - found:.1%}",
-        fontsize=9,
-        loc="left",
+    manifest = masks.manifest
+    title = (
+        f"{manifest.segmenter} on {manifest.source} ({manifest.split})\n{len(masks)} masks, mean {coverage.mean():.1%}, "
+        f"median {np.median(coverage):.1%}, nothing found in {(coverage == 0).mean():.1%}"
     )
+    axis.set_title(title, fontsize=9, loc="left")
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=100)
     return data.getvalue()

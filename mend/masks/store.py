@@ -87,8 +87,8 @@ class MaskSet:
         if not masks.done.all():
             missing = int((~masks.done).sum())
             raise InputError(
-                f"the mask set {folder} lacks {missing} of {len(masks)} masks. Run the 'mend masks' command that made it again: "
-                "it goes on where it stopped."
+                f"the mask set {folder} lacks {missing} of {len(masks)} masks. Run the 'mend masks' command that made it "
+                "again: it goes on where it stopped."
             )
         return masks
 
@@ -107,9 +107,9 @@ class MaskSet:
     def write(self, rows: np.ndarray, masks: np.ndarray) -> None:
         """Store boolean (n, H, W) masks in these rows. The pixels are written before the rows count as done."""
         self.packed[rows] = np.packbits(masks.reshape(len(masks), -1), axis=1)
-        self.packed.flush()  # pyright: ignore[reportAttributeAccessIssue]
+        _flush(self.packed)
         self.done[rows] = True
-        self.done.flush()  # pyright: ignore[reportAttributeAccessIssue]
+        _flush(self.done)
 
     def finish(self) -> "MaskSet":
         """Bring the manifest up to date; when every row is done the set is sealed with its hash."""
@@ -143,8 +143,8 @@ class MaskSet:
             )
         if manifest.fingerprint != images.fingerprint:
             raise InputError(
-                f"the mask set {self.folder} was made for {manifest.source} ({manifest.split}, {manifest.count} images, fingerprint "
-                f"{manifest.fingerprint[:12]}), not for {images.source} ({images.split}, {images.fingerprint[:12]}). "
+                f"the mask set {self.folder} was made for {manifest.source} ({manifest.split}, {manifest.count} images, "
+                f"fingerprint {manifest.fingerprint[:12]}), not for {images.source} ({images.split}, {images.fingerprint[:12]}). "
                 "Make one for these images with 'mend masks'."
             )
 
@@ -200,6 +200,11 @@ def manifest_for(images: Images, segmenter: str, weights: str) -> Manifest:
     height, width = images.size
     split = "test" if images.split == "test" else "train"
     return Manifest(images.source, split, images.fingerprint, segmenter, weights, len(images), height, width)
+
+
+def _flush(array: np.ndarray) -> None:
+    if isinstance(array, np.memmap):
+        array.flush()
 
 
 def _create_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> None:

@@ -77,7 +77,9 @@ def read_toml(name: str | Path, folder: Path, kind: str, keys: list[str]) -> dic
     file = Path(name) if str(name).endswith(".toml") else folder / f"{name}.toml"
     if not file.exists():
         known = sorted(p.stem for p in folder.glob("*.toml"))
-        raise InputError(f"unknown {kind} {str(name)!r}.{nearest(str(name), known)} Known: {', '.join(known)}, or a .toml file.")
+        raise InputError(
+            f"unknown {kind} {str(name)!r}.{nearest(str(name), known)} Known: {', '.join(known)}, or a .toml file."
+        )
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -1,0 +1,39 @@
+# Nothing but Python 3.11+ and make is needed. Each target installs what it needs once, into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+# Imports would compile anew at every start.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test check fix constraints clean
+
+demo: .venv/.core
+	$(BIN)/mend demo
+
+test: .venv/.dev
+	$(BIN)/pytest -n 2
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+fix: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/.core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e .
+	touch $@
+
+.venv/.dev: .venv/.core
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev]'
+	touch $@
+
+constraints: .venv/.core
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-emit-index-url --no-header --no-annotate pyproject.toml -o constraints.txt
+
+clean:
+	rm -rf .venv
