@@ -24,6 +24,7 @@ app = App(
     help="Train, measure and use image-inpainting networks. A mask is white where the picture is to be filled.",
     version=__version__,
     config=_recipe,
+    suppress_keyboard_interrupt=False,
 )
 masks_app = App(name="masks", help="Make a mask for every picture of a source, resumably; or look at the masks.")
 app.command(masks_app)

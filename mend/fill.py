@@ -91,7 +91,7 @@ def as_hole(mask: Any, size: tuple[int, int]) -> Tensor:
         return read_mask(mask, size)
     if isinstance(mask, Image.Image):
         mask = np.asarray(mask.convert("L"))
-    values = torch.as_tensor(mask)
+    values = torch.as_tensor(mask if isinstance(mask, Tensor) else np.array(mask))
     if values.ndim < 2 or values.ndim > 4 or (values.ndim > 2 and values.shape[-3] != 1):
         raise InputError(f"a mask is (H, W), (1, H, W) or (B, 1, H, W); this one is {tuple(values.shape)}.")
     if values.dtype != torch.bool:

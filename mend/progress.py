@@ -44,7 +44,7 @@ def _lines(label: str, unit: str) -> Report:
         if not start:
             start.extend((now, done))
             last[0] = now
-        elif now - last[0] >= 10 or (done == of and now > last[0]):
+        elif now - last[0] >= 10 or (done == of and now - start[0] >= 2):
             last[0] = now
             rate = (done - start[1]) / max(now - start[0], 1e-9)
             left = f", {(of - done) / rate:.0f} s left" if rate and done < of else ""

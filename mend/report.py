@@ -149,9 +149,7 @@ def footnotes(summary: dict[str, Any]) -> list[str]:
     ]
     missing = [METRICS[n].title for n in summary.get("unavailable", [])]
     if missing:
-        lines.append(
-            f"{UNAVAILABLE} (weights not available): {' and '.join(missing)} need pretrained weights, which this machine lacked."
-        )
+        lines.append(f"{UNAVAILABLE} (weights not available): {' and '.join(missing)} need pretrained weights, missing here.")
     lines += [f"* {source}. Quoted, not measured here." for source in sorted({r["source"] for r in protocol["published"]})]
     lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in protocol["metrics"]]
     return lines

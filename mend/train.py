@@ -89,10 +89,8 @@ class Inpainting(pl.LightningModule):
         self.average = (
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True) if config.ema else None
         )
-        # Compiled beside the network, not in its place: the names of its weights stay the same.
-        self.step = torch.compile(network) if config.compile else network
-        self.train_loss = 0.0
-        self.scores: list[Tensor] = []
+        # The bound method: a second module here would put every weight into the checkpoint twice.
+        self.step = torch.compile(network.forward) if config.compile else network.forward
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
@@ -348,15 +346,10 @@ def _write_config(config: TrainConfig, out: Path) -> None:
 
 
 def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
-    checkpoint = ModelCheckpoint(
-        dirpath=out / "checkpoints",
-        filename="best",
-        monitor="val_psnr",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
+    # Two, because one that watches a metric saves its `last` only when the best changes too.
+    every = {"dirpath": out / "checkpoints", "enable_version_counter": False, "save_on_train_epoch_end": True}
+    best = ModelCheckpoint(filename="best", monitor="val_psnr", mode="max", **every)
+    last = ModelCheckpoint(filename="last", **every)
     world = int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     return pl.Trainer(
@@ -365,9 +358,9 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
         devices=local,
         num_nodes=max(1, world // local),
         strategy="ddp" if world > 1 else "auto",
-        sync_batchnorm=world > 1,
+        sync_batchnorm=world > 1 and torch.cuda.is_available(),  # PyTorch has it on GPUs only
         precision=_precision(config),
-        callbacks=[*callbacks, checkpoint],
+        callbacks=[*callbacks, best, last],
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
         reload_dataloaders_every_n_epochs=1,  # the order of the images is drawn for each epoch
         num_sanity_val_steps=0,

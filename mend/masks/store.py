@@ -143,7 +143,7 @@ class MaskSet:
             )
         if manifest.fingerprint != images.fingerprint:
             raise InputError(
-                f"the mask set {self.folder} was made for {manifest.source} ({manifest.split}, {manifest.count} images, "
+                f"the mask set {self.folder} is for {manifest.source} ({manifest.split}, {manifest.count} images, "
                 f"fingerprint {manifest.fingerprint[:12]}), not for {images.source} ({images.split}, {images.fingerprint[:12]}). "
                 "Make one for these images with 'mend masks'."
             )

@@ -50,7 +50,8 @@ class ASPPRefinement(Refinement):
 
     A 1×1, three dilated 3×3 and one pooled branch stand side by side; a 1×1 convolution projects them back.
     A branch has half the channels, which gives the module about as many weights as `SimpleRefinement`
-    (17 C² against 18 C²), so that a comparison of the two compares context and not capacity.
+    (17 C² against 18 C²), so that a comparison of the two compares context and not capacity. Since the hole holds zeros,
+    the 1×1 branch and the middle tap of the others only ever add a bias there; they are kept as the module is known.
     """
 
     RATES = (1, 3, 6)  # at an 8×8 map, the coarsest that is refined at 32×32, rate 6 just spans it

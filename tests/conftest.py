@@ -1,0 +1,68 @@
+"""Small real things that several tests use: a folder of pictures, its mask sets, and a run trained on them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="../shared/data, the CIFAR-10 copy, is not here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(1)  # the tests run side by side; more threads would wait for each other
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing is read from or left in the user's cache, and no network is tried."""
+    os.environ["MEND_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["TORCH_HOME"] = str(tmp_path_factory.mktemp("torch"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def smooth(height: int, width: int, seed: int) -> np.ndarray:
+    """A smooth coloured uint8 (H, W, 3) picture with one disc on it."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    pixels = np.array(small.resize((width, height), Image.Resampling.BICUBIC))
+    y, x = np.mgrid[:height, :width]
+    cy, cx = rng.uniform(0.3, 0.7, 2)
+    pixels[(y / height - cy) ** 2 + (x / width - cx) ** 2 < 0.04] = rng.integers(0, 256, 3)
+    return pixels
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 training and 12 test pictures of 32×32, in the layout of a folder source."""
+    root = tmp_path_factory.mktemp("pictures")
+    for split, count, base in (("train", 40, 0), ("test", 12, 1000)):
+        (root / split).mkdir()
+        for i in range(count):
+            Image.fromarray(smooth(32, 32, base + i)).save(root / split / f"{i:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def masks(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Mask sets for `folder`: strokes over a quarter of each picture."""
+    from mend.data import load_images
+    from mend.masks import make_masks
+
+    out = tmp_path_factory.mktemp("masks")
+    for split, images in (("train", "all"), ("test", "test")):
+        make_masks(load_images(str(folder), images), "strokes", out / split)
+    return out
+
+
+@pytest.fixture(scope="session")
+def run(folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a very small network."""
+    from mend.recipes import TrainConfig
+    from mend.train import train
+
+    config = TrainConfig(str(folder), str(masks), "unet-aspp", width=4, epochs=2, batch_size=16, precision="fp32")
+    return train(config, tmp_path_factory.mktemp("runs") / "tiny")

@@ -1,0 +1,160 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import smooth
+
+from mend.cli import main
+from mend.images import read_image, write_image
+
+ROOT = Path(__file__).parent.parent
+
+
+def mend(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    try:
+        main([str(word) for word in words])
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    write_image(tmp_path / "photo.png", smooth(45, 61, 0))
+    mask = np.zeros((45, 61, 1), np.uint8)
+    mask[10:20, 15:40] = 255
+    write_image(tmp_path / "mask.png", mask)
+    return tmp_path
+
+
+def test_fill_from_the_command_line(photo: Path, run: Path, capsys: pytest.CaptureFixture[str]):
+    code, out, _ = mend(
+        capsys, "fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", run
+    )
+    assert code == 0
+    assert "9.1% of photo.png filled" in out
+    before, after = read_image(photo / "photo.png").pixels, read_image(photo / "o.png").pixels
+    changed = (before != after).any(-1)
+    assert changed[10:20, 15:40].mean() > 0.9
+    changed[10:20, 15:40] = False
+    assert not changed.any()
+
+
+def test_a_lossy_output_is_said(photo: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.jpg", "--model", "telea")
+    assert "o.jpg" in (said := mend(capsys, *words)[1])
+    assert ".jpg is lossy" in said
+
+
+def test_bad_input_is_one_line_and_exit_1(photo: Path, run: Path, capsys: pytest.CaptureFixture[str]):
+    write_image(photo / "small.png", smooth(5, 6, 0))
+    fill = ("fill", photo / "photo.png", "--model", run, "-o", photo / "o.png", "--mask")
+    for words, said in (
+        ((*fill, photo / "small.png"), "is 6×5, its picture 61×45"),
+        ((*fill, photo / "nothing.png"), "there is no file"),
+        (("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "nowhere"), "no model"),
+        (("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "photo.png", "--model", run), "is an input"),
+        (("masks", photo, "--out", photo / "m", "--segmenter", "stroke"), "Did you mean 'strokes'"),
+        (("masks", photo, "--out", photo / "m", "--segmenter", "strokes", "--range", "a:b"), "expected START:STOP"),
+        (("evaluate", run, "--protocol", "cifar"), "unknown protocol 'cifar'"),
+        (("train", "--data", "x", "--masks", "y", "--recipe", "sed"), "unknown recipe 'sed'. Did you mean 'seed'"),
+        (("train", "--data", "x", "--masks", "y", "--lr", "-1"), "lr is -1"),
+    ):
+        code, _, err = mend(capsys, *words)
+        assert code == 1, words
+        assert said in err
+        assert "Traceback" not in err
+    assert not (photo / "o.png").exists()
+
+
+def test_a_full_disk_is_said(photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, _, err = mend(
+        capsys, "fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea"
+    )
+    assert (code, "no space left on the disk" in err) == (1, True)
+    assert not (photo / "o.png").exists()
+
+
+def test_ctrl_c_and_faults(capsys: pytest.CaptureFixture[str], photo: Path, monkeypatch: pytest.MonkeyPatch):
+    for raised, code, said in (
+        (KeyboardInterrupt(), 130, "The same command goes on"),
+        (RuntimeError("odd"), 2, "RuntimeError: odd"),
+    ):
+
+        def fail(*args: object, raised: BaseException = raised) -> None:
+            raise raised
+
+        monkeypatch.setattr("mend.images.read_image", fail)
+        words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea")
+        assert mend(capsys, *words)[0] == code
+        try:
+            main([str(w) for w in words])
+        except SystemExit:
+            assert said in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="odd"):
+        main([*(str(w) for w in words), "--debug"])
+
+
+def test_the_recipe_stands_below_the_flags(folder: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "r.toml").write_text('epochs = 1\nwidth = 2\nmodel = "unet"\n[loss]\nhole_l1 = 2.0\n')
+    words = (
+        "train",
+        "--data",
+        folder,
+        "--masks",
+        masks,
+        "--recipe",
+        tmp_path / "r.toml",
+        "--width",
+        3,
+        "--out",
+        tmp_path / "run",
+    )
+    code, _, err = mend(capsys, *words)
+    assert code == 0, err
+    import tomllib
+
+    config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert (config["epochs"], config["width"], config["model"], config["loss"]) == (1, 3, "unet", {"hole_l1": 2.0})
+
+
+def test_the_whole_way_from_masks_to_report(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    masks, run, result = tmp_path / "masks", tmp_path / "runs" / "a", tmp_path / "result"
+    (tmp_path / "p.toml").write_text(
+        f'name = "p"\ntitle = "P"\ndata = "{folder.as_posix()}"\nmasks = "{masks.as_posix()}"\nmetrics = ["psnr", "mae"]\n'
+    )
+    for words in (
+        ("masks", folder, "--segmenter", "strokes", "--out", masks),
+        ("masks", "show", masks / "train"),
+        ("train", "--data", folder, "--masks", masks, "--model", "unet", "--width", 3, "--epochs", 1, "--out", run),
+        ("evaluate", run, "--protocol", tmp_path / "p.toml", "--out", result),
+        ("report", run, "--results", f"{result}.json", "--out", tmp_path / "report"),
+    ):
+        code, out, err = mend(capsys, *words)
+        assert code == 0, (words, err)
+        assert out.strip()
+    assert (masks / "train" / "contact-sheet.png").exists()
+    assert "biharmonic" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; sys.argv = ['mend', '--help']\ntry:\n import mend.cli; mend.cli.main()\nexcept SystemExit: pass\n"
+    heavy = "print([m for m in ('torch', 'numpy', 'lightning', 'torchmetrics', 'cv2', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_fill_imports_no_training_or_metrics(photo: Path, run: Path):
+    words = ["fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", run]
+    code = f"import sys, mend.cli\ntry:\n mend.cli.main({[str(w) for w in words]!r})\nexcept SystemExit: pass\n"
+    heavy = "print([m for m in ('lightning', 'torchmetrics', 'torchvision', 'datasets', 'transformers', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip().endswith("[]"), done.stdout

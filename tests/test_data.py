@@ -1,0 +1,187 @@
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED, needs_shared, smooth
+from PIL import Image
+
+from mend import photos
+from mend.data import Batches, Crops, epoch_rows, image_files, load_images, random_crop, split_rows
+from mend.errors import InputError
+
+
+def test_a_folder_is_decoded_once_in_order_of_names(folder: Path):
+    images = load_images(str(folder), "all")
+    assert (len(images), images.size) == (40, (32, 32))
+    assert images.names[:2] == ["train/000.png", "train/001.png"]
+    assert np.array_equal(images.pixels[7], np.asarray(Image.open(folder / "train" / "007.png")))
+    assert images.pixels.filename is not None, "the second reading is memory-mapped"
+
+
+def test_splits_are_fixed_disjoint_and_complete(folder: Path):
+    train, val, whole = (load_images(str(folder), split) for split in ("train", "val", "all"))
+    assert (len(train), len(val)) == (36, 4)
+    assert sorted([*train.rows, *val.rows]) == list(whole.rows)
+    assert train.fingerprint == val.fingerprint == whole.fingerprint
+    assert np.array_equal(train.pixels[3], whole.pixels[train.rows[3]])
+    test = load_images(str(folder), "test")
+    assert test.fingerprint != whole.fingerprint
+    assert len(test) == 12
+
+
+def test_a_thousand_of_fifty_thousand_are_held_out():
+    assert len(split_rows(50_000, "val")) == 1000
+    assert len(np.intersect1d(split_rows(50_000, "val"), split_rows(50_000, "train"))) == 0
+
+
+def test_a_changed_file_is_noticed(folder: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    before = load_images(str(copy), "all").fingerprint
+    assert before == load_images(str(folder), "all").fingerprint, "the fingerprint is of the pixels, not the place"
+    Image.fromarray(smooth(32, 32, 77)).save(copy / "train" / "000.png")
+    assert load_images(str(copy), "all").fingerprint != before
+
+
+def test_a_folder_without_splits_gives_one_file_in_ten_to_test_and_adding_one_moves_none(tmp_path: Path):
+    for i in range(60):
+        Image.fromarray(smooth(8, 8, i)).save(tmp_path / f"{i}.png")
+    test, train = image_files(tmp_path, "test"), image_files(tmp_path, "train")
+    assert not set(test) & set(train)
+    assert len(test) + len(train) == 60
+    assert 1 <= len(test) <= 15
+    Image.fromarray(smooth(8, 8, 99)).save(tmp_path / "new.png")
+    assert set(test) <= set(image_files(tmp_path, "test"))
+
+
+def test_every_kind_of_picture_becomes_rgb(tmp_path: Path):
+    rgb = Image.fromarray(smooth(16, 16, 0))
+    for mode, name in (("L", "l.png"), ("RGBA", "a.png"), ("P", "p.gif"), ("CMYK", "c.jpg"), ("LA", "la.png"), ("1", "1.bmp")):
+        rgb.convert(mode).save(tmp_path / name)
+    Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    (tmp_path / "sub dir é").mkdir()
+    rgb.save(tmp_path / "sub dir é" / "w.webp")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    count = sum(len(load_images(str(tmp_path), split)) for split in ("all", "test"))
+    assert count == 8
+
+
+def test_one_broken_file_in_many_is_skipped_by_name_and_more_stop(tmp_path: Path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").mkdir()
+    for i in range(150):
+        Image.fromarray(smooth(8, 8, i)).save(tmp_path / "train" / f"{i:03d}.png")
+    (tmp_path / "train" / "bad.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"1 of 151 pictures are unreadable and were skipped:\n  train/bad\.png"):
+        assert len(load_images(str(tmp_path), "all")) == 150
+    (tmp_path / "train" / "worse.png").write_bytes(b"words")
+    with pytest.raises(InputError, match="2 of 152 pictures are unreadable, more than 1%"):
+        load_images(str(tmp_path), "all")
+
+
+def test_unequal_sizes_name_both_and_the_way_out(tmp_path: Path):
+    for i, side in enumerate((8, 8, 9, 8, 8, 8)):
+        Image.fromarray(smooth(side, 8, i)).save(tmp_path / f"{i}.png")
+    with pytest.raises(InputError, match=r"8×9.*8×8.*--size N.*--crop N"):
+        load_images(str(tmp_path), "all")
+    assert load_images(str(tmp_path), "all", size=16).size == (16, 16)
+
+
+def test_bad_sources_say_what_was_found(tmp_path: Path):
+    with pytest.raises(InputError, match="unknown source 'cifar100'.*cifar10, photos"):
+        load_images("cifar100", "all")
+    with pytest.raises(InputError, match="no pictures in .*it is empty"):
+        load_images(str(tmp_path), "all")
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(InputError, match=r"no pictures in .*it holds a\.txt"):
+        load_images(str(tmp_path), "all")
+    with pytest.raises(InputError, match="unknown split 'validation'"):
+        load_images(str(tmp_path), "validation")
+    with pytest.raises(InputError, match="the hub's dataset 'nobody/nothing' could not be loaded"):
+        load_images("hub:nobody/nothing", "all")
+
+
+def test_no_test_photograph_is_a_training_photograph():
+    assert not set(photos.FILES["train"]) & set(photos.FILES["test"])
+    assert photos.LARGE in photos.FILES["test"]
+    images = load_images("photos", "test")
+    assert images.size == (32, 32)
+    assert len(images) > 500
+    assert {name.split("-")[0] for name in images.names} == {Path(f).stem for f in photos.FILES["test"]}
+
+
+def test_a_parquet_folder_in_the_hubs_layout(tmp_path: Path):
+    import pandas as pd
+
+    files = []
+    for i in range(30):
+        Image.fromarray(smooth(8, 8, i)).save(tmp_path / "one.png")
+        files.append({"bytes": (tmp_path / "one.png").read_bytes(), "path": f"{i}.png"})
+    source = tmp_path / "set"
+    source.mkdir()
+    pd.DataFrame({"img": files[:20], "label": range(20)}).to_parquet(source / "train-00000-of-00002.parquet")
+    pd.DataFrame({"img": files[20:], "label": range(20, 30)}).to_parquet(source / "train-00001-of-00002.parquet")
+    images = load_images(str(source), "all")
+    assert images.labels.tolist() == list(range(30))
+    assert images.names[21] == "21.png"
+    assert np.array_equal(images.pixels[21], smooth(8, 8, 21))
+
+
+@needs_shared
+def test_cifar10_is_read_and_the_second_start_is_quick():
+    images = load_images(str(SHARED / "data" / "cifar10"), "test")
+    assert (len(images), images.size, images.classes[0]) == (10_000, (32, 32), "airplane")
+    assert np.bincount(images.labels).tolist() == [1000] * 10
+    start = time.perf_counter()
+    again = load_images(str(SHARED / "data" / "cifar10"), "test")
+    batch = next(iter(Batches(torch.from_numpy(np.array(again.pixels)), torch.zeros(10_000, 1, 32, 32), again.rows, 128)))
+    assert len(batch[0]) == 128
+    assert time.perf_counter() - start < 2
+
+
+def test_an_epoch_is_shuffled_alike_for_any_number_of_processes():
+    one = epoch_rows(100, 3, 1)
+    assert sorted(one) == list(range(100))
+    assert not np.array_equal(one, epoch_rows(100, 3, 2))
+    parts = [epoch_rows(101, 3, 1, rank, 2) for rank in range(2)]
+    assert len(parts[0]) == len(parts[1]) == 50
+    assert not set(parts[0]) & set(parts[1])
+    step_one = sorted([*epoch_rows(100, 3, 1, 0, 2)[:8], *epoch_rows(100, 3, 1, 1, 2)[:8]])
+    assert step_one == sorted(one[:16]), "the same images make a step, however many processes share it"
+
+
+def test_batches_give_images_and_holes_in_order():
+    pixels = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 2, 2)
+    holes = torch.zeros(5, 1, 2, 2, dtype=torch.uint8)
+    batches = list(Batches(pixels, holes, np.array([4, 0, 2]), 2))
+    assert [len(image) for image, _ in batches] == [2, 1]
+    assert (batches[0][0][:, 0, 0, 0] * 255).tolist() == pytest.approx([4, 0])
+
+
+def test_crops_do_not_depend_on_the_number_of_workers(tmp_path: Path):
+    for i in range(6):
+        Image.fromarray(smooth(40 + i, 50, i)).save(tmp_path / f"{i}.png")
+    files = sorted(tmp_path.glob("*.png"))
+
+    def hole(epoch: int, i: int) -> torch.Tensor:
+        return torch.zeros(1, 16, 16)
+
+    def crops(epoch: int, workers: int) -> list[torch.Tensor]:
+        data = Crops(files, 16, np.arange(6), hole, 0, epoch)
+        loader = torch.utils.data.DataLoader(data, batch_size=1, num_workers=workers)
+        return sorted((image[0] for image, _ in loader), key=lambda t: t.sum().item())
+
+    alone, shared = crops(1, 0), crops(1, 2)
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(alone, crops(2, 0), strict=True))
+
+
+def test_a_crop_is_a_part_of_the_picture_and_a_small_picture_is_scaled_up():
+    pixels = smooth(40, 60, 0)
+    cut = random_crop(pixels, 24, 1, 2)
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, (24, 24), axis=(0, 1))
+    assert (windows.transpose(0, 1, 3, 4, 2) == cut).all((2, 3, 4)).any()
+    assert random_crop(smooth(10, 300, 0), 24, 0).shape == (24, 24, 3)

@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import smooth
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import mend
+from mend.classical import CLASSICAL
+from mend.errors import InputError
+from mend.fill import as_hole
+from mend.images import read_image, write_image
+
+
+@pytest.fixture(scope="module")
+def inpainter(run: Path) -> mend.Inpainter:
+    return mend.load(run, "cpu")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 9))
+def test_any_size_comes_back_with_its_known_pixels_untouched(inpainter: mend.Inpainter, height: int, width: int, seed: int):
+    pixels = smooth(height, width, seed)
+    mask = np.random.default_rng(seed).random((height, width)) > 0.5
+    before = pixels.copy()
+    filled = inpainter(pixels, mask)
+    assert filled.shape == pixels.shape
+    assert filled.dtype == np.uint8
+    assert np.array_equal(filled[~mask], pixels[~mask])
+    assert np.array_equal(pixels, before)
+
+
+def test_the_same_kind_comes_back_and_all_kinds_agree(inpainter: mend.Inpainter, tmp_path: Path):
+    pixels = smooth(37, 51, 1)
+    mask = np.zeros((37, 51), np.bool_)
+    mask[10:20, 15:40] = True
+    expected = inpainter(pixels, mask)
+    write_image(tmp_path / "p.png", pixels)
+    write_image(tmp_path / "m.png", mask[..., None].astype(np.uint8) * 255)
+    from_path = inpainter(tmp_path / "p.png", str(tmp_path / "m.png"))
+    from_pil = inpainter(Image.fromarray(pixels), Image.fromarray(mask))
+    assert isinstance(from_path, Image.Image)
+    assert isinstance(from_pil, Image.Image)
+    assert np.array_equal(np.asarray(from_path), expected)
+    assert np.array_equal(np.asarray(from_pil), expected)
+    floats = inpainter(pixels.astype(np.float32) / 255, mask)
+    assert floats.dtype == np.float32
+    assert np.abs(floats * 255 - expected).max() <= 0.5 + 1e-4
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    single, batch = inpainter(tensor, torch.from_numpy(mask)), inpainter(torch.stack([tensor, tensor]), mask)
+    assert (single.dtype, single.shape, batch.shape) == (torch.uint8, (3, 37, 51), (2, 3, 37, 51))
+    assert np.array_equal(single.permute(1, 2, 0).numpy(), expected)
+    assert torch.equal(batch[1], single)
+    grey = inpainter(pixels[..., 0], mask)
+    assert grey.shape == (37, 51)
+    deep = inpainter(pixels.astype(np.uint16) * 257, mask)
+    assert deep.dtype == np.uint16
+    assert np.abs(deep / 257 - expected).max() <= 0.51
+
+
+def test_an_empty_hole_is_the_identity_and_a_full_one_is_finite(inpainter: mend.Inpainter):
+    pixels = np.random.default_rng(0).random((33, 31, 3)).astype(np.float32)
+    assert np.array_equal(inpainter(pixels, np.zeros((33, 31), np.bool_)), pixels)
+    assert np.isfinite(inpainter(pixels, np.ones((33, 31), np.bool_))).all()
+
+
+def test_the_network_never_sees_the_hole(inpainter: mend.Inpainter):
+    pixels, mask = smooth(40, 40, 2), np.zeros((40, 40), np.bool_)
+    mask[5:30, 8:22] = True
+    other = pixels.copy()
+    other[mask] = 255 - other[mask]
+    assert np.array_equal(inpainter(pixels, mask), inpainter(other, mask))
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_classical_fillers_are_called_alike(name: str):
+    pixels, mask = smooth(20, 24, 2), np.zeros((20, 24), np.bool_)
+    mask[5:12, 8:14] = True
+    filled = mend.load(name)(pixels, mask)
+    assert np.array_equal(filled[~mask], pixels[~mask])
+
+
+def test_masks_of_every_kind():
+    wanted = torch.tensor([[[[0.0, 1.0]]]])
+    for mask in (
+        np.array([[False, True]]),
+        np.array([[0, 1]], np.uint8),
+        np.array([[0, 255]], np.uint8),
+        np.array([[100, 200]], np.uint8),
+        np.array([[0.2, 0.9]]),
+        torch.tensor([[[0, 1]]]),
+        Image.fromarray(np.array([[0, 255]], np.uint8)),
+    ):
+        assert torch.equal(as_hole(mask, (1, 2)), wanted)
+    assert torch.equal(as_hole(np.array([[0, 1], [0, 0]], np.uint8), (2, 2)).sum(), torch.tensor(1.0))
+
+
+def test_what_does_not_fit_is_refused(inpainter: mend.Inpainter):
+    pixels, mask = smooth(8, 9, 0), np.zeros((8, 9), np.bool_)
+    for image, hole, said in (
+        (pixels, mask.T, r"the mask is 8×9, its picture 9×8"),
+        (pixels.astype(np.int32), mask, "is uint8, uint16 or float"),
+        (pixels.astype(np.float32), mask, "expected 0 to 1"),
+        (np.full((8, 9, 3), np.nan), mask, "float values run from nan"),
+        (np.zeros((8, 9, 5), np.uint8), mask, "with 1 to 4 channels"),
+        (torch.rand(4, 8, 9), mask, r"is \(3, H, W\) or"),
+        (pixels, np.zeros((3, 8, 9)), r"a mask is \(H, W\)"),
+        (pixels, mask - 1.0, "mask values run from -1"),
+        (torch.rand(3, 3, 8, 9), torch.zeros(2, 1, 8, 9), "2 masks for 3 images"),
+    ):
+        with pytest.raises(InputError, match=said):
+            inpainter(image, hole)
+
+
+def test_alpha_and_sixteen_bits_survive_the_way_through_files(inpainter: mend.Inpainter, tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 65536, (20, 22, 4)).astype(np.uint16)
+    from mend.images import Picture
+
+    write_image(tmp_path / "p.png", Picture(pixels))
+    hole = torch.zeros(1, 1, 20, 22)
+    hole[..., 5:12, 6:13] = 1
+    write_image(tmp_path / "f.png", inpainter.fill_picture(read_image(tmp_path / "p.png"), hole))
+    filled = read_image(tmp_path / "f.png").pixels
+    outside = hole[0, 0].numpy() == 0
+    assert np.array_equal(filled[outside], pixels[outside])
+    assert np.array_equal(filled[..., 3], pixels[..., 3])
+    assert not np.array_equal(filled[~outside], pixels[~outside])

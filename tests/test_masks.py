@@ -1,0 +1,236 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED, needs_shared, smooth
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mend.data import load_images
+from mend.errors import InputError
+from mend.masks import make_masks
+from mend.masks.draw import DRAWN
+from mend.masks.segment import graph_object, load_segmenter
+from mend.masks.show import contact_sheet
+from mend.masks.store import MaskSet, ObjectPolicy, find_set, from_npz, manifest_for, object_rows
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.integers(0, 99))
+def test_a_drawn_mask_covers_what_was_asked(kind: str, height: int, width: int, coverage: float, seed: int):
+    mask = DRAWN[kind](height, width, coverage, seed)
+    assert mask.shape == (height, width)
+    assert mask.dtype == np.bool_
+    assert abs(mask.sum() - coverage * height * width) <= 0.5 + 1e-9
+    assert np.array_equal(mask, DRAWN[kind](height, width, coverage, seed))
+
+
+def test_drawn_masks_look_like_what_they_are_called():
+    box = DRAWN["boxes"](32, 32, 0.25, 1)
+    rows, columns = box.any(1), box.any(0)
+    assert box.sum() >= 0.9 * rows.sum() * columns.sum()
+    border = DRAWN["borders"](32, 32, 0.4, 1)
+    assert border[[0, -1]].any()
+    assert not border[~border.all(1)].all()
+    assert not np.array_equal(DRAWN["strokes"](32, 32, 0.2, 1), DRAWN["strokes"](32, 32, 0.2, 2))
+
+
+def test_graph_segmentation_finds_a_disc():
+    pixels = np.full((32, 32, 3), 40, np.uint8)
+    y, x = np.mgrid[:32, :32]
+    disc = (y - 16) ** 2 + (x - 14) ** 2 < 64
+    pixels[disc] = (220, 60, 40)
+    found = graph_object(pixels)
+    assert (found & disc).sum() / (found | disc).sum() > 0.7
+    assert not graph_object(np.full((32, 32, 3), 9, np.uint8)).any()
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"])
+def test_torchvision_segmenters_load_their_weights_from_the_librarys_cache(name: str, monkeypatch: pytest.MonkeyPatch):
+    from torchvision.models import get_model, get_model_weights
+
+    torch.manual_seed(0)
+    network = get_model(name, weights=None, weights_backbone=None, aux_loss=True)
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(get_model_weights(name).DEFAULT.url).name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(network.state_dict(), file)
+    # Stand-in weights have another hash than the download, which torchvision would check.
+    monkeypatch.setattr("torch.hub.download_url_to_file", lambda *args, **kwargs: pytest.fail("it tried to download"))
+    segmenter = load_segmenter(name, "cpu")
+    masks = segmenter.masks(np.stack([smooth(32, 32, 0)]))
+    assert masks.shape == (1, 32, 32)
+    assert masks.dtype == np.bool_
+    assert len(segmenter.weights) == 64
+    file.unlink()
+
+
+def test_without_weights_or_network_the_error_names_the_file(monkeypatch: pytest.MonkeyPatch):
+    def offline(*args: object, **kwargs: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    with pytest.raises(InputError, match=r"deeplabv3_resnet50.*checkpoints.deeplabv3_resnet50_coco-\w+\.pth.*felzenszwalb"):
+        load_segmenter("deeplabv3_resnet50")
+
+
+def test_unknown_segmenters_are_refused_with_the_nearest(folder: Path, tmp_path: Path):
+    images = load_images(str(folder), "test")
+    with pytest.raises(InputError, match="Did you mean 'felzenszwalb'"):
+        make_masks(images, "felzenswalb", tmp_path)
+    with pytest.raises(InputError, match="no semantic-segmentation checkpoint"):
+        make_masks(images, f"hf:{tmp_path}", tmp_path / "m")
+    with pytest.raises(InputError, match="the coverage is 25"):
+        make_masks(images, "boxes", tmp_path / "m", coverage=25)
+
+
+@needs_shared
+def test_the_pretrained_deeplabv3_agrees_with_the_given_masks():
+    """A handful here; `benchmarks/mask_agreement.py` measures it on hundreds."""
+    model = SHARED / "models" / "deeplabv3_mobilenet_v2_513"
+    data = SHARED / "data" / "cifar10"
+    images = load_images(str(data), "test")
+    rows = np.arange(6)
+    ours = load_segmenter(f"hf:{model}", "cpu").masks(images.pixels[rows])
+    with np.load(data / "deeplabv3-masks-test.npz") as archive:
+        given_masks = np.unpackbits(archive["mask"][rows], axis=1).reshape(-1, 32, 32).astype(bool)
+    assert (ours == given_masks).mean() > 0.9
+
+
+# --- The set on disk -------------------------------------------------------------------------------------------------
+
+
+def test_a_mask_set_gives_back_what_was_written(folder: Path, tmp_path: Path):
+    images = load_images(str(folder), "all")
+    masks = MaskSet.create(tmp_path, manifest_for(images, "by hand", ""))
+    wanted = np.random.default_rng(0).random((40, 32, 32)) > 0.7
+    masks.write(np.arange(40), wanted)
+    read = MaskSet.open(masks.finish().folder)
+    assert np.array_equal(read.read(np.arange(40)), wanted)
+    assert np.allclose(read.coverage(), wanted.mean((1, 2)))
+    assert read.manifest.done == 40
+    assert not (tmp_path / "done.npy").exists()
+
+
+def test_an_unfinished_set_goes_on_and_does_nothing_twice(folder: Path, tmp_path: Path):
+    images = load_images(str(folder), "all")
+    make_masks(images, "strokes", tmp_path, stop=25)
+    with pytest.raises(InputError, match="lacks 15 of 40 masks"):
+        MaskSet.open(tmp_path)
+    made: list[tuple[int, int]] = []
+    make_masks(images, "strokes", tmp_path, on_batch=lambda done, of: made.append((done, of)))
+    assert made == [(25, 40), (40, 40)]
+    whole = make_masks(images, "strokes", tmp_path / "whole")
+    assert MaskSet.open(tmp_path).manifest.sha256 == whole.manifest.sha256
+
+
+def test_ranges_fill_one_set(folder: Path, tmp_path: Path):
+    images = load_images(str(folder), "all")
+    for start, stop in ((20, 40), (0, 20)):
+        make_masks(images, "boxes", tmp_path / "parts", start=start, stop=stop)
+    whole = make_masks(images, "boxes", tmp_path / "whole")
+    assert MaskSet.open(tmp_path / "parts").manifest.sha256 == whole.manifest.sha256
+    with pytest.raises(InputError, match="the range 30:50 is not within the 40 images"):
+        make_masks(images, "boxes", tmp_path / "parts", start=30, stop=50)
+
+
+KILLED = """
+import sys, time
+from mend.data import load_images
+from mend.masks import make_masks, segment
+whole = segment.graph_object
+segment.graph_object = lambda pixels: (time.sleep(0.02), whole(pixels))[1]
+load = segment._felzenszwalb
+segment.SEGMENTERS["felzenszwalb"] = lambda name, device: segment.Segmenter(*(lambda s: (s.name, s.weights, s.masks, 4))(load(name, device)))
+make_masks(load_images(sys.argv[1], "all"), "felzenszwalb", sys.argv[2])
+"""
+
+
+def test_a_killed_run_loses_nothing_that_was_done(folder: Path, tmp_path: Path):
+    out = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder), str(out)], cwd=Path(__file__).parent.parent)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not ((out / "done.npy").exists() and np.load(out / "done.npy").sum() >= 8):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = np.load(out / "done.npy")
+    assert 8 <= done.sum() < 40
+    kept = np.load(out / "masks.npy")[done]
+    images = load_images(str(folder), "all")
+    reported: list[int] = []
+    make_masks(images, "felzenszwalb", out, on_batch=lambda n, of: reported.append(n))
+    assert reported[0] == done.sum()
+    assert np.array_equal(np.load(out / "masks.npy")[done], kept)
+    assert MaskSet.open(out).manifest.sha256 == make_masks(images, "felzenszwalb", tmp_path / "once").manifest.sha256
+
+
+def test_a_set_made_for_something_else_is_refused(folder: Path, masks: Path, tmp_path: Path):
+    test = load_images(str(folder), "test")
+    with pytest.raises(InputError, match="is for .*train.*not for"):
+        MaskSet.open(masks / "train").check(test)
+    with pytest.raises(InputError, match=r"holds 32×32 masks, the images of .* are 16×16"):
+        find_set(masks, load_images(str(folder), "train", size=16))
+    with pytest.raises(InputError, match="holds another mask set .*segmenter: 'strokes coverage 0.25 seed 0' there, 'boxes"):
+        make_masks(test, "boxes", masks / "test")
+    with pytest.raises(InputError, match=r"no mask set in .*manifest\.json is missing"):
+        MaskSet.open(tmp_path)
+
+
+def test_a_damaged_set_is_named(folder: Path, tmp_path: Path):
+    make_masks(load_images(str(folder), "test"), "boxes", tmp_path)
+    whole = (tmp_path / "masks.npy").read_bytes()
+    (tmp_path / "masks.npy").write_bytes(whole[:200])
+    with pytest.raises(InputError, match="is damaged"):
+        MaskSet.open(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match="is no manifest"):
+        MaskSet.open(tmp_path)
+
+
+def test_the_object_policy_keeps_fitting_masks_and_borrows_for_the_others():
+    coverage = np.array([0.0, 0.3, 0.9, 0.01, 0.6, 0.005])
+    rows = object_rows(coverage, ObjectPolicy(0.01, 0.6, 0))
+    assert rows[[1, 3, 4]].tolist() == [1, 3, 4]
+    assert set(rows[[0, 2, 5]]) <= {1, 3, 4}
+    assert np.array_equal(rows, object_rows(coverage, ObjectPolicy(0.01, 0.6, 0)))
+    with pytest.raises(InputError, match="nothing to borrow"):
+        object_rows(np.zeros(3), ObjectPolicy())
+
+
+def test_conversion_from_an_archive(folder: Path, tmp_path: Path):
+    images = load_images(str(folder), "test")
+    wanted = np.random.default_rng(1).random((12, 32, 32)) > 0.5
+    np.savez(tmp_path / "m.npz", mask=np.packbits(wanted.reshape(12, -1), axis=1))
+    masks = from_npz(tmp_path / "m.npz", images, "given", tmp_path / "set")
+    assert np.array_equal(masks.read(np.arange(12)), wanted)
+    np.savez(tmp_path / "short.npz", mask=np.zeros((3, 128), np.uint8))
+    with pytest.raises(InputError, match=r"holds \(3, 128\)"):
+        from_npz(tmp_path / "short.npz", images, "given", tmp_path / "set2")
+    (tmp_path / "words.npz").write_text("words")
+    with pytest.raises(InputError, match="is no mask archive"):
+        from_npz(tmp_path / "words.npz", images, "given", tmp_path / "set3")
+
+
+def test_fifty_thousand_masks_are_read_in_no_noticeable_time(tmp_path: Path):
+    np.save(tmp_path / "masks.npy", np.full((50_000, 128), 0x0F, np.uint8))
+    from mend.masks.store import Manifest, _write_manifest
+
+    _write_manifest(tmp_path, Manifest("x", "train", "f", "s", "", 50_000, 32, 32, 50_000))
+    start = time.perf_counter()
+    assert MaskSet.open(tmp_path).coverage().mean() == 0.5
+    assert time.perf_counter() - start < 0.5
+
+
+def test_the_contact_sheet_shows_masks_over_their_images(masks: Path, tmp_path: Path):
+    sheet = np.asarray(Image.open(contact_sheet(masks / "train", tmp_path / "sheet.png"))).astype(int)
+    assert min(sheet.shape[:2]) > 300
+    red = (sheet[..., 0] - sheet[..., 1:3].max(-1)) > 60
+    assert 0.03 < red.mean() < 0.6

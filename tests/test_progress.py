@@ -1,0 +1,19 @@
+import pytest
+
+from mend import progress as module
+from mend.progress import progress
+
+
+def test_a_log_gets_lines_with_rate_and_time_left(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    with progress("masks", "images") as report:
+        report(100, 400)  # done before this start
+        for second in range(1, 31):
+            clock[0] = float(second)
+            report(100 + 10 * second, 400)
+    assert capsys.readouterr().err.splitlines() == [
+        "masks: 200/400 images, 10.0 images/s, 20 s left",
+        "masks: 300/400 images, 10.0 images/s, 10 s left",
+        "masks: 400/400 images, 10.0 images/s",
+    ]
