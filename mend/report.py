@@ -216,9 +216,10 @@ def png(picture: Image.Image) -> bytes:
 def curves_plot(summary: dict[str, Any], methods: list[str]) -> bytes:
     """Training loss and validation PSNR and SSIM over the epochs, one line a network, as PNG."""
     panels = {"loss": "training loss", "val_psnr": "validation PSNR (dB)", "val_ssim": "validation SSIM"}
+    curves = {m: pd.DataFrame(summary["methods"][m]["training"]) for m in methods if summary["methods"][m]["training"]}
+    panels = {column: title for column, title in panels.items() if all(column in curve for curve in curves.values())}
     figure, axes = _figure(len(panels))
-    for i, method in enumerate(m for m in methods if summary["methods"][m]["training"]):
-        curve = pd.DataFrame(summary["methods"][method]["training"])
+    for i, (method, curve) in enumerate(curves.items()):
         for axis, column in zip(axes, panels, strict=True):
             axis.plot(curve["epoch"], curve[column], color=COLOURS[i % len(COLOURS)], label=method, marker="o", markersize=3)
     for axis, title in zip(axes, panels.values(), strict=True):

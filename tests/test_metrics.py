@@ -61,6 +61,14 @@ def test_identical_images_and_empty_holes_have_defined_values():
     assert psnr(image, image, torch.zeros(2, 1, 16, 16)).isnan().all()
 
 
+def test_mixed_precision_does_not_reach_the_metrics(pair: tuple[torch.Tensor, torch.Tensor]):
+    filled, image = pair
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = [metric(filled, image) for metric in (psnr, ssim, mae)]
+    for one, metric in zip(mixed, (psnr, ssim, mae), strict=True):
+        assert torch.allclose(one, metric(filled, image), rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def vgg() -> Path:
     """VGG-16 with made-up weights where torchvision's cache would hold the real ones."""
