@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Imports would compile anew at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check fix constraints clean
+.PHONY: demo test check fix results constraints clean
 
 demo: .venv/.core
 	$(BIN)/mend demo
@@ -31,6 +31,9 @@ fix: .venv/.dev
 .venv/.dev: .venv/.core
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev]'
 	touch $@
+
+results: .venv/.core
+	$(BIN)/mend report --results results/cifar10-object-v1.json --into README.md
 
 constraints: .venv/.core
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-emit-index-url --no-header --no-annotate pyproject.toml -o constraints.txt
