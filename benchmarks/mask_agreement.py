@@ -39,14 +39,18 @@ with progress("segment", "images") as on_batch:
 seconds = time.perf_counter() - started
 
 union = (ours | given).sum((1, 2))
-found = union > 0  # where neither finds anything there is no foreground to compare
+found = union > 0  # where neither finds anything there is no foreground to compare; where one does, the union is missed
 iou = (ours & given).sum((1, 2))[found] / union[found]
+both = ours.any((1, 2)) & given.any((1, 2))
 result = {
     "n": len(images),
     "pixels_equal": round(float((ours == given).mean()), 4),
     "iou_n": int(found.sum()),
     "iou_mean": round(float(iou.mean()), 4),
     "iou_median": round(float(np.median(iou)), 4),
+    "iou_n_both": int(both.sum()),
+    "iou_mean_both": round(float(iou[both[found]].mean()), 4),
+    "iou_median_both": round(float(np.median(iou[both[found]])), 4),
     "iou_pooled": round(float((ours & given).sum() / (ours | given).sum()), 4),
     "images_per_second": round(len(images) / seconds, 2),
     "fingerprint": images.fingerprint,

@@ -14,7 +14,7 @@ from mend.evaluate import evaluate, read_protocol
 from mend.fill import load
 from mend.images import Picture, mask_out, read_image, to_pixels, write_image
 from mend.masks import make_masks
-from mend.masks.draw import boxes
+from mend.masks.draw import strokes
 from mend.models import MODELS
 from mend.photos import LARGE, folder
 from mend.progress import Report, progress
@@ -24,7 +24,7 @@ from mend.train import train
 
 EPOCHS, WIDTH = 6, 8
 # The share of the work that each stage is, measured on two cores; the bar adds them up.
-SHARES = {"masks": 20, "train": 90, "evaluate": 60, "report": 6, "fill": 4}
+SHARES = {"masks": 20, "train": 60, "evaluate": 16, "report": 3, "fill": 1}
 
 
 def run(out: Path, open_report: bool) -> None:
@@ -68,7 +68,7 @@ def fill_large(model: str, out: Path) -> Path:
     """Fill a large hole in a whole photograph; writes the photograph, its mask and the result, and one picture of all three."""
     picture = read_image(folder() / LARGE)
     height, width = picture.pixels.shape[:2]
-    mask = boxes(height, width, 0.1, 4)
+    mask = _scribbles(height, width)
     hole = torch.from_numpy(mask.astype(np.float32))[None, None]
     filled = load(model).fill_picture(picture, hole)
     masked = Picture(to_pixels(mask_out(picture.image(), hole))[0])
@@ -77,6 +77,13 @@ def fill_large(model: str, out: Path) -> Path:
     write_image(out / "filled.png", filled)
     write_image(out / "large.png", np.concatenate([p.pixels for p in (picture, masked, filled)], axis=1))
     return out / "large.png"
+
+
+def _scribbles(height: int, width: int, side: int = 64) -> np.ndarray:
+    """Strokes over 15 % of a photograph, as fine as what a network saw that was trained on 32×32."""
+    rows, columns = -(-height // side), -(-width // side)
+    tiles = [[strokes(side, side, 0.15, row, column) for column in range(columns)] for row in range(rows)]
+    return np.block(tiles)[:height, :width]
 
 
 class _Stages:

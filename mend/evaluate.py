@@ -338,7 +338,8 @@ def _sample_rows(holes: Tensor) -> np.ndarray:
 
 def _write_strip(file: Path, inpainter: Inpainter, images: Images, holes: Tensor, rows: np.ndarray) -> None:
     image = to_image(np.array(images.pixels[rows])).to(inpainter.device)
-    filled = inpainter.fill(image, holes[rows].float().to(inpainter.device))
+    hole = holes[rows].float().to(inpainter.device)
+    filled = composite(image, inpainter.raw(image, hole), hole)
     write_image(file, grid([to_pixels(filled)], gap=0))
 
 

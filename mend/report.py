@@ -219,9 +219,9 @@ def curves_plot(summary: dict[str, Any], methods: list[str]) -> bytes:
     curves = {m: pd.DataFrame(summary["methods"][m]["training"]) for m in methods if summary["methods"][m]["training"]}
     panels = {column: title for column, title in panels.items() if all(column in curve for curve in curves.values())}
     figure, axes = _figure(len(panels))
-    for i, (method, curve) in enumerate(curves.items()):
+    for method, curve in curves.items():
         for axis, column in zip(axes, panels, strict=True):
-            axis.plot(curve["epoch"], curve[column], color=COLOURS[i % len(COLOURS)], label=method, marker="o", markersize=3)
+            axis.plot(curve["epoch"], curve[column], color=_colour(method, methods), label=method, marker="o", markersize=3)
     for axis, title in zip(axes, panels.values(), strict=True):
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -232,7 +232,7 @@ def curves_plot(summary: dict[str, Any], methods: list[str]) -> bytes:
 def coverage_plot(folder: Path, methods: list[str]) -> bytes:
     """PSNR of the composited image and inside the hole against coverage, with 95 % intervals, as PNG."""
     figure, axes = _figure(2)
-    for i, method in enumerate(methods):
+    for method in methods:
         rows = pd.read_parquet(folder / f"{method}.parquet")
         bins = pd.cut(rows["coverage"], np.linspace(0, max(0.1, float(rows["coverage"].max())), 9))
         for axis, column in zip(axes, ("psnr", "psnr_hole"), strict=True):
@@ -242,11 +242,23 @@ def coverage_plot(folder: Path, methods: list[str]) -> bytes:
             enough = grouped[column].count() > 1
             x, y, error = grouped["coverage"].mean() * 100, grouped[column].mean(), 1.96 * grouped[column].sem()
             style = {"linestyle": "--", "linewidth": 1} if method in CLASSICAL else {}
-            colour = COLOURS[(len(methods) - 1 - i) % len(COLOURS)]
-            axis.errorbar(x[enough], y[enough], error[enough], color=colour, label=method, marker="o", markersize=3, **style)
+            axis.errorbar(
+                x[enough],
+                y[enough],
+                error[enough],
+                color=_colour(method, methods),
+                label=method,
+                marker="o",
+                markersize=3,
+                **style,
+            )
     axes[0].set(title="PSNR, composited (dB)", xlabel="coverage (% of the image)")
     axes[1].set(title="PSNR inside the hole (dB)", xlabel="coverage (% of the image)")
     return _drawn(figure, axes[-1])
+
+
+def _colour(method: str, methods: list[str]) -> str:
+    return COLOURS[(len(methods) - 1 - methods.index(method)) % len(COLOURS)]
 
 
 def _figure(panels: int) -> tuple[Any, Any]:
@@ -339,7 +351,7 @@ th { font-size: .85rem; color: var(--soft); border-bottom: 2px solid var(--ink);
 td small { display: block; color: var(--soft); font-size: .72rem; }
 td.best { background: var(--best); font-weight: 650; } td.best small { font-weight: 400; }
 img { max-width: 100%; height: auto; display: block; } .wide img { max-width: none; }
-img.grid { width: max(100%, 46rem); image-rendering: pixelated; } img.plot { width: max(100%, 40rem); }
+img.grid { width: max(100%, 46rem); } img.plot { width: max(100%, 40rem); }
 .notes { color: var(--soft); font-size: .85rem; padding-left: 1.1rem; } details > summary { cursor: pointer; }
 """
 
