@@ -64,9 +64,9 @@ def run(out: Path, open_report: bool) -> None:
         webbrowser.open(page.resolve().as_uri())
 
 
-def fill_large(model: str, out: Path) -> Path:
+def fill_large(model: str, out: str | Path) -> Path:
     """Fill a large hole in a whole photograph; writes the photograph, its mask and the result, and one picture of all three."""
-    picture = read_image(folder() / LARGE)
+    out, picture = Path(out), read_image(folder() / LARGE)
     height, width = picture.pixels.shape[:2]
     mask = _scribbles(height, width)
     hole = torch.from_numpy(mask.astype(np.float32))[None, None]

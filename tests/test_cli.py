@@ -155,6 +155,7 @@ def test_help_imports_nothing_heavy():
 def test_fill_imports_no_training_or_metrics(photo: Path, run: Path):
     words = ["fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", run]
     code = f"import sys, mend.cli\ntry:\n mend.cli.main({[str(w) for w in words]!r})\nexcept SystemExit: pass\n"
-    heavy = "print([m for m in ('lightning', 'torchmetrics', 'torchvision', 'datasets', 'transformers', 'pandas') if m in sys.modules])"
+    names = ("lightning", "torchmetrics", "torchvision", "datasets", "transformers", "pandas")
+    heavy = f"print([m for m in {names} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip().endswith("[]"), done.stdout

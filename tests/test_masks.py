@@ -148,7 +148,14 @@ from mend.masks import make_masks, segment
 whole = segment.graph_object
 segment.graph_object = lambda pixels: (time.sleep(0.02), whole(pixels))[1]
 load = segment._felzenszwalb
-segment.SEGMENTERS["felzenszwalb"] = lambda name, device: segment.Segmenter(*(lambda s: (s.name, s.weights, s.masks, 4))(load(name, device)))
+
+
+def four_at_once(name, device):
+    whole = load(name, device)
+    return segment.Segmenter(whole.name, whole.weights, whole.masks, 4)
+
+
+segment.SEGMENTERS["felzenszwalb"] = four_at_once
 make_masks(load_images(sys.argv[1], "all"), "felzenszwalb", sys.argv[2])
 """
 

@@ -144,8 +144,8 @@ class MaskSet:
         if manifest.fingerprint != images.fingerprint:
             raise InputError(
                 f"the mask set {self.folder} is for {manifest.source} ({manifest.split}, {manifest.count} images, "
-                f"fingerprint {manifest.fingerprint[:12]}), not for {images.source} ({images.split}, {images.fingerprint[:12]}). "
-                "Make one for these images with 'mend masks'."
+                f"fingerprint {manifest.fingerprint[:12]}), not for {images.source} ({images.split}, "
+                f"{images.fingerprint[:12]}). Make one for these images with 'mend masks'."
             )
 
     def holes(self, images: Images, policy: ObjectPolicy) -> Tensor:

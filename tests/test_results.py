@@ -1,0 +1,85 @@
+"""What is committed under results/ is whole, and the README says what it says."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mend.checkpoint import load_model
+from mend.evaluate import read_summary
+from mend.masks.segment import weights_hash
+from mend.report import _ordered, readme_table
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "results" / "cifar10-object-v1"
+
+
+@pytest.fixture(scope="module")
+def summary() -> dict:
+    return read_summary(RESULT)
+
+
+def test_every_row_of_the_summary_follows_from_its_images(summary: dict):
+    assert summary["n"] == 10_000
+    for name, method in summary["methods"].items():
+        rows = pd.read_parquet(RESULT / f"{name}.parquet")
+        assert len(rows) == 10_000
+        for metric, value in method["metrics"].items():
+            assert value["mean"] == pytest.approx(rows[metric].astype(np.float64).mean(), abs=1e-3), (name, metric)
+            assert value["low"] < value["mean"] < value["high"]
+        assert {"commit", "device", "torch", "weights", "seconds"} <= set(method)
+        assert method["commit"]
+        assert "dirty" not in method["commit"]
+
+
+def test_the_four_networks_and_the_four_classical_fillers_are_there(summary: dict):
+    networks = {m["model"]["model"] for m in summary["methods"].values()}
+    assert networks == {
+        *("autoencoder", "unet", "unet-simple", "unet-aspp"),
+        *("mean-colour", "telea", "navier-stokes", "biharmonic"),
+    }
+    for method in summary["methods"].values():
+        trained = method["model"].get("trained")
+        if trained:
+            assert trained["config"]["width"] == 16
+            assert len(method["training"]) == trained["config"]["epochs"] == 15
+            assert trained["images"] == 49_000
+
+
+def test_the_weights_beside_it_are_those_that_were_measured(summary: dict):
+    for folder in (RESULT / "models").iterdir():
+        assert weights_hash(load_model(folder)[0]) == summary["methods"][folder.name]["weights"]
+
+
+def test_the_readme_table_is_the_generated_one(summary: dict):
+    assert readme_table(summary) in (ROOT / "README.md").read_text()
+
+
+def test_the_readmes_prose_is_borne_out(summary: dict):
+    psnr = {name: method["metrics"]["psnr"] for name, method in summary["methods"].items()}
+    means = [psnr[name]["mean"] for name in ("unet-aspp-w16", "unet-simple-w16", "unet-w16", "biharmonic", "autoencoder-w16")]
+    assert means == sorted(means, reverse=True)
+    assert means[0] < 26.5 < summary["protocol"]["published"][0]["psnr"] - 5
+    coverage = pd.read_parquet(RESULT / "telea.parquet")["coverage"]
+    assert round(coverage.mean(), 2) == 0.23
+
+
+def test_no_path_of_a_machine_is_committed():
+    for file in (*RESULT.glob("models/*/config.json"), RESULT.with_suffix(".json"), ROOT / "results" / "mask-agreement.json"):
+        text = file.read_text()
+        assert not any(place in text for place in ("/home/", "/root/", "/tmp/", "/work/", "C:\\")), file
+
+
+def test_the_report_shows_every_method(summary: dict):
+    text = (RESULT / "report.md").read_text()
+    assert all(f"| {name} |" in text for name in _ordered(summary, None))
+
+
+def test_the_mask_agreement_is_what_the_network_allows():
+    result = json.loads((ROOT / "results" / "mask-agreement.json").read_text())
+    assert result["n"] >= 400
+    assert result["pixels_equal"] > 0.955
+    assert result["iou_median"] > 0.8
+    assert result["commit"]
