@@ -97,8 +97,8 @@ def _network_segmenter(
         height, width = image.shape[2:]
         factor = side / min(height, width)
         large = (round(height * factor), round(width * factor))
-        # Scaled as 8-bit pictures, as Pillow does and as these networks were trained: with fractions of a grey level a quantized
-        # one agreed on 1 % fewer pixels. On the CPU for every device, so that the masks are the same.
+        # Scaled as 8-bit pictures, as Pillow does and as these networks were trained: with fractions of a grey level a
+        # quantized one agreed on 1 % fewer pixels. On the CPU for every device, so that the masks are the same.
         levels = F.interpolate(image, large, mode="bicubic", antialias=True).to(device)
         classes = logits(((scale * levels - mean) / std).contiguous(memory_format=torch.channels_last))
         # The classes are decided at the network's own resolution; the mask is the share of object in each pixel, halved.
