@@ -25,10 +25,10 @@ from mend.train import train
 EPOCHS, WIDTH = 6, 8
 # How long each stage takes on two cores, in seconds; the bar adds them up.
 SECONDS = {
-    **{"masks train": 16, "masks test": 4},
-    **{"autoencoder": 22, "unet": 24, "unet-simple": 41, "unet-aspp": 58},
-    **{"evaluate": 15, "report": 2, "fill": 1},
-}
+    "masks train": 16, "masks test": 4,
+    "autoencoder": 22, "unet": 24, "unet-simple": 41, "unet-aspp": 58,
+    "evaluate": 15, "report": 2, "fill": 1,
+}  # fmt: skip
 NOTE = """\
 These networks are very small and saw five photographs for a minute: classical fillers still beat them here. On all of CIFAR-10
 it is the other way round; the README shows that table, and how to make it."""
