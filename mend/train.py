@@ -347,7 +347,7 @@ def _write_config(config: TrainConfig, out: Path) -> None:
 
 def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
     # Two, because one that watches a metric saves its `last` only when the best changes too.
-    every = {"dirpath": out / "checkpoints", "enable_version_counter": False, "save_on_train_epoch_end": True}
+    every: dict[str, Any] = {"dirpath": out / "checkpoints", "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = ModelCheckpoint(filename="best", monitor="val_psnr", mode="max", **every)
     last = ModelCheckpoint(filename="last", **every)
     world = int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
