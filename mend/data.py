@@ -264,7 +264,7 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
             if size is not None:
                 picture = square(picture, size)
             if pixels is None:
-                pixels = np.lib.format.open_memmap(part / "pixels.npy", "w+", np.uint8, (count, *picture.shape))
+                pixels = new_array(part / "pixels.npy", np.uint8, (count, *picture.shape))
             if picture.shape != pixels.shape[1:]:
                 raise InputError(
                     f"{source}: {entry.name} is {picture.shape[1]}×{picture.shape[0]}, {names[0]} is "
@@ -288,6 +288,18 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     (part / "meta.json").write_text(json.dumps(meta))
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
+
+
+def new_array(file: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
+    """A memory-mapped array of zeros in a new file, with its room on the disk taken.
+
+    Without that a disk that fills up later ends the process by a signal, not by an error.
+    """
+    array = np.lib.format.open_memmap(file, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    return array
 
 
 def stop_when_broken(broken: list[str], count: int) -> None:

@@ -191,6 +191,18 @@ def test_a_set_made_for_something_else_is_refused(folder: Path, masks: Path, tmp
         MaskSet.open(tmp_path)
 
 
+def test_a_full_disk_is_an_error_before_anything_is_made(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    images = load_images(str(folder), "test")
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space"):
+        make_masks(images, "boxes", tmp_path / "set")
+    monkeypatch.undo()
+    assert len(MaskSet.open(make_masks(images, "boxes", tmp_path / "set").folder)) == 12
+
+
 def test_a_damaged_set_is_named(folder: Path, tmp_path: Path):
     make_masks(load_images(str(folder), "test"), "boxes", tmp_path)
     whole = (tmp_path / "masks.npy").read_bytes()

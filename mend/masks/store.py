@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mend.chance import uniform
-from mend.data import Images
+from mend.data import Images, new_array
 from mend.errors import InputError
 from mend.images import write_bytes
 
@@ -209,7 +209,7 @@ def _flush(array: np.ndarray) -> None:
 
 def _create_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
     part = path.with_suffix(".part")
-    np.lib.format.open_memmap(part, "w+", dtype, shape).flush()
+    new_array(part, dtype, shape).flush()
     part.replace(path)
 
 
