@@ -59,7 +59,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """The `config.json` of a model or run folder, checked."""
     file = model_folder(path) / "config.json"
     try:
-        config = json.loads(file.read_text())
+        config = json.loads(file.read_text(encoding="utf-8"))
         version = config["version"]
         if not {"model", "options", "trained"} <= set(config):
             raise KeyError("model, options or trained")
@@ -96,6 +96,18 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return run.stdout.strip()
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; "auto" is a GPU where there is one. InputError for one that is not on this machine."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        said = str(error).splitlines()[0]
+        raise InputError(f"the device {name!r} is not to be had here ({said}). Use auto, cpu, cuda or mps.") from error
 
 
 def device_name(device: torch.device) -> str:

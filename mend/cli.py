@@ -75,7 +75,7 @@ def fill(
     filled = inpainter.fill_picture(picture, hole)
     write_image(output, filled)
     lossy = [f"{output.suffix} is lossy: pixels outside the hole change slightly; .png keeps them"]
-    notes = picture.notes + (lossy if output.suffix.lower() in (".jpg", ".jpeg", ".webp") else [])
+    notes = picture.notes + (lossy if output.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif") else [])
     print(f"{output}: {hole.mean():.1%} of {photo.name} filled" + "".join(f"\n  {note}" for note in notes))
 
 
@@ -183,6 +183,7 @@ def evaluate(
     masks: str | None = None,
     metrics: str | None = None,
     limit: int | None = None,
+    size: int | None = None,
     classical: bool = True,
     out: Path | None = None,
     device: Device = "auto",
@@ -197,6 +198,7 @@ def evaluate(
     masks: where its mask set is, when not where it says.
     metrics: comma-separated, of psnr, ssim, lpips, fid, mae; the protocol's unless given.
     limit: the first so many images only.
+    size: cut every picture to its central square and scale it to this side, in pixels.
     classical: score mean-colour, telea, navier-stokes and biharmonic too.
     out: the result, OUT.json and OUT/; results/PROTOCOL unless given.
     """
@@ -217,7 +219,7 @@ def evaluate(
                 order.append(method)
             on_batch((len(order) - 1) * of + done, total * of)
 
-        file = module.evaluate(methods, read, target, data, masks, names, limit, device, each)
+        file = module.evaluate(methods, read, target, data, masks, names, limit, size, device, each)
     _print_table(file)
 
 
@@ -273,7 +275,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("\nstopped. The same command goes on from what was finished.", file=sys.stderr)
         sys.exit(130)
-    except (InputError, OSError, MemoryError) as error:
+    except (InputError, OSError, MemoryError, torch_out_of_memory()) as error:
         if debug:
             raise
         print(f"mend: {_said(error)}", file=sys.stderr)
@@ -289,10 +291,16 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
 
 
+def torch_out_of_memory() -> type[BaseException]:
+    """PyTorch's error of that name, where PyTorch was imported at all."""
+    torch = sys.modules.get("torch")
+    return torch.OutOfMemoryError if torch is not None else MemoryError
+
+
 def _said(error: BaseException) -> str:
     import errno
 
-    if isinstance(error, MemoryError):
+    if not isinstance(error, (InputError, OSError)):
         return "out of memory. Try a smaller picture, --batch-size or --width."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         place = f" for {error.filename}" if error.filename else ""

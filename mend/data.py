@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -52,6 +53,7 @@ class Images:
     fingerprint: str
     source: str
     split: str
+    scaled: int | None = None  # the `size` it was asked for
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -99,12 +101,16 @@ def _load_file_split(source: str, split: str, size: int | None) -> Images:
     key, read = _locate(source, split, size)
     folder = cache_folder() / "images" / key
     if not (folder / "meta.json").exists():
-        _decode(read, source, size, folder)
-    meta = json.loads((folder / "meta.json").read_text())
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(folder.name + ".lock")):  # several processes may start at once
+            if not (folder / "meta.json").exists():
+                _decode(read, source, size, folder)
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npy")
     classes = tuple(meta["classes"])
-    return Images(pixels, labels, meta["names"], classes, np.arange(len(pixels)), meta["fingerprint"], source, split)
+    rows = np.arange(len(pixels))
+    return Images(pixels, labels, meta["names"], classes, rows, meta["fingerprint"], source, split, size)
 
 
 def cache_folder() -> Path:
@@ -165,7 +171,7 @@ def image_files(folder: Path, split: str) -> list[Path]:
     Where the folder has `train` and `test` (or `val`) folders these are the splits. Otherwise a file is for test when the
     SHA-256 of its name says so, for one in ten: adding a file never moves another.
     """
-    suffixes = set(Image.registered_extensions())
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     named = {"train": ["train"], "test": ["test", "val"]}[split]
     if (folder / "train").is_dir():
         folders = [folder / name for name in named if (folder / name).is_dir()]
@@ -183,7 +189,9 @@ def image_files(folder: Path, split: str) -> list[Path]:
         return found
     digests = {p: hashlib.sha256(p.relative_to(root).as_posix().encode()).digest()[0] for p in found}
     test = [p for p in found if digests[p] < 26] or min(([p] for p in found), key=lambda p: digests[p[0]])
-    return test if split == "test" else [p for p in found if p not in set(test)] or found
+    if len(found) < 2:
+        raise InputError(f"{root} holds one picture; training and test need one each.")
+    return test if split == "test" else [p for p in found if p not in set(test)]
 
 
 def _hidden(path: Path, root: Path) -> bool:
@@ -228,7 +236,7 @@ def _dataset_entries(table: Any, column: str) -> tuple[Iterable[Entry], int, tup
         raise InputError(f"no image column {column!r} among {table.column_names}; image columns: {columns or 'none'}.")
     column = column or columns[0]
     table = table.cast_column(column, datasets.Image(decode=False))
-    labels = [c for c in ("label", "labels", "fine_label") if c in table.column_names]
+    labels = [c for c in ("label", "labels", "fine_label") if c in table.column_names and _holds_classes(table.features[c])]
     kind = table.features[labels[0]] if labels else None
     classes = tuple(kind.names) if isinstance(kind, datasets.ClassLabel) else ()
     if kind is not None and not classes and set(table[labels[0]]) <= set(range(10)):
@@ -238,9 +246,13 @@ def _dataset_entries(table: Any, column: str) -> tuple[Iterable[Entry], int, tup
         for i, row in enumerate(table):
             name = Path(row[column].get("path") or "").name or str(i)
             file = row[column]["bytes"] if row[column]["bytes"] is not None else row[column]["path"]
-            yield Entry(name, file, int(row[labels[0]]) if labels else -1)
+            yield Entry(name, file, int(row[labels[0]]) if labels and row[labels[0]] is not None else -1)
 
     return entries(), len(table), classes
+
+
+def _holds_classes(kind: Any) -> bool:
+    return hasattr(kind, "names") or str(getattr(kind, "dtype", "")).startswith(("int", "uint"))
 
 
 def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
@@ -285,7 +297,8 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     fingerprint = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).data).hexdigest()
     np.save(part / "labels.npy", np.array(labels, np.int64))
     meta = {"source": source, "names": names, "classes": classes, "fingerprint": fingerprint, "broken": broken}
-    (part / "meta.json").write_text(json.dumps(meta))
+    (part / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    del pixels  # a mapped file cannot be renamed on Windows
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
 
@@ -357,13 +370,26 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(
-        self, files: list[Path], crop: int, rows: np.ndarray, draw_hole: Callable[[int, int], Tensor], seed: int, epoch: int
+        self,
+        files: list[Path],
+        crop: int,
+        rows: np.ndarray,
+        draw_hole: Callable[[int, int], Tensor],
+        seed: int,
+        epoch: int,
+        batch_size: int = 1,
     ) -> None:
+        self.batch_size = batch_size
         self.files, self.crop, self.rows, self.draw_hole, self.seed, self.epoch = files, crop, rows, draw_hole, seed, epoch
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        # A worker reads whole batches, in turn with the others: the batches are the same for any number of workers.
         worker = get_worker_info()
-        mine = self.rows if worker is None else self.rows[worker.id :: worker.num_workers]
+        batches = [self.rows[i : i + self.batch_size] for i in range(0, len(self.rows), self.batch_size)]
+        mine = self.rows if worker is None else np.concatenate([self.rows[:0], *batches[worker.id :: worker.num_workers]])
         broken: list[str] = []
         for i in mine.tolist():
             try:

@@ -49,6 +49,7 @@ class Protocol:
     metrics: tuple[str, ...]
     policy: ObjectPolicy
     published: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    size: int | None = None
 
 
 def read_protocol(name: str) -> Protocol:
@@ -68,33 +69,38 @@ def evaluate(
     masks: str | None = None,
     metrics: Sequence[str] | None = None,
     limit: int | None = None,
+    size: int | None = None,
     device: str = "auto",
     on_batch: Callable[[str, int, int], None] | None = None,
 ) -> Path:
     """Score `methods` (runs, model folders, names of classical fillers) by a protocol; returns the summary's path.
 
     A method that `out` already holds with the same weights, masks and metrics is not scored again, so a run that was
-    stopped goes on. `metrics` restricts them; one asked for by name whose weights are missing raises WeightsMissing,
-    otherwise it is reported as unavailable. `limit` takes the first images only. `on_batch(method, done, of)` is called
-    after each batch. Raises InputError for anything that does not fit together.
+    stopped goes on. A metric whose weights are missing is reported as unavailable; when `metrics` asked for it by name,
+    WeightsMissing is raised after the others are scored. `size` scales the images (see `load_images`), `limit` takes the
+    first so many. `on_batch(method, done, of)` is called after each batch. Raises InputError for anything that does not
+    fit together.
     """
     out = Path(out)
     wanted = list(metrics or protocol.metrics)
     for name in wanted:
         pick(METRICS, name, "metric")
-    images = load_images(data or protocol.data, "test", limit=limit)
+    images = load_images(data or protocol.data, "test", size or protocol.size, limit)
     mask_set = find_set(masks or protocol.masks, images)
     holes = mask_set.holes(images, protocol.policy)
     summary = _open_summary(out, protocol, images, mask_set.manifest.sha256)
     names = _method_names(methods)
-    summary["unavailable"] = _unavailable(wanted, metrics is not None)
-    scored = [name for name in wanted if name not in summary["unavailable"]]
+    missing = _unavailable(wanted)
+    summary["unavailable"] = [n for n in METRICS if n in missing or (n in summary.get("unavailable", []) and n not in wanted)]
+    asked = [name for name in wanted if name not in missing]
     sample = _sample_rows(holes)
     for method, name in names.items():
         inpainter = load(method, device)
         weights = weights_hash(inpainter.network)
         there = summary["methods"].get(name)
-        if there and there["weights"] == weights and set(scored) <= set(there["metrics_scored"]):
+        before = there["metrics_scored"] if there and there["weights"] == weights else []
+        scored = [n for n in METRICS if n in asked or (n in before and n not in missing)]
+        if before and set(scored) <= set(before):
             continue
         started = time.perf_counter()
         rows, sets = _score(inpainter, images, holes, scored, partial(on_batch or _unheard, name))
@@ -116,6 +122,8 @@ def evaluate(
         _write_summary(out, summary)
     _write_truth(out, images, holes, sample)
     _write_summary(out, summary)
+    if metrics and missing:
+        raise next(iter(missing.values()))
     return summary_file(out)
 
 
@@ -137,11 +145,11 @@ def _score(
     for start, image, hole in _batches(images, holes, device):
         raw = inpainter.raw(image, hole)
         filled = composite(image, raw, hole)
-        empty = (hole.sum((1, 2, 3)) == 0).nonzero()[:, 0]
+        empty = hole.sum((1, 2, 3)) == 0
         for name in names:
             for column, value in _values(name, per_image.get(name), filled, raw, image, hole).items():
-                value[empty] = torch.nan  # nothing was filled: there is nothing to judge
-                columns.setdefault(column, []).append(value.cpu())
+                # Where nothing was filled there is nothing to judge.
+                columns.setdefault(column, []).append(value.masked_fill(empty, torch.nan).cpu())
         for name, set_metric in of_sets.items():
             set_metric.update(raw if name.endswith("_raw") else filled, image)
         on_batch(min(start + BATCH, len(images)), len(images))
@@ -176,17 +184,15 @@ def _batches(images: Images, holes: Tensor, device: torch.device) -> Iterator[tu
         yield start, to_image(np.array(images.pixels[part])).to(device), holes[part].float().to(device)
 
 
-def _unavailable(names: list[str], asked: bool) -> list[str]:
-    """The metrics whose weights are missing; raises instead when they were asked for by name."""
-    missing: list[str] = []
+def _unavailable(names: list[str]) -> dict[str, WeightsMissing]:
+    """The metrics whose weights are missing, each with the error that says where they are looked for."""
+    missing: dict[str, WeightsMissing] = {}
     for name in names:
         try:
             if make := METRICS[name].of_sets or METRICS[name].per_image:
                 make(torch.device("cpu"))
-        except WeightsMissing:
-            if asked:
-                raise
-            missing.append(name)
+        except WeightsMissing as error:
+            missing[name] = error
     return missing
 
 
@@ -258,7 +264,7 @@ def read_summary(out: str | Path) -> dict[str, Any]:
     """The summary of an evaluation, by its folder or its .json. Raises InputError when it is not one."""
     file = summary_file(str(out).removesuffix(".json"))
     try:
-        summary = json.loads(file.read_text())
+        summary = json.loads(file.read_text(encoding="utf-8"))
         return {**summary, "protocol": dict(summary["protocol"]), "methods": dict(summary["methods"])}
     except FileNotFoundError:
         raise InputError(f"there is no result {file}. Make one with 'mend evaluate RUN… --out {out}'.") from None
@@ -267,7 +273,7 @@ def read_summary(out: str | Path) -> dict[str, Any]:
 
 
 def _open_summary(out: Path, protocol: Protocol, images: Images, mask_hash: str) -> dict[str, Any]:
-    what = {
+    what: dict[str, Any] = {
         "protocol": json.loads(json.dumps(asdict(protocol))),
         "n": len(images),
         "fingerprint": images.fingerprint,
@@ -278,12 +284,13 @@ def _open_summary(out: Path, protocol: Protocol, images: Images, mask_hash: str)
         return {**what, "methods": {}}
     there = read_summary(out)
     differs = [key for key in ("n", "fingerprint", "mask_set") if there.get(key) != what[key]]
+    differs += ["policy"] if there["protocol"]["policy"] != what["protocol"]["policy"] else []
     if there["protocol"]["name"] != protocol.name or differs:
         raise InputError(
             f"{summary_file(out)} holds another protocol, data or mask set ({', '.join(differs) or 'name'} differ). "
             "Choose another --out."
         )
-    return {**what, "methods": there["methods"]}
+    return {**what, "methods": there["methods"], "unavailable": there.get("unavailable", [])}
 
 
 def _write_summary(out: Path, summary: dict[str, Any]) -> None:

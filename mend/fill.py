@@ -1,5 +1,6 @@
 """The `Inpainter`: one object that fills any image of any size. Command line, notebook and evaluation all use it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mend.checkpoint import load_model
+from mend.checkpoint import find_device, load_model
 from mend.classical import CLASSICAL, Classical
 from mend.errors import InputError
 from mend.images import Picture, check_hole, composite, mask_out, pad_to, picture_from_pil, read_image, read_mask
@@ -23,9 +24,14 @@ def load(path: str | Path, device: str = "auto") -> "Inpainter":
     """
     if str(path) in CLASSICAL:
         return Inpainter(Classical(str(path)), torch.device("cpu"), {"model": str(path)})
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     network, config = load_model(path)
-    return Inpainter(network, torch.device(device), config)
+    return Inpainter(network, find_device(device), config)
+
+
+def any_size(network: Callable[[Tensor, Tensor], Tensor], stride: int, masked: Tensor, hole: Tensor) -> Tensor:
+    """What a network returns for an image of any size: padded to its stride, un-padded after."""
+    height, width = hole.shape[-2:]
+    return network(pad_to(masked, stride), pad_to(hole, stride))[..., :height, :width]
 
 
 class Inpainter:
@@ -38,10 +44,8 @@ class Inpainter:
     @torch.inference_mode()
     def raw(self, image: Tensor, hole: Tensor) -> Tensor:
         """What the network returns for an image and its hole, un-padded, on the image's device."""
-        height, width = image.shape[-2:]
-        masked = mask_out(image, hole).to(self.device)
-        padded = [pad_to(part, self.stride) for part in (masked, hole.to(self.device))]
-        return self.network(*padded)[..., :height, :width].float().to(image.device)
+        masked, hole = mask_out(image, hole).to(self.device), hole.to(self.device)
+        return any_size(self.network, self.stride, masked, hole).float().to(image.device)
 
     def fill(self, image: Tensor, hole: Tensor) -> Tensor:
         """`filled`: an image (B, 3, H, W) with its hole (B, 1, H, W) filled; known pixels are the same bits."""

@@ -9,6 +9,7 @@ mask    a file or a flag: 8-bit, white = hole. Tensors are called hole, files ar
 """
 
 import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def composite(image: Tensor, raw: Tensor, hole: Tensor) -> Tensor:
 def pad_to(tensor: Tensor, stride: int) -> Tensor:
     """(B, C, H, W) grown at the right and bottom to multiples of `stride` by repeating the border."""
     height, width = tensor.shape[-2:]
+    if height % stride == 0 and width % stride == 0:
+        return tensor
     return F.pad(tensor, (0, -width % stride, 0, -height % stride), mode="replicate")
 
 
@@ -189,7 +192,7 @@ def write_image(path: str | Path, picture: "Picture | np.ndarray") -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: to a temporary name beside it, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(data)
         part.replace(path)

@@ -94,7 +94,7 @@ class LPIPS:
             metric = LearnedPerceptualImagePatchSimilarity(net_type="vgg", normalize=True)
         self.net: Any = metric.net.to(device)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, filled: Tensor, image: Tensor) -> Tensor:
         return self.net(filled, image, normalize=True).reshape(-1)
 

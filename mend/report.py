@@ -72,7 +72,7 @@ Table = tuple[list[str], list[list[Cell]]]
 
 def metric_table(summary: dict[str, Any], methods: list[str], suffix: str = "", published: bool = True) -> Table:
     """Every metric of every method in one view ("" composited, "_hole", "_raw"); the best of each column is marked."""
-    names = [n for n in summary["protocol"]["metrics"] if suffix != "_hole" or METRICS[n].pixels is not None]
+    names = [n for n in _shown(summary) if suffix != "_hole" or METRICS[n].pixels is not None]
     header = ["Method", "Parameters", *(_heading(METRICS[n]) for n in names)]
     columns = [_cells(METRICS[n], [summary["methods"][m]["metrics"].get(n + suffix) for m in methods]) for n in names]
     rows = [
@@ -94,6 +94,12 @@ def group_table(summary: dict[str, Any], methods: list[str], group: str, metric:
     counts = [summary["methods"][methods[0]][group][g].get(metric, {}).get("n", 0) for g in groups]
     header = ["Method", *(f"{g} (n = {n})" for g, n in zip(groups, counts, strict=True))]
     return header, [[Cell(m), *(column[i] for column in columns)] for i, m in enumerate(methods)]
+
+
+def _shown(summary: dict[str, Any]) -> list[str]:
+    """The metrics that a method has, or that could not be had; those that nobody asked for have no column."""
+    scored = {name for method in summary["methods"].values() for name in method["metrics_scored"]}
+    return [n for n in summary["protocol"]["metrics"] if n in scored or n in summary.get("unavailable", [])]
 
 
 def _cells(metric: Metric, values: list[dict[str, Any] | None]) -> list[Cell]:
@@ -151,7 +157,7 @@ def footnotes(summary: dict[str, Any]) -> list[str]:
     if missing:
         lines.append(f"{UNAVAILABLE} (weights not available): {' and '.join(missing)} need pretrained weights, missing here.")
     lines += [f"* {source}. Quoted, not measured here." for source in sorted({r["source"] for r in protocol["published"]})]
-    lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in protocol["metrics"]]
+    lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in _shown(summary)]
     return lines
 
 
@@ -171,7 +177,7 @@ def readme_table(summary: dict[str, Any]) -> str:
 def write_into(file: str | Path, result: str | Path) -> None:
     """Put the README table between the lines `<!-- results -->` and `<!-- /results -->` of a Markdown file."""
     file, begin, end = Path(file), "<!-- results -->\n", "<!-- /results -->"
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     if begin not in text or end not in text:
         raise InputError(f"{file} has no place for the table: expected the lines {begin.strip()} and {end}.")
     before, rest = text.split(begin, 1)

@@ -24,6 +24,7 @@ import tomli_w
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -32,6 +33,7 @@ from mend.chance import uniform
 from mend.checkpoint import commit, device_name, save_model
 from mend.data import Batches, Crops, epoch_rows, image_files, load_images, split_rows
 from mend.errors import InputError, pick
+from mend.fill import any_size
 from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
 from mend.losses import LOSSES, weighted
 from mend.masks.draw import DRAWN
@@ -86,15 +88,18 @@ class Inpainting(pl.LightningModule):
         super().__init__()
         self.config = config
         self.network = network.to(memory_format=torch.channels_last)
+        self.stride = int(getattr(network, "stride", 1))
         self.average = (
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True) if config.ema else None
         )
+        if self.average is not None:
+            self.average.requires_grad_(False)  # or several processes would wait for its gradients
         # The bound method: a second module here would put every weight into the checkpoint twice.
         self.step = torch.compile(network.forward) if config.compile else network.forward
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
-        raw = self.step(mask_out(image, hole), hole)
+        raw = any_size(self.step, self.stride, mask_out(image, hole), hole)
         loss, terms = weighted(self.config.loss, raw.float(), image, hole)
         if not loss.isfinite():
             raise InputError(
@@ -118,7 +123,7 @@ class Inpainting(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         image, hole = batch
-        raw = self.judged(mask_out(image, hole), hole).float()
+        raw = any_size(self.judged, self.stride, mask_out(image, hole), hole).float()
         filled = composite(image, raw, hole)
         self.log("val_psnr", psnr(filled, image).mean(), batch_size=len(image), sync_dist=True)
         self.log("val_ssim", ssim(filled, image).mean(), batch_size=len(image), sync_dist=True)
@@ -199,9 +204,8 @@ class CropData(pl.LightningDataModule):
         return self._loader(rows, 0, _share(self.config.batch_size, self.trainer))  # the same crops in every epoch
 
     def _loader(self, rows: np.ndarray, epoch: int, batch_size: int) -> Loader:
-        crops = Crops(self.files, self.crop, rows, self.draw_hole, self.config.seed, epoch)
-        # One worker gives the batches of one process in a fixed order; several interleave, each in a fixed order.
-        return DataLoader(crops, batch_size=batch_size, num_workers=min(self.config.workers, len(rows)))
+        crops = Crops(self.files, self.crop, rows, self.draw_hole, self.config.seed, epoch, batch_size)
+        return DataLoader(crops, batch_size=batch_size, num_workers=min(self.config.workers, -(-len(rows) // batch_size)))
 
 
 def _epoch_rows(trainer: pl.Trainer, count: int, config: TrainConfig) -> np.ndarray:
@@ -250,6 +254,7 @@ def _hole_drawer(masks: str, side: int, seed: int) -> tuple[Callable[[int, int],
         return DrawnHole(masks, side, seed), f"{masks}, 5 % to 50 %"
     if not Path(masks).exists():
         raise InputError(f"unknown masks {masks!r}. With --crop expected one of {', '.join(DRAWN)}, or a mask set.")
+    masks = str(Path(masks) / "train") if (Path(masks) / "train" / "manifest.json").exists() else masks
     manifest = MaskSet.open(masks).manifest
     if (manifest.height, manifest.width) != (side, side):
         raise InputError(f"the mask set {masks} holds {manifest.width}×{manifest.height} masks; the crops are {side}×{side}.")
@@ -310,7 +315,7 @@ class RunFiles(pl.Callback):
         data: ArrayData | CropData = trainer.datamodule  # type: ignore[attr-defined]
         image, hole = (part[:SAMPLES].to(module.device) for part in next(iter(data.val_dataloader())))
         training = module.judged.training
-        filled = composite(image, module.judged.eval()(mask_out(image, hole), hole), hole)
+        filled = composite(image, any_size(module.judged.eval(), module.stride, mask_out(image, hole), hole), hole)
         module.judged.train(training)
         rows = [to_pixels(part) for part in (image, hole.expand(-1, 3, -1, -1), mask_out(image, hole), filled)]
         write_image(self.out / "samples" / f"epoch-{epoch:03d}.png", grid(rows, scale=max(1, 64 // image.shape[-1])))
@@ -330,7 +335,7 @@ def _write_config(config: TrainConfig, out: Path) -> None:
     file = out / "config.toml"
     values = {key: value for key, value in asdict(config).items() if value is not None}
     if file.exists():
-        there = tomllib.loads(file.read_text())
+        there = tomllib.loads(file.read_text(encoding="utf-8"))
         differs = [
             f"{key} is {there.get(key)!r} there and {values.get(key)!r} now"
             for key in sorted({*there, *values})
@@ -361,6 +366,7 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
         sync_batchnorm=world > 1 and torch.cuda.is_available(),  # PyTorch has it on GPUs only
         precision=_precision(config),
         callbacks=[*callbacks, best, last],
+        plugins=[WholeFiles()],
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
         reload_dataloaders_every_n_epochs=1,  # the order of the images is drawn for each epoch
         num_sanity_val_steps=0,
@@ -368,6 +374,16 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
         enable_model_summary=False,
         log_every_n_steps=50,
     )
+
+
+class WholeFiles(TorchCheckpointIO):
+    """A checkpoint is written beside its place and renamed; Lightning's goes through the temporary folder of the system."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        part = Path(f"{path}.part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(checkpoint, part)
+        part.replace(path)
 
 
 def _precision(config: TrainConfig) -> Any:

@@ -122,7 +122,10 @@ def test_missing_weights_are_reported_or_raised_when_asked_for(
     evaluate([str(run)], with_fid, tmp_path / "r", device="cpu")
     assert read_summary(tmp_path / "r")["unavailable"] == ["lpips", "fid"]
     with pytest.raises(WeightsMissing, match="LPIPS needs weights"):
-        evaluate([str(run)], with_fid, tmp_path / "r", metrics=["lpips"], device="cpu")
+        evaluate([str(run)], with_fid, tmp_path / "r", metrics=["mae", "lpips"], device="cpu")
+    after = read_summary(tmp_path / "r")
+    assert set(after["methods"]["tiny"]["metrics_scored"]) == {"psnr", "mae"}, "the others are scored, nothing is lost"
+    assert after["unavailable"] == ["lpips", "fid"]
 
 
 def test_bad_arguments_are_refused(run: Path, protocol: Protocol, masks: Path, result: Path, tmp_path: Path):
@@ -132,9 +135,26 @@ def test_bad_arguments_are_refused(run: Path, protocol: Protocol, masks: Path, r
         (([str(run), str(run / "model")], protocol, tmp_path / "r"), "two methods are called tiny"),
         (([str(run)], protocol, tmp_path / "r", None, str(masks / "train")), "is for .*not for"),
         (([str(run)], replace(protocol, name="other"), result), "holds another protocol"),
+        (([str(run)], replace(protocol, policy=ObjectPolicy(seed=1)), result), r"\(policy differ\)"),
     ):
         with pytest.raises(InputError, match=said):
             evaluate(*arguments)
+
+
+def test_a_network_metric_is_scored_an_image_at_a_time(
+    run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from mend import metrics
+
+    @torch.inference_mode()
+    def difference(filled: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        return (filled - image).abs().mean((1, 2, 3))
+
+    stand_in = replace(metrics.METRICS["lpips"], per_image=lambda device: difference)
+    monkeypatch.setitem(metrics.METRICS, "lpips", stand_in)
+    evaluate([str(run)], replace(protocol, metrics=("lpips", "mae")), tmp_path / "r", device="cpu")
+    rows = pd.read_parquet(tmp_path / "r" / "tiny.parquet")
+    assert np.allclose(rows["lpips"] * 255, rows["mae"], rtol=1e-4)
 
 
 def test_set_metrics_are_taken_on_both_outputs(run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

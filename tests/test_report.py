@@ -38,7 +38,8 @@ def test_the_best_is_marked_by_each_metrics_own_direction(result: Path):
 
 def test_a_missing_metric_is_said_and_never_a_number(result: Path):
     summary = read_summary(result)
-    summary = {**summary, "unavailable": ["fid"], "protocol": {**summary["protocol"], "metrics": ["psnr", "fid"]}}
+    summary = {**summary, "unavailable": ["fid"], "protocol": {**summary["protocol"], "metrics": ["psnr", "fid", "ssim"]}}
+    assert "SSIM" not in as_text(summary), "nobody asked for it"
     text = as_text(summary)
     assert text.count("n/a") >= 4
     assert "n/a (weights not available): FID" in text

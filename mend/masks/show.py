@@ -39,7 +39,7 @@ def _images(masks: MaskSet, rows: np.ndarray) -> np.ndarray:
     """The images under the masks; mid-grey where their source is not on this machine."""
     manifest = masks.manifest
     try:
-        images = load_images(manifest.source, "all" if manifest.split == "train" else "test")
+        images = load_images(manifest.source, "all" if manifest.split == "train" else "test", manifest.scaled)
         masks.check(images)
         return images.pixels[rows].astype(np.float32)
     except InputError:

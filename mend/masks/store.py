@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from mend.chance import uniform
@@ -37,6 +38,7 @@ class Manifest:
     width: int
     done: int = 0
     sha256: str = ""  # of masks.npy's rows, once all are done
+    scaled: int | None = None  # the side that the images were scaled to, None for their own
     version: int = VERSION
 
 
@@ -62,6 +64,13 @@ class MaskSet:
     def create(cls, folder: str | Path, manifest: Manifest) -> "MaskSet":
         """The set at `folder`, new or as far as it had come. InputError when it was made for something else."""
         folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # several processes may start at once
+            cls._create(folder, manifest)
+        return cls._mapped(folder, _read_manifest(folder), "r+")
+
+    @staticmethod
+    def _create(folder: Path, manifest: Manifest) -> None:
         if (folder / "manifest.json").exists():
             there = _read_manifest(folder)
             if replace(there, done=0, sha256="") != manifest:
@@ -70,12 +79,10 @@ class MaskSet:
                 differs = [d for d in differs if not d.startswith(("done", "sha256"))]
                 raise InputError(f"{folder} holds another mask set ({'; '.join(differs)}). Choose another --out.")
         else:
-            folder.mkdir(parents=True, exist_ok=True)
             shape = (manifest.count, -(-manifest.height * manifest.width // 8))
             _create_array(folder / "masks.npy", np.uint8, shape)
             _create_array(folder / "done.npy", np.bool_, (manifest.count,))
             _write_manifest(folder, manifest)
-        return cls._mapped(folder, _read_manifest(folder), "r+")
 
     @classmethod
     def open(cls, folder: str | Path) -> "MaskSet":
@@ -113,14 +120,22 @@ class MaskSet:
 
     def finish(self) -> "MaskSet":
         """Bring the manifest up to date; when every row is done the set is sealed with its hash."""
+        with FileLock(self.folder / ".lock"):
+            self._finish()
+        return self
+
+    def _finish(self) -> None:
+        if not (self.folder / "done.npy").exists():  # another process has sealed it
+            self.manifest = _read_manifest(self.folder)
+            return
         count = int(self.done.sum())
         complete = count == len(self)
         digest = hashlib.sha256(np.ascontiguousarray(self.packed).data).hexdigest() if complete else ""
         self.manifest = replace(self.manifest, done=count, sha256=digest)
         _write_manifest(self.folder, self.manifest)
         if complete:
-            (self.folder / "done.npy").unlink(missing_ok=True)
-        return self
+            self.done = np.ones(count, np.bool_)  # a mapped file cannot be removed on Windows
+            (self.folder / "done.npy").unlink()
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Boolean (n, H, W) masks of these rows, True = hole."""
@@ -169,7 +184,7 @@ def object_rows(coverage: np.ndarray, policy: ObjectPolicy) -> np.ndarray:
     return np.where(borrows, fits[drawn], rows)
 
 
-def find_set(folder: str | Path, images: Images) -> "MaskSet":
+def find_set(folder: str | Path, images: Images) -> MaskSet:
     """The mask set for these images: `folder` itself, or its `train` or `test` folder, whichever was made for them."""
     folder = Path(folder)
     inner = folder / ("test" if images.split == "test" else "train")
@@ -199,7 +214,9 @@ def manifest_for(images: Images, segmenter: str, weights: str) -> Manifest:
     """The manifest of an empty set for these images: a whole file split."""
     height, width = images.size
     split = "test" if images.split == "test" else "train"
-    return Manifest(images.source, split, images.fingerprint, segmenter, weights, len(images), height, width)
+    return Manifest(
+        images.source, split, images.fingerprint, segmenter, weights, len(images), height, width, scaled=images.scaled
+    )
 
 
 def _flush(array: np.ndarray) -> None:
@@ -215,7 +232,7 @@ def _create_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
 
 def _read_manifest(folder: Path) -> Manifest:
     try:
-        values = json.loads((folder / "manifest.json").read_text())
+        values = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         manifest = Manifest(**values)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder / 'manifest.json'} is no manifest of a mask set: {error}.") from None
