@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mend.checkpoint import commit, device_name
+from mend.checkpoint import commit
 from mend.data import load_images
+from mend.device import device_name
 from mend.masks.segment import load_segmenter
 from mend.progress import progress
 

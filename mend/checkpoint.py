@@ -96,22 +96,3 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return run.stdout.strip()
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name; "auto" is a GPU where there is one. InputError for one that is not on this machine."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=name)
-        return torch.device(name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        said = str(error).splitlines()[0]
-        raise InputError(f"the device {name!r} is not to be had here ({said}). Use auto, cpu, cuda or mps.") from error
-
-
-def device_name(device: torch.device) -> str:
-    """The device's own name for results: the GPU's, or the CPU's with the threads in use."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type.upper()}, {torch.get_num_threads()} threads"

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from mend.chance import uniform
-from mend.checkpoint import commit, device_name, model_folder
+from mend.checkpoint import commit, model_folder
 from mend.classical import CLASSICAL
 from mend.data import Images, load_images
+from mend.device import device_name
 from mend.errors import InputError, nearest, pick
 from mend.fill import Inpainter, load
 from mend.images import composite, grid, mask_out, to_image, to_pixels, write_bytes, write_image

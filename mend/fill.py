@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mend.checkpoint import find_device, load_model
+from mend.checkpoint import load_model
 from mend.classical import CLASSICAL, Classical
+from mend.device import find_device
 from mend.errors import InputError
 from mend.images import Picture, check_hole, composite, mask_out, pad_to, picture_from_pil, read_image, read_mask
 

@@ -30,8 +30,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from mend.chance import uniform
-from mend.checkpoint import commit, device_name, save_model
+from mend.checkpoint import commit, save_model
 from mend.data import Batches, Crops, epoch_rows, image_files, load_images, split_rows
+from mend.device import device_name, has_bf16
 from mend.errors import InputError, pick
 from mend.fill import any_size
 from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
@@ -66,6 +67,8 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
         resume = str(last) if last.exists() else None
         try:
             trainer.fit(Inpainting(config, network), datamodule=data, ckpt_path=resume, weights_only=True)
+        except InputError as error:  # from a worker it comes wrapped in the worker's traceback
+            raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from None
         except SystemExit:  # what Lightning makes of Ctrl-C, having told the system to ignore the next one
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
@@ -389,14 +392,6 @@ class WholeFiles(TorchCheckpointIO):
 def _precision(config: TrainConfig) -> Any:
     bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
     return "bf16-mixed" if bf16 else "32-true"
-
-
-def has_bf16() -> bool:
-    """Whether the device that will be used multiplies bfloat16 natively."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(probe() for probe in probes if probe is not None)
 
 
 @contextmanager

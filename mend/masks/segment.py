@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mend.device import find_device
 from mend.errors import InputError, pick
 
 IMAGENET = (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -31,7 +32,7 @@ class Segmenter:
 
 def load_segmenter(name: str, device: str = "auto") -> Segmenter:
     """The segmenter `name`: a key of `SEGMENTERS`, or `hf:owner/name` or `hf:folder` for a `transformers` checkpoint."""
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = str(find_device(device))
     if name.startswith("hf:"):
         return _transformers(name, device)
     return pick(SEGMENTERS, name, "segmenter")(name, device)
