@@ -186,3 +186,28 @@ def test_a_crop_is_a_part_of_the_picture_and_a_small_picture_is_scaled_up():
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (24, 24), axis=(0, 1))
     assert (windows.transpose(0, 1, 3, 4, 2) == cut).all((2, 3, 4)).any()
     assert random_crop(smooth(10, 300, 0), 24, 0).shape == (24, 24, 3)
+
+
+def test_a_hub_dataset_with_names_and_without(monkeypatch: pytest.MonkeyPatch):
+    """What the hub would return, made here: the download itself is the library's."""
+    import datasets
+
+    pictures = [Image.fromarray(smooth(8, 8, i)) for i in range(20)]
+    kinds = datasets.Features({"picture": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    named = datasets.Dataset.from_dict({"picture": pictures, "label": [i % 2 for i in range(20)]}, features=kinds)
+    words = datasets.Dataset.from_dict({"photo": pictures, "label": ["cat"] * 20}).cast_column("photo", datasets.Image())
+    asked: list[tuple[str, str]] = []
+    hub = {"someone/named": named, "someone/words": words}
+
+    def load(name: str, split: str, cache_dir: str) -> datasets.Dataset:
+        asked.append((name, split))
+        return hub[name]
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    images = load_images("hub:someone/named", "all")
+    assert (images.classes, images.labels.tolist()[:3]) == (("cat", "dog"), [0, 1, 0])
+    assert np.array_equal(images.pixels[5], smooth(8, 8, 5))
+    assert load_images("hub:someone/words:photo", "test").labels.tolist() == [-1] * 20
+    assert asked == [("someone/named", "train"), ("someone/words", "test")]
+    with pytest.raises(InputError, match=r"no image column 'foto'.*image columns: \['photo'\]"):
+        load_images("hub:someone/words:foto", "train")
