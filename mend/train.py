@@ -96,7 +96,7 @@ class Inpainting(pl.LightningModule):
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True) if config.ema else None
         )
         if self.average is not None:
-            self.average.requires_grad_(False)  # or several processes would wait for its gradients
+            self.average.requires_grad_(False)
         # The bound method: a second module here would put every weight into the checkpoint twice.
         self.step = torch.compile(network.forward) if config.compile else network.forward
 
