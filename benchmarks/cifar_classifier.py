@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
 from mend.chance import permutation, uniform
 from mend.checkpoint import commit
@@ -130,7 +129,7 @@ if __name__ == "__main__":
     )
     started = time.perf_counter()
     training.to(memory_format=torch.channels_last)
-    trainer.fit(training, DataLoader(Epochs(train), batch_size=None))
+    trainer.fit(training, Epochs(train))
     seconds = time.perf_counter() - started
 
     averaged = training.average.module.eval().float().cpu()
