@@ -5,7 +5,8 @@ To add one: a function, one line in `DRAWN`, one test. Only sums, products and s
 processor rounds alike; a sine is not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 
 import numpy as np
 
@@ -33,31 +34,41 @@ def borders(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
 
 def strokes(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
     """Free-form strokes of a round brush that changes direction as it goes (after Yu et al., 2019, arXiv:1806.03589)."""
-    target = _pixels(height, width, coverage)
-    side = min(height, width)
+    room = _pixels(height, width, coverage)
     mask = np.zeros((height, width), np.bool_)
-    y, x = np.mgrid[:height, :width] + 0.5
-    stroke = 0
-    while mask.sum() < target:
-        steps = 12
-        numbers = uniform(3 + 3 * steps, *keys, stroke)
-        cy, cx, radius = numbers[0] * height, numbers[1] * width, side * (0.03 + 0.07 * numbers[2])
+    y, x = np.arange(height)[:, None] + 0.5, np.arange(width) + 0.5
+    dots = _dots(height, width, *keys)
+    while room:
+        cy, cx, radius = next(dots)
+        rows, columns = _span(cy, radius), _span(cx, radius)
+        there, distance = mask[rows, columns], (y[rows] - cy) ** 2 + (x[columns] - cx) ** 2
+        new = (distance <= radius**2) & ~there
+        gain = int(np.count_nonzero(new))
+        if gain > room:  # the last dot gives only its innermost pixels
+            order = np.argsort(np.where(new, distance, np.inf), axis=None, kind="stable")
+            new.flat[order[room:]] = False
+            gain = room
+        there |= new
+        room -= gain
+    return mask
+
+
+def _dots(height: int, width: int, *keys: int) -> Iterator[tuple[float, float, float]]:
+    """The dots of one stroke after another, without end: y, x and radius of each that touches the picture."""
+    steps = 12
+    for stroke in count():
+        # Plain floats: sums of numpy's scalars take several times as long.
+        numbers = uniform(3 + 3 * steps, *keys, stroke).tolist()
+        y, x, size = numbers[0] * height, numbers[1] * width, min(height, width) * (0.03 + 0.07 * numbers[2])
+        radius = max(size, 0.8)
         dy, dx = _direction(numbers[3], numbers[4])
-        for bend_y, bend_x, _ in numbers[3:].reshape(steps, 3):
-            ty, tx = _direction(bend_y, bend_x)
+        for i in range(3, 3 + 3 * steps, 3):
+            ty, tx = _direction(numbers[i], numbers[i + 1])
             dy, dx = _unit(dy + 0.7 * ty, dx + 0.7 * tx)
             for _ in range(3):
-                cy, cx = cy + dy * radius * 0.6, cx + dx * radius * 0.6
-                distance = (y - cy) ** 2 + (x - cx) ** 2
-                new = (distance <= max(radius, 0.8) ** 2) & ~mask
-                room = target - int(mask.sum())
-                if new.sum() >= room:  # the last dot gives only its innermost pixels
-                    order = np.argsort(np.where(new, distance, np.inf), axis=None, kind="stable")
-                    mask.flat[order[:room]] = True
-                    return mask
-                mask |= new
-        stroke += 1
-    return mask
+                y, x = y + dy * size * 0.6, x + dx * size * 0.6
+                if -radius < y < height + radius and -radius < x < width + radius:
+                    yield y, x, radius
 
 
 Kind = Callable[..., np.ndarray]
@@ -66,6 +77,11 @@ DRAWN: dict[str, Kind] = {"strokes": strokes, "boxes": boxes, "borders": borders
 
 def _pixels(height: int, width: int, coverage: float) -> int:
     return min(height * width, max(0, round(coverage * height * width)))
+
+
+def _span(centre: float, radius: float) -> slice:
+    """The rows or columns that a dot reaches, and perhaps one more at either end."""
+    return slice(max(0, int(centre - radius)), int(centre + radius) + 1)
 
 
 def _direction(y: float, x: float) -> tuple[float, float]:
