@@ -78,6 +78,25 @@ def test_graph_segmentation_finds_a_disc():
     assert not graph_object(np.full((32, 32, 3), 9, np.uint8)).any()
 
 
+def test_graph_segmentation_prefers_the_central_the_large_and_what_keeps_off_the_border():
+    y, x = np.mgrid[:64, :64]
+
+    def disc(cy: int, cx: int, radius: int) -> np.ndarray:
+        return (y - cy) ** 2 + (x - cx) ** 2 < radius**2
+
+    strip = (y >= 48) & (abs(x - 32) < 24)
+    for (cy, cx, radius), other in (
+        ((32, 32, 12), disc(13, 13, 12)),  # more central
+        ((32, 18, 14), disc(32, 40, 6)),  # larger
+        ((16, 32, 12), strip),  # smaller, but the strip lies along the border
+    ):
+        wanted = disc(cy, cx, radius)
+        pixels = np.full((64, 64, 3), 40, np.uint8)
+        pixels[other], pixels[wanted], pixels[disc(cy, cx, 6)] = (40, 200, 60), (220, 60, 40), (40, 60, 220)
+        found = graph_object(pixels)
+        assert (found & wanted).sum() / (found | wanted).sum() > 0.8, "with the gap in its middle closed"
+
+
 @pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"])
 def test_torchvision_segmenters_load_their_weights_from_the_librarys_cache(name: str, monkeypatch: pytest.MonkeyPatch):
     from torchvision.models import get_model, get_model_weights

@@ -138,18 +138,15 @@ def graph_object(pixels: np.ndarray) -> np.ndarray:
     regions = felzenszwalb(pixels, scale=100, sigma=0.5, min_size=max(4, height * width // 50))
     y, x = np.mgrid[:height, :width]
     off_centre = np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5)
-    edge = np.zeros((height, width), np.bool_)
-    edge[[0, -1]] = edge[:, [0, -1]] = True
-    best, best_score = np.zeros((height, width), np.bool_), 0.0
-    for region in range(int(regions.max()) + 1):
-        inside = regions == region
-        share = inside.mean()
-        if not 0.02 <= share <= 0.5:
-            continue
-        score = share**0.5 * (1 - off_centre[inside].mean()) * (1 - (inside & edge).sum() / edge.sum()) ** 2
-        if score > best_score:
-            best, best_score = inside, float(score)
-    return np.asarray(binary_fill_holes(best))
+    edge = np.ones((height, width), np.bool_)
+    edge[1:-1, 1:-1] = False
+    count = np.bincount(regions.ravel())
+    share = count / regions.size
+    distance = np.bincount(regions.ravel(), off_centre.ravel()) / count
+    on_edge = np.bincount(regions[edge], minlength=len(share)) / edge.sum()
+    score = np.sqrt(share) * (1 - distance) * (1 - on_edge) ** 2 * ((share >= 0.02) & (share <= 0.5))
+    best = score.argmax()
+    return np.asarray(binary_fill_holes((regions == best) & (score[best] > 0)))
 
 
 SEGMENTERS: dict[str, Callable[[str, str], Segmenter]] = {
