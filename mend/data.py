@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from mend.chance import permutation, uniform
-from mend.errors import InputError
+from mend.errors import InputError, unknown
 from mend.images import read_rgb
 from mend.progress import progress
 
@@ -77,7 +77,7 @@ def load_images(source: str, split: str, size: int | None = None, limit: int | N
     an unknown source, an empty folder, unequal sizes, or when more than 1 % of the files are unreadable.
     """
     if split not in (*SPLITS, "all"):
-        raise InputError(f"unknown split {split!r}. Known: {', '.join(SPLITS)}, all.")
+        raise unknown("split", split, (*SPLITS, "all"))
     whole = _load_file_split(source, "test" if split == "test" else "train", size)
     rows = split_rows(len(whole), split)
     images = whole if len(rows) == len(whole) else whole.part(rows)

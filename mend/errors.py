@@ -1,7 +1,7 @@
 """One kind of error for everything a user can put right: what came, what was expected, what to do."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,7 +15,13 @@ def pick(table: Mapping[str, T], name: str, kind: str) -> T:
     """`table[name]`; an unknown name raises InputError, which offers the nearest and lists the known."""
     if name in table:
         return table[name]
-    raise InputError(f"unknown {kind} {name!r}.{nearest(name, list(table))} Known: {', '.join(table)}.")
+    raise unknown(kind, name, table)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error to raise for a name that is not among the known."""
+    known = list(known)
+    return InputError(f"unknown {kind} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mend.data import Images
-from mend.errors import InputError, nearest
+from mend.errors import InputError, unknown
 from mend.masks.draw import DRAWN
 from mend.masks.segment import SEGMENTERS, Segmenter, load_segmenter
 from mend.masks.store import MaskSet, manifest_for
@@ -47,9 +47,8 @@ def make_masks(
 
 
 def _finder(name: str, device: str) -> Segmenter:
-    known = [*SEGMENTERS, *DRAWN, "hf:owner/name", "hf:FOLDER"]
     if name not in SEGMENTERS and not name.startswith("hf:"):
-        raise InputError(f"unknown segmenter {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+        raise unknown("segmenter", name, [*SEGMENTERS, *DRAWN, "hf:owner/name", "hf:FOLDER"])
     return load_segmenter(name, device)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mend.errors import InputError, nearest
+from mend.errors import InputError, nearest, unknown
 
 FOLDER = Path(__file__).parent
 
@@ -62,7 +62,7 @@ class TrainConfig:
         for name, known in (("precision", ("auto", "bf16", "fp32")), ("schedule", ("constant", "cosine"))):
             value = getattr(self, name)
             if value not in known:
-                raise InputError(f"unknown {name} {value!r}.{nearest(value, list(known))} Known: {', '.join(known)}.")
+                raise unknown(name, value, known)
         if not self.loss or not all(weight >= 0 for weight in self.loss.values()):
             raise InputError(f"the loss is {self.loss}; expected at least one term, with weights of 0 or more.")
 
