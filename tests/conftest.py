@@ -1,6 +1,11 @@
-"""Small real things that several tests use: a folder of pictures, its mask sets, and a run trained on them."""
+"""What several tests use: a folder of pictures, its mask sets, a run trained on them; and a process that is stopped."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-SHARED = Path(__file__).parent.parent.parent / "shared"
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
 needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="../shared/data, the CIFAR-10 copy, is not here")
 
 
@@ -66,3 +72,28 @@ def run(folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
     config = TrainConfig(str(folder), str(masks), "unet-aspp", width=4, epochs=2, batch_size=16, precision="fp32")
     return train(config, tmp_path_factory.mktemp("runs") / "tiny")
+
+
+def stopped(arguments: list[str], ready: Callable[[], bool], how: signal.Signals = signal.SIGINT) -> None:
+    """Run Python with these arguments and stop it by a signal as soon as it is `ready`; Ctrl-C must end it as promised."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=_interruptible
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not ready() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == (130 if how == signal.SIGINT else -how), said
+    if how == signal.SIGINT:
+        assert "stopped. The same command goes on" in said
+        assert "Traceback" not in said
+
+
+def _interruptible() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts its background jobs deaf to it

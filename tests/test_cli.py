@@ -1,15 +1,16 @@
+import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth
+from conftest import ROOT, smooth, stopped
 
 from mend.cli import main
 from mend.images import read_image, write_image
-
-ROOT = Path(__file__).parent.parent
 
 
 def mend(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -101,6 +102,76 @@ def test_ctrl_c_and_faults(capsys: pytest.CaptureFixture[str], photo: Path, monk
             assert said in capsys.readouterr().err
     with pytest.raises(RuntimeError, match="odd"):
         main([*(str(w) for w in words), "--debug"])
+
+
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """What a command run here reports as done, and of how much."""
+    reports: list[tuple[int, int]] = []
+
+    @contextmanager
+    def progress(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+        yield lambda done, of: reports.append((done, of))
+
+    monkeypatch.setattr("mend.progress.progress", progress)
+    return reports
+
+
+def test_masks_go_on_after_ctrl_c(tmp_path: Path, capsys: pytest.CaptureFixture[str], reported: list[tuple[int, int]]):
+    out = tmp_path / "masks" / "test"
+    words = ["masks", "photos", "--split", "test", "--size", "48", "--segmenter", "felzenszwalb", "--out", str(out.parent)]
+    stopped(["-m", "mend", *words], lambda: (out / "done.npy").exists() and np.load(out / "done.npy").any())
+    done = np.load(out / "done.npy")
+    kept = np.load(out / "masks.npy")[done]
+    assert 0 < done.sum() < len(done), "it was over before it was stopped"
+    assert mend(capsys, *words)[0] == 0
+    assert (reported[0], reported[-1]) == ((done.sum(), len(done)), (len(done), len(done)))
+    assert np.array_equal(np.load(out / "masks.npy")[done], kept)
+
+
+def test_an_evaluation_goes_on_after_ctrl_c(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    masks, result = tmp_path / "masks", tmp_path / "result.json"
+    assert mend(capsys, "masks", "photos", "--split", "test", "--segmenter", "strokes", "--out", masks)[0] == 0
+    words = ["evaluate", "mean-colour", "--protocol", "photos-object-v1", "--masks", str(masks), "--metrics", "psnr"]
+    words += ["--limit", "300", "--device", "cpu", "--out", str(tmp_path / "result")]
+    stopped(["-m", "mend", *words], result.exists)
+    before = json.loads(result.read_text(encoding="utf-8"))["methods"]
+    written = {name: (tmp_path / "result" / f"{name}.parquet").stat().st_mtime_ns for name in before}
+    assert "mean-colour" in before
+    assert "biharmonic" not in before, "it was over before it was stopped"
+    assert mend(capsys, *words)[0] == 0
+    after = json.loads(result.read_text(encoding="utf-8"))["methods"]
+    assert set(after) == {"mean-colour", "telea", "navier-stokes", "biharmonic"}
+    for name in before:
+        assert after[name] == before[name]
+        assert (tmp_path / "result" / f"{name}.parquet").stat().st_mtime_ns == written[name], "it was scored again"
+
+
+FILL = """
+import sys
+from pathlib import Path
+from mend import classical, cli
+biharmonic = classical.CLASSICAL["biharmonic"]
+
+
+def marked(masked, hole):
+    Path(sys.argv[1]).touch()
+    return biharmonic(masked, hole)
+
+
+classical.CLASSICAL["biharmonic"] = marked
+cli.main(sys.argv[2:])
+"""
+
+
+def test_ctrl_c_while_filling_leaves_no_file(tmp_path: Path):
+    photo, mask, out, filling = (tmp_path / name for name in ("photo.png", "mask.png", "out.png", "filling"))
+    y, x = np.mgrid[:2000, :2000]
+    write_image(photo, np.full((2000, 2000, 3), 90, np.uint8))
+    write_image(mask, ((y % 12 < 6) & (x % 12 < 6)).astype(np.uint8)[..., None] * 255)  # 27,889 holes: some seconds of work
+    words = ["fill", str(photo), "--mask", str(mask), "-o", str(out), "--model", "biharmonic"]
+    stopped(["-c", FILL, str(filling), *words], filling.exists)
+    assert {file.name for file in tmp_path.iterdir()} == {"photo.png", "mask.png", "filling"}
 
 
 def test_the_recipe_stands_below_the_flags(folder: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

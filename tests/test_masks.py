@@ -1,15 +1,13 @@
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, needs_shared, smooth
+from conftest import SHARED, needs_shared, smooth, stopped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -206,12 +204,11 @@ make_masks(load_images(sys.argv[1], "all"), "felzenszwalb", sys.argv[2])
 
 def test_a_killed_run_loses_nothing_that_was_done(folder: Path, tmp_path: Path):
     out = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder), str(out)], cwd=Path(__file__).parent.parent)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not ((out / "done.npy").exists() and np.load(out / "done.npy").sum() >= 8):
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+
+    def eight_are_done() -> bool:
+        return (out / "done.npy").exists() and np.load(out / "done.npy").sum() >= 8
+
+    stopped(["-c", KILLED, str(folder), str(out)], eight_are_done, signal.SIGKILL)
     done = np.load(out / "done.npy")
     assert 8 <= done.sum() < 40
     kept = np.load(out / "masks.npy")[done]

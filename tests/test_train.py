@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import smooth
+from conftest import ROOT, smooth, stopped
 from PIL import Image
 
 from mend.checkpoint import load_model
 from mend.errors import InputError
 from mend.recipes import TrainConfig
 from mend.train import _build, train
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -69,36 +66,19 @@ def test_the_same_command_changes_nothing_when_all_is_done(config: TrainConfig, 
     assert (finished / "metrics.csv").read_bytes() == before
 
 
-COMMAND = [sys.executable, "-m", "mend", "train", "--debug"]
-
-
 def flags(config: TrainConfig, out: Path) -> list[str]:
     names = ("data", "masks", "model", "width", "epochs", "batch_size", "precision")
     pairs = [(f"--{n.replace('_', '-')}", str(getattr(config, n))) for n in names]
     return [*(word for pair in pairs for word in pair), "--out", str(out)]
 
 
-def _interruptible() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts its background jobs deaf to it
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(how: signal.Signals, config: TrainConfig, tmp_path: Path):
     longer = replace(config, epochs=40, ema=0.9, schedule="cosine")
     whole = train(longer, tmp_path / "whole")
-    command = [*COMMAND, *flags(longer, tmp_path / "run"), "--ema", "0.9", "--schedule", "cosine"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=_interruptible)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "samples" / "epoch-003.png").exists() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(how)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == (-9 if how == signal.SIGKILL else 130), said
+    command = ["-m", "mend", "train", "--debug", *flags(longer, tmp_path / "run"), "--ema", "0.9", "--schedule", "cosine"]
+    stopped(command, (tmp_path / "run" / "samples" / "epoch-003.png").exists, how)
     assert len(list((tmp_path / "run" / "samples").iterdir())) < 40, "it was over before it was stopped"
-    if how == signal.SIGINT:
-        assert "The same command goes on" in said
     train(longer, tmp_path / "run")
     assert same(tmp_path / "run", whole)
     tables = [[row[:-1] for row in csv.reader((run / "metrics.csv").open())] for run in (tmp_path / "run", whole)]
