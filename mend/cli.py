@@ -152,6 +152,31 @@ def convert(file: Path, data: str, *, out: Path, split: Literal["train", "test"]
 
 
 @app.command
+def duplicates(data: str, *, out: Path, size: int | None = None, threshold: float | None = None) -> None:
+    """List the test images of a source that have a near-duplicate among its training images.
+
+    Parameters
+    ----------
+    data: cifar10, photos, hub:owner/name[:column], or a folder.
+    out: the list, FILE.csv; pairs to look at go into FILE.png beside it.
+    size: cut every picture to its central square and scale it to this side, in pixels.
+    threshold: least correlation of detail, to 1 for a copy; 0.75 unless given.
+    """
+    from mend.data import load_images
+    from mend.duplicates import THRESHOLD, near_duplicates, write_list
+    from mend.progress import progress
+
+    if out.suffix != ".csv":
+        raise InputError(f"the list is to be {out}; expected a name that ends in .csv.")
+    test, train = load_images(data, "test", size), load_images(data, "all", size)
+    with progress("duplicates", "images") as on_batch:
+        table = near_duplicates(test, train, THRESHOLD if threshold is None else threshold, on_batch)
+    picture = write_list(table, test, train, out)
+    share = f"{len(table)} of {len(test)} test images ({len(table) / len(test):.1%})"
+    print(f"{share} have a near-duplicate among {len(train)} training images\n{out}\n{picture}")
+
+
+@app.command
 def train(
     *,
     config: Annotated[TrainConfig, Parameter(name="*")],

@@ -7,8 +7,9 @@ import mend
 
 PACKAGE = Path(mend.__file__).parent
 ORDER = (
-    "errors", "chance", "device", "progress", "recipes", "images", "photos", "data", "masks", "models", "classical",
-    "classifier", "losses", "metrics", "checkpoint", "fill", "evaluate", "train", "report", "demo", "cli", "__main__",
+    "errors", "chance", "device", "progress", "recipes", "images", "photos", "data", "duplicates", "masks", "models",
+    "classical", "classifier", "losses", "metrics", "checkpoint", "fill", "evaluate", "train", "report", "demo", "cli",
+    "__main__",
 )  # fmt: skip
 
 
