@@ -75,8 +75,8 @@ def test_two_skies_above_two_seas_are_not_though_their_pixels_correlate():
         pixels[(abs(y - 16) < 3) & (abs(x - ship) < 5)] = level
         return pixels.astype(np.uint8)
 
-    one, other = sea(6, 40), sea(14, 250)
-    assert np.corrcoef(sea(6, 130).ravel(), sea(14, 150).ravel())[0, 1] > 0.95
+    one, other = sea(6, 130), sea(14, 150)
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.95
     assert not len(near_duplicates(images([one]), images([other])))
 
 
