@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -28,6 +29,8 @@ class Classifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.deviation: Tensor
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1))
         self.whiten = nn.Sequential(nn.Conv2d(3, 24, 2), nn.GELU())  # filters set from patches of the data, then kept
@@ -42,6 +45,7 @@ class Classifier(nn.Module):
         features = self.whiten((image - self.mean) / self.deviation)
         maps = [features]
         for stage in self.stages:
+            assert isinstance(stage, nn.ModuleList)
             for block in stage:
                 features = block(features)
                 maps.append(features)
@@ -60,4 +64,13 @@ def load_classifier(device: torch.device) -> Classifier:
     """The trained classifier, in evaluation mode, its weights fixed."""
     network = Classifier()
     network.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
-    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last).to(device)
+
+
+def difference(maps: list[Tensor], others: list[Tensor]) -> Tensor:
+    """How differently two batches look, (B,): the squared distance of their unit-length features, averaged over positions and
+    maps. LPIPS (Zhang et al., 2018, arXiv:1801.03924) without its learned weights; 0 to 4."""
+    each = [
+        (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean((1, 2)) for a, b in zip(maps, others, strict=True)
+    ]
+    return torch.stack(each).mean(0)
