@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from mend.classifier import difference, load_classifier
 from mend.errors import pick
 
 
@@ -30,8 +31,14 @@ def hole_l1(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
     return ((raw - image).abs() * hole).sum() / (3 * hole.sum()).clamp(min=1)
 
 
+def lpips_cifar(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
+    """How differently the whole raw output looks to this project's CIFAR-10 classifier; see `mend.classifier.difference`."""
+    look = load_classifier(raw.device).layers
+    return difference(look(raw), look(image)).mean()
+
+
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
-LOSSES: dict[str, Term] = {"mse": mse, "l1": l1, "hole_mse": hole_mse, "hole_l1": hole_l1}
+LOSSES: dict[str, Term] = {"mse": mse, "l1": l1, "hole_mse": hole_mse, "hole_l1": hole_l1, "lpips-cifar": lpips_cifar}
 
 
 def weighted(weights: Mapping[str, float], raw: Tensor, image: Tensor, hole: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

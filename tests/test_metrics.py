@@ -1,3 +1,6 @@
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +8,18 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from mend.metrics import FID, LPIPS, METRICS, PSNR_CAP, WeightsMissing, mae, psnr, ssim
+from mend.errors import InputError
+from mend.losses import LOSSES
+from mend.metrics import METRICS, PSNR_CAP, WeightsMissing, band, certificate, distances, mae, networks, psnr, ssim
+from mend.metrics.pixels import similarity
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Networks are kept for the process; a test with stand-in weights leaves none to the next."""
+    yield
+    for load in (networks.lpips_vgg, networks.lpips_alex, networks.inception, certificate.certify):
+        load.cache_clear()
 
 
 @pytest.fixture
@@ -86,13 +100,13 @@ def test_lpips_equals_the_reference_package_with_the_same_weights(vgg: Path, pai
     import lpips
 
     filled, image = pair
-    ours = LPIPS(torch.device("cpu"))(filled, image)
+    ours = networks.lpips_vgg(torch.device("cpu"))(filled, image)
     reference = lpips.LPIPS(net="vgg", verbose=False).eval()
     with torch.no_grad():
         theirs = reference(2 * filled - 1, 2 * image - 1).reshape(-1)
     assert ours.shape == (3,)
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-    assert LPIPS(torch.device("cpu"))(image, image).abs().max() < 1e-6
+    assert networks.lpips_vgg(torch.device("cpu"))(image, image).abs().max() < 1e-6
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +137,15 @@ def inception() -> Path:
     return file
 
 
-def test_fid_equals_torch_fidelity_with_the_same_weights(inception: Path):
+def test_fid_and_kid_equal_torch_fidelity_with_the_same_weights(inception: Path):
     import torch_fidelity
 
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(12, 3, 32, 32, generator=generator)
     filled = (0.5 * image + 0.2).clamp(0, 1)
-    metric = FID(torch.device("cpu"))
-    for part in range(0, 12, 6):
-        metric.update(filled[part : part + 6], image[part : part + 6])
+    look = networks.inception(torch.device("cpu"))
+    truth, others = (torch.cat([look(part) for part in images.split(6)]) for images in (image, filled))
+    assert truth.shape == (12, 2048)
 
     class Pictures(torch.utils.data.Dataset[torch.Tensor]):
         def __init__(self, images: torch.Tensor) -> None:
@@ -144,17 +158,76 @@ def test_fid_equals_torch_fidelity_with_the_same_weights(inception: Path):
             return self.images[i]
 
     theirs = torch_fidelity.calculate_metrics(
-        input1=Pictures(filled),
-        input2=Pictures(image),
+        input1=Pictures(image),
+        input2=Pictures(filled),
         fid=True,
+        kid=True,
+        kid_subsets=1,
+        kid_subset_size=12,
         cuda=False,
         verbose=False,
         feature_extractor_weights_path=str(inception),
         batch_size=6,
         cache=False,
-    )["frechet_inception_distance"]
-    assert theirs > 0
-    assert metric.compute() == pytest.approx(theirs, rel=1e-3)
+    )
+    assert theirs["frechet_inception_distance"] > 0
+    assert distances.frechet(truth, others) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+    assert distances.kernel(truth, others) == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)
+
+
+def test_sets_that_look_alike_are_told_from_sets_that_do_not():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randn(300, 8, generator=generator)
+    near, far = truth + 0.05 * torch.randn(300, 8, generator=generator), truth + 3
+    for distance in (distances.frechet, distances.kernel):
+        assert distance(truth, near) < 0.05 * distance(truth, far)
+    assert distances.frechet(truth, far) == pytest.approx(8 * 9, rel=1e-6), (
+        "equal covariances: the squared distance of the means"
+    )
+    assert distances.unpaired_indiscernible(truth, near) > 40 > 1 > distances.unpaired_indiscernible(truth, far)
+    assert distances.paired_indiscernible(truth, near) > 25 > 1 > distances.paired_indiscernible(truth, far)
+
+
+def test_the_rim_of_a_hole_is_its_pixels_near_a_known_one():
+    hole = torch.zeros(1, 1, 32, 32)
+    hole[..., 8:24, 8:24] = 1
+    rim = band(hole)
+    assert rim.sum() == 16 * 16 - 12 * 12
+    assert (rim * (1 - hole)).sum() == 0
+    edge = torch.zeros(1, 1, 32, 32)
+    edge[..., :8, :] = 1
+    assert band(edge)[..., :6, :].sum() == 0, "the border of the image is no known pixel"
+
+
+def test_lpips_cifar_is_nothing_for_equal_pictures_and_can_be_trained_on(pair: tuple[torch.Tensor, torch.Tensor]):
+    filled, image = pair
+    distance = networks.lpips_cifar(torch.device("cpu"))
+    assert distance(image, image.clone()).abs().max() < 1e-6
+    assert (distance(filled, image) > 1e-4).all()
+    assert torch.allclose(distance(filled, image)[1:], distance(filled[1:], image[1:]), atol=1e-5)
+    raw = filled.clone().requires_grad_()
+    LOSSES["lpips-cifar"](raw, image, torch.ones(3, 1, 32, 32)).backward()
+    assert raw.grad is not None
+    assert raw.grad.isfinite().all()
+    assert raw.grad.abs().sum() > 0
+
+
+def test_every_metric_with_a_reference_is_certified_and_a_wrong_one_refused(monkeypatch: pytest.MonkeyPatch):
+    cpu = torch.device("cpu")
+    certified = {name: certificate.certify(name, cpu) for name in ("psnr", "ssim", "mae", "lpips-cifar", "fid-cifar")}
+    assert all(re.fullmatch(r"[\w-]+ [\d.]+", by) for by in certified.values()), certified
+    assert certificate.certify("fid", cpu) == "", "no reference is stored, and none is made up"
+    certificate.certify.cache_clear()
+    swapped = lambda device: lambda a, b: networks.lpips_cifar(device)(a.flip(1), b)  # noqa: E731
+    for name, wrong in (
+        ("psnr", replace(METRICS["psnr"], pixels=lambda a, b: (255 * (a - b)).square())),
+        ("ssim", replace(METRICS["ssim"], pixels=lambda a, b: similarity(2 * a - 1, 2 * b - 1))),
+        ("lpips-cifar", replace(METRICS["lpips-cifar"], per_image=swapped)),
+        ("fid-cifar", replace(METRICS["fid-cifar"], distance=lambda a, b: distances.frechet(a[:250], b[:250]))),
+    ):
+        monkeypatch.setitem(METRICS, name, wrong)
+        with pytest.raises(InputError, match=r"for the reference pictures, where .* gave .*computes something else"):
+            certificate.certify(name, cpu)
 
 
 def test_without_weights_the_error_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -164,15 +237,17 @@ def test_without_weights_the_error_names_the_file(monkeypatch: pytest.MonkeyPatc
         raise OSError("no route to host")
 
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
-    with pytest.raises(WeightsMissing, match=r"LPIPS needs weights.*vgg16-397923af\.pth.*--metrics psnr,ssim,mae"):
-        LPIPS(torch.device("cpu"))
+    with pytest.raises(WeightsMissing, match=r"LPIPS needs weights.*vgg16-397923af\.pth.*--metrics psnr,ssim,mae,lpips-cifar"):
+        networks.lpips_vgg(torch.device("cpu"))
     with pytest.raises(WeightsMissing, match=r"FID needs weights.*weights-inception-2015-12-05-6726825d\.pth"):
-        FID(torch.device("cpu"))
+        networks.inception(torch.device("cpu"))
 
 
 def test_every_metric_says_what_it_is():
     for metric in METRICS.values():
         assert metric.definition
-        assert sum(way is not None for way in (metric.pixels, metric.per_image, metric.of_sets)) == 1
-    assert [n for n, m in METRICS.items() if m.higher_is_better] == ["psnr", "ssim"]
+        assert sum(way is not None for way in (metric.pixels, metric.per_image, metric.distance)) == 1
+        assert bool(metric.space) == (metric.distance is not None)
+    rising = [n for n, m in METRICS.items() if m.higher_is_better]
+    assert rising == ["psnr", "ssim", "p-ids", "p-ids-cifar", "u-ids", "u-ids-cifar"]
     assert np.isfinite(PSNR_CAP)

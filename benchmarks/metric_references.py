@@ -1,0 +1,132 @@
+"""What the reference packages make of the reference pictures; mend's metrics are held to it before they score anything.
+
+    python benchmarks/metric_references.py
+
+Writes mend/assets/metric-references.json. Metrics whose weights are not on this machine are left out, and keep the entry that
+is there.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+
+import numpy as np
+import sklearn
+import sklearn.svm
+import torch
+from skimage.metrics import peak_signal_noise_ratio
+from torch import Tensor
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from mend.classifier import load_classifier
+from mend.metrics.certificate import FILE, reference_pictures
+
+truth, filled = reference_pictures()
+arrays = [t.permute(0, 2, 3, 1).double().numpy() for t in (truth, filled)]
+network = load_classifier(torch.device("cpu"))
+
+
+def ssim() -> float:
+    """By pytorch-msssim's definition, spelled out with scipy: the Gaussian window, and the borders mirrored."""
+    from scipy.ndimage import gaussian_filter
+
+    def blur(x: np.ndarray) -> np.ndarray:
+        return gaussian_filter(x, 1.5, axes=(1, 2), truncate=3.5, mode="mirror")
+
+    a, b = arrays
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b, cov = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2, blur(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    return float(np.mean((2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))))
+
+
+class Pooled(torch.nn.Module):
+    num_features = 192
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return network.pooled(pixels)
+
+
+def fid_cifar() -> float:
+    metric = FrechetInceptionDistance(Pooled(), normalize=False, input_img_size=(3, 32, 32))
+    metric.update(truth, real=True)
+    metric.update(filled, real=False)
+    return float(metric.compute())
+
+
+def lpips_cifar() -> float:
+    import lpips
+
+    with torch.no_grad():
+        pairs = zip(network.layers(truth), network.layers(filled), strict=True)
+        each = [(lpips.normalize_tensor(a) - lpips.normalize_tensor(b)).square().sum(1).mean((1, 2)) for a, b in pairs]
+    return float(torch.stack(each).mean())
+
+
+def kid_cifar() -> float:
+    a, b = (network.pooled(t).double().numpy() for t in (truth, filled))
+    n = len(a)
+    kernel: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda x, y: sklearn.metrics.pairwise.polynomial_kernel(x, y, 3)  # noqa: E731
+    within = [(k.sum() - np.trace(k)) / (n * (n - 1)) for k in (kernel(a, a), kernel(b, b))]
+    return float(sum(within) - 2 * kernel(a, b).mean())
+
+
+def separated() -> tuple[float, float]:
+    a, b = (network.pooled(t).numpy() for t in (truth, filled))
+    both, label = np.concatenate([a, b]), np.array([1] * len(a) + [0] * len(b))
+    svm = sklearn.svm.LinearSVC(dual=False).fit(both, label)
+    return 100 * float((svm.decision_function(b) > svm.decision_function(a)).mean()), 100 * float(
+        (svm.predict(both) != label).mean()
+    )
+
+
+def lpips_of(kind: str) -> float:
+    import lpips
+
+    reference = lpips.LPIPS(net=kind, verbose=False).eval()
+    with torch.no_grad():
+        return float(reference(2 * filled - 1, 2 * truth - 1).mean())
+
+
+def of_inception(name: str, key: str) -> float:
+    import torch_fidelity
+
+    class Pictures(torch.utils.data.Dataset[Tensor]):
+        def __init__(self, images: Tensor) -> None:
+            self.images = (images * 255).round().byte()
+
+        def __len__(self) -> int:
+            return len(self.images)
+
+        def __getitem__(self, i: int) -> Tensor:
+            return self.images[i]
+
+    options = {name: True, "kid_subset_size": len(truth), "kid_subsets": 1, "cuda": False, "verbose": False, "cache": False}
+    return float(torch_fidelity.calculate_metrics(input1=Pictures(truth), input2=Pictures(filled), **options)[key])
+
+
+REFERENCES: dict[str, tuple[str, Callable[[], float]]] = {
+    "psnr": (
+        "scikit-image",
+        lambda: float(np.mean([peak_signal_noise_ratio(a, b, data_range=1) for a, b in zip(*arrays, strict=True)])),
+    ),
+    "ssim": ("scipy", ssim),
+    "mae": ("numpy", lambda: float(255 * np.abs(arrays[0] - arrays[1]).mean())),
+    "lpips": ("lpips", lambda: lpips_of("vgg")),
+    "lpips-alex": ("lpips", lambda: lpips_of("alex")),
+    "lpips-cifar": ("lpips", lpips_cifar),
+    "fid-cifar": ("torchmetrics", fid_cifar),
+    "kid": ("torch-fidelity", lambda: of_inception("kid", "kernel_inception_distance_mean")),
+    "kid-cifar": ("scikit-learn", kid_cifar),
+    "p-ids-cifar": ("scikit-learn", lambda: separated()[0]),
+    "u-ids-cifar": ("scikit-learn", lambda: separated()[1]),
+}
+
+if __name__ == "__main__":
+    known = json.loads(FILE.read_text())["metrics"] if FILE.exists() else {}
+    for name, (package, compute) in REFERENCES.items():
+        with contextlib.suppress(OSError):  # the weights cannot be fetched
+            known[name] = {"value": compute(), "by": f"{package} {version(package)}"}
+    FILE.write_text(json.dumps({"pictures": "mend.metrics.certificate.reference_pictures", "metrics": known}, indent=1) + "\n")
+    print(json.dumps(known, indent=1))
