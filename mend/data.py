@@ -94,6 +94,11 @@ def split_rows(count: int, split: str) -> np.ndarray:
     return np.sort(order[:held] if split == "val" else order[held:])
 
 
+def content_id(pixels: np.ndarray) -> str:
+    """What an image is called wherever it stands: 16 hexadecimal digits of the SHA-256 of its uint8 (H, W, 3) pixels."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()[:16]
+
+
 # --- One file split, decoded and cached ------------------------------------------------------------------------------
 
 
@@ -171,7 +176,6 @@ def image_files(folder: Path, split: str) -> list[Path]:
     Where the folder has `train` and `test` (or `val`) folders these are the splits. Otherwise a file is for test when the
     SHA-256 of its name says so, for one in ten: adding a file never moves another.
     """
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     named = {"train": ["train"], "test": ["test", "val"]}[split]
     if (folder / "train").is_dir():
         folders = [folder / name for name in named if (folder / name).is_dir()]
@@ -180,11 +184,7 @@ def image_files(folder: Path, split: str) -> list[Path]:
         root, choose = folders[0], False
     else:
         root, choose = folder, True
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, root))
-    if not found:
-        others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]
-        said = f"it holds {', '.join(others)} …" if others else "it is empty"
-        raise InputError(f"no pictures in {root}: {said} Expected .png, .jpg, .webp or another format Pillow reads.")
+    found = picture_files(root)
     if not choose:
         return found
     digests = {p: hashlib.sha256(p.relative_to(root).as_posix().encode()).digest()[0] for p in found}
@@ -192,6 +192,17 @@ def image_files(folder: Path, split: str) -> list[Path]:
     if len(found) < 2:
         raise InputError(f"{root} holds one picture; training and test need one each.")
     return test if split == "test" else [p for p in found if p not in set(test)]
+
+
+def picture_files(root: Path) -> list[Path]:
+    """Every picture under a folder, sorted, by its suffix; hidden ones are left out. InputError where there is none."""
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, root))
+    if not found:
+        others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]
+        said = f"it holds {', '.join(others)} …" if others else "it is empty"
+        raise InputError(f"no pictures in {root}: {said} Expected .png, .jpg, .webp or another format Pillow reads.")
+    return found
 
 
 def _hidden(path: Path, root: Path) -> bool:

@@ -9,7 +9,6 @@ about 310 show the same picture (of 262 from 0.80 about 254, of the 58 at 0.70 t
 ships on a horizon, or two aeroplanes or a frame on a plain ground. What is missed is moved further or scaled: no list is whole.
 """
 
-import hashlib
 import io
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from mend.data import Images
+from mend.data import Images, content_id
 from mend.errors import InputError
 from mend.images import to_image, write_bytes
 from mend.progress import Report
@@ -66,11 +65,6 @@ def near_duplicates(test: Images, train: Images, threshold: float = THRESHOLD, o
         if on_batch is not None:
             on_batch(min(start + BLOCK, len(train)), len(train))
     return _by_test_image(pd.concat(found), test)
-
-
-def content_id(pixels: np.ndarray) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of an image's uint8 pixels (H, W, 3): the same in any order of rows."""
-    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()[:16]
 
 
 def listed(file: str | Path) -> set[str]:

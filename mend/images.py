@@ -145,7 +145,7 @@ def read_rgb(file: str | Path | bytes) -> np.ndarray:
     Transparency is dropped and 16 bits become 8. Raises InputError as `read_image` does.
     """
     with _opened(file) as opened:
-        return np.asarray(_as_rgb(ImageOps.exif_transpose(opened)))
+        return np.asarray(_as_rgb(ImageOps.exif_transpose(opened), "a picture" if isinstance(file, bytes) else str(file)))
 
 
 def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
@@ -219,13 +219,22 @@ def _opened(file: str | Path | bytes) -> Image.Image:
         raise InputError(f"{name} is too large to open safely: {error}.") from None
 
 
-def _as_rgb(opened: Image.Image) -> Image.Image:
+def _as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
     if opened.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it to white
         levels = np.asarray(opened).astype(np.int64)
         return Image.fromarray(np.clip(levels // 257 if levels.max() > 255 else levels, 0, 255).astype(np.uint8)).convert("RGB")
+    if opened.mode == "F":
+        return Image.fromarray(_float_levels(np.asarray(opened), name)).convert("RGB")
     if opened.mode == "P" and "transparency" in opened.info:
         opened = opened.convert("RGBA")  # straight to RGB would warn and pick the transparent colour's entry
     return opened.convert("RGB")
+
+
+def _float_levels(values: np.ndarray, name: str) -> np.ndarray:
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 1):  # NaN fails both
+        raise InputError(f"{name} holds float values from {low:g} to {high:g}; expected 0 to 1, none of them NaN.")
+    return np.rint(values * 255).astype(np.uint8)
 
 
 def _plain_mode(opened: Image.Image) -> str:

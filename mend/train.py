@@ -38,7 +38,7 @@ from mend.fill import any_size
 from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
 from mend.losses import LOSSES, weighted
 from mend.masks.draw import DRAWN
-from mend.masks.store import MaskSet, ObjectPolicy, find_set, object_rows
+from mend.masks.store import MaskSet, ObjectPolicy, find_set
 from mend.metrics import psnr, ssim
 from mend.models import build
 from mend.recipes import TrainConfig
@@ -249,7 +249,7 @@ class BorrowedHole:
 @lru_cache
 def _borrowable(folder: str) -> tuple[MaskSet, np.ndarray]:
     masks = MaskSet.open(folder)
-    return masks, object_rows(masks.coverage(), ObjectPolicy())
+    return masks, masks.donors(ObjectPolicy())
 
 
 def _hole_drawer(masks: str, side: int, seed: int) -> tuple[Callable[[int, int], Tensor], str]:

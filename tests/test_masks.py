@@ -2,6 +2,7 @@ import hashlib
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from mend.masks import make_masks
 from mend.masks.draw import DRAWN
 from mend.masks.segment import graph_object, load_segmenter
 from mend.masks.show import contact_sheet
-from mend.masks.store import MaskSet, ObjectPolicy, find_set, from_npz, manifest_for, object_rows
+from mend.masks.store import MaskSet, ObjectPolicy, find_set, from_npz, manifest_for
 
 
 @pytest.mark.parametrize("kind", DRAWN)
@@ -255,14 +256,34 @@ def test_a_damaged_set_is_named(folder: Path, tmp_path: Path):
         MaskSet.open(tmp_path)
 
 
-def test_the_object_policy_keeps_fitting_masks_and_borrows_for_the_others():
-    coverage = np.array([0.0, 0.3, 0.9, 0.01, 0.6, 0.005])
-    rows = object_rows(coverage, ObjectPolicy(0.01, 0.6, 0))
-    assert rows[[1, 3, 4]].tolist() == [1, 3, 4]
-    assert set(rows[[0, 2, 5]]) <= {1, 3, 4}
-    assert np.array_equal(rows, object_rows(coverage, ObjectPolicy(0.01, 0.6, 0)))
+def test_the_object_policy_keeps_fitting_masks_and_borrows_for_the_others(folder: Path, tmp_path: Path):
+    images = load_images(str(folder), "test")
+    masks = MaskSet.create(tmp_path / "a", manifest_for(images, "by hand", ""))
+    wanted = np.zeros((12, 32, 32), np.bool_)
+    for i, covered in enumerate((0, 300, 900, 11, 614, 5, 1024, 100, 200, 0, 400, 620)):
+        wanted[i].flat[:covered] = True
+    masks.write(np.arange(12), wanted)
+    holes = masks.finish().holes(images, ObjectPolicy())[:, 0].numpy().astype(np.bool_)
+    fitting = [1, 3, 4, 7, 8, 10]
+    assert np.array_equal(holes[fitting], wanted[fitting])
+    for i in set(range(12)) - set(fitting):
+        assert any(np.array_equal(holes[i], wanted[j]) for j in fitting)
+    assert np.array_equal(holes[:3], masks.holes(images.part(np.arange(3)), ObjectPolicy())[:, 0].numpy())
     with pytest.raises(InputError, match="nothing to borrow"):
-        object_rows(np.zeros(3), ObjectPolicy())
+        masks.holes(images, ObjectPolicy(0.9, 0.95))
+
+
+def test_the_order_of_the_rows_changes_no_hole(folder: Path, tmp_path: Path):
+    images = load_images(str(folder), "test")
+    order = np.random.default_rng(0).permutation(12)
+    shuffled = replace(images.part(order), rows=np.arange(12))
+    wanted = np.random.default_rng(1).random((12, 32, 32)) < np.linspace(0, 1, 12)[:, None, None]
+    holes = []
+    for name, there, masks in (("a", images, wanted), ("b", shuffled, wanted[order])):
+        made = MaskSet.create(tmp_path / name, manifest_for(there, "by hand", ""))
+        made.write(np.arange(12), masks)
+        holes.append(made.finish().holes(there, ObjectPolicy()))
+    assert torch.equal(holes[0][order], holes[1])
 
 
 def test_conversion_from_an_archive(folder: Path, tmp_path: Path):

@@ -17,7 +17,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from mend.chance import uniform
-from mend.data import Images, new_array
+from mend.data import Images, content_id, new_array
 from mend.errors import InputError
 from mend.images import write_bytes
 
@@ -166,22 +166,23 @@ class MaskSet:
     def holes(self, images: Images, policy: ObjectPolicy) -> Tensor:
         """One hole an image by the object policy: (n, 1, H, W) uint8, 1 = missing."""
         self.check(images)
-        rows = object_rows(self.coverage(), policy)[images.rows]
+        rows, able = images.rows.copy(), self.donors(policy)
+        for i in np.flatnonzero(~np.isin(rows, able)):
+            drawn = uniform(1, policy.seed, int(content_id(images.pixels[i]), 16))[0]
+            rows[i] = able[int(drawn * len(able))]
         return torch.from_numpy(self.read(rows).astype(np.uint8))[:, None]
 
-
-def object_rows(coverage: np.ndarray, policy: ObjectPolicy) -> np.ndarray:
-    """The row of the mask that each image gets: its own, or one borrowed by a draw from (seed, row)."""
-    fits = np.flatnonzero((coverage >= policy.low) & (coverage <= policy.high))
-    if not len(fits):
-        raise InputError(
-            f"no mask covers {policy.low:.0%} to {policy.high:.0%} of its image; there is nothing to borrow. "
-            "Another segmenter, or drawn masks, would give some."
-        )
-    rows = np.arange(len(coverage))
-    borrows = ~np.isin(rows, fits)
-    drawn = (uniform(len(coverage), policy.seed) * len(fits)).astype(np.int64)
-    return np.where(borrows, fits[drawn], rows)
+    def donors(self, policy: ObjectPolicy) -> np.ndarray:
+        """The rows whose masks the policy lets be used, ordered by the masks' bits: the order of the rows does not matter."""
+        coverage = self.coverage()
+        fits = np.flatnonzero((coverage >= policy.low) & (coverage <= policy.high))
+        if not len(fits):
+            raise InputError(
+                f"no mask covers {policy.low:.0%} to {policy.high:.0%} of its image; there is nothing to borrow. "
+                "Another segmenter, or drawn masks, would give some."
+            )
+        packed = np.ascontiguousarray(self.packed[fits])
+        return fits[np.argsort(packed.view(f"S{packed.shape[1]}")[:, 0], kind="stable")]
 
 
 def find_set(folder: str | Path, images: Images) -> MaskSet:

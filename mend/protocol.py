@@ -1,0 +1,237 @@
+"""A protocol: which images are measured, each with which hole. Same protocol, same pixels, on any machine.
+
+Images are told by their content, never by their place in a file, and masks are drawn from (seed, image): so neither the order
+of a data set nor the number of workers changes a pixel. A protocol carries the SHA-256 of its images and of its masks.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mend import photos
+from mend.chance import uniform
+from mend.data import Images, content_id, image_files, load_images, picture_files
+from mend.errors import InputError, pick
+from mend.images import read_mask, read_rgb, to_image
+from mend.masks.draw import DRAWN
+from mend.masks.store import ObjectPolicy, find_set
+from mend.recipes import FOLDER, read_toml
+
+BATCH = 250 * 32 * 32  # pixels scored at once; one picture at least
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Drawn masks: for each image `per_image` of them, their kinds and bins of coverage in turn from where its draw begins."""
+
+    kinds: tuple[str, ...]
+    bins: tuple[tuple[float, float], ...]
+    per_image: int = 1
+    seed: int = 0
+
+    def mask(self, height: int, width: int, image: str, i: int) -> np.ndarray:
+        """The i-th mask of the image with this id, (H, W) bool."""
+        key = int(image, 16)
+        kind, place, within = uniform(3, self.seed, key)
+        low, high = self.bins[(int(place * len(self.bins)) + i) % len(self.bins)]
+        draw = DRAWN[self.kinds[(int(kind * len(self.kinds)) + i // len(self.bins)) % len(self.kinds)]]
+        return draw(height, width, low + within * (high - low), self.seed, key, i)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is measured on what. Masks are those of a mask set under an object policy, or `drawn`.
+
+    `images_sha256` and `masks_sha256` pin both ("" pins nothing). `whole` takes photographs at their own sizes.
+    `published` rows are quoted beside the table, with their source.
+    """
+
+    name: str
+    title: str
+    data: str
+    metrics: tuple[str, ...]
+    masks: str = ""
+    policy: ObjectPolicy = field(default_factory=ObjectPolicy)
+    drawn: Drawn | None = None
+    whole: bool = False
+    size: int | None = None
+    images_sha256: str = ""
+    masks_sha256: str = ""
+    published: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+
+def read_protocol(name: str) -> Protocol:
+    """A protocol by the name of a shipped one, or a TOML file. Raises InputError for an unknown name or key."""
+    values = read_toml(name, FOLDER / "protocols", "protocol", [f.name for f in fields(Protocol)])
+    try:
+        values["policy"] = ObjectPolicy(**values.get("policy", {}))
+        if "drawn" in values:
+            values["drawn"] = Drawn(**values["drawn"])
+            for kind in values["drawn"].kinds:
+                pick(DRAWN, kind, "mask kind")
+        return Protocol(**values)
+    except TypeError as error:
+        raise InputError(f"{name} is no protocol: {error}.") from None
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Images with their holes. `read(i)` gives the i-th as (H, W, 3) uint8 pixels and an (H, W) bool mask."""
+
+    names: list[str]
+    classes: list[str]  # "" where there is none
+    rows: np.ndarray
+    images: list[str]  # the id of each image's content
+    sizes: list[tuple[int, int]]
+    read: Callable[[int], tuple[np.ndarray, np.ndarray]]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def first(self, count: int | None) -> "Scenes":
+        """The first so many."""
+        if count is None or count >= len(self):
+            return self
+        part = slice(count)
+        return Scenes(
+            *(self.names[part], self.classes[part], self.rows[part], self.images[part], self.sizes[part]),
+            *(self.read, self.source),
+        )
+
+    def batches(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+        """In order: places, image (B, 3, H, W) float32 in [0, 1] and hole (B, 1, H, W); a batch is of one size."""
+        for (height, width), run in groupby(range(len(self)), lambda i: self.sizes[i]):
+            places, step = np.array(list(run)), max(1, BATCH // (height * width))
+            for part in np.split(places, range(step, len(places), step)):
+                pixels, masks = zip(*(self.read(int(i)) for i in part), strict=True)
+                yield part, to_image(np.stack(pixels)), torch.from_numpy(np.stack(masks)).float()[:, None]
+
+    def hashes(self) -> tuple[str, str]:
+        """SHA-256 of the images, and of the images with their masks; the order does not matter."""
+        holes = [bytes.fromhex(self.images[i]) + np.packbits(self.read(i)[1]).tobytes() for i in range(len(self))]
+        images, masks = hashlib.sha256("".join(sorted(set(self.images))).encode()), hashlib.sha256(b"".join(sorted(holes)))
+        return images.hexdigest(), masks.hexdigest()
+
+
+def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = None, size: int | None = None) -> Scenes:
+    """The protocol's images and holes; `data`, `masks` and `size` say where they are when not where it says."""
+    source, size = data or protocol.data, size or protocol.size
+    if protocol.whole:
+        return _whole(protocol, source)
+    images = load_images(source, "test", size)
+    if protocol.drawn is None:
+        holes = find_set(masks or protocol.masks, images).holes(images, protocol.policy)[:, 0].bool().numpy()
+        return _in_memory(images, 1, lambda row, i: holes[row])
+    ids = [content_id(pixels) for pixels in images.pixels]
+    draw = _kept(protocol.drawn)
+    return _in_memory(images, protocol.drawn.per_image, lambda row, i: draw(*images.size, ids[row], i))
+
+
+def _kept(drawn: Drawn) -> Callable[[int, int, str, int], np.ndarray]:
+    """`drawn.mask`, which remembers what it drew, a bit a pixel: every method reads every mask."""
+
+    @cache
+    def packed(height: int, width: int, image: str, i: int) -> np.ndarray:
+        return np.packbits(drawn.mask(height, width, image, i))
+
+    def mask(height: int, width: int, image: str, i: int) -> np.ndarray:
+        bits = np.unpackbits(packed(height, width, image, i), count=height * width)
+        return bits.reshape(height, width).astype(np.bool_)
+
+    return mask
+
+
+def _in_memory(images: Images, per_image: int, mask: Callable[[int, int], np.ndarray]) -> Scenes:
+    place = np.repeat(np.arange(len(images)), per_image)
+    ids = [content_id(pixels) for pixels in images.pixels]
+    return Scenes(
+        names=[images.names[p] for p in place],
+        classes=[images.classes[images.labels[p]] if images.classes and images.labels[p] >= 0 else "" for p in place],
+        rows=images.rows[place],
+        images=[ids[p] for p in place],
+        sizes=[images.size] * len(place),
+        read=lambda i: (images.pixels[place[i]], mask(int(place[i]), i % per_image)),
+        source=images.source,
+    )
+
+
+def _whole(protocol: Protocol, source: str) -> Scenes:
+    if protocol.drawn is None:
+        raise InputError(f"{protocol.name} takes whole photographs, whose masks are drawn; it has no [drawn] table.")
+    per_image, draw = protocol.drawn.per_image, _kept(protocol.drawn)
+    files = [photos.folder() / name for name in photos.WHOLE] if source == "photos" else image_files(Path(source), "test")
+    seen = [(content_id(pixels), pixels.shape[:2]) for pixels in map(read_rgb, files)]
+    place = np.repeat(np.arange(len(files)), per_image)
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        image, (height, width) = seen[place[i]]
+        return read_rgb(files[place[i]]), draw(height, width, image, i % per_image)
+
+    names = [f"{files[p].stem}-{i % per_image}" for i, p in enumerate(place)]
+    return Scenes(names, [""] * len(names), place, [seen[p][0] for p in place], [seen[p][1] for p in place], read, source)
+
+
+# --- Folders of pictures ---------------------------------------------------------------------------------------------
+
+
+def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
+    """The pictures of a folder with the masks of the same names in another, sizes as they come.
+
+    Names are paths within the folder without their suffix. Raises InputError with a list where one side lacks a file, and for a
+    mask of another size.
+    """
+    pictures = _by_name(truth)
+    paired = _paired(truth, pictures, masks)
+    names, sizes, ids = list(pictures), [], []
+    for file in pictures.values():
+        pixels = read_rgb(file)
+        sizes.append(pixels.shape[:2])
+        ids.append(content_id(pixels))
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        return read_rgb(pictures[names[i]]), read_mask(paired[names[i]], sizes[i])[0, 0].bool().numpy()
+
+    return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, str(truth))
+
+
+def folder_fillings(truth: str | Path, filled: str | Path) -> list[Path]:
+    """The filled picture for each of the pictures in `truth`, in its order, as `folder_scenes` has it."""
+    return list(_paired(truth, _by_name(truth), filled).values())
+
+
+def _paired(truth: str | Path, pictures: dict[str, Path], folder: str | Path) -> dict[str, Path]:
+    others = _by_name(folder)
+    missing, extra = sorted(set(pictures) - set(others)), sorted(set(others) - set(pictures))
+    if missing or extra:
+        said = [f"{len(names)} {kind} ({_some(names)})" for kind, names in (("missing", missing), ("extra", extra)) if names]
+        raise InputError(
+            f"{folder} does not pair with {truth}: {' and '.join(said)}. Each picture needs one file of the same name, "
+            "whatever its suffix."
+        )
+    return {name: others[name] for name in pictures}
+
+
+def _by_name(folder: str | Path) -> dict[str, Path]:
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}.")
+    named: dict[str, Path] = {}
+    for file in picture_files(root):
+        name = file.relative_to(root).with_suffix("").as_posix()
+        if name in named:
+            raise InputError(f"{root} holds two pictures called {name}: {named[name].name} and {file.name}. Remove one.")
+        named[name] = file
+    return named
+
+
+def _some(names: list[str], most: int = 10) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
