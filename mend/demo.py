@@ -10,7 +10,7 @@ import torch
 
 from mend.classical import CLASSICAL
 from mend.data import load_images
-from mend.evaluate import evaluate, read_protocol
+from mend.evaluate import evaluate
 from mend.fill import load
 from mend.images import Picture, mask_out, read_image, to_pixels, write_image
 from mend.masks import make_masks
@@ -18,6 +18,7 @@ from mend.masks.draw import strokes
 from mend.models import MODELS
 from mend.photos import LARGE, folder
 from mend.progress import Report, progress
+from mend.protocol import read_protocol
 from mend.recipes import TrainConfig
 from mend.report import report
 from mend.train import train

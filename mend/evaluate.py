@@ -1,71 +1,65 @@
 """Evaluation: a protocol and some methods to a table with one row an image, and a summary.
 
-<out>.json      the summary: protocol, mask-set hash, and for each method every metric with its 95 % interval
-<out>/          for each method its per-image rows (.parquet), and a strip of sample pictures (.png)
+<out>.json      the summary: protocol, hashes, and for each method every metric with its 95 % interval
+<out>/          for each method its per-image rows (.parquet) and a strip of sample pictures (.png)
+<out>/pictures/ every filled picture, no larger than 192 pixels, for the pages that sort and show them; may be deleted
 """
 
+import hashlib
+import io
 import json
-import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor
 
-from mend.chance import uniform
 from mend.checkpoint import commit, model_folder
 from mend.classical import CLASSICAL
-from mend.data import Images, load_images
-from mend.device import device_name
+from mend.classifier import WEIGHTS
+from mend.data import cache_folder, new_array
+from mend.device import device_name, find_device
 from mend.errors import InputError, nearest, pick
-from mend.fill import Inpainter, load
-from mend.images import composite, grid, mask_out, to_image, to_pixels, write_bytes, write_image
+from mend.fill import load
+from mend.images import composite, grid, mask_out, read_rgb, to_image, to_pixels, write_bytes, write_image
 from mend.masks.segment import weights_hash
-from mend.masks.store import ObjectPolicy, find_set
-from mend.metrics import METRICS, WeightsMissing, mean_over
-from mend.recipes import FOLDER, read_toml
+from mend.metrics import METRICS, SPACES, Unavailable, band, mean_over
+from mend.metrics.certificate import certify
+from mend.metrics.distances import frechet
+from mend.protocol import Protocol, Scenes, folder_fillings, folder_scenes, scenes_of
+from mend.statistics import coverage_label, groups, summarise
 
-BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # edges of the coverage bins; a bin holds its upper edge
 SAMPLES = 12  # pictures in a strip
-BATCH = 250
-RESAMPLES = 1000
+FOLDER_METRICS = ("psnr", "ssim", "lpips", "fid", "lpips-cifar", "mae")
+SIDE = 192  # pixels, of the largest picture kept for looking
+
+Fill = Callable[[np.ndarray, Tensor, Tensor], Tensor]
+"""Places (B,), image and hole to the raw output (B, 3, H, W) of a method."""
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """What is measured on what. `published` rows are quoted beside the table, with their source."""
+class Method:
+    """What is scored: a name, a hash that changes when its output may, how it fills, and what the table says of it."""
 
     name: str
-    title: str
-    data: str
-    masks: str
-    metrics: tuple[str, ...]
-    policy: ObjectPolicy
-    published: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    size: int | None = None
-
-
-def read_protocol(name: str) -> Protocol:
-    """A protocol by the name of a shipped one, or a TOML file. Raises InputError for an unknown name or key."""
-    values = read_toml(name, FOLDER / "protocols", "protocol", [f.name for f in fields(Protocol)])
-    try:
-        return Protocol(**{**values, "policy": ObjectPolicy(**values.get("policy", {}))})
-    except TypeError as error:
-        raise InputError(f"{name} is no protocol: {error}.") from None
+    key: str
+    fill: Fill
+    facts: dict[str, Any]
+    device: torch.device
 
 
 def evaluate(
     methods: Sequence[str],
     protocol: Protocol,
-    out: str | Path,
+    out: str | Path | None = None,
     data: str | None = None,
     masks: str | None = None,
     metrics: Sequence[str] | None = None,
@@ -76,98 +70,240 @@ def evaluate(
 ) -> Path:
     """Score `methods` (runs, model folders, names of classical fillers) by a protocol; returns the summary's path.
 
-    A method that `out` already holds with the same weights, masks and metrics is not scored again, so a run that was
-    stopped goes on. A metric whose weights are missing is reported as unavailable; when `metrics` asked for it by name,
-    WeightsMissing is raised after the others are scored. `size` scales the images (see `load_images`), `limit` takes the
-    first so many. `on_batch(method, done, of)` is called after each batch. Raises InputError for anything that does not
-    fit together.
+    A method that `out` (results/PROTOCOL unless given) already holds with the same weights, masks and metrics is not scored
+    again, so a run that was stopped goes on. A metric that cannot be had is reported with the reason; when `metrics` asked for
+    it by name, Unavailable is raised after the others are scored. `data` and `masks` say where the protocol's images and mask
+    set are; for other images the result takes another name. `size` scales the images, `limit` takes the first so many.
+    `on_batch(method, done, of)` is called after each batch. Raises InputError for anything that does not fit together.
     """
-    out = Path(out)
+    names = _method_names(methods)
+    scenes = scenes_of(protocol, data, masks, size)
+    protocol, hashes = _pinned(protocol, scenes, data, size)
+    openers = [partial(_network, method, name, device) for method, name in names.items()]
+    out = Path(out or Path("results") / protocol.name)
+    return _evaluate(list(names.values()), openers, protocol, scenes.first(limit), hashes, out, metrics, on_batch)
+
+
+def evaluate_folders(
+    truth: str | Path,
+    filled: Sequence[str | Path],
+    masks: str | Path,
+    out: str | Path,
+    metrics: Sequence[str] | None = None,
+    device: str = "auto",
+    on_batch: Callable[[str, int, int], None] | None = None,
+) -> Path:
+    """Score folders of filled pictures, made by any program, against the originals; returns the summary's path.
+
+    `masks` are white where pictures were filled. Files are paired by name. Raises InputError for files without a partner, sizes
+    that differ, or pictures whose known pixels show swapped channels or another range.
+    """
+    scenes = folder_scenes(truth, masks)
+    protocol = Protocol(f"folder {Path(truth).name}", f"Pictures of {Path(truth).name}", str(truth), FOLDER_METRICS)
+    names = [Path(folder).name for folder in filled]
+    if len(set(names)) < len(names):
+        raise InputError(f"two folders have the same name ({', '.join(names)}); rename one.")
+    openers = [partial(_folder, folder, truth, scenes, find_device(device)) for folder in filled]
+    return _evaluate(names, openers, protocol, scenes, scenes.hashes(), Path(out), metrics, on_batch)
+
+
+def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | None) -> tuple[Protocol, tuple[str, str]]:
+    """The protocol as measured, and the hashes of its images and masks. On other images than its own it has another name."""
+    images, masks = scenes.hashes()
+    others = images != protocol.images_sha256 if protocol.images_sha256 else scenes.source != protocol.data
+    if others and data is None and size is None:
+        raise InputError(
+            f"{protocol.data} does not hold the images of {protocol.name}: their SHA-256 is {images[:16]}, not "
+            f"{protocol.images_sha256[:16]}. With --data these images are measured under a name of their own."
+        )
+    if others:
+        name = f"{protocol.name}-on-{Path(scenes.source).name}" + (f"-{size}" if size else "")
+        title = f"{Path(scenes.source).name}{f' at {size}×{size}' if size else ''}, by the rules of {protocol.name}"
+        return replace(protocol, name=name, title=title, images_sha256="", masks_sha256="", published=[]), (images, masks)
+    if protocol.masks_sha256 and masks != protocol.masks_sha256:
+        raise InputError(
+            f"these are not the masks of {protocol.name}: their SHA-256 is {masks[:16]}, not {protocol.masks_sha256[:16]}. "
+            "Numbers under other masks do not compare; for yours write a protocol of your own (a .toml like the shipped ones)."
+        )
+    return protocol, (images, masks)
+
+
+def _evaluate(
+    names: list[str],
+    openers: Sequence[Callable[[], Method]],
+    protocol: Protocol,
+    scenes: Scenes,
+    hashes: tuple[str, str],
+    out: Path,
+    metrics: Sequence[str] | None,
+    on_batch: Callable[[str, int, int], None] | None,
+) -> Path:
     wanted = list(metrics or protocol.metrics)
     for name in wanted:
         pick(METRICS, name, "metric")
-    images = load_images(data or protocol.data, "test", size or protocol.size, limit)
-    mask_set = find_set(masks or protocol.masks, images)
-    holes = mask_set.holes(images, protocol.policy)
-    summary = _open_summary(out, protocol, images, mask_set.manifest.sha256)
-    names = _method_names(methods)
-    missing = _unavailable(wanted)
-    summary["unavailable"] = [n for n in METRICS if n in missing or (n in summary.get("unavailable", []) and n not in wanted)]
-    asked = [name for name in wanted if name not in missing]
-    sample = _sample_rows(holes)
-    for method, name in names.items():
-        inpainter = load(method, device)
-        weights = weights_hash(inpainter.network)
-        there = summary["methods"].get(name)
-        before = there["metrics_scored"] if there and there["weights"] == weights else []
-        scored = [n for n in METRICS if n in asked or (n in before and n not in missing)]
+    summary = _open_summary(out, protocol, len(scenes), hashes)
+    there = _write_truth(out, scenes)
+    missing: dict[str, Unavailable] = {}
+    for name, open_method in zip(names, openers, strict=True):
+        method = open_method()
+        old = summary["methods"].get(name)
+        before = old["metrics_scored"] if old and old["weights"] == method.key else []
+        asked = _available(wanted, len(scenes), method.device, missing, summary)
+        scored = [n for n in METRICS if n in asked or n in before]
         if before and set(scored) <= set(before):
             continue
         started = time.perf_counter()
-        rows, sets = _score(inpainter, images, holes, scored, partial(on_batch or _unheard, name))
+        rows, sets = _score(method, scenes, scored, out, partial(on_batch or _unheard, name))
         seconds = time.perf_counter() - started
         write_parquet(out / f"{name}.parquet", rows)
-        _write_strip(out / f"{name}.png", inpainter, images, holes, sample)
+        _write_strip(out, name, there)
         summary["methods"][name] = {
-            "weights": weights,
+            "weights": method.key,
             "metrics_scored": scored,
             "metrics": {**summarise(rows), **sets},
-            "by_coverage": {label: summarise(part) for label, part in _groups(rows, coverage_label(rows["coverage"]))},
-            "by_class": {label: summarise(part) for label, part in _groups(rows, rows["class"])} if images.classes else {},
+            "by_coverage": {label: summarise(part) for label, part in groups(rows, coverage_label(rows["coverage"]))},
+            "by_class": {label: summarise(part) for label, part in groups(rows, rows["class"])} if any(scenes.classes) else {},
             "seconds": round(seconds, 1),
-            "parameters": sum(p.numel() for p in inpainter.network.parameters()),
-            "model": inpainter.config,
-            "training": _training(method),
-            **_environment(inpainter.device),
+            **method.facts,
+            **_environment(method.device),
         }
-        _write_summary(out, summary)
-    _write_truth(out, images, holes, sample)
-    _write_summary(out, summary)
+        _write_summary(out, summary, missing, wanted)
+    _write_summary(out, summary, missing, wanted)
     if metrics and missing:
         raise next(iter(missing.values()))
     return summary_file(out)
+
+
+def _available(
+    names: list[str], count: int, device: torch.device, missing: dict[str, Unavailable], summary: dict[str, Any]
+) -> list[str]:
+    """Those of the metrics that can be had here for so many images, each certified; the others go to `missing`."""
+    for name in [name for name in names if name not in missing]:
+        metric = METRICS[name]
+        try:
+            if count < metric.fewest:
+                few = "; KID is made for few" if metric.distance is frechet else ""
+                raise Unavailable(f"{metric.title} needs {metric.fewest} images at least, and there are {count}{few}")
+            if make := metric.per_image or SPACES.get(metric.space):
+                make(device)
+            summary["certified"][name] = certify(name, device)
+        except Unavailable as error:
+            missing[name] = error
+    return [name for name in names if name not in missing]
 
 
 def _unheard(method: str, done: int, of: int) -> None:
     pass
 
 
-# --- One method ------------------------------------------------------------------------------------------------------
+# --- Methods ---------------------------------------------------------------------------------------------------------
+
+
+def _network(method: str, name: str, device: str) -> Method:
+    inpainter = load(method, device)
+    facts = {
+        "parameters": sum(p.numel() for p in inpainter.network.parameters()),
+        "model": inpainter.config,
+        "training": _training(method),
+    }
+    return Method(name, weights_hash(inpainter.network), lambda _, i, h: inpainter.raw(i, h), facts, inpainter.device)
+
+
+def _folder(folder: str | Path, truth: str | Path, scenes: Scenes, device: torch.device) -> Method:
+    files = folder_fillings(truth, folder)
+
+    def fill(places: np.ndarray, image: Tensor, hole: Tensor) -> Tensor:
+        pictures = [read_rgb(files[i]) for i in places]
+        for i, picture in zip(places, pictures, strict=True):
+            if picture.shape[:2] != scenes.sizes[i]:
+                (height, width), (h, w) = picture.shape[:2], scenes.sizes[i]
+                raise InputError(
+                    f"{files[i]} is {width}×{height}, its original {w}×{h} (width×height). Scale neither; crop neither."
+                )
+        return to_image(np.stack(pictures)).to(image.device)
+
+    _check_known(Path(folder), fill, scenes)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    facts = {"parameters": 0, "model": {"model": "folder", "options": {}}, "training": []}
+    return Method(Path(folder).name, digest.hexdigest(), fill, facts, device)
+
+
+def _check_known(folder: Path, fill: Fill, scenes: Scenes) -> None:
+    """What surrounds the holes tells whether channels were swapped or values scaled. InputError when they were."""
+    straight, swapped, brightest, count = 0.0, 0.0, 0.0, 0
+    for places, image, hole in scenes.first(50).batches():
+        filled = fill(places, image, hole)
+        straight += ((filled - image).abs() * (1 - hole)).sum().item()
+        swapped += ((filled.flip(1) - image).abs() * (1 - hole)).sum().item()
+        brightest, count = max(brightest, filled.max().item()), count + int(3 * (1 - hole).sum())
+    if brightest < 1.5 / 255 and straight > 0.02 * count:
+        raise InputError(f"the pictures of {folder} hold 0 and 1 only: they were saved from values in [0, 1]. Save them × 255.")
+    if straight > 0.02 * count and swapped < 0.5 * straight:
+        raise InputError(
+            f"the known pixels of {folder} fit the originals when red and blue are swapped: they were saved as BGR. Swap them."
+        )
+
+
+# --- Scores ----------------------------------------------------------------------------------------------------------
 
 
 def _score(
-    inpainter: Inpainter, images: Images, holes: Tensor, names: list[str], on_batch: Callable[[int, int], None]
+    method: Method,
+    scenes: Scenes,
+    names: list[str],
+    out: Path,
+    on_batch: Callable[[int, int], None],
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The per-image table of a method, and its set metrics on the composited and the raw output."""
-    device = inpainter.device
-    per_image = {n: make(device) for n in names if (make := METRICS[n].per_image)}
-    of_sets = {n + suffix: new(device) for n in names if (new := METRICS[n].of_sets) for suffix in ("", "_raw")}
+    device = method.device
+    spaces = {space for n in names if (space := METRICS[n].space)}
+    truths = {space: _Truth(space, scenes) for space in spaces}
+    features: dict[tuple[str, str], list[Tensor]] = {(space, view): [] for space in spaces for view in ("", "_raw")}
     columns: dict[str, list[Tensor]] = {}
-    for start, image, hole in _batches(images, holes, device):
-        raw = inpainter.raw(image, hole)
+    coverage: list[Tensor] = []
+    pictures = _Pictures(out, method.name, scenes)
+    for places, image, hole in scenes.batches():
+        image, hole = image.to(device), hole.to(device)
+        raw = method.fill(places, image, hole)
+        _check_values(raw, method.name, [scenes.names[i] for i in places])
         filled = composite(image, raw, hole)
         empty = hole.sum((1, 2, 3)) == 0
         for name in names:
-            for column, value in _values(name, per_image.get(name), filled, raw, image, hole).items():
+            for column, value in _values(name, filled, raw, image, hole).items():
                 # Where nothing was filled there is nothing to judge.
                 columns.setdefault(column, []).append(value.masked_fill(empty, torch.nan).cpu())
-        for name, set_metric in of_sets.items():
-            set_metric.update(raw if name.endswith("_raw") else filled, image)
-        on_batch(min(start + BATCH, len(images)), len(images))
+        for space in spaces:
+            look = SPACES[space](device)
+            truths[space].add(look, image)
+            features[space, ""].append(look(filled).cpu())
+            features[space, "_raw"].append(look(raw).cpu())
+        coverage.append(hole.mean((1, 2, 3)).cpu())
+        pictures.add(places, filled)
+        on_batch(int(places[-1]) + 1, len(scenes))
+    pictures.finish()
     known = {
-        "row": images.rows,
-        "name": images.names,
-        "class": [images.classes[i] if i >= 0 and images.classes else "" for i in images.labels],
-        "coverage": holes.float().mean((1, 2, 3)).numpy(),
+        "row": scenes.rows,
+        "name": scenes.names,
+        "image": scenes.images,
+        "class": scenes.classes,
+        "coverage": torch.cat(coverage).numpy(),
     }
     table = pd.DataFrame({**known, **{name: torch.cat(parts).numpy() for name, parts in columns.items()}})
-    return table, {name: {"mean": metric.compute(), "n": len(images)} for name, metric in of_sets.items()}
+    sets: dict[str, Any] = {}
+    truth = {space: there.finish() for space, there in truths.items()}
+    for name in names:
+        metric = METRICS[name]
+        if metric.distance is not None:
+            for view in ("", "_raw"):
+                number = metric.distance(truth[metric.space], torch.cat(features[metric.space, view]))
+                sets[name + view] = {"mean": number, "n": len(scenes)}
+    return table, sets
 
 
-def _values(
-    name: str, per_image: Callable[[Tensor, Tensor], Tensor] | None, filled: Tensor, raw: Tensor, image: Tensor, hole: Tensor
-) -> dict[str, Tensor]:
-    """One metric of a batch on the composited image, on the raw output and, where it has a map, inside the hole."""
+def _values(name: str, filled: Tensor, raw: Tensor, image: Tensor, hole: Tensor) -> dict[str, Tensor]:
+    """One metric of a batch on the composited image, on the raw output and, where it has a map, in the hole and at its rim."""
     metric = METRICS[name]
     if metric.pixels is not None:
         inside, whole = metric.pixels(filled, image), metric.pixels(raw, image)
@@ -175,82 +311,47 @@ def _values(
             name: metric.finish(mean_over(inside, None)),
             f"{name}_raw": metric.finish(mean_over(whole, None)),
             f"{name}_hole": metric.finish(mean_over(inside, hole)),
+            f"{name}_band": metric.finish(mean_over(inside, band(hole))),
         }
-    return {name: per_image(filled, image), f"{name}_raw": per_image(raw, image)} if per_image else {}
+    if metric.per_image is not None:
+        score = metric.per_image(image.device)
+        return {name: score(filled, image), f"{name}_raw": score(raw, image)}
+    return {}
 
 
-def _batches(images: Images, holes: Tensor, device: torch.device) -> Iterator[tuple[int, Tensor, Tensor]]:
-    for start in range(0, len(images), BATCH):
-        part = slice(start, start + BATCH)
-        yield start, to_image(np.array(images.pixels[part])).to(device), holes[part].float().to(device)
+def _check_values(raw: Tensor, method: str, names: list[str]) -> None:
+    low, high = raw.amin((1, 2, 3)), raw.amax((1, 2, 3))
+    wrong = ~((low >= -1e-3) & (high <= 1 + 1e-3))  # NaN fails both
+    if wrong.any():
+        i = int(wrong.nonzero()[0])
+        raise InputError(
+            f"{method} gives values from {low[i]:g} to {high[i]:g} for {names[i]} ({int(wrong.sum())} such in this batch); "
+            "expected numbers from 0 to 1."
+        )
 
 
-def _unavailable(names: list[str]) -> dict[str, WeightsMissing]:
-    """The metrics whose weights are missing, each with the error that says where they are looked for."""
-    missing: dict[str, WeightsMissing] = {}
-    for name in names:
-        try:
-            if make := METRICS[name].of_sets or METRICS[name].per_image:
-                make(torch.device("cpu"))
-        except WeightsMissing as error:
-            missing[name] = error
-    return missing
+class _Truth:
+    """The features of the originals in one space: read from the cache, or gathered and kept there for the next method."""
 
+    def __init__(self, space: str, scenes: Scenes) -> None:
+        weights = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() if space == "cifar" else space
+        key = hashlib.sha256("".join([weights, *scenes.images]).encode()).hexdigest()[:24]
+        self.file = cache_folder() / "features" / f"{space}-{key}.npy"
+        self.there = torch.from_numpy(np.load(self.file)) if self.file.exists() else None
+        self.parts: list[Tensor] = []
 
-# --- Numbers ---------------------------------------------------------------------------------------------------------
+    def add(self, look: Callable[[Tensor], Tensor], image: Tensor) -> None:
+        if self.there is None:
+            self.parts.append(look(image).cpu())
 
-
-def summarise(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Mean, 95 % bootstrap interval over images and n of every metric column; rows without a value are left out."""
-    names = [c for c in rows.columns if c.split("_")[0] in METRICS]
-    summary: dict[str, dict[str, Any]] = {}
-    for count, columns in _by_valid(rows[names]):
-        values = columns.to_numpy(np.float64)
-        low, high = bootstrap(values)
-        for i, name in enumerate(columns.columns):
-            summary[name] = {"mean": _finite(values[:, i].mean()), "low": _finite(low[i]), "high": _finite(high[i]), "n": count}
-    return {name: summary[name] for name in names}
-
-
-def _by_valid(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
-    """The columns grouped by which rows they have a value in: each group is resampled at once."""
-    valid = table.notna()
-    for pattern in {tuple(valid[c]) for c in table.columns}:
-        columns = [c for c in table.columns if tuple(valid[c]) == pattern]
-        kept = table.loc[np.array(pattern, np.bool_), columns]
-        if len(kept):
-            yield len(kept), kept
-        else:
-            yield 0, pd.DataFrame({c: [math.nan] for c in columns})
-
-
-def bootstrap(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The 2.5th and 97.5th percentile of the mean of resampled rows of (n, m) values, each (m,)."""
-    n = len(values)
-    means = np.empty((resamples, values.shape[1]))
-    for i in range(resamples):
-        counts = np.bincount((uniform(n, seed, i) * n).astype(np.int64), minlength=n)
-        means[i] = counts @ values / n
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    return low, high
-
-
-def coverage_label(coverage: "pd.Series[float]") -> "pd.Series[str]":
-    """The coverage bin of each image, such as "10–20 %"; a bin holds its upper edge."""
-    labels = [f"{low:.0%}–{high:.0%}".replace("%–", "–").replace("%", " %") for low, high in pairwise(BINS)]
-    labels += ["over 60 %"]
-    # Rounded, because a coverage is a multiple of 1/pixels in float32, and 0.1 is neither.
-    place = np.searchsorted(BINS[1:], np.round(coverage.to_numpy(np.float64), 6), side="left")
-    return pd.Series([labels[i] for i in place], index=coverage.index)
-
-
-def _groups(rows: pd.DataFrame, key: "pd.Series[str]") -> Iterator[tuple[str, pd.DataFrame]]:
-    for label, part in rows.groupby(key, sort=True):
-        yield str(label), part
-
-
-def _finite(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
+    def finish(self) -> Tensor:
+        if self.there is None:
+            self.there = torch.cat(self.parts)
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            data = io.BytesIO()
+            np.save(data, self.there.numpy())
+            write_bytes(self.file, data.getvalue())
+        return self.there
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------
@@ -273,28 +374,31 @@ def read_summary(out: str | Path) -> dict[str, Any]:
         raise InputError(f"{file} is no result of 'mend evaluate': {error}.") from None
 
 
-def _open_summary(out: Path, protocol: Protocol, images: Images, mask_hash: str) -> dict[str, Any]:
+def _open_summary(out: Path, protocol: Protocol, count: int, hashes: tuple[str, str]) -> dict[str, Any]:
     what: dict[str, Any] = {
         "protocol": json.loads(json.dumps(asdict(protocol))),
-        "n": len(images),
-        "fingerprint": images.fingerprint,
-        "mask_set": mask_hash,
+        "n": count,
+        "images": hashes[0],
+        "mask_set": hashes[1],
         "definitions": {m.title: m.definition for m in METRICS.values()},
+        "certified": {},
+        "unavailable": {},
     }
     if not summary_file(out).exists():
         return {**what, "methods": {}}
     there = read_summary(out)
-    differs = [key for key in ("n", "fingerprint", "mask_set") if there.get(key) != what[key]]
-    differs += ["policy"] if there["protocol"]["policy"] != what["protocol"]["policy"] else []
+    differs = [key for key in ("n", "images", "mask_set") if there.get(key) != what[key]]
     if there["protocol"]["name"] != protocol.name or differs:
         raise InputError(
             f"{summary_file(out)} holds another protocol, data or mask set ({', '.join(differs) or 'name'} differ). "
             "Choose another --out."
         )
-    return {**what, "methods": there["methods"], "unavailable": there.get("unavailable", [])}
+    return {**what, **{key: there[key] for key in ("methods", "certified", "unavailable")}}
 
 
-def _write_summary(out: Path, summary: dict[str, Any]) -> None:
+def _write_summary(out: Path, summary: dict[str, Any], missing: dict[str, Unavailable], wanted: list[str]) -> None:
+    kept = {name: said for name, said in summary["unavailable"].items() if name not in wanted}
+    summary["unavailable"] = {n: kept.get(n) or missing[n].reason for n in METRICS if n in kept or n in missing}
     write_bytes(summary_file(out), json.dumps(summary, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
@@ -337,22 +441,50 @@ def _environment(device: torch.device) -> dict[str, str]:
 # --- Pictures --------------------------------------------------------------------------------------------------------
 
 
-def _sample_rows(holes: Tensor) -> np.ndarray:
-    """Images for the strips: evenly spaced over the coverages, from the first 500, so that none is chosen by looking."""
-    coverage = holes[:500].float().mean((1, 2, 3)).numpy()
-    order = np.argsort(coverage, kind="stable")
-    return order[np.linspace(0, len(order) - 1, min(SAMPLES, len(order))).astype(np.int64)]
+class _Pictures:
+    """Every picture of a method, scaled down to at most 192 pixels: `pictures/<name>.npy`, (N, S, S, 3) uint8 on white."""
+
+    def __init__(self, out: Path, name: str, scenes: Scenes) -> None:
+        self.side = min(SIDE, max(max(size) for size in scenes.sizes))
+        self.file = out / "pictures" / f"{name}.npy"
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.part = self.file.with_suffix(".part")
+        self.array = new_array(self.part, np.uint8, (len(scenes), self.side, self.side, 3))
+
+    def add(self, places: np.ndarray, image: Tensor) -> None:
+        for place, pixels in zip(places, to_pixels(image), strict=True):
+            height, width = pixels.shape[:2]
+            if max(height, width) > self.side:
+                picture = Image.fromarray(pixels)
+                picture.thumbnail((self.side, self.side))
+                pixels = np.asarray(picture)
+            self.array[place] = 255
+            self.array[place, : pixels.shape[0], : pixels.shape[1]] = pixels
+
+    def finish(self) -> None:
+        self.array.flush()
+        self.part.replace(self.file)
 
 
-def _write_strip(file: Path, inpainter: Inpainter, images: Images, holes: Tensor, rows: np.ndarray) -> None:
-    image = to_image(np.array(images.pixels[rows])).to(inpainter.device)
-    hole = holes[rows].float().to(inpainter.device)
-    filled = composite(image, inpainter.raw(image, hole), hole)
-    write_image(file, grid([to_pixels(filled)], gap=0))
+def _write_truth(out: Path, scenes: Scenes) -> np.ndarray:
+    """The pictures that every method shares, and the places of the sample pictures: evenly spaced over the coverages, from the
+    first 500, so that none is chosen by looking."""
+    writers = {name: _Pictures(out, name, scenes) for name in ("original", "mask", "masked input")}
+    coverage: list[Tensor] = []
+    for places, image, hole in scenes.batches():
+        coverage.append(hole.mean((1, 2, 3)))
+        views = {"original": image, "mask": hole.expand(-1, 3, -1, -1), "masked input": mask_out(image, hole)}
+        for name, view in views.items():
+            writers[name].add(places, view)
+    for writer in writers.values():
+        writer.finish()
+    order = np.argsort(torch.cat(coverage)[:500].numpy(), kind="stable")
+    samples = order[np.linspace(0, len(order) - 1, min(SAMPLES, len(order))).astype(np.int64)]
+    for name in writers:
+        _write_strip(out, name, samples)
+    return samples
 
 
-def _write_truth(out: Path, images: Images, holes: Tensor, rows: np.ndarray) -> None:
-    image, hole = to_image(np.array(images.pixels[rows])), holes[rows].float()
-    strips = {"original": image, "mask": hole.expand(-1, 3, -1, -1), "masked input": mask_out(image, hole)}
-    for name, strip in strips.items():
-        write_image(out / f"{name}.png", grid([to_pixels(strip)], gap=0))
+def _write_strip(out: Path, name: str, samples: np.ndarray) -> None:
+    pictures = np.load(out / "pictures" / f"{name}.npy", mmap_mode="r")
+    write_image(out / f"{name}.png", grid([pictures[samples]], gap=0))

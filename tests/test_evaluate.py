@@ -6,20 +6,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import smooth
+from PIL import Image
 
 from mend.data import load_images
 from mend.errors import InputError
-from mend.evaluate import BATCH, Protocol, bootstrap, coverage_label, evaluate, read_protocol, read_summary, summarise
-from mend.fill import load
+from mend.evaluate import evaluate, evaluate_folders, read_summary
+from mend.fill import Inpainter, load
 from mend.images import to_image
 from mend.masks import make_masks
 from mend.masks.store import MaskSet, ObjectPolicy
-from mend.metrics import WeightsMissing, psnr
+from mend.metrics import Unavailable, WeightsMissing, psnr
+from mend.protocol import BATCH, Protocol, read_protocol
+from mend.report import report
 
 
 @pytest.fixture(scope="module")
 def protocol(folder: Path, masks: Path) -> Protocol:
-    return Protocol("tiny-v1", "Tiny", str(folder), str(masks), ("psnr", "ssim", "mae"), ObjectPolicy())
+    return Protocol("tiny-v1", "Tiny", str(folder), ("psnr", "ssim", "mae"), str(masks))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def test_an_empty_hole_never_enters_a_mean(folder: Path, run: Path, tmp_path: Pa
     masks = make_masks(images, "boxes", tmp_path / "set")
     packed = np.load(tmp_path / "set" / "masks.npy", mmap_mode="r+")
     packed[4] = 0
-    protocol = Protocol("empty", "Empty", str(folder), str(masks.folder), ("psnr",), ObjectPolicy(low=0.0))
+    protocol = Protocol("empty", "Empty", str(folder), ("psnr",), str(masks.folder), ObjectPolicy(low=0.0))
     evaluate([str(run)], protocol, tmp_path / "r", device="cpu")
     rows = pd.read_parquet(tmp_path / "r" / "tiny.parquet")
     assert rows["psnr"].isna().tolist() == [i == 4 for i in range(12)]
@@ -81,32 +85,12 @@ def test_an_empty_hole_never_enters_a_mean(folder: Path, run: Path, tmp_path: Pa
     json.loads((tmp_path / "r.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
 
 
-def test_the_bootstrap_covers_the_mean_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    samples = rng.normal(3, 2, (60, 300))  # 300 columns of 60 values with mean 3
-    low, high = bootstrap(samples)
-    assert 0.9 < ((low <= 3) & (high >= 3)).mean() < 0.98
-    width = (high - low).mean()
-    assert width == pytest.approx(2 * 1.96 * 2 / 60**0.5, rel=0.1)
-
-
-def test_a_bin_holds_its_upper_edge():
-    labels = coverage_label(pd.Series([0.01, 0.1, np.float32(0.1), 0.1001, 0.6, 0.61]))
-    assert labels.tolist() == ["0–10 %", "0–10 %", "0–10 %", "10–20 %", "50–60 %", "over 60 %"]
-
-
-def test_columns_without_values_are_reported_as_none():
-    summary = summarise(pd.DataFrame({"psnr": [1.0, 3.0], "ssim": [np.nan, np.nan], "name": ["a", "b"]}))
-    assert summary["psnr"]["mean"] == 2
-    assert (summary["ssim"]["mean"], summary["ssim"]["n"]) == (None, 0)
-
-
 def test_batching_does_not_change_a_score(run: Path, protocol: Protocol, result: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("mend.evaluate.BATCH", 5)
+    monkeypatch.setattr("mend.protocol.BATCH", 5 * 32 * 32)
     evaluate([str(run)], protocol, tmp_path / "r", device="cpu")
     a, b = (pd.read_parquet(folder / "tiny.parquet") for folder in (result, tmp_path / "r"))
     assert np.allclose(a["psnr"], b["psnr"], atol=1e-3)
-    assert BATCH > 12
+    assert BATCH > 12 * 32 * 32
 
 
 def test_missing_weights_are_reported_or_raised_when_asked_for(
@@ -120,22 +104,37 @@ def test_missing_weights_are_reported_or_raised_when_asked_for(
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     with_fid = replace(protocol, metrics=("psnr", "lpips", "fid"))
     evaluate([str(run)], with_fid, tmp_path / "r", device="cpu")
-    assert read_summary(tmp_path / "r")["unavailable"] == ["lpips", "fid"]
+    assert read_summary(tmp_path / "r")["unavailable"].keys() == {"lpips", "fid"}
     with pytest.raises(WeightsMissing, match="LPIPS needs weights"):
         evaluate([str(run)], with_fid, tmp_path / "r", metrics=["mae", "lpips"], device="cpu")
     after = read_summary(tmp_path / "r")
     assert set(after["methods"]["tiny"]["metrics_scored"]) == {"psnr", "mae"}, "the others are scored, nothing is lost"
-    assert after["unavailable"] == ["lpips", "fid"]
+    assert after["unavailable"].keys() == {"lpips", "fid"}
+
+
+def test_too_few_images_for_a_distance_are_said_and_not_scored(run: Path, protocol: Protocol, tmp_path: Path):
+    with_sets = replace(protocol, metrics=("psnr", "fid-cifar", "kid-cifar"))
+    evaluate([str(run)], with_sets, tmp_path / "r", device="cpu")
+    summary = read_summary(tmp_path / "r")
+    assert summary["unavailable"] == {"fid-cifar": "FID-CIFAR needs 193 images at least, and there are 12; KID is made for few"}
+    assert set(summary["methods"]["tiny"]["metrics_scored"]) == {"psnr", "kid-cifar"}
+    assert summary["methods"]["tiny"]["metrics"]["kid-cifar"]["n"] == 12
+    again: list[str] = []
+    evaluate([str(run)], with_sets, tmp_path / "r", device="cpu", on_batch=lambda name, *_: again.append(name))
+    assert again == [], "it is not tried for ever"
+    with pytest.raises(Unavailable, match="needs 193 images"):
+        evaluate([str(run)], with_sets, tmp_path / "r", metrics=["fid-cifar"], device="cpu")
 
 
 def test_bad_arguments_are_refused(run: Path, protocol: Protocol, masks: Path, result: Path, tmp_path: Path):
+    others = make_masks(load_images(protocol.data, "test"), "boxes", tmp_path / "boxes").folder
     for arguments, said in (
         (([str(run)], protocol, tmp_path / "r", None, None, ["psrn"]), "unknown metric 'psrn'. Did you mean 'psnr'"),
         ((["teela"], protocol, tmp_path / "r"), "unknown method 'teela'.*Did you mean 'telea'"),
         (([str(run), str(run / "model")], protocol, tmp_path / "r"), "two methods are called tiny"),
         (([str(run)], protocol, tmp_path / "r", None, str(masks / "train")), "is for .*not for"),
         (([str(run)], replace(protocol, name="other"), result), "holds another protocol"),
-        (([str(run)], replace(protocol, policy=ObjectPolicy(seed=1)), result), r"\(policy differ\)"),
+        (([str(run)], replace(protocol, masks=str(others)), result), r"\(mask_set differ\)"),
     ):
         with pytest.raises(InputError, match=said):
             evaluate(*arguments)
@@ -160,25 +159,94 @@ def test_a_network_metric_is_scored_an_image_at_a_time(
 def test_set_metrics_are_taken_on_both_outputs(run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from mend import metrics
 
-    class Difference:
-        """Stands in for FID: the mean difference of the two sets."""
+    def mean_difference(truth: torch.Tensor, filled: torch.Tensor) -> float:
+        return (truth - filled).abs().sum().item()
 
-        def __init__(self, device: torch.device) -> None:
-            self.total = 0.0
-
-        def update(self, filled: torch.Tensor, image: torch.Tensor) -> None:
-            self.total += (filled - image).abs().sum().item()
-
-        def compute(self) -> float:
-            return self.total
-
-    monkeypatch.setitem(metrics.METRICS, "fid", replace(metrics.METRICS["fid"], of_sets=Difference))
+    monkeypatch.setitem(metrics.SPACES, "pixels", lambda device: lambda image: image.flatten(1))
+    monkeypatch.setitem(
+        metrics.METRICS, "fid", replace(metrics.METRICS["fid"], distance=mean_difference, space="pixels", fewest=1)
+    )
     evaluate([str(run)], replace(protocol, metrics=("fid",)), tmp_path / "r", device="cpu")
     scored = read_summary(tmp_path / "r")["methods"]["tiny"]["metrics"]
     assert 0 < scored["fid"]["mean"] < scored["fid_raw"]["mean"]
 
 
+# --- Folders of pictures -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Originals of three sizes, their masks, and fillings with grey, saved under other suffixes and in a folder within."""
+    truth, masks, filled = (tmp_path / name for name in ("truth", "masks", "filled"))
+    for i, (height, width) in enumerate([(32, 32), (32, 32), (40, 24), (48, 64)]):
+        name = f"inner/{i}" if i == 2 else str(i)
+        pixels, mask = smooth(height, width, i), np.zeros((height, width), np.uint8)
+        mask[8:20, 8:16] = 255
+        grey = np.where(mask[..., None] > 0, 128, pixels).astype(np.uint8)
+        for folder, suffix, array in ((truth, ".png", pixels), (masks, ".png", mask), (filled, ".bmp", grey)):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(folder / f"{name}{suffix}")
+    return truth, masks, filled
+
+
+def test_folders_filled_by_any_program_are_scored(folders: tuple[Path, Path, Path], tmp_path: Path):
+    truth, masks, filled = folders
+    evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr", "ssim", "mae"], "cpu")
+    rows = pd.read_parquet(tmp_path / "r" / "filled.parquet")
+    assert rows["name"].tolist() == ["0", "1", "3", "inner/2"]
+    pixels = smooth(40, 24, 2).astype(np.float64)
+    error = np.abs(pixels[8:20, 8:16] - 128)
+    assert rows["mae_hole"][3] == pytest.approx(error.mean(), rel=1e-4)
+    assert rows["coverage"][3] == pytest.approx(96 / 960)
+    assert read_summary(tmp_path / "r")["n"] == 4
+    assert report(tmp_path / "r", tmp_path / "report").exists()
+
+
+def test_folders_that_do_not_fit_are_refused_with_a_list(folders: tuple[Path, Path, Path], tmp_path: Path):
+    truth, masks, filled = folders
+
+    def refused(said: str) -> None:
+        with pytest.raises(InputError, match=said):
+            evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr"], "cpu")
+
+    (filled / "1.bmp").rename(filled / "one.bmp")
+    refused(r"filled does not pair with .*truth: 1 missing \(1\) and 1 extra \(one\)")
+    (filled / "one.bmp").rename(filled / "1.bmp")
+    Image.fromarray(smooth(16, 16, 0)).save(filled / "3.bmp")
+    refused(r"3\.bmp is 16×16, its original 64×48")
+    Image.fromarray(smooth(48, 64, 3)).save(filled / "3.png")
+    refused("two pictures called 3: 3.bmp and 3.png")
+    (filled / "3.png").unlink()
+    Image.fromarray(np.full((48, 64), np.nan, np.float32)).save(filled / "3.tiff")
+    (filled / "3.bmp").unlink()
+    refused(r"3\.tiff holds float values from nan to nan")
+
+
+def test_swapped_channels_and_another_range_are_seen_in_the_known_pixels(folders: tuple[Path, Path, Path], tmp_path: Path):
+    truth, masks, filled = folders
+    pictures = {file: np.asarray(Image.open(file)) for file in filled.rglob("*.bmp")}
+    for change, said in (
+        (lambda p: p[..., ::-1], "saved as BGR"),
+        (lambda p: (p > 128).astype(np.uint8), "hold 0 and 1 only"),
+    ):
+        for file, pixels in pictures.items():
+            Image.fromarray(np.ascontiguousarray(change(pixels))).save(file)
+        with pytest.raises(InputError, match=said):
+            evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr"], "cpu")
+
+
+def test_a_method_that_gives_nan_is_named_with_the_image(run: Path, protocol: Protocol, tmp_path: Path, monkeypatch):
+    def broken(self: Inpainter, image: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+        raw = image.clone()
+        raw[7] = torch.nan
+        return raw
+
+    monkeypatch.setattr(Inpainter, "raw", broken)
+    with pytest.raises(InputError, match=r"tiny gives values from nan to nan for test/007\.png"):
+        evaluate([str(run)], protocol, tmp_path / "r", device="cpu")
+
+
 def test_the_shipped_protocols_can_be_read():
-    assert read_protocol("cifar10-object-v1").metrics == ["psnr", "ssim", "lpips", "fid", "mae"]
+    assert read_protocol("cifar10-object-v1").metrics == ["psnr", "ssim", "lpips", "fid", "lpips-cifar", "fid-cifar", "mae"]
     assert len(read_protocol("cifar10-object-v1").published) == 2
     assert read_protocol("photos-object-v1").data == "photos"

@@ -1,177 +1,93 @@
-"""The report: an evaluation as Markdown, as one HTML file, and as pictures. Nothing is computed here, only shown."""
+"""The report: an evaluation as Markdown, LaTeX, HTML pages and pictures. Nothing is computed here, only shown."""
 
 import base64
 import html
-import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont
 
 from mend.classical import CLASSICAL
+from mend.duplicates import listed
 from mend.errors import InputError
 from mend.evaluate import read_summary
 from mend.images import write_bytes
-from mend.metrics import METRICS, Metric
-from mend.models import MODELS
+from mend.metrics import METRICS
+from mend.report.gallery import gallery
+from mend.report.pictures import coverage_plot, curves_plot, picture_grid, png
+from mend.report.tables import (
+    Cell,
+    Table,
+    footnotes,
+    group_table,
+    latex_table,
+    markdown_table,
+    metric_table,
+    ordered,
+    readme_table,
+    seeds_table,
+)
+from mend.statistics import coverage_label, groups, summarise
 
-UNAVAILABLE = "n/a"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#999933")  # Okabe and Ito, 2008
-VIEWS = {"": "Composited: the known pixels kept", "_hole": "Inside the hole only", "_raw": "Raw output of the method"}
+VIEWS = {
+    "": "Composited: the known pixels kept",
+    "_hole": "Inside the hole only",
+    "_band": "At the rim of the hole, where a seam would show",
+    "_raw": "Raw output of the method",
+}
 
 
-def report(result: str | Path, out: str | Path, runs: list[str] | None = None) -> Path:
-    """Write report.md, report.html, grid.png, curves.png and coverage.png for an evaluation; returns the HTML file.
+def report(result: str | Path, out: str | Path, runs: list[str] | None = None, without: str | Path | None = None) -> Path:
+    """Write report.html, report.md, report.tex, images.html and their pictures for an evaluation; returns report.html.
 
-    `runs` restricts the networks shown, by name or folder; classical fillers stay. Raises InputError for an unknown one.
+    `runs` restricts the networks shown, by name or folder; classical fillers stay. `without` is a list of images to leave out,
+    as `mend duplicates` writes it. Raises InputError for an unknown run, or a file that is no such list.
     """
     summary, folder, out = read_summary(result), Path(str(result).removesuffix(".json")), Path(out)
-    methods = _ordered(summary, runs)
+    methods = ordered(summary, runs)
+    rows = {method: pd.read_parquet(folder / f"{method}.parquet") for method in methods}
+    if without is not None:
+        summary, rows = leave_out(summary, rows, listed(without), Path(without).stem)
     grid_picture = picture_grid(folder, methods)
-    pictures = {"grid": png(grid_picture), "coverage": coverage_plot(folder, methods)}
+    pictures = {"grid": png(grid_picture), "coverage": coverage_plot(rows)}
     if any(summary["methods"][m]["training"] for m in methods):
         pictures["curves"] = curves_plot(summary, methods)
     for name, data in pictures.items():
         write_bytes(out / f"{name}.png", data)
     write_bytes(out / "report.md", _markdown(summary, methods, pictures).encode())
-    write_bytes(out / "report.html", _html(summary, methods, pictures).encode())
+    caption = f"{summary['protocol']['title']}. " + " ".join(line.removeprefix("* ") for line in footnotes(summary))
+    write_bytes(out / "report.tex", latex_table(metric_table(summary, methods), caption).encode())
+    page = gallery(summary, folder, rows)
+    if page:
+        write_bytes(out / "images.html", page.encode())
+    write_bytes(out / "report.html", _html(summary, methods, pictures, bool(page)).encode())
     return out / "report.html"
 
 
-def _ordered(summary: dict[str, Any], runs: list[str] | None) -> list[str]:
-    """Classical fillers, then networks in the order of `MODELS`, width and name."""
-    there = summary["methods"]
-    wanted = {Path(run).name for run in runs} if runs else None
-    if wanted and wanted - set(there):
-        raise InputError(f"no result for {', '.join(sorted(wanted - set(there)))}. Evaluated: {', '.join(there)}.")
-    networks = [m for m in there if m not in CLASSICAL and (wanted is None or m in wanted)]
-    kinds = list(MODELS)
-
-    def place(method: str) -> tuple[int, int, str]:
-        config = there[method]["model"]
-        return kinds.index(config["model"]) if config["model"] in kinds else 99, config["options"].get("width", 0), method
-
-    return [m for m in CLASSICAL if m in there] + sorted(networks, key=place)
-
-
-# --- Tables ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cell:
-    text: str
-    best: bool = False
-    note: str = ""  # the interval
-
-
-Table = tuple[list[str], list[list[Cell]]]
-
-
-def metric_table(summary: dict[str, Any], methods: list[str], suffix: str = "", published: bool = True) -> Table:
-    """Every metric of every method in one view ("" composited, "_hole", "_raw"); the best of each column is marked."""
-    names = [n for n in _shown(summary) if suffix != "_hole" or METRICS[n].pixels is not None]
-    header = ["Method", "Parameters", *(_heading(METRICS[n]) for n in names)]
-    columns = [_cells(METRICS[n], [summary["methods"][m]["metrics"].get(n + suffix) for m in methods]) for n in names]
-    rows = [
-        [Cell(m), Cell(_millions(summary["methods"][m]["parameters"])), *(column[i] for column in columns)]
-        for i, m in enumerate(methods)
-    ]
-    if published and not suffix:
-        for row in summary["protocol"]["published"]:
-            values = [Cell(f"{row[n]:.{METRICS[n].digits}f}" if n in row else "") for n in names]
-            rows.append([Cell(row["name"] + " *"), Cell(""), *values])
-    return header, rows
-
-
-def group_table(summary: dict[str, Any], methods: list[str], group: str, metric: str = "psnr_hole") -> Table:
-    """One metric of every method by coverage bin ("by_coverage") or class ("by_class")."""
-    groups = list(next(iter(summary["methods"].values()))[group])
-    kind = METRICS[metric.split("_")[0]]
-    columns = [_cells(kind, [summary["methods"][m][group].get(g, {}).get(metric) for m in methods]) for g in groups]
-    counts = [summary["methods"][methods[0]][group][g].get(metric, {}).get("n", 0) for g in groups]
-    header = ["Method", *(f"{g} (n = {n})" for g, n in zip(groups, counts, strict=True))]
-    return header, [[Cell(m), *(column[i] for column in columns)] for i, m in enumerate(methods)]
-
-
-def _shown(summary: dict[str, Any]) -> list[str]:
-    """The metrics that a method has, or that could not be had; those that nobody asked for have no column."""
-    scored = {name for method in summary["methods"].values() for name in method["metrics_scored"]}
-    return [n for n in summary["protocol"]["metrics"] if n in scored or n in summary.get("unavailable", [])]
-
-
-def _cells(metric: Metric, values: list[dict[str, Any] | None]) -> list[Cell]:
-    means = [v["mean"] for v in values if v and v["mean"] is not None]
-    best = (max if metric.higher_is_better else min)(means) if len(means) > 1 else None
-    cells: list[Cell] = []
-    for value in values:
-        if not value or value["mean"] is None:
-            cells.append(Cell(UNAVAILABLE))
-            continue
-        note = f"{value['low']:.{metric.digits}f} – {value['high']:.{metric.digits}f}" if value.get("low") is not None else ""
-        cells.append(Cell(f"{value['mean']:.{metric.digits}f}", value["mean"] == best, note))
-    return cells
-
-
-def _heading(metric: Metric) -> str:
-    return f"{metric.title}{f' ({metric.unit})' if metric.unit else ''} {metric.arrow}"
-
-
-def _millions(parameters: int) -> str:
-    return f"{parameters / 1e6:.2f} M" if parameters else "–"
-
-
-def markdown_table(table: Table, notes: bool = False) -> str:
-    header, rows = table
-    lines = ["| " + " | ".join(header) + " |", "|" + " :--- |" + " ---: |" * (len(header) - 1)]
-    for row in rows:
-        texts = [f"**{c.text}**" if c.best else c.text for c in row]
-        if notes:
-            texts = [f"{t} <sub>{c.note}</sub>" if c.note else t for t, c in zip(texts, row, strict=True)]
-        lines.append("| " + " | ".join(texts) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def as_text(summary: dict[str, Any]) -> str:
-    """The composited view for a terminal: columns lined up, the best of each marked by a star behind it."""
-    header, rows = metric_table(summary, _ordered(summary, None))
-    texts = [header] + [[c.text + ("*" if c.best else " ") for c in row] for row in rows]
-    texts[0] = [header[0], *(f"{name} " for name in header[1:])]
-    widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))]) for row in texts
-    ]
-    return "\n".join([*lines, "", *footnotes(summary)])
-
-
-def footnotes(summary: dict[str, Any]) -> list[str]:
-    """What stands under every table: n, the interval, what is missing, and the definitions of the metrics shown."""
-    protocol = summary["protocol"]
-    lines = [
-        f"n = {summary['n']} images, protocol {protocol['name']}, mask set {summary['mask_set'][:12]}. Small: 95 % "
-        "bootstrap interval of the mean over images. Marked: best of its column."
-    ]
-    missing = [METRICS[n].title for n in summary.get("unavailable", [])]
-    if missing:
-        lines.append(f"{UNAVAILABLE} (weights not available): {' and '.join(missing)} need pretrained weights, missing here.")
-    lines += [f"* {source}. Quoted, not measured here." for source in sorted({r["source"] for r in protocol["published"]})]
-    lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in _shown(summary)]
-    return lines
-
-
-def readme_table(summary: dict[str, Any]) -> str:
-    """The table for the README's first screen: the composited view with a line on n, the interval and what is quoted."""
-    methods = _ordered(summary, None)
-    lines = footnotes(summary)
-    short = [line for line in lines if not any(line.startswith(f"{m.title}:") for m in METRICS.values())]
-    return (
-        markdown_table(metric_table(summary, methods), notes=True)
-        + "\n"
-        + "<br>\n".join(f"<sub>{s}</sub>" for s in short)
-        + "\n"
-    )
+def leave_out(
+    summary: dict[str, Any], rows: dict[str, pd.DataFrame], images: set[str], said: str
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """The summary and the rows without some images, by their ids; metrics of whole sets are then not to be had."""
+    kept = {method: table[~table["image"].isin(images)] for method, table in rows.items()}
+    methods = {
+        m: {
+            **summary["methods"][m],
+            "metrics": summarise(table),
+            "by_coverage": {label: summarise(part) for label, part in groups(table, coverage_label(table["coverage"]))},
+            "by_class": {label: summarise(part) for label, part in groups(table, table["class"])}
+            if table["class"].any()
+            else {},
+        }
+        for m, table in kept.items()
+    }
+    sets = {n: "a distance of sets needs the pictures themselves" for n, metric in METRICS.items() if metric.distance}
+    count = len(next(iter(kept.values())))
+    protocol = {
+        **summary["protocol"],
+        "title": f"{summary['protocol']['title']}, without {said} ({summary['n'] - count} images)",
+    }
+    unavailable = {**{n: s for n, s in sets.items() if n in protocol["metrics"]}, **summary["unavailable"]}
+    return {**summary, "methods": methods, "protocol": protocol, "n": count, "unavailable": unavailable}, kept
 
 
 def write_into(file: str | Path, result: str | Path) -> None:
@@ -182,111 +98,6 @@ def write_into(file: str | Path, result: str | Path) -> None:
         raise InputError(f"{file} has no place for the table: expected the lines {begin.strip()} and {end}.")
     before, rest = text.split(begin, 1)
     write_bytes(file, (before + begin + readme_table(read_summary(result)) + end + rest.split(end, 1)[1]).encode())
-
-
-# --- Pictures --------------------------------------------------------------------------------------------------------
-
-
-def picture_grid(folder: Path, methods: list[str], scale: int = 3) -> Image.Image:
-    """The seed's grid: original, mask, masked input, then one row a method, each with its name."""
-    rows = [
-        (name, Image.open(folder / f"{name}.png").convert("RGB")) for name in ("original", "mask", "masked input", *methods)
-    ]
-    first = rows[0][1]
-    side, count = first.height, first.width // first.height
-    font = _font(15)
-    label = max(int(font.getlength(name)) for name, _ in rows) + 24
-    gap, cell = 4, side * scale
-    sheet = Image.new("RGB", (label + count * (cell + gap), len(rows) * (cell + gap) - gap), "white")
-    draw = ImageDraw.Draw(sheet)
-    for y, (name, strip) in enumerate(rows):
-        draw.text((label - 12, y * (cell + gap) + cell // 2), name, fill="#222222", font=font, anchor="rm")
-        for x in range(count):
-            one = strip.crop((x * side, 0, (x + 1) * side, side)).resize((cell, cell), Image.Resampling.NEAREST)
-            sheet.paste(one, (label + x * (cell + gap), y * (cell + gap)))
-    return sheet
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    from matplotlib import font_manager
-
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
-
-
-def png(picture: Image.Image) -> bytes:
-    data = io.BytesIO()
-    picture.save(data, "PNG", optimize=True)
-    return data.getvalue()
-
-
-def curves_plot(summary: dict[str, Any], methods: list[str]) -> bytes:
-    """Training loss and validation PSNR and SSIM over the epochs, one line a network, as PNG."""
-    panels = {"loss": "training loss", "val_psnr": "validation PSNR (dB)", "val_ssim": "validation SSIM"}
-    curves = {m: pd.DataFrame(summary["methods"][m]["training"]) for m in methods if summary["methods"][m]["training"]}
-    panels = {column: title for column, title in panels.items() if all(column in curve for curve in curves.values())}
-    figure, axes = _figure(len(panels))
-    for method, curve in curves.items():
-        for axis, column in zip(axes, panels, strict=True):
-            axis.plot(curve["epoch"], curve[column], color=_colour(method, methods), label=method, marker="o", markersize=3)
-    for axis, title in zip(axes, panels.values(), strict=True):
-        axis.set(title=title, xlabel="epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[0].set_yscale("log")
-    return _drawn(figure, axes[-1])
-
-
-def coverage_plot(folder: Path, methods: list[str]) -> bytes:
-    """PSNR of the composited image and inside the hole against coverage, with 95 % intervals, as PNG."""
-    figure, axes = _figure(2)
-    for method in methods:
-        rows = pd.read_parquet(folder / f"{method}.parquet")
-        bins = pd.cut(rows["coverage"], np.linspace(0, max(0.1, float(rows["coverage"].max())), 9))
-        for axis, column in zip(axes, ("psnr", "psnr_hole"), strict=True):
-            if column not in rows:
-                continue
-            grouped = rows.groupby(bins, observed=True)
-            enough = grouped[column].count() > 1
-            x, y, error = grouped["coverage"].mean() * 100, grouped[column].mean(), 1.96 * grouped[column].sem()
-            style = {"linestyle": "--", "linewidth": 1} if method in CLASSICAL else {}
-            axis.errorbar(
-                x[enough],
-                y[enough],
-                error[enough],
-                color=_colour(method, methods),
-                label=method,
-                marker="o",
-                markersize=3,
-                **style,
-            )
-    axes[0].set(title="PSNR, composited (dB)", xlabel="coverage (% of the image)")
-    axes[1].set(title="PSNR inside the hole (dB)", xlabel="coverage (% of the image)")
-    return _drawn(figure, axes[-1])
-
-
-def _colour(method: str, methods: list[str]) -> str:
-    return COLOURS[(len(methods) - 1 - methods.index(method)) % len(COLOURS)]
-
-
-def _figure(panels: int) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4 * panels + 2, 3.6), layout="constrained")
-    axes = figure.subplots(1, panels)
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
-    return figure, axes
-
-
-def _drawn(figure: Any, legend: Any) -> bytes:
-    handles, labels = legend.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=130)
-    return data.getvalue()
-
-
-# --- Pages -----------------------------------------------------------------------------------------------------------
 
 
 def headline(summary: dict[str, Any], methods: list[str]) -> str:
@@ -309,6 +120,8 @@ def headline(summary: dict[str, Any], methods: list[str]) -> str:
 
 def _sections(summary: dict[str, Any], methods: list[str]) -> list[tuple[str, Table]]:
     sections = [(title, metric_table(summary, methods, suffix)) for suffix, title in VIEWS.items()]
+    seeds = seeds_table(summary, methods)
+    sections += [("Over seeds: mean ± standard deviation", seeds)] if seeds else []
     any_method = summary["methods"][methods[0]]
     for group, title in (("by_coverage", "coverage"), ("by_class", "class")):
         if any_method[group] and "psnr" in any_method["metrics_scored"]:
@@ -362,7 +175,7 @@ img.grid { width: max(100%, 46rem); } img.plot { width: max(100%, 40rem); }
 """
 
 
-def _html(summary: dict[str, Any], methods: list[str], pictures: dict[str, bytes]) -> str:
+def _html(summary: dict[str, Any], methods: list[str], pictures: dict[str, bytes], with_gallery: bool) -> str:
     main, *others = _sections(summary, methods)
     notes = "".join(f"<li>{html.escape(line)}</li>" for line in footnotes(summary))
     body = [
@@ -370,6 +183,9 @@ def _html(summary: dict[str, Any], methods: list[str], pictures: dict[str, bytes
         f'<p class="lead">{html.escape(headline(summary, methods))}</p>',
         _html_picture(pictures["grid"], "Original, mask, masked input, and one row a method", "grid"),
         f"<h2>{html.escape(main[0])}</h2>{_html_table(main[1])}<ul class='notes'>{notes}</ul>",
+        '<p><a href="images.html">Image by image: the worst, the best, the largest disagreements</a></p>'
+        if with_gallery
+        else "",
         f"<h2>PSNR against coverage</h2>{_html_picture(pictures['coverage'], 'PSNR against coverage', 'plot')}",
     ]
     if "curves" in pictures:

@@ -1,0 +1,100 @@
+"""Two methods on the same images: every metric's difference, with its interval, overall and by coverage and class.
+
+Resampling is paired: a resample holds the same images for both, so what makes an image hard for both cancels out.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mend.errors import InputError, nearest
+from mend.evaluate import read_summary
+from mend.metrics import METRICS
+from mend.statistics import bootstrap, coverage_label, groups
+
+FEWEST = 10  # images in a group below which an interval says nothing
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A minus B of one metric over n images, with its 95 % interval. `better` is "A", "B", or "" where none is shown."""
+
+    metric: str
+    group: str
+    n: int
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    better: str
+
+
+def compare(a: str, b: str, result: str | Path) -> list[Difference]:
+    """The differences of methods `a` and `b` of one evaluation, in the order of its columns; groups follow the whole.
+
+    A set metric is one number for all images: it has a difference, and no interval (NaN). Raises InputError for a method that
+    was not evaluated.
+    """
+    summary, folder = read_summary(result), Path(str(result).removesuffix(".json"))
+    names = [_named(method, summary) for method in (a, b)]
+    tables = [pd.read_parquet(folder / f"{name}.parquet") for name in names]
+    if not tables[0]["image"].equals(tables[1]["image"]):
+        raise InputError(f"{names[0]} and {names[1]} were not scored on the same images. Evaluate both again.")
+    columns = [c for c in tables[0].columns if c.split("_")[0] in METRICS and c in tables[1]]
+    whole = pd.Series("all", index=tables[0].index)
+    kinds = {"": whole, "coverage ": coverage_label(tables[0]["coverage"]), "class ": tables[0]["class"]}
+    found: list[Difference] = []
+    for prefix, labels in kinds.items():
+        if prefix == "class " and not labels.any():
+            continue
+        for label, part in groups(tables[0], labels):
+            other = tables[1].loc[part.index]
+            found += [_difference(c, prefix + label, part[c], other[c]) for c in columns]
+    scored = [summary["methods"][name]["metrics"] for name in names]
+    for metric in [m for m in scored[0] if m not in columns and m in scored[1]]:
+        one, two = (s[metric]["mean"] for s in scored)
+        found.append(Difference(metric, "all", summary["n"], one, two, one - two, np.nan, np.nan, ""))
+    return found
+
+
+def _difference(column: str, group: str, a: "pd.Series[float]", b: "pd.Series[float]") -> Difference:
+    there = a.notna() & b.notna()
+    values = (a[there].astype(np.float64) - b[there].astype(np.float64)).to_numpy()[:, None]
+    n = len(values)
+    low, high = (float(v[0]) for v in bootstrap(values)) if n >= FEWEST else (np.nan, np.nan)
+    better = "A" if low > 0 else "B" if high < 0 else ""
+    if better and not METRICS[column.split("_")[0]].higher_is_better:
+        better = "B" if better == "A" else "A"
+    means = (float(a[there].mean()), float(b[there].mean())) if n else (np.nan, np.nan)
+    return Difference(column, group, n, *means, means[0] - means[1], low, high, better)
+
+
+def _named(method: str, summary: dict[str, Any]) -> str:
+    there, name = summary["methods"], Path(method).name
+    if name not in there:
+        raise InputError(f"no result for {name!r}.{nearest(name, list(there))} Evaluated: {', '.join(there)}.")
+    return name
+
+
+def as_text(found: list[Difference], a: str, b: str) -> str:
+    """A table for a terminal; each line ends with what it shows."""
+    lines = [("", "n", a, b, "A − B", "95 % interval", "")]
+    for d in found:
+        metric = METRICS[d.metric.split("_")[0]]
+        view = d.metric.partition("_")[2]
+        digits = metric.digits + 1
+        title = metric.title + (f" {view}" if view else "") + (f", {d.group}" if d.group != "all" else "")
+        if np.isnan(d.low):
+            interval, said = "", "too few images" if d.n < FEWEST else "one number for all images: no interval"
+        else:
+            interval = f"{d.low:+.{digits}f} to {d.high:+.{digits}f}"
+            said = f"{a if d.better == 'A' else b} is better" if d.better else "no difference shown"
+        numbers = (f"{d.a:.{digits}f}", f"{d.b:.{digits}f}", f"{d.difference:+.{digits}f}")
+        lines.append((title, str(d.n), *numbers, interval, said))
+    widths = [max(len(line[i]) for line in lines) for i in range(7)]
+    shown = [[line[0].ljust(widths[0]), *(line[i].rjust(widths[i]) for i in range(1, 6)), line[6]] for line in lines]
+    return "\n".join("  ".join(line).rstrip() for line in shown)

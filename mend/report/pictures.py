@@ -1,0 +1,112 @@
+"""Pictures of an evaluation: the grid of samples, and the plots."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from mend.classical import CLASSICAL
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#999933")  # Okabe and Ito, 2008
+
+
+def picture_grid(folder: Path, methods: list[str], scale: int = 3) -> Image.Image:
+    """The seed's grid: original, mask, masked input, then one row a method, each with its name."""
+    rows = [
+        (name, Image.open(folder / f"{name}.png").convert("RGB")) for name in ("original", "mask", "masked input", *methods)
+    ]
+    first = rows[0][1]
+    side, count = first.height, first.width // first.height
+    font = _font(15)
+    label = max(int(font.getlength(name)) for name, _ in rows) + 24
+    gap, cell = 4, side * scale
+    sheet = Image.new("RGB", (label + count * (cell + gap), len(rows) * (cell + gap) - gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for y, (name, strip) in enumerate(rows):
+        draw.text((label - 12, y * (cell + gap) + cell // 2), name, fill="#222222", font=font, anchor="rm")
+        for x in range(count):
+            one = strip.crop((x * side, 0, (x + 1) * side, side)).resize((cell, cell), Image.Resampling.NEAREST)
+            sheet.paste(one, (label + x * (cell + gap), y * (cell + gap)))
+    return sheet
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    from matplotlib import font_manager
+
+    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
+
+
+def png(picture: Image.Image) -> bytes:
+    data = io.BytesIO()
+    picture.save(data, "PNG", optimize=True)
+    return data.getvalue()
+
+
+def curves_plot(summary: dict[str, Any], methods: list[str]) -> bytes:
+    """Training loss and validation PSNR and SSIM over the epochs, one line a network, as PNG."""
+    panels = {"loss": "training loss", "val_psnr": "validation PSNR (dB)", "val_ssim": "validation SSIM"}
+    curves = {m: pd.DataFrame(summary["methods"][m]["training"]) for m in methods if summary["methods"][m]["training"]}
+    panels = {column: title for column, title in panels.items() if all(column in curve for curve in curves.values())}
+    figure, axes = _figure(len(panels))
+    for method, curve in curves.items():
+        for axis, column in zip(axes, panels, strict=True):
+            axis.plot(curve["epoch"], curve[column], color=_colour(method, methods), label=method, marker="o", markersize=3)
+    for axis, title in zip(axes, panels.values(), strict=True):
+        axis.set(title=title, xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].set_yscale("log")
+    return _drawn(figure, axes[-1])
+
+
+def coverage_plot(tables: dict[str, pd.DataFrame]) -> bytes:
+    """PSNR of the composited image and inside the hole against coverage, with 95 % intervals, as PNG."""
+    figure, axes = _figure(2)
+    methods = list(tables)
+    for method, rows in tables.items():
+        bins = pd.cut(rows["coverage"], np.linspace(0, max(0.1, float(rows["coverage"].max())), 9))
+        for axis, column in zip(axes, ("psnr", "psnr_hole"), strict=True):
+            if column not in rows:
+                continue
+            grouped = rows.groupby(bins, observed=True)
+            enough = grouped[column].count() > 1
+            x, y, error = grouped["coverage"].mean() * 100, grouped[column].mean(), 1.96 * grouped[column].sem()
+            style = {"linestyle": "--", "linewidth": 1} if method in CLASSICAL else {}
+            axis.errorbar(
+                x[enough],
+                y[enough],
+                error[enough],
+                color=_colour(method, methods),
+                label=method,
+                marker="o",
+                markersize=3,
+                **style,
+            )
+    axes[0].set(title="PSNR, composited (dB)", xlabel="coverage (% of the image)")
+    axes[1].set(title="PSNR inside the hole (dB)", xlabel="coverage (% of the image)")
+    return _drawn(figure, axes[-1])
+
+
+def _colour(method: str, methods: list[str]) -> str:
+    return COLOURS[(len(methods) - 1 - methods.index(method)) % len(COLOURS)]
+
+
+def _figure(panels: int) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * panels + 2, 3.6), layout="constrained")
+    axes = figure.subplots(1, panels)
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+    return figure, axes
+
+
+def _drawn(figure: Any, legend: Any) -> bytes:
+    handles, labels = legend.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=130)
+    return data.getvalue()

@@ -1,0 +1,195 @@
+"""Tables of an evaluation: cells first, then as Markdown, LaTeX, or lines for a terminal."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from mend.classical import CLASSICAL
+from mend.errors import InputError
+from mend.metrics import METRICS, Metric
+from mend.models import MODELS
+
+UNAVAILABLE = "n/a"
+
+
+def ordered(summary: dict[str, Any], runs: list[str] | None) -> list[str]:
+    """Classical fillers, then networks in the order of `MODELS`, width and name."""
+    there = summary["methods"]
+    wanted = {Path(run).name for run in runs} if runs else None
+    if wanted and wanted - set(there):
+        raise InputError(f"no result for {', '.join(sorted(wanted - set(there)))}. Evaluated: {', '.join(there)}.")
+    networks = [m for m in there if m not in CLASSICAL and (wanted is None or m in wanted)]
+    kinds = list(MODELS)
+
+    def place(method: str) -> tuple[int, int, str]:
+        config = there[method]["model"]
+        return kinds.index(config["model"]) if config["model"] in kinds else 99, config["options"].get("width", 0), method
+
+    return [m for m in CLASSICAL if m in there] + sorted(networks, key=place)
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    best: bool = False
+    note: str = ""  # the interval
+
+
+Table = tuple[list[str], list[list[Cell]]]
+
+
+def metric_table(summary: dict[str, Any], methods: list[str], suffix: str = "", published: bool = True) -> Table:
+    """Every metric of every method in one view ("" composited, "_hole", "_band", "_raw"); the best of a column is marked."""
+    names = [n for n in _shown(summary) if suffix not in ("_hole", "_band") or METRICS[n].pixels is not None]
+    header = ["Method", "Parameters", *(_heading(METRICS[n]) for n in names)]
+    columns = [_cells(METRICS[n], [summary["methods"][m]["metrics"].get(n + suffix) for m in methods]) for n in names]
+    rows = [
+        [Cell(m), Cell(_millions(summary["methods"][m]["parameters"])), *(column[i] for column in columns)]
+        for i, m in enumerate(methods)
+    ]
+    if published and not suffix:
+        for row in summary["protocol"]["published"]:
+            values = [Cell(f"{row[n]:.{METRICS[n].digits}f}" if n in row else "") for n in names]
+            rows.append([Cell(row["name"] + " *"), Cell(""), *values])
+    return header, rows
+
+
+def group_table(summary: dict[str, Any], methods: list[str], group: str, metric: str = "psnr_hole") -> Table:
+    """One metric of every method by coverage bin ("by_coverage") or class ("by_class")."""
+    groups = list(next(iter(summary["methods"].values()))[group])
+    kind = METRICS[metric.split("_")[0]]
+    columns = [_cells(kind, [summary["methods"][m][group].get(g, {}).get(metric) for m in methods]) for g in groups]
+    counts = [summary["methods"][methods[0]][group][g].get(metric, {}).get("n", 0) for g in groups]
+    header = ["Method", *(f"{g} (n = {n})" for g, n in zip(groups, counts, strict=True))]
+    return header, [[Cell(m), *(column[i] for column in columns)] for i, m in enumerate(methods)]
+
+
+def seeds_table(summary: dict[str, Any], methods: list[str]) -> Table | None:
+    """Mean ± deviation over the seeds of each recipe that was trained with several; None where none was."""
+    recipes: dict[str, list[str]] = {}
+    for method in methods:
+        trained = summary["methods"][method]["model"].get("trained")
+        if trained:
+            config = {**trained["config"], "seed": None}
+            recipes.setdefault(json.dumps(config, sort_keys=True), []).append(method)
+    repeated = [runs for runs in recipes.values() if len(runs) > 1]
+    names = _shown(summary)
+    rows: list[list[Cell]] = []
+    for runs in repeated:
+        config = summary["methods"][runs[0]]["model"]["trained"]["config"]
+        row = [Cell(f"{config['model']}, width {config['width']}"), Cell(str(len(runs)))]
+        for name in names:
+            values = [summary["methods"][run]["metrics"].get(name, {}).get("mean") for run in runs]
+            there = [v for v in values if v is not None]
+            digits = METRICS[name].digits + 1
+            text = f"{mean(there):.{digits}f} ± {stdev(there):.{digits}f}" if len(there) == len(runs) else UNAVAILABLE
+            row.append(Cell(text))
+        rows.append(row)
+    return (["Recipe", "Seeds", *(_heading(METRICS[n]) for n in names)], rows) if rows else None
+
+
+def _shown(summary: dict[str, Any]) -> list[str]:
+    """The protocol's metrics that a method has or that could not be had, then others that were scored."""
+    scored = {name for method in summary["methods"].values() for name in method["metrics_scored"]}
+    own = summary["protocol"]["metrics"]
+    return [n for n in own if n in scored or n in summary["unavailable"]] + [n for n in METRICS if n in scored and n not in own]
+
+
+def _cells(metric: Metric, values: list[dict[str, Any] | None]) -> list[Cell]:
+    means = [v["mean"] for v in values if v and v["mean"] is not None]
+    best = (max if metric.higher_is_better else min)(means) if len(means) > 1 else None
+    cells: list[Cell] = []
+    for value in values:
+        if not value or value["mean"] is None:
+            cells.append(Cell(UNAVAILABLE))
+            continue
+        note = f"{value['low']:.{metric.digits}f} – {value['high']:.{metric.digits}f}" if value.get("low") is not None else ""
+        cells.append(Cell(f"{value['mean']:.{metric.digits}f}", value["mean"] == best, note))
+    return cells
+
+
+def _heading(metric: Metric) -> str:
+    return f"{metric.title}{f' ({metric.unit})' if metric.unit else ''} {metric.arrow}"
+
+
+def _millions(parameters: int) -> str:
+    return f"{parameters / 1e6:.2f} M" if parameters else "–"
+
+
+def markdown_table(table: Table, notes: bool = False) -> str:
+    header, rows = table
+    lines = ["| " + " | ".join(header) + " |", "|" + " :--- |" + " ---: |" * (len(header) - 1)]
+    for row in rows:
+        texts = [f"**{c.text}**" if c.best else c.text for c in row]
+        if notes:
+            texts = [f"{t} <sub>{c.note}</sub>" if c.note else t for t, c in zip(texts, row, strict=True)]
+        lines.append("| " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def latex_table(table: Table, caption: str) -> str:
+    """A `table` environment for the booktabs package; the best of a column is bold."""
+    header, rows = table
+    lines = [
+        *(r"\begin{table}", r"\centering", r"\begin{tabular}{l" + "r" * (len(header) - 1) + "}", r"\toprule"),
+        *(" & ".join(map(_latex, header)) + r" \\", r"\midrule"),
+        *(" & ".join(rf"\textbf{{{_latex(c.text)}}}" if c.best else _latex(c.text) for c in row) + r" \\" for row in rows),
+        *(r"\bottomrule", r"\end{tabular}", rf"\caption{{{_latex(caption)}}}", r"\end{table}"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--", "σ": r"$\sigma$", "−": "$-$"}
+    special |= {"·": r"$\cdot$", "×": r"$\times$", "₁₀": r"$_{10}$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {character: "\\" + character for character in "&%$#_{}"}
+    return re.sub("₁₀|.", lambda found: special.get(found[0], found[0]), text)
+
+
+def as_text(summary: dict[str, Any]) -> str:
+    """The composited view for a terminal: columns lined up, the best of each marked by a star behind it."""
+    header, rows = metric_table(summary, ordered(summary, None))
+    texts = [header] + [[c.text + ("*" if c.best else " ") for c in row] for row in rows]
+    texts[0] = [header[0], *(f"{name} " for name in header[1:])]
+    widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))]) for row in texts
+    ]
+    return "\n".join([*lines, "", *footnotes(summary)])
+
+
+def footnotes(summary: dict[str, Any]) -> list[str]:
+    """What stands under every table: n, the interval, what is missing, and the definitions of the metrics shown."""
+    protocol = summary["protocol"]
+    lines = [
+        f"n = {summary['n']} images, protocol {protocol['name']}, mask set {summary['mask_set'][:12]}. Small: 95 % "
+        "bootstrap interval of the mean over images. Marked: best of its column."
+    ]
+    reasons: dict[str, list[str]] = {}
+    for name, reason in summary["unavailable"].items():
+        reasons.setdefault(reason, []).append(METRICS[name].title)
+    lines += [f"{UNAVAILABLE} ({reason}): {', '.join(titles)}." for reason, titles in reasons.items()]
+    checked: dict[str, list[str]] = {}
+    for name, by in summary["certified"].items():
+        checked.setdefault(by, []).append(METRICS[name].title)
+    said = [f"{', '.join(titles)} against {by}" for by, titles in checked.items() if by]
+    lines += [f"Checked at the start on reference pictures: {'; '.join(said)}."] if said else []
+    lines += [f"* {source}. Quoted, not measured here." for source in sorted({r["source"] for r in protocol["published"]})]
+    lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in _shown(summary)]
+    return lines
+
+
+def readme_table(summary: dict[str, Any]) -> str:
+    """The table for the README's first screen: the composited view with a line on n, the interval and what is quoted."""
+    methods = ordered(summary, None)
+    lines = footnotes(summary)
+    short = [line for line in lines if not any(line.startswith(f"{m.title}:") for m in METRICS.values())]
+    return (
+        markdown_table(metric_table(summary, methods), notes=True)
+        + "\n"
+        + "<br>\n".join(f"<sub>{s}</sub>" for s in short)
+        + "\n"
+    )

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mend.compare import as_text, compare
+from mend.errors import InputError
+from mend.evaluate import evaluate
+from mend.protocol import Protocol
+
+
+@pytest.fixture(scope="module")
+def result(run: Path, folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("result") / "tiny"
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("psnr", "mae"), str(masks))
+    return evaluate([str(run), "mean-colour", "telea"], protocol, out, device="cpu")
+
+
+def rewrite(result: Path, method: str, change: float, spread: float) -> None:
+    """A method whose PSNR is another's plus a change that varies from image to image."""
+    folder = result.with_suffix("")
+    rows = pd.read_parquet(folder / "telea.parquet")
+    varied = change + spread * np.random.default_rng(0).standard_normal(len(rows))
+    rows["psnr"] += varied.astype(np.float32)
+    rows.to_parquet(folder / f"{method}.parquet")
+
+
+def test_a_difference_is_that_of_the_same_images(result: Path):
+    found = compare("telea", "mean-colour", result)
+    a, b = (pd.read_parquet(result.with_suffix("") / f"{m}.parquet") for m in ("telea", "mean-colour"))
+    whole = {d.metric: d for d in found if d.group == "all"}
+    assert set(whole) == {f"{m}{v}" for m in ("psnr", "mae") for v in ("", "_raw", "_hole", "_band")}
+    assert whole["psnr"].difference == pytest.approx((a["psnr"] - b["psnr"]).mean(), abs=1e-4)
+    assert whole["psnr"].low < whole["psnr"].difference < whole["psnr"].high
+    assert whole["mae"].better == ("A" if whole["mae"].high < 0 else "B" if whole["mae"].low > 0 else ""), "lower is better"
+    assert {d.group for d in found} == {"all", "coverage 20–30 %"}
+
+
+def test_pairing_shows_what_separate_intervals_hide(result: Path):
+    rewrite(result, "mean-colour", 0.2, 0.1)  # far less than what images differ by
+    (shown,) = [d for d in compare("mean-colour", "telea", result) if (d.metric, d.group) == ("psnr", "all")]
+    assert shown.better == "A"
+    assert shown.difference == pytest.approx(0.2, abs=0.1)
+    spread = pd.read_parquet(result.with_suffix("") / "telea.parquet")["psnr"].std()
+    assert shown.high - shown.low < 0.2 * spread
+
+
+def test_no_difference_shown_is_an_answer(result: Path):
+    rewrite(result, "mean-colour", 0.0, 1.0)
+    found = compare("mean-colour", "telea", result)
+    (none,) = [d for d in found if (d.metric, d.group) == ("psnr", "all")]
+    assert none.better == ""
+    text = as_text(found, "mean-colour", "telea")
+    assert any(line.startswith("PSNR ") and line.endswith("no difference shown") for line in text.splitlines())
+
+
+def test_what_cannot_be_compared_is_refused(result: Path):
+    with pytest.raises(InputError, match=r"no result for 'teela'\. Did you mean 'telea'"):
+        compare("teela", "mean-colour", result)
+    file = result.with_suffix("") / "mean-colour.parquet"
+    pd.read_parquet(file)[:-1].to_parquet(file)
+    with pytest.raises(InputError, match="not scored on the same images"):
+        compare("mean-colour", "telea", result)
