@@ -1,6 +1,8 @@
 """The command line: one verb a function. Nothing heavy is imported until a verb runs."""
 
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -201,11 +203,13 @@ def train(
 
 @app.command
 def evaluate(
-    runs: list[str],
+    runs: list[str] | None = None,
     *,
     protocol: str = "cifar10-object-v1",
     data: str | None = None,
-    masks: str | None = None,
+    truth: Path | None = None,
+    filled: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative=())] = None,
+    masks: Path | None = None,
     metrics: str | None = None,
     limit: int | None = None,
     size: int | None = None,
@@ -213,15 +217,18 @@ def evaluate(
     out: Path | None = None,
     device: Device = "auto",
 ) -> None:
-    """Score networks, and the classical fillers beside them, by a protocol.
+    """Score networks by a protocol, with the classical fillers beside them; or folders of pictures that any program filled.
 
     Parameters
     ----------
     runs: run or model folders, or names of classical fillers.
     protocol: a shipped protocol, or a .toml file.
     data: where the protocol's images are, when not where it says.
-    masks: where its mask set is, when not where it says.
-    metrics: comma-separated, of psnr, ssim, lpips, fid, mae; the protocol's unless given.
+    truth: folder of originals, to score --filled against, paired by name.
+    filled: folders of filled pictures, one a method.
+    masks: where the protocol's mask set is, when not where it says; with --truth, the folder of masks, white where filled.
+    metrics: comma-separated, of psnr, ssim, lpips, lpips-alex, lpips-cifar, fid, fid-cifar, kid, kid-cifar, p-ids, p-ids-cifar,
+        u-ids, u-ids-cifar, mae; the protocol's unless given.
     limit: the first so many images only.
     size: cut every picture to its central square and scale it to this side, in pixels.
     classical: score mean-colour, telea, navier-stokes and biharmonic too.
@@ -230,27 +237,39 @@ def evaluate(
     from mend import evaluate as module
     from mend.classical import CLASSICAL
     from mend.progress import progress
+    from mend.protocol import read_protocol
 
-    read = module.read_protocol(protocol)
-    target = out or Path("results") / read.name
-    methods = [*runs, *(name for name in CLASSICAL if classical and name not in runs)]
     names = metrics.replace(" ", "").split(",") if metrics else None
-    with progress("evaluate", "images") as on_batch:
-        total = len(methods)
-        order: list[str] = []
-
-        def each(method: str, done: int, of: int) -> None:
-            if method not in order:
-                order.append(method)
-            on_batch((len(order) - 1) * of + done, total * of)
-
-        file = module.evaluate(methods, read, target, data, masks, names, limit, size, device, each)
+    if truth or filled:
+        if runs or data or not (truth and filled and masks):
+            raise InputError("to score folders give --truth, --filled and --masks, and no runs or --data.")
+        with progress("evaluate", "images") as on_batch:
+            target = out or Path("results") / truth.resolve().name
+            file = module.evaluate_folders(truth, filled, masks, target, names, device, _summed(on_batch, len(filled)))
+    else:
+        methods = [*(runs or []), *(name for name in CLASSICAL if classical and name not in (runs or []))]
+        given = str(masks) if masks else None
+        with progress("evaluate", "images") as on_batch:
+            each = _summed(on_batch, len(methods))
+            file = module.evaluate(methods, read_protocol(protocol), out, data, given, names, limit, size, device, each)
     _print_table(file)
+
+
+def _summed(on_batch: Callable[[int, int], None], methods: int) -> Callable[[str, int, int], None]:
+    """One count over all methods from the counts of each."""
+    order: list[str] = []
+
+    def each(method: str, done: int, of: int) -> None:
+        if method not in order:
+            order.append(method)
+        on_batch((len(order) - 1) * of + done, methods * of)
+
+    return each
 
 
 def _print_table(file: Path) -> None:
     from mend.evaluate import read_summary
-    from mend.report import as_text
+    from mend.report.tables import as_text
 
     print(as_text(read_summary(file)))
     print(f"\n{file}: per-image rows beside it; 'mend report --results {file}' makes the report")
@@ -262,23 +281,85 @@ def report(
     *,
     results: Path = Path("results/cifar10-object-v1.json"),
     out: Path | None = None,
+    without: Path | None = None,
     into: Path | None = None,
 ) -> None:
-    """Make the report of an evaluation: one HTML page, Markdown, pictures.
+    """Make the report of an evaluation: HTML pages, Markdown, LaTeX, pictures.
 
     Parameters
     ----------
     runs: networks to show; all of the result unless given.
     results: what 'mend evaluate' wrote.
     out: folder for the report; beside the rows unless given.
+    without: a list of images to leave out, as 'mend duplicates' writes it.
     into: a Markdown file whose table, between <!-- results --> and <!-- /results -->, is made anew.
     """
     from mend import report as module
 
-    folder = out or results.with_suffix("")
-    print(module.report(results, folder, runs))
+    folder = out or results.with_suffix("") / (f"without-{without.stem}" if without else "")
+    print(module.report(results, folder, runs, without))
     if into is not None:
         module.write_into(into, results)
+
+
+@app.command
+def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.json"), csv: Path | None = None) -> None:
+    """Compare two methods of an evaluation image by image: every metric's difference with its 95 % interval.
+
+    Parameters
+    ----------
+    a: a method of the result, by its name or run folder.
+    b: another.
+    results: what 'mend evaluate' wrote.
+    csv: a file for the same table.
+    """
+    import pandas as pd
+
+    from mend.compare import as_text
+    from mend.compare import compare as run
+    from mend.images import write_bytes
+
+    found = run(a, b, results)
+    print(as_text(found, Path(a).name, Path(b).name))
+    if csv is not None:
+        write_bytes(csv, pd.DataFrame(found).to_csv(index=False).encode())
+
+
+@app.command
+def reproduce(
+    result: Path,
+    *,
+    tier: Literal["full", "smoke"] = "full",
+    data: str | None = None,
+    masks: str | None = None,
+    out: Path | None = None,
+    device: Device = "auto",
+) -> None:
+    """Do a result again (masks, trainings, evaluation) and print old numbers beside new ones. Exits with 1 outside tolerance.
+
+    Parameters
+    ----------
+    result: what 'mend evaluate' wrote, OUT.json.
+    tier: full does RESULT itself; smoke does smoke.json beside it, small networks on the embedded photographs, in two minutes.
+    data: where its images are, when not where it says.
+    masks: where its mask sets are, when not where it says.
+    out: folder for everything it makes; runs/reproduce-NAME unless given. The same command goes on.
+    """
+    from mend.progress import progress
+    from mend.reproduce import as_text
+    from mend.reproduce import reproduce as run
+
+    record = result.with_name("smoke.json") if tier == "smoke" else result
+    with ExitStack() as bar:
+
+        def stage(name: str) -> Callable[[int, int], None]:
+            bar.close()
+            return bar.enter_context(progress(name, "steps"))
+
+        lines = run(record, out or Path("runs") / f"reproduce-{record.stem}", data, masks, device, stage)
+    print(as_text(lines))
+    if not all(line.within for line in lines):
+        sys.exit(1)
 
 
 def _range(text: str) -> tuple[int, int | None]:

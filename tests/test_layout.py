@@ -8,8 +8,8 @@ import mend
 PACKAGE = Path(mend.__file__).parent
 ORDER = (
     "errors", "chance", "device", "progress", "recipes", "images", "photos", "data", "duplicates", "masks", "models",
-    "classical", "classifier", "losses", "metrics", "checkpoint", "fill", "evaluate", "train", "report", "demo", "cli",
-    "__main__",
+    "classical", "classifier", "losses", "metrics", "checkpoint", "fill", "protocol", "statistics", "evaluate", "compare",
+    "train", "reproduce", "report", "demo", "cli", "__main__",
 )  # fmt: skip
 
 

@@ -1,0 +1,146 @@
+"""Reproduce a result: its masks, its trainings and its evaluation done again, and old numbers beside new ones.
+
+Fillers without training must give the same numbers. A network trained again does not: another machine adds up in another order,
+and training carries that on. How far it may be off is `RETRAINED`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mend.classical import CLASSICAL
+from mend.data import load_images
+from mend.errors import InputError
+from mend.evaluate import evaluate, read_summary
+from mend.masks import make_masks
+from mend.masks.segment import SEGMENTERS
+from mend.masks.store import MaskSet, ObjectPolicy
+from mend.metrics import METRICS
+from mend.protocol import Drawn, Protocol
+from mend.recipes import TrainConfig
+from mend.train import train
+
+EXACT = 0.002  # relative: libraries of other versions round in other places
+RETRAINED = {
+    "psnr": 0.25,
+    "ssim": 0.006,
+    "mae": 0.2,
+    "lpips": 0.006,
+    "lpips-alex": 0.006,
+    "lpips-cifar": 0.006,
+}  # in their units
+RETRAINED_SETS = 0.2  # relative: a distance of sets follows the textures, which vary most
+Progress = Callable[[str], Callable[[int, int], None]]  # a stage's name to what is called with (done, of) within it
+
+
+@dataclass(frozen=True)
+class Line:
+    method: str
+    metric: str
+    old: float
+    new: float
+    tolerance: float
+
+    @property
+    def within(self) -> bool:
+        return abs(self.new - self.old) <= self.tolerance
+
+
+def reproduce(
+    result: str | Path,
+    out: str | Path,
+    data: str | None = None,
+    masks: str | None = None,
+    device: str = "auto",
+    progress: Progress = lambda stage: lambda done, of: None,
+) -> list[Line]:
+    """Do a result again under `out`, which may be gone on with; a line for each method and metric of the composited view.
+
+    `data` and `masks` say where the images and the mask sets are, when not where the result has them. Masks that are not there
+    are made, when a segmenter of mend made them. Raises InputError when something cannot be had, or is not what was used.
+    """
+    summary, out = read_summary(result), Path(out)
+    protocol = _protocol(summary)
+    runs: list[str] = []
+    for name, method in summary["methods"].items():
+        trained = method["model"].get("trained")
+        if trained is None:
+            if name not in CLASSICAL:
+                raise InputError(f"{name} was not trained by mend: nothing says how to make it again.")
+            runs.append(name)
+            continue
+        config = TrainConfig(**trained["config"])
+        source = data or config.data
+        where = _masks(masks or config.masks, source, config.size, trained["masks"], out, device, progress)
+        sealed = MaskSet.open(where / "train").manifest.sha256
+        if sealed != trained["mask_set"]:
+            raise InputError(
+                f"{where / 'train'} holds other masks ({sealed[:12]}) than {name} was trained with "
+                f"({trained['mask_set'][:12]})."
+            )
+        runs.append(str(train(replace(config, data=source, masks=str(where)), out / "runs" / name, progress(f"train {name}"))))
+        masks = str(where)
+    stage = progress("evaluate")
+    counted = dict.fromkeys(summary["methods"], 0)
+
+    def on_batch(name: str, done: int, of: int) -> None:
+        counted[name] = done
+        stage(sum(counted.values()), of * len(counted))
+
+    scored = sorted({n for m in summary["methods"].values() for n in m["metrics_scored"]}, key=list(METRICS).index)
+    new = evaluate(runs, protocol, out / "result", data, masks, scored, device=device, on_batch=on_batch)
+    return _lines(summary, read_summary(new))
+
+
+def _protocol(summary: dict[str, Any]) -> Protocol:
+    values = dict(summary["protocol"])
+    values["policy"] = ObjectPolicy(**values["policy"])
+    values["drawn"] = Drawn(**values["drawn"]) if values["drawn"] else None
+    return Protocol(**values)
+
+
+def _masks(folder: str, source: str, size: int | None, segmenter: str, out: Path, device: str, progress: Progress) -> Path:
+    """The folder of mask sets: the one named, or made anew under `out` by the segmenter on record."""
+    if (Path(folder) / "train" / "manifest.json").exists():
+        return Path(folder)
+    if segmenter not in SEGMENTERS:
+        raise InputError(
+            f"the masks were made by {segmenter}, which mend cannot run. Give the folder of the mask sets with --masks."
+        )
+    for split in ("train", "test"):
+        images = load_images(source, "all" if split == "train" else "test", size)
+        make_masks(images, segmenter, out / "masks" / split, device, on_batch=progress(f"masks {split}"))
+    return out / "masks"
+
+
+def _lines(old: dict[str, Any], new: dict[str, Any]) -> list[Line]:
+    lines: list[Line] = []
+    for name, method in old["methods"].items():
+        for metric in method["metrics_scored"]:
+            before, after = (s["methods"][name]["metrics"][metric]["mean"] for s in (old, new))
+            exact = name in CLASSICAL
+            tolerance = EXACT * abs(before) if exact else RETRAINED.get(metric, RETRAINED_SETS * abs(before))
+            lines.append(Line(name, metric, before, after, tolerance))
+    return lines
+
+
+def as_text(lines: list[Line]) -> str:
+    """A table for a terminal, and how many numbers are within their tolerance."""
+    table = [("", "", "old", "new", "difference", "tolerance", "")]
+    for line in lines:
+        digits = METRICS[line.metric].digits + 1
+        numbers = (
+            f"{line.old:.{digits}f}",
+            f"{line.new:.{digits}f}",
+            f"{line.new - line.old:+.{digits}f}",
+            f"{line.tolerance:.{digits}f}",
+        )
+        table.append((line.method, METRICS[line.metric].title, *numbers, "" if line.within else "OUTSIDE"))
+    widths = [max(len(row[i]) for row in table) for i in range(7)]
+    shown = [
+        [row[0].ljust(widths[0]), row[1].ljust(widths[1]), *(row[i].rjust(widths[i]) for i in range(2, 6)), row[6]]
+        for row in table
+    ]
+    within = sum(line.within for line in lines)
+    return "\n".join("  ".join(row).rstrip() for row in shown) + f"\n\n{within} of {len(lines)} numbers within tolerance"

@@ -1,0 +1,68 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mend.errors import InputError
+from mend.evaluate import evaluate, read_summary
+from mend.protocol import Protocol
+from mend.reproduce import as_text, reproduce
+
+
+@pytest.fixture(scope="module")
+def result(run: Path, folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("result") / "tiny"
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("psnr", "mae"), str(masks))
+    return evaluate([str(run), "telea"], protocol, out, device="cpu")
+
+
+def changed(result: Path, to: Path, method: str, metric: str, by: float) -> Path:
+    summary = json.loads(result.read_text())
+    summary["methods"][method]["metrics"][metric]["mean"] += by
+    to.write_text(json.dumps(summary))
+    return to
+
+
+def test_masks_training_and_evaluation_done_again_give_the_old_numbers(result: Path, tmp_path: Path):
+    stages: list[str] = []
+
+    def progress(stage: str):
+        stages.append(stage)
+        return lambda done, of: None
+
+    lines = reproduce(result, tmp_path / "again", device="cpu", progress=progress)
+    assert [(line.method, line.metric) for line in lines] == [(m, n) for m in ("tiny", "telea") for n in ("psnr", "mae")]
+    assert all(line.within for line in lines), as_text(lines)
+    assert stages == ["train tiny", "evaluate"]
+    assert (tmp_path / "again" / "runs" / "tiny" / "model" / "model.safetensors").exists(), "it was trained, not copied"
+    assert read_summary(tmp_path / "again" / "result")["methods"]["tiny"]["metrics_scored"] == ["psnr", "mae"]
+
+    # Another record is not met: a filler must be exact, a network may be a little off.
+    for method, by, met in (("tiny", 0.1, True), ("tiny", 1.0, False), ("telea", 0.01, True), ("telea", 0.1, False)):
+        record = changed(result, tmp_path / "other.json", method, "psnr", by)
+        lines = {(line.method, line.metric): line for line in reproduce(record, tmp_path / "again", device="cpu")}
+        assert lines[method, "psnr"].within == met
+        assert lines["tiny", "mae"].within
+    assert "OUTSIDE" in as_text(list(lines.values()))
+    assert "3 of 4 numbers within tolerance" in as_text(list(lines.values()))
+
+
+def test_what_cannot_be_made_again_is_said(result: Path, tmp_path: Path, masks: Path):
+    with pytest.raises(InputError, match="made by strokes coverage 0.25 seed 0, which mend cannot run.*--masks"):
+        reproduce(result, tmp_path / "out", masks=str(tmp_path / "nothing"), device="cpu")
+    summary = json.loads(result.read_text())
+    summary["methods"]["tiny"]["model"]["trained"]["mask_set"] = "0" * 64
+    (tmp_path / "masks.json").write_text(json.dumps(summary))
+    with pytest.raises(InputError, match="holds other masks .* than tiny was trained with"):
+        reproduce(tmp_path / "masks.json", tmp_path / "out", device="cpu")
+    del summary["methods"]["tiny"]["model"]["trained"]
+    (tmp_path / "untrained.json").write_text(json.dumps(summary))
+    with pytest.raises(InputError, match="tiny was not trained by mend"):
+        reproduce(tmp_path / "untrained.json", tmp_path / "out", device="cpu")
+
+
+def test_a_line_is_within_up_to_its_tolerance(result: Path, tmp_path: Path):
+    (line, *_) = reproduce(result, tmp_path / "again", device="cpu")
+    assert replace(line, new=line.old + line.tolerance * 0.99).within
+    assert not replace(line, new=line.old - line.tolerance * 1.01).within
