@@ -1,6 +1,10 @@
 """What is committed under results/ is whole, and the README says what it says."""
 
 import json
+import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ import pytest
 from mend.checkpoint import load_model
 from mend.evaluate import read_summary
 from mend.masks.segment import weights_hash
-from mend.report import _ordered, readme_table
+from mend.report.tables import ordered, readme_table
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "results" / "cifar10-object-v1"
@@ -74,7 +78,7 @@ def test_no_path_of_a_machine_is_committed():
 
 def test_the_report_shows_every_method(summary: dict):
     text = (RESULT / "report.md").read_text()
-    assert all(f"| {name} |" in text for name in _ordered(summary, None))
+    assert all(f"| {name} |" in text for name in ordered(summary, None))
 
 
 def test_the_mask_agreement_is_what_the_network_allows():
@@ -83,3 +87,41 @@ def test_the_mask_agreement_is_what_the_network_allows():
     assert result["pixels_equal"] > 0.955
     assert result["iou_median"] > 0.8
     assert result["commit"]
+
+
+def test_the_smoke_record_is_done_again_in_two_minutes(tmp_path: Path):
+    started = time.monotonic()
+    command = [sys.executable, "-m", "mend", "reproduce", str(RESULT.with_suffix(".json")), "--tier", "smoke"]
+    run = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, encoding="utf-8", cwd=ROOT)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert re.search(r"(\d+) of \1 numbers within tolerance", run.stdout)
+    assert time.monotonic() - started < 240, "two minutes alone; the tests run side by side"
+
+
+def test_the_classifiers_metrics_order_damage_rightly():
+    record = json.loads((ROOT / "results" / "perception-order.json").read_text(encoding="utf-8"))
+    assert record["n"] >= 2000
+    assert set(record["damages"]) == {"blur", "noise", "wrong colour", "wrong image", "exchanged image"}
+    for kind, damage in record["damages"].items():
+        for metric in ("lpips-cifar", "fid-cifar"):
+            scores = damage["scores"][metric]
+            assert len(scores) >= 5
+            if (kind, metric) != ("exchanged image", "fid-cifar"):  # the same set again, in another order
+                assert scores == sorted(scores), (kind, metric)
+                assert damage["monotone"][metric]
+    assert record["damages"]["exchanged image"]["scores"]["fid-cifar"][-1] < 1e-3
+
+
+def test_the_full_protocol_takes_ninety_seconds_at_most():
+    record = json.loads((ROOT / "results" / "evaluation-speed.json").read_text())
+    assert record["n"] == 10_000
+    assert set(record["metrics"]) == {"psnr", "ssim", "mae", "lpips-cifar", "fid-cifar"}
+    assert record["slowest"] <= 90
+    assert "2 threads" in record["device"]
+
+
+def test_the_near_duplicates_are_listed():
+    rows = pd.read_csv(ROOT / "results" / "cifar10-near-duplicates.csv")
+    assert len(rows) == rows["image"].nunique() == 333
+    assert rows["similarity"].is_monotonic_decreasing
+    assert rows["similarity"].min() >= 0.75
