@@ -28,7 +28,7 @@ network = load_classifier(torch.device("cpu"))
 
 
 def ssim() -> float:
-    """By pytorch-msssim's definition, spelled out with scipy: the Gaussian window, and the borders mirrored."""
+    """The definition of the paper with the borders mirrored, as torchmetrics has it, spelled out with scipy."""
     from scipy.ndimage import gaussian_filter
 
     def blur(x: np.ndarray) -> np.ndarray:
@@ -56,12 +56,12 @@ def fid_cifar() -> float:
 
 
 def lpips_cifar() -> float:
-    import lpips
+    def unit(maps: Tensor) -> np.ndarray:
+        values = maps.double().numpy()
+        return values / np.linalg.norm(values, axis=1, keepdims=True)
 
-    with torch.no_grad():
-        pairs = zip(network.layers(truth), network.layers(filled), strict=True)
-        each = [(lpips.normalize_tensor(a) - lpips.normalize_tensor(b)).square().sum(1).mean((1, 2)) for a, b in pairs]
-    return float(torch.stack(each).mean())
+    pairs = zip(network.layers(truth), network.layers(filled), strict=True)
+    return float(np.mean([((unit(a) - unit(b)) ** 2).sum(1).mean() for a, b in pairs]))
 
 
 def kid_cifar() -> float:
@@ -72,13 +72,21 @@ def kid_cifar() -> float:
     return float(sum(within) - 2 * kernel(a, b).mean())
 
 
-def separated() -> tuple[float, float]:
-    a, b = (network.pooled(t).numpy() for t in (truth, filled))
+def separated(look: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+    a, b = (look(t).numpy() for t in (truth, filled))
     both, label = np.concatenate([a, b]), np.array([1] * len(a) + [0] * len(b))
     svm = sklearn.svm.LinearSVC(dual=False).fit(both, label)
     return 100 * float((svm.decision_function(b) > svm.decision_function(a)).mean()), 100 * float(
         (svm.predict(both) != label).mean()
     )
+
+
+def by_inception(images: Tensor) -> Tensor:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    extractor = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).eval()
+    with torch.no_grad():
+        return torch.cat([extractor((part * 255).round().byte())[0] for part in images.split(64)])
 
 
 def lpips_of(kind: str) -> float:
@@ -115,18 +123,23 @@ REFERENCES: dict[str, tuple[str, Callable[[], float]]] = {
     "mae": ("numpy", lambda: float(255 * np.abs(arrays[0] - arrays[1]).mean())),
     "lpips": ("lpips", lambda: lpips_of("vgg")),
     "lpips-alex": ("lpips", lambda: lpips_of("alex")),
-    "lpips-cifar": ("lpips", lpips_cifar),
+    "lpips-cifar": ("numpy", lpips_cifar),
     "fid-cifar": ("torchmetrics", fid_cifar),
+    "fid": ("torch-fidelity", lambda: of_inception("fid", "frechet_inception_distance")),
     "kid": ("torch-fidelity", lambda: of_inception("kid", "kernel_inception_distance_mean")),
     "kid-cifar": ("scikit-learn", kid_cifar),
-    "p-ids-cifar": ("scikit-learn", lambda: separated()[0]),
-    "u-ids-cifar": ("scikit-learn", lambda: separated()[1]),
+    "p-ids-cifar": ("scikit-learn", lambda: separated(network.pooled)[0]),
+    "p-ids": ("scikit-learn", lambda: separated(by_inception)[0]),
+    "u-ids": ("scikit-learn", lambda: separated(by_inception)[1]),
+    "u-ids-cifar": ("scikit-learn", lambda: separated(network.pooled)[1]),
 }
 
 if __name__ == "__main__":
     known = json.loads(FILE.read_text())["metrics"] if FILE.exists() else {}
     for name, (package, compute) in REFERENCES.items():
         with contextlib.suppress(OSError):  # the weights cannot be fetched
-            known[name] = {"value": compute(), "by": f"{package} {version(package)}"}
+            value = compute()
+            assert abs(value) > 1e-3, f"{name} is {value:g}: next to nothing, and so no reference"
+            known[name] = {"value": value, "by": f"{package} {version(package)}"}
     FILE.write_text(json.dumps({"pictures": "mend.metrics.certificate.reference_pictures", "metrics": known}, indent=1) + "\n")
     print(json.dumps(known, indent=1))

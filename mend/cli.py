@@ -241,8 +241,10 @@ def evaluate(
 
     names = metrics.replace(" ", "").split(",") if metrics else None
     if truth or filled:
-        if runs or data or not (truth and filled and masks):
-            raise InputError("to score folders give --truth, --filled and --masks, and no runs or --data.")
+        if runs or data or limit or size or protocol != "cifar10-object-v1" or not (truth and filled and masks):
+            raise InputError(
+                "to score folders give --truth, --filled and --masks; runs, --data, --protocol, --limit, --size do not fit."
+            )
         with progress("evaluate", "images") as on_batch:
             target = out or Path("results") / truth.resolve().name
             file = module.evaluate_folders(truth, filled, masks, target, names, device, _summed(on_batch, len(filled)))
@@ -296,7 +298,7 @@ def report(
     """
     from mend import report as module
 
-    folder = out or results.with_suffix("") / (f"without-{without.stem}" if without else "")
+    folder = out or Path(str(results).removesuffix(".json")) / (f"without-{without.stem}" if without else "")
     print(module.report(results, folder, runs, without))
     if into is not None:
         module.write_into(into, results)

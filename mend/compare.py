@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
+from mend.chance import permutation
 from mend.errors import InputError, nearest
 from mend.evaluate import read_summary
 from mend.metrics import METRICS
 from mend.statistics import bootstrap, coverage_label, groups
 
-FEWEST = 10  # images in a group below which an interval says nothing
+SUBSETS = 40  # of a quarter of the images, for the distances of sets
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Difference:
 def compare(a: str, b: str, result: str | Path) -> list[Difference]:
     """The differences of methods `a` and `b` of one evaluation, in the order of its columns; groups follow the whole.
 
-    A set metric is one number for all images: it has a difference, and no interval (NaN). Raises InputError for a method that
-    was not evaluated.
+    The interval of a set metric's difference is by subsampling (Politis and Romano, 1994), where the features of both are still
+    beside the result; otherwise, and for fewer than ten images, there is none (NaN). Raises InputError for a method that was
+    not evaluated.
     """
     summary, folder = read_summary(result), Path(str(result).removesuffix(".json"))
     names = [_named(method, summary) for method in (a, b)]
@@ -53,24 +56,48 @@ def compare(a: str, b: str, result: str | Path) -> list[Difference]:
             continue
         for label, part in groups(tables[0], labels):
             other = tables[1].loc[part.index]
-            found += [_difference(c, prefix + label, part[c], other[c]) for c in columns]
+            found += [_difference(c, prefix + label, part["image"], part[c], other[c]) for c in columns]
     scored = [summary["methods"][name]["metrics"] for name in names]
     for metric in [m for m in scored[0] if m not in columns and m in scored[1]]:
         one, two = (s[metric]["mean"] for s in scored)
-        found.append(Difference(metric, "all", summary["n"], one, two, one - two, np.nan, np.nan, ""))
+        found.append(_judged(metric, "all", summary["n"], one, two, one - two, *_of_sets(metric, folder, names, one - two)))
     return found
 
 
-def _difference(column: str, group: str, a: "pd.Series[float]", b: "pd.Series[float]") -> Difference:
+def _difference(column: str, group: str, images: "pd.Series[str]", a: "pd.Series[float]", b: "pd.Series[float]") -> Difference:
     there = a.notna() & b.notna()
     values = (a[there].astype(np.float64) - b[there].astype(np.float64)).to_numpy()[:, None]
-    n = len(values)
-    low, high = (float(v[0]) for v in bootstrap(values)) if n >= FEWEST else (np.nan, np.nan)
+    low, high = (float(v[0]) for v in bootstrap(values, images[there].to_numpy()))
+    means = (float(a[there].mean()), float(b[there].mean())) if len(values) else (np.nan, np.nan)
+    return _judged(column, group, len(values), *means, means[0] - means[1], low, high)
+
+
+def _judged(metric: str, group: str, n: int, a: float, b: float, difference: float, low: float, high: float) -> Difference:
     better = "A" if low > 0 else "B" if high < 0 else ""
-    if better and not METRICS[column.split("_")[0]].higher_is_better:
+    if better and not METRICS[metric.split("_")[0]].higher_is_better:
         better = "B" if better == "A" else "A"
-    means = (float(a[there].mean()), float(b[there].mean())) if n else (np.nan, np.nan)
-    return Difference(column, group, n, *means, means[0] - means[1], low, high, better)
+    return Difference(metric, group, n, a, b, difference, low, high, better)
+
+
+def _of_sets(metric: str, folder: Path, names: list[str], difference: float) -> tuple[float, float]:
+    """The interval of a difference of two distances of sets: the same quarter of the images for both, drawn again and again."""
+    kind, _, view = metric.partition("_")
+    distance, space = METRICS[kind].distance, METRICS[kind].space
+    files = [folder / "features" / f"{name}-{space}{'_' + view if view else ''}.npy" for name in ("original", *names)]
+    files[0] = folder / "features" / f"original-{space}.npy"
+    if distance is None or not all(file.exists() for file in files):
+        return np.nan, np.nan
+    truth, one, two = (torch.from_numpy(np.load(file)).float() for file in files)
+    n, m = len(truth), len(truth) // 4
+    if m < METRICS[kind].fewest:
+        return np.nan, np.nan
+    found = np.empty(SUBSETS)
+    for i in range(SUBSETS):
+        rows = torch.from_numpy(permutation(n, i)[:m])
+        found[i] = distance(truth[rows], one[rows]) - distance(truth[rows], two[rows])
+    # A subset of m of n images varies √((n − m)/m) times as much as all of them do.
+    half = 1.96 * found.std(ddof=1) * (m / (n - m)) ** 0.5
+    return difference - half, difference + half
 
 
 def _named(method: str, summary: dict[str, Any]) -> str:
@@ -89,7 +116,7 @@ def as_text(found: list[Difference], a: str, b: str) -> str:
         digits = metric.digits + 1
         title = metric.title + (f" {view}" if view else "") + (f", {d.group}" if d.group != "all" else "")
         if np.isnan(d.low):
-            interval, said = "", "too few images" if d.n < FEWEST else "one number for all images: no interval"
+            interval, said = "", "no interval: too few images, or their features are gone"
         else:
             interval = f"{d.low:+.{digits}f} to {d.high:+.{digits}f}"
             said = f"{a if d.better == 'A' else b} is better" if d.better else "no difference shown"
@@ -97,4 +124,6 @@ def as_text(found: list[Difference], a: str, b: str) -> str:
         lines.append((title, str(d.n), *numbers, interval, said))
     widths = [max(len(line[i]) for line in lines) for i in range(7)]
     shown = [[line[0].ljust(widths[0]), *(line[i].rjust(widths[i]) for i in range(1, 6)), line[6]] for line in lines]
-    return "\n".join("  ".join(line).rstrip() for line in shown)
+    judged = sum(not np.isnan(d.low) for d in found)
+    note = f"{judged} intervals of 95 %: where nothing differs, about {judged / 20:.0f} of them would still exclude zero."
+    return "\n".join("  ".join(line).rstrip() for line in shown) + f"\n\n{note}"

@@ -2,7 +2,8 @@
 
 <out>.json      the summary: protocol, hashes, and for each method every metric with its 95 % interval
 <out>/          for each method its per-image rows (.parquet) and a strip of sample pictures (.png)
-<out>/pictures/ every filled picture, no larger than 192 pixels, for the pages that sort and show them; may be deleted
+<out>/pictures/ every filled picture, no larger than 192 pixels, for the page that sorts and shows them
+<out>/features/ what the distances of sets are computed from, for their intervals; both folders are large and may be deleted
 """
 
 import hashlib
@@ -13,12 +14,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
@@ -34,11 +37,14 @@ from mend.masks.segment import weights_hash
 from mend.metrics import METRICS, SPACES, Unavailable, band, mean_over
 from mend.metrics.certificate import certify
 from mend.metrics.distances import frechet
+from mend.metrics.networks import INCEPTION_WEIGHTS
 from mend.protocol import Protocol, Scenes, folder_fillings, folder_scenes, scenes_of
 from mend.statistics import coverage_label, groups, summarise
 
 SAMPLES = 12  # pictures in a strip
+SHARED = ("original", "mask", "masked input")  # pictures that every method shares
 FOLDER_METRICS = ("psnr", "ssim", "lpips", "fid", "lpips-cifar", "mae")
+SIDES = (16, 1024)  # pixels: smaller pictures have no map left in the classifier, larger ones take gigabytes
 SIDE = 192  # pixels, of the largest picture kept for looking
 
 Fill = Callable[[np.ndarray, Tensor, Tensor], Tensor]
@@ -79,9 +85,13 @@ def evaluate(
     names = _method_names(methods)
     scenes = scenes_of(protocol, data, masks, size)
     protocol, hashes = _pinned(protocol, scenes, data, size)
-    openers = [partial(_network, method, name, device) for method, name in names.items()]
-    out = Path(out or Path("results") / protocol.name)
-    return _evaluate(list(names.values()), openers, protocol, scenes.first(limit), hashes, out, metrics, on_batch)
+    if limit is not None and limit < len(scenes):
+        scenes = scenes.part(range(limit))
+        name, title = f"{protocol.name}-first-{limit}", f"{protocol.title}, the first {limit}"
+        protocol, hashes = replace(protocol, name=name, title=title, published=[]), scenes.hashes()
+    openers = [partial(_network, method, name, protocol, scenes, device) for method, name in names.items()]
+    target = Path(str(out or Path("results") / protocol.name).removesuffix(".json"))
+    return _evaluate(list(names.values()), openers, protocol, scenes, hashes, target, metrics, on_batch)
 
 
 def evaluate_folders(
@@ -99,18 +109,23 @@ def evaluate_folders(
     that differ, or pictures whose known pixels show swapped channels or another range.
     """
     scenes = folder_scenes(truth, masks)
-    protocol = Protocol(f"folder {Path(truth).name}", f"Pictures of {Path(truth).name}", str(truth), FOLDER_METRICS)
-    names = [Path(folder).name for folder in filled]
-    if len(set(names)) < len(names):
-        raise InputError(f"two folders have the same name ({', '.join(names)}); rename one.")
+    name = Path(truth).resolve().name
+    protocol = Protocol(f"folder {name}", f"Pictures of {name}", str(truth), FOLDER_METRICS)
+    names = [Path(folder).resolve().name for folder in filled]
+    taken = [
+        name for name in names if name in (*CLASSICAL, *SHARED) or [n.casefold() for n in names].count(name.casefold()) > 1
+    ]
+    if taken:
+        raise InputError(f"a folder's name names its method, and {', '.join(sorted(set(taken)))} is taken; rename the folder.")
     openers = [partial(_folder, folder, truth, scenes, find_device(device)) for folder in filled]
-    return _evaluate(names, openers, protocol, scenes, scenes.hashes(), Path(out), metrics, on_batch)
+    target = Path(str(out).removesuffix(".json"))
+    return _evaluate(names, openers, protocol, scenes, scenes.hashes(), target, metrics, on_batch)
 
 
 def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | None) -> tuple[Protocol, tuple[str, str]]:
     """The protocol as measured, and the hashes of its images and masks. On other images than its own it has another name."""
     images, masks = scenes.hashes()
-    others = images != protocol.images_sha256 if protocol.images_sha256 else scenes.source != protocol.data
+    others = images != protocol.images_sha256 if protocol.images_sha256 else scenes.source != protocol.data or size is not None
     if others and data is None and size is None:
         raise InputError(
             f"{protocol.data} does not hold the images of {protocol.name}: their SHA-256 is {images[:16]}, not "
@@ -142,48 +157,65 @@ def _evaluate(
     for name in wanted:
         pick(METRICS, name, "metric")
     summary = _open_summary(out, protocol, len(scenes), hashes)
-    there = _write_truth(out, scenes)
     missing: dict[str, Unavailable] = {}
+    samples: np.ndarray | None = None
     for name, open_method in zip(names, openers, strict=True):
         method = open_method()
         old = summary["methods"].get(name)
-        before = old["metrics_scored"] if old and old["weights"] == method.key else []
-        asked = _available(wanted, len(scenes), method.device, missing, summary)
-        scored = [n for n in METRICS if n in asked or n in before]
-        if before and set(scored) <= set(before):
+        known = old["metrics_scored"] if old and old["weights"] == method.key else {}
+        keys = {metric: _key(metric) for metric in _available(wanted, scenes, method.device, missing, summary)}
+        new = [metric for metric, key in keys.items() if known.get(metric) != key]
+        if known and not new:
             continue
+        samples = _write_truth(out, scenes) if samples is None else samples
         started = time.perf_counter()
-        rows, sets = _score(method, scenes, scored, out, partial(on_batch or _unheard, name))
+        rows, sets = _score(method, scenes, new, out, partial(on_batch or _unheard, name))
         seconds = time.perf_counter() - started
+        kept = {metric: key for metric, key in known.items() if metric not in new}
+        if kept:
+            before = pd.read_parquet(out / f"{name}.parquet")
+            rows = pd.concat([rows, before[[c for c in before if c.split("_")[0] in kept]]], axis=1)
+            sets |= {k: v for k, v in old["metrics"].items() if k.split("_")[0] in kept and k not in before}
         write_parquet(out / f"{name}.parquet", rows)
-        _write_strip(out, name, there)
-        summary["methods"][name] = {
+        _write_strip(out, name, samples)
+        scored = {**kept, **{metric: keys[metric] for metric in new}}
+        measured = {**summarise(rows), **sets}
+        done = {
             "weights": method.key,
-            "metrics_scored": scored,
-            "metrics": {**summarise(rows), **sets},
+            "metrics_scored": {n: scored[n] for n in METRICS if n in scored},
+            "metrics": {c: measured[c] for n in METRICS for c in measured if c.split("_")[0] == n},
             "by_coverage": {label: summarise(part) for label, part in groups(rows, coverage_label(rows["coverage"]))},
             "by_class": {label: summarise(part) for label, part in groups(rows, rows["class"])} if any(scenes.classes) else {},
             "seconds": round(seconds, 1),
             **method.facts,
             **_environment(method.device),
         }
-        _write_summary(out, summary, missing, wanted)
-    _write_summary(out, summary, missing, wanted)
+        summary = _write_summary(out, summary, {name: done}, missing, wanted)
+    _write_summary(out, summary, {}, missing, wanted)
     if metrics and missing:
         raise next(iter(missing.values()))
     return summary_file(out)
 
 
+def _key(metric: str) -> str:
+    """What changes when a metric's value may: its definition, and the weights it sees through."""
+    weights = WEIGHTS.read_bytes() if metric.endswith("-cifar") else b""
+    return hashlib.sha256(METRICS[metric].definition.encode() + weights).hexdigest()[:12]
+
+
 def _available(
-    names: list[str], count: int, device: torch.device, missing: dict[str, Unavailable], summary: dict[str, Any]
+    names: list[str], scenes: Scenes, device: torch.device, missing: dict[str, Unavailable], summary: dict[str, Any]
 ) -> list[str]:
-    """Those of the metrics that can be had here for so many images, each certified; the others go to `missing`."""
+    """Those of the metrics that can be had here for these images, each certified; the others go to `missing`."""
+    count, sides = len(scenes), [side for size in scenes.sizes for side in size]
     for name in [name for name in names if name not in missing]:
         metric = METRICS[name]
         try:
             if count < metric.fewest:
                 few = "; KID is made for few" if metric.distance is frechet else ""
                 raise Unavailable(f"{metric.title} needs {metric.fewest} images at least, and there are {count}{few}")
+            if name.endswith("-cifar") and not (min(sides) >= SIDES[0] and max(sides) <= SIDES[1]):
+                raise Unavailable(f"{metric.title} sees pictures of {SIDES[0]} to {SIDES[1]} pixels a side")
             if make := metric.per_image or SPACES.get(metric.space):
                 make(device)
             summary["certified"][name] = certify(name, device)
@@ -199,14 +231,20 @@ def _unheard(method: str, done: int, of: int) -> None:
 # --- Methods ---------------------------------------------------------------------------------------------------------
 
 
-def _network(method: str, name: str, device: str) -> Method:
+def _network(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
     inpainter = load(method, device)
+    if protocol.whole and scenes.source == "photos" and inpainter.config.get("trained", {}).get("data") == "photos":
+        raise InputError(
+            f"{name} was trained on the photographs of {protocol.name}. Train it on others, or evaluate on others."
+        )
+    versions = f"{name} opencv {version('opencv-python-headless')} scikit-image {version('scikit-image')}"
+    key = hashlib.sha256(versions.encode()).hexdigest() if method in CLASSICAL else weights_hash(inpainter.network)
     facts = {
         "parameters": sum(p.numel() for p in inpainter.network.parameters()),
         "model": inpainter.config,
         "training": _training(method),
     }
-    return Method(name, weights_hash(inpainter.network), lambda _, i, h: inpainter.raw(i, h), facts, inpainter.device)
+    return Method(name, key, lambda _, image, hole: inpainter.raw(image, hole), facts, find_device(device))
 
 
 def _folder(folder: str | Path, truth: str | Path, scenes: Scenes, device: torch.device) -> Method:
@@ -227,22 +265,35 @@ def _folder(folder: str | Path, truth: str | Path, scenes: Scenes, device: torch
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     facts = {"parameters": 0, "model": {"model": "folder", "options": {}}, "training": []}
-    return Method(Path(folder).name, digest.hexdigest(), fill, facts, device)
+    return Method(Path(folder).resolve().name, digest.hexdigest(), fill, facts, device)
 
 
 def _check_known(folder: Path, fill: Fill, scenes: Scenes) -> None:
-    """What surrounds the holes tells whether channels were swapped or values scaled. InputError when they were."""
-    straight, swapped, brightest, count = 0.0, 0.0, 0.0, 0
-    for places, image, hole in scenes.first(50).batches():
-        filled = fill(places, image, hole)
-        straight += ((filled - image).abs() * (1 - hole)).sum().item()
+    """What surrounds the holes tells whether masks are inverted, channels swapped, values scaled, or files not those of the
+    originals. InputError when they are."""
+    straight, swapped, inside, brightest, count = 0.0, 0.0, 0.0, 0.0, 1
+    some = [int(i) for i in np.linspace(0, len(scenes) - 1, min(50, len(scenes)))]
+    for part, image, hole in scenes.part(some).batches():
+        filled = fill(np.array(some)[part], image, hole)
+        error = (filled - image).abs()
+        straight, inside = straight + (error * (1 - hole)).sum().item(), inside + (error * hole).sum().item()
         swapped += ((filled.flip(1) - image).abs() * (1 - hole)).sum().item()
         brightest, count = max(brightest, filled.max().item()), count + int(3 * (1 - hole).sum())
+    if inside == 0 and straight > 0:
+        raise InputError(
+            f"the pictures of {folder} equal the originals inside the holes and differ outside: the masks are inverted. A mask "
+            "is white where a picture was filled."
+        )
     if brightest < 1.5 / 255 and straight > 0.02 * count:
         raise InputError(f"the pictures of {folder} hold 0 and 1 only: they were saved from values in [0, 1]. Save them × 255.")
     if straight > 0.02 * count and swapped < 0.5 * straight:
         raise InputError(
             f"the known pixels of {folder} fit the originals when red and blue are swapped: they were saved as BGR. Swap them."
+        )
+    if straight > 0.12 * count:
+        raise InputError(
+            f"the known pixels of {folder} are {255 * straight / count:.0f} grey levels of 255 off the originals on average: "
+            "these are not fillings of the same pictures, or they were moved or scaled."
         )
 
 
@@ -291,15 +342,25 @@ def _score(
         "coverage": torch.cat(coverage).numpy(),
     }
     table = pd.DataFrame({**known, **{name: torch.cat(parts).numpy() for name, parts in columns.items()}})
+    seen = {key: torch.cat(parts) for key, parts in features.items()}
+    for (space, view), values in seen.items():
+        _write_array(out / "features" / f"{method.name}-{space}{view}.npy", values.half())
     sets: dict[str, Any] = {}
-    truth = {space: there.finish() for space, there in truths.items()}
-    for name in names:
-        metric = METRICS[name]
-        if metric.distance is not None:
+    for space, there in truths.items():
+        truth = there.finish()
+        _write_array(out / "features" / f"original-{space}.npy", truth.half())
+        for name in [name for name in names if METRICS[name].space == space]:
+            distance = METRICS[name].distance
+            assert distance is not None
             for view in ("", "_raw"):
-                number = metric.distance(truth[metric.space], torch.cat(features[metric.space, view]))
-                sets[name + view] = {"mean": number, "n": len(scenes)}
+                sets[name + view] = {"mean": distance(truth, seen[space, view]), "n": len(scenes)}
     return table, sets
+
+
+def _write_array(file: Path, values: Tensor) -> None:
+    data = io.BytesIO()
+    np.save(data, values.numpy())
+    write_bytes(file, data.getvalue())
 
 
 def _values(name: str, filled: Tensor, raw: Tensor, image: Tensor, hole: Tensor) -> dict[str, Tensor]:
@@ -334,8 +395,9 @@ class _Truth:
     """The features of the originals in one space: read from the cache, or gathered and kept there for the next method."""
 
     def __init__(self, space: str, scenes: Scenes) -> None:
-        weights = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() if space == "cifar" else space
-        key = hashlib.sha256("".join([weights, *scenes.images]).encode()).hexdigest()[:24]
+        weights = WEIGHTS if space == "cifar" else Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_WEIGHTS
+        digest = hashlib.sha256(weights.read_bytes() if weights.exists() else space.encode()).hexdigest()
+        key = hashlib.sha256("".join([digest, *scenes.images]).encode()).hexdigest()[:24]
         self.file = cache_folder() / "features" / f"{space}-{key}.npy"
         self.there = torch.from_numpy(np.load(self.file)) if self.file.exists() else None
         self.parts: list[Tensor] = []
@@ -347,10 +409,7 @@ class _Truth:
     def finish(self) -> Tensor:
         if self.there is None:
             self.there = torch.cat(self.parts)
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            data = io.BytesIO()
-            np.save(data, self.there.numpy())
-            write_bytes(self.file, data.getvalue())
+            _write_array(self.file, self.there)
         return self.there
 
 
@@ -396,10 +455,18 @@ def _open_summary(out: Path, protocol: Protocol, count: int, hashes: tuple[str, 
     return {**what, **{key: there[key] for key in ("methods", "certified", "unavailable")}}
 
 
-def _write_summary(out: Path, summary: dict[str, Any], missing: dict[str, Unavailable], wanted: list[str]) -> None:
-    kept = {name: said for name, said in summary["unavailable"].items() if name not in wanted}
-    summary["unavailable"] = {n: kept.get(n) or missing[n].reason for n in METRICS if n in kept or n in missing}
-    write_bytes(summary_file(out), json.dumps(summary, indent=1, ensure_ascii=False).encode() + b"\n")
+def _write_summary(
+    out: Path, summary: dict[str, Any], methods: dict[str, Any], missing: dict[str, Unavailable], wanted: list[str]
+) -> dict[str, Any]:
+    """Add `methods` to what the file holds now: another process may have added its own."""
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".lock"):
+        there = read_summary(out)["methods"] if summary_file(out).exists() else {}
+        kept = {name: said for name, said in summary["unavailable"].items() if name not in wanted}
+        unavailable = {n: kept.get(n) or missing[n].reason for n in METRICS if n in kept or n in missing}
+        written = {**summary, "methods": {**there, **methods}, "unavailable": unavailable}
+        write_bytes(summary_file(out), json.dumps(written, indent=1, ensure_ascii=False).encode() + b"\n")
+    return written
 
 
 def write_parquet(file: Path, rows: pd.DataFrame) -> None:
@@ -463,13 +530,14 @@ class _Pictures:
 
     def finish(self) -> None:
         self.array.flush()
+        del self.array  # a mapped file cannot be renamed on Windows
         self.part.replace(self.file)
 
 
 def _write_truth(out: Path, scenes: Scenes) -> np.ndarray:
     """The pictures that every method shares, and the places of the sample pictures: evenly spaced over the coverages, from the
     first 500, so that none is chosen by looking."""
-    writers = {name: _Pictures(out, name, scenes) for name in ("original", "mask", "masked input")}
+    writers = {name: _Pictures(out, name, scenes) for name in SHARED}
     coverage: list[Tensor] = []
     for places, image, hole in scenes.batches():
         coverage.append(hole.mean((1, 2, 3)))

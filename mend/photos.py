@@ -22,7 +22,8 @@ FILES = {
 }
 CHANNELS = tuple(permutations(range(3)))
 EXPOSURES = (1.0, 0.55, 0.3, 0.8)
-WHOLE = tuple(sorted((*FILES["train"], *FILES["test"])))  # at full size: a protocol's photographs
+# At full size: a protocol's photographs.
+WHOLE = tuple(sorted((*FILES["train"], *FILES["test"], "brick.png", "grass.png", "gravel.png")))
 LARGE = "rocket.jpg"  # the photograph that the demo fills at full size: one that was not trained on
 
 

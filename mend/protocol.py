@@ -5,7 +5,7 @@ of a data set nor the number of workers changes a pixel. A protocol carries the 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from itertools import groupby
@@ -36,6 +36,17 @@ class Drawn:
     bins: tuple[tuple[float, float], ...]
     per_image: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise InputError for kinds, bins or a number of masks that cannot be drawn."""
+        for kind in self.kinds:
+            pick(DRAWN, kind, "mask kind")
+        right = [len(b) == 2 and 0 <= b[0] < b[1] <= 1 for b in self.bins]
+        if not (self.kinds and right and all(right) and self.per_image >= 1):
+            raise InputError(
+                f"the masks cannot be drawn: kinds {self.kinds}, bins {self.bins}, per_image {self.per_image}. Expected kinds "
+                'such as ["strokes"], bins such as [[0.1, 0.2], [0.2, 0.3]] (shares of the image), and a mask an image or more.'
+            )
 
     def mask(self, height: int, width: int, image: str, i: int) -> np.ndarray:
         """The i-th mask of the image with this id, (H, W) bool."""
@@ -75,8 +86,6 @@ def read_protocol(name: str) -> Protocol:
         values["policy"] = ObjectPolicy(**values.get("policy", {}))
         if "drawn" in values:
             values["drawn"] = Drawn(**values["drawn"])
-            for kind in values["drawn"].kinds:
-                pick(DRAWN, kind, "mask kind")
         return Protocol(**values)
     except TypeError as error:
         raise InputError(f"{name} is no protocol: {error}.") from None
@@ -84,40 +93,39 @@ def read_protocol(name: str) -> Protocol:
 
 @dataclass(frozen=True)
 class Scenes:
-    """Images with their holes. `read(i)` gives the i-th as (H, W, 3) uint8 pixels and an (H, W) bool mask."""
+    """Images with their holes: the i-th is `pixels(i)`, (H, W, 3) uint8, and `mask(i)`, (H, W) bool."""
 
     names: list[str]
     classes: list[str]  # "" where there is none
     rows: np.ndarray
     images: list[str]  # the id of each image's content
     sizes: list[tuple[int, int]]
-    read: Callable[[int], tuple[np.ndarray, np.ndarray]]
+    pixels: Callable[[int], np.ndarray]
+    mask: Callable[[int], np.ndarray]
     source: str
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def first(self, count: int | None) -> "Scenes":
-        """The first so many."""
-        if count is None or count >= len(self):
-            return self
-        part = slice(count)
-        return Scenes(
-            *(self.names[part], self.classes[part], self.rows[part], self.images[part], self.sizes[part]),
-            *(self.read, self.source),
-        )
+    def part(self, places: Sequence[int]) -> "Scenes":
+        """Some of them, by their places."""
+        rows = self.rows[list(places)]
+        names, classes, images = ([values[p] for p in places] for values in (self.names, self.classes, self.images))
+        sizes = [self.sizes[p] for p in places]
+        pixels, mask = (lambda i: self.pixels(places[i])), (lambda i: self.mask(places[i]))
+        return Scenes(names, classes, rows, images, sizes, pixels, mask, self.source)
 
     def batches(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
         """In order: places, image (B, 3, H, W) float32 in [0, 1] and hole (B, 1, H, W); a batch is of one size."""
         for (height, width), run in groupby(range(len(self)), lambda i: self.sizes[i]):
             places, step = np.array(list(run)), max(1, BATCH // (height * width))
             for part in np.split(places, range(step, len(places), step)):
-                pixels, masks = zip(*(self.read(int(i)) for i in part), strict=True)
-                yield part, to_image(np.stack(pixels)), torch.from_numpy(np.stack(masks)).float()[:, None]
+                pixels, masks = (np.stack([read(int(i)) for i in part]) for read in (self.pixels, self.mask))
+                yield part, to_image(pixels), torch.from_numpy(masks).float()[:, None]
 
     def hashes(self) -> tuple[str, str]:
         """SHA-256 of the images, and of the images with their masks; the order does not matter."""
-        holes = [bytes.fromhex(self.images[i]) + np.packbits(self.read(i)[1]).tobytes() for i in range(len(self))]
+        holes = [bytes.fromhex(self.images[i]) + np.packbits(self.mask(i)).tobytes() for i in range(len(self))]
         images, masks = hashlib.sha256("".join(sorted(set(self.images))).encode()), hashlib.sha256(b"".join(sorted(holes)))
         return images.hexdigest(), masks.hexdigest()
 
@@ -159,7 +167,8 @@ def _in_memory(images: Images, per_image: int, mask: Callable[[int, int], np.nda
         rows=images.rows[place],
         images=[ids[p] for p in place],
         sizes=[images.size] * len(place),
-        read=lambda i: (images.pixels[place[i]], mask(int(place[i]), i % per_image)),
+        pixels=lambda i: images.pixels[place[i]],
+        mask=lambda i: mask(int(place[i]), i % per_image),
         source=images.source,
     )
 
@@ -167,17 +176,18 @@ def _in_memory(images: Images, per_image: int, mask: Callable[[int, int], np.nda
 def _whole(protocol: Protocol, source: str) -> Scenes:
     if protocol.drawn is None:
         raise InputError(f"{protocol.name} takes whole photographs, whose masks are drawn; it has no [drawn] table.")
-    per_image, draw = protocol.drawn.per_image, _kept(protocol.drawn)
+    drawn, per_image = protocol.drawn, protocol.drawn.per_image
     files = [photos.folder() / name for name in photos.WHOLE] if source == "photos" else image_files(Path(source), "test")
     seen = [(content_id(pixels), pixels.shape[:2]) for pixels in map(read_rgb, files)]
     place = np.repeat(np.arange(len(files)), per_image)
 
-    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+    def mask(i: int) -> np.ndarray:
         image, (height, width) = seen[place[i]]
-        return read_rgb(files[place[i]]), draw(height, width, image, i % per_image)
+        return drawn.mask(height, width, image, i % per_image)
 
     names = [f"{files[p].stem}-{i % per_image}" for i, p in enumerate(place)]
-    return Scenes(names, [""] * len(names), place, [seen[p][0] for p in place], [seen[p][1] for p in place], read, source)
+    ids, sizes = [seen[p][0] for p in place], [seen[p][1] for p in place]
+    return Scenes(names, [""] * len(names), place, ids, sizes, lambda i: read_rgb(files[place[i]]), mask, source)
 
 
 # --- Folders of pictures ---------------------------------------------------------------------------------------------
@@ -197,10 +207,11 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
         sizes.append(pixels.shape[:2])
         ids.append(content_id(pixels))
 
-    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
-        return read_rgb(pictures[names[i]]), read_mask(paired[names[i]], sizes[i])[0, 0].bool().numpy()
+    def mask(i: int) -> np.ndarray:
+        return read_mask(paired[names[i]], sizes[i])[0, 0].bool().numpy()
 
-    return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, str(truth))
+    places = np.arange(len(names))
+    return Scenes(names, [""] * len(names), places, ids, sizes, lambda i: read_rgb(pictures[names[i]]), mask, str(truth))
 
 
 def folder_fillings(truth: str | Path, filled: str | Path) -> list[Path]:

@@ -13,39 +13,52 @@ from mend.metrics import METRICS
 
 BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # edges of the coverage bins; a bin holds its upper edge
 RESAMPLES = 1000
+FEWEST = 10  # images below which an interval says nothing
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Mean, 95 % bootstrap interval over images and n of every metric column; rows without a value are left out."""
+    """Mean, 95 % bootstrap interval over images and n of every metric column; rows without a value are left out.
+
+    Rows of one `image` are resampled together; fewer than ten images have no interval.
+    """
     names = [c for c in rows.columns if c.split("_")[0] in METRICS]
     summary: dict[str, dict[str, Any]] = {}
-    for count, columns in _by_valid(rows[names]):
+    for columns in _by_valid(rows[names]):
         values = columns.to_numpy(np.float64)
-        low, high = bootstrap(values)
+        low, high = bootstrap(values, rows.loc[columns.index, "image"].to_numpy() if "image" in rows else None)
         for i, name in enumerate(columns.columns):
-            summary[name] = {"mean": _finite(values[:, i].mean()), "low": _finite(low[i]), "high": _finite(high[i]), "n": count}
+            mean = _finite(values[:, i].mean()) if len(values) else None
+            summary[name] = {"mean": mean, "low": _finite(low[i]), "high": _finite(high[i]), "n": len(values)}
     return {name: summary[name] for name in names}
 
 
-def _by_valid(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+def _by_valid(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The columns grouped by which rows they have a value in: each group is resampled at once."""
     valid = table.notna()
     for pattern in {tuple(valid[c]) for c in table.columns}:
         columns = [c for c in table.columns if tuple(valid[c]) == pattern]
-        kept = table.loc[np.array(pattern, np.bool_), columns]
-        if len(kept):
-            yield len(kept), kept
-        else:
-            yield 0, pd.DataFrame({c: [math.nan] for c in columns})
+        yield table.loc[np.array(pattern, np.bool_), columns]
 
 
-def bootstrap(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The 2.5th and 97.5th percentile of the mean of resampled rows of (n, m) values, each (m,)."""
-    n = len(values)
-    means = np.empty((resamples, values.shape[1]))
-    for i in range(resamples):
-        counts = np.bincount((uniform(n, seed, i) * n).astype(np.int64), minlength=n)
-        means[i] = counts @ values / n
+def bootstrap(values: np.ndarray, images: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The 2.5th and 97.5th percentile of the mean over 1,000 resamples of (n, m) values, each (m,).
+
+    Several rows of one of the `images` (n,) are drawn together, because they are no independent evidence. NaN for fewer than
+    ten images.
+    """
+    if images is None:
+        sums, sizes = values, np.ones(len(values))
+    else:
+        _, place = np.unique(images, return_inverse=True)
+        sizes = np.bincount(place).astype(np.float64)
+        sums = np.stack([np.bincount(place, column, len(sizes)) for column in values.T], axis=1)
+    n = len(sizes)
+    if n < FEWEST:
+        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    means = np.empty((RESAMPLES, values.shape[1]))
+    for i in range(RESAMPLES):
+        counts = np.bincount((uniform(n, 0, i) * n).astype(np.int64), minlength=n)
+        means[i] = counts @ sums / (counts @ sizes)
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return low, high
 
@@ -56,11 +69,12 @@ def coverage_label(coverage: "pd.Series[float]") -> "pd.Series[str]":
     labels[0], labels[len(labels) :] = "up to 10 %", ["over 60 %"]
     # Rounded, because a coverage is a multiple of 1/pixels in float32, and 0.1 is neither.
     place = np.searchsorted(BINS[1:], np.round(coverage.to_numpy(np.float64), 6), side="left")
-    return pd.Series([labels[i] for i in place], index=coverage.index)
+    return pd.Series(pd.Categorical.from_codes(place, labels, ordered=True), index=coverage.index)
 
 
 def groups(rows: pd.DataFrame, key: "pd.Series[str]") -> Iterator[tuple[str, pd.DataFrame]]:
-    for label, part in rows.groupby(key, sort=True):
+    """The rows of each label, in the labels' order; labels without rows are left out."""
+    for label, part in rows.groupby(key, sort=True, observed=True):
         yield str(label), part
 
 

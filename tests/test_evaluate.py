@@ -66,8 +66,8 @@ def test_what_is_scored_is_not_scored_again_and_other_weights_are(
     evaluate([str(run), "mean-colour"], protocol, result, device="cpu", on_batch=lambda name, *_: scored.append(name))
     assert scored == []
     monkeypatch.setattr("mend.evaluate.weights_hash", lambda network: "another")
-    evaluate(["mean-colour"], protocol, result, device="cpu", on_batch=lambda name, *_: scored.append(name))
-    assert scored == ["mean-colour"]
+    evaluate([str(run)], protocol, result, device="cpu", on_batch=lambda name, *_: scored.append(name))
+    assert scored == ["tiny"]
 
 
 def test_an_empty_hole_never_enters_a_mean(folder: Path, run: Path, tmp_path: Path):
@@ -110,6 +110,38 @@ def test_missing_weights_are_reported_or_raised_when_asked_for(
     after = read_summary(tmp_path / "r")
     assert set(after["methods"]["tiny"]["metrics_scored"]) == {"psnr", "mae"}, "the others are scored, nothing is lost"
     assert after["unavailable"].keys() == {"lpips", "fid"}
+
+
+def test_only_what_is_new_or_changed_is_scored_and_the_rest_is_kept(
+    run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from mend import metrics
+
+    evaluate([str(run)], replace(protocol, metrics=("psnr", "kid-cifar")), tmp_path / "r", device="cpu")
+    before = read_summary(tmp_path / "r")["methods"]["tiny"]
+    evaluate([str(run)], replace(protocol, metrics=("mae",)), tmp_path / "r", device="cpu")
+    after = read_summary(tmp_path / "r")["methods"]["tiny"]
+    assert list(after["metrics_scored"]) == ["psnr", "kid-cifar", "mae"]
+    assert {k: after["metrics"][k] for k in before["metrics"]} == before["metrics"]
+    rows = pd.read_parquet(tmp_path / "r" / "tiny.parquet")
+    assert {"psnr", "mae", "psnr_band"} <= set(rows)
+    assert not rows.columns.duplicated().any()
+
+    changed = replace(metrics.METRICS["mae"], definition="another", pixels=lambda a, b: (a - b).abs())
+    monkeypatch.setitem(metrics.METRICS, "mae", changed)
+    monkeypatch.setattr("mend.evaluate.certify", lambda name, device: "")
+    evaluate([str(run)], replace(protocol, metrics=("psnr", "mae")), tmp_path / "r", device="cpu")
+    again = read_summary(tmp_path / "r")["methods"]["tiny"]
+    assert again["metrics"]["mae"]["mean"] == pytest.approx(after["metrics"]["mae"]["mean"] / 255, rel=1e-3)
+    assert again["metrics"]["psnr"] == after["metrics"]["psnr"]
+
+
+def test_the_first_few_are_another_result(run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    file = evaluate([str(run)], replace(protocol, published=[{"name": "x", "source": "y"}]), limit=4, device="cpu")
+    assert file == Path("results/tiny-v1-first-4.json")
+    summary = read_summary(file)
+    assert (summary["n"], summary["protocol"]["published"]) == (4, [])
 
 
 def test_too_few_images_for_a_distance_are_said_and_not_scored(run: Path, protocol: Protocol, tmp_path: Path):
@@ -220,6 +252,29 @@ def test_folders_that_do_not_fit_are_refused_with_a_list(folders: tuple[Path, Pa
     Image.fromarray(np.full((48, 64), np.nan, np.float32)).save(filled / "3.tiff")
     (filled / "3.bmp").unlink()
     refused(r"3\.tiff holds float values from nan to nan")
+
+
+def test_inverted_masks_and_other_pictures_are_seen(folders: tuple[Path, Path, Path], tmp_path: Path):
+    truth, masks, filled = folders
+    for file in masks.rglob("*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    with pytest.raises(InputError, match="the masks are inverted"):
+        evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr"], "cpu")
+    for file in filled.rglob("*.bmp"):
+        height, width = np.asarray(Image.open(file)).shape[:2]
+        Image.fromarray(smooth(height, width, 77)).save(file)
+    with pytest.raises(InputError, match="these are not fillings of the same pictures"):
+        evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr"], "cpu")
+
+
+def test_a_name_that_is_taken_is_refused(folders: tuple[Path, Path, Path], tmp_path: Path):
+    truth, masks, filled = folders
+    for name in ("original", "telea"):
+        with pytest.raises(InputError, match=f"{name} is taken; rename the folder"):
+            evaluate_folders(truth, [filled.rename(filled.with_name(name))], masks, tmp_path / "r", ["psnr"], "cpu")
+        filled.with_name(name).rename(filled)
+    with pytest.raises(InputError, match="filled is taken"):
+        evaluate_folders(truth, [filled, filled], masks, tmp_path / "r", ["psnr"], "cpu")
 
 
 def test_swapped_channels_and_another_range_are_seen_in_the_known_pixels(folders: tuple[Path, Path, Path], tmp_path: Path):

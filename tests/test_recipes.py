@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mend.errors import InputError
-from mend.evaluate import read_protocol
+from mend.protocol import read_protocol
 from mend.recipes import TrainConfig, read_recipe
 
 

@@ -35,3 +35,21 @@ def test_groups_hold_every_row_once():
     parts = dict(groups(rows, pd.Series(["b", "a", "b"])))
     assert list(parts) == ["a", "b"]
     assert parts["b"]["psnr"].tolist() == [1.0, 3.0]
+
+
+def test_holes_of_one_image_are_no_independent_evidence():
+    rng = np.random.default_rng(0)
+    covered, naive = 0, 0
+    images = np.repeat(np.arange(20), 6)
+    for _ in range(60):
+        values = (np.repeat(rng.normal(0, 4, 20), 6) + rng.normal(0, 2, 120))[:, None]
+        low, high = bootstrap(values, images)
+        covered += bool(low[0] <= 0 <= high[0])
+        low, high = bootstrap(values)
+        naive += bool(low[0] <= 0 <= high[0])
+    assert covered >= 50 > naive
+
+
+def test_few_images_have_no_interval():
+    summary = summarise(pd.DataFrame({"psnr": np.arange(9.0), "image": [f"{i}" for i in range(9)]}))
+    assert (summary["psnr"]["mean"], summary["psnr"]["low"]) == (4.0, None)

@@ -5,6 +5,7 @@ To add one: a function, one line in `DRAWN`, one test. Only sums, products and s
 processor rounds alike; a sine is not.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -19,7 +20,7 @@ def boxes(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
     mask = np.zeros((height, width), np.bool_)
     if target:
         shape, y, x = uniform(3, *keys)
-        tall = min(height, max(-(-target // width), round((target * (0.5 + 1.5 * shape)) ** 0.5)))
+        tall = min(height, max(-(-target // width), round(math.sqrt(target * (0.5 + 1.5 * shape)))))
         wide = -(-target // tall)
         top, left = int(y * (height - tall + 1)), int(x * (width - wide + 1))
         pixel = np.arange(target)  # column by column
@@ -42,7 +43,7 @@ def strokes(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
         cy, cx, radius = next(dots)
         rows, columns = _span(cy, radius), _span(cx, radius)
         there, distance = mask[rows, columns], (y[rows] - cy) ** 2 + (x[columns] - cx) ** 2
-        new = (distance <= radius**2) & ~there
+        new = (distance <= radius * radius) & ~there
         gain = int(np.count_nonzero(new))
         if gain > room:  # the last dot gives only its innermost pixels
             order = np.argsort(np.where(new, distance, np.inf), axis=None, kind="stable")
@@ -89,5 +90,5 @@ def _direction(y: float, x: float) -> tuple[float, float]:
 
 
 def _unit(y: float, x: float) -> tuple[float, float]:
-    length = (y * y + x * x) ** 0.5
+    length = math.sqrt(y * y + x * x)
     return (y / length, x / length) if length > 1e-9 else (1.0, 0.0)

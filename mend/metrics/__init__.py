@@ -71,7 +71,8 @@ METRICS: dict[str, Metric] = {
     ),
     "ssim": Metric(
         *("SSIM", "", True, 4),
-        "structural similarity (Wang et al., 2004): Gaussian window 11×11, σ = 1.5, per channel, mean over images",
+        "structural similarity (Wang et al., 2004): Gaussian window 11×11, σ = 1.5, per channel, borders mirrored as "
+        "torchmetrics does (scikit-image leaves 5 pixels at the border out), mean over images",
         pixels=similarity,
     ),
     "lpips": Metric(
@@ -107,7 +108,7 @@ METRICS: dict[str, Metric] = {
     "kid": Metric(
         *("KID", "", False, 5),
         f"kernel Inception distance to the originals (Bińkowski et al., 2018): 100 subsets of 1,000 images "
-        f"or one of all; {INCEPTION}",
+        f"or one of all; the sets are paired, so it may fall below zero: compare at equal n; {INCEPTION}",
         distance=kernel,
         space="inception",
         fewest=2,
@@ -125,12 +126,14 @@ METRICS: dict[str, Metric] = {
         f"image more real than its original; {INCEPTION}",
         distance=paired_indiscernible,
         space="inception",
+        fewest=2049,  # a plane separates any two sets of fewer
     ),
     "p-ids-cifar": Metric(
         *("P-IDS-CIFAR", "%", True, 2),
         f"as P-IDS, in {CIFAR}",
         distance=paired_indiscernible,
         space="cifar",
+        fewest=193,
     ),
     "u-ids": Metric(
         *("U-IDS", "%", True, 2),
@@ -138,12 +141,14 @@ METRICS: dict[str, Metric] = {
         f"machine gets wrong; {INCEPTION}",
         distance=unpaired_indiscernible,
         space="inception",
+        fewest=2049,
     ),
     "u-ids-cifar": Metric(
         *("U-IDS-CIFAR", "%", True, 2),
         f"as U-IDS, in {CIFAR}",
         distance=unpaired_indiscernible,
         space="cifar",
+        fewest=193,
     ),
     "mae": Metric(
         *("MAE", "/255", False, 2),

@@ -3,6 +3,8 @@
 torch-fidelity computes what it has, so that the numbers are those of the package that the field cites.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from torch import Tensor
 
@@ -42,6 +44,7 @@ def unpaired_indiscernible(truth: Tensor, filled: Tensor) -> float:
     return float(100 * (1 - svm.score(both, label)))
 
 
+@lru_cache(maxsize=1)  # by identity: both scores of two sets are read from one machine
 def _classifier(truth: Tensor, filled: Tensor):  # type: ignore[no-untyped-def]
     from sklearn.svm import LinearSVC
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from mend.classifier import difference, load_classifier
 from mend.errors import InputError
 
+INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 PerImage = Callable[[Tensor, Tensor], Tensor]
 Features = Callable[[Tensor], Tensor]
 
@@ -99,7 +100,7 @@ def inception(device: torch.device) -> Features:
     """2048 pooled features of the 2015 Inception, by torch-fidelity: 8-bit images, scaled to 299×299 as TensorFlow 1 did."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    with _weights("FID", "weights-inception-2015-12-05-6726825d.pth"):
+    with _weights("FID", INCEPTION_WEIGHTS):
         network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).eval().to(device)
 
     @torch.no_grad()

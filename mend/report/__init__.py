@@ -27,7 +27,7 @@ from mend.report.tables import (
     readme_table,
     seeds_table,
 )
-from mend.statistics import coverage_label, groups, summarise
+from mend.statistics import bootstrap, coverage_label, groups, summarise
 
 VIEWS = {
     "": "Composited: the known pixels kept",
@@ -54,13 +54,13 @@ def report(result: str | Path, out: str | Path, runs: list[str] | None = None, w
         pictures["curves"] = curves_plot(summary, methods)
     for name, data in pictures.items():
         write_bytes(out / f"{name}.png", data)
-    write_bytes(out / "report.md", _markdown(summary, methods, pictures).encode())
+    write_bytes(out / "report.md", _markdown(summary, rows, pictures).encode())
     caption = f"{summary['protocol']['title']}. " + " ".join(line.removeprefix("* ") for line in footnotes(summary))
     write_bytes(out / "report.tex", latex_table(metric_table(summary, methods), caption).encode())
     page = gallery(summary, folder, rows)
     if page:
         write_bytes(out / "images.html", page.encode())
-    write_bytes(out / "report.html", _html(summary, methods, pictures, bool(page)).encode())
+    write_bytes(out / "report.html", _html(summary, rows, pictures, bool(page)).encode())
     return out / "report.html"
 
 
@@ -69,6 +69,8 @@ def leave_out(
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """The summary and the rows without some images, by their ids; metrics of whole sets are then not to be had."""
     kept = {method: table[~table["image"].isin(images)] for method, table in rows.items()}
+    if all(len(kept[m]) in (0, len(rows[m])) for m in rows):
+        raise InputError(f"none, or all, of the images of {summary['protocol']['name']} are in {said}: is it for others?")
     methods = {
         m: {
             **summary["methods"][m],
@@ -86,7 +88,8 @@ def leave_out(
         **summary["protocol"],
         "title": f"{summary['protocol']['title']}, without {said} ({summary['n'] - count} images)",
     }
-    unavailable = {**{n: s for n, s in sets.items() if n in protocol["metrics"]}, **summary["unavailable"]}
+    scored = {n for m in summary["methods"].values() for n in m["metrics_scored"]}
+    unavailable = {**{n: s for n, s in sets.items() if n in scored}, **summary["unavailable"]}
     return {**summary, "methods": methods, "protocol": protocol, "n": count, "unavailable": unavailable}, kept
 
 
@@ -100,20 +103,23 @@ def write_into(file: str | Path, result: str | Path) -> None:
     write_bytes(file, (before + begin + readme_table(read_summary(result)) + end + rest.split(end, 1)[1]).encode())
 
 
-def headline(summary: dict[str, Any], methods: list[str]) -> str:
-    """What the numbers say about the best two networks, in one sentence, without claiming more than the intervals do."""
+def headline(summary: dict[str, Any], rows: dict[str, pd.DataFrame]) -> str:
+    """What the numbers say about the best two networks, in one sentence, without claiming more than a paired interval does."""
+    methods = list(rows)
     networks = [m for m in methods if m not in CLASSICAL]
     scored = [(summary["methods"][m]["metrics"]["psnr"], m) for m in networks if "psnr" in summary["methods"][m]["metrics"]]
     if not scored:
         return ""
     scored.sort(key=lambda pair: -pair[0]["mean"])
     best, name = scored[0]
-    text = f"{name} reaches the highest PSNR of the networks, {best['mean']:.2f} dB ({best['low']:.2f} to {best['high']:.2f})"
+    interval = f" ({best['low']:.2f} to {best['high']:.2f})" if best["low"] is not None else ""
+    text = f"{name} reaches the highest PSNR of the networks, {best['mean']:.2f} dB{interval}"
     if len(scored) > 1:
         second, other = scored[1]
-        apart = best["low"] > second["high"]
+        apart = (rows[name]["psnr"] - rows[other]["psnr"]).dropna().astype(float)
+        low, high = (float(v[0]) for v in bootstrap(apart.to_numpy()[:, None], rows[name].loc[apart.index, "image"].to_numpy()))
         text += f"; {other} follows with {second['mean']:.2f} dB, " + (
-            "and their intervals do not overlap" if apart else "and their intervals overlap"
+            f"{apart.mean():.2f} dB less on the same images ({low:.2f} to {high:.2f})" if low > 0 else "no difference shown"
         )
     return text + "."
 
@@ -143,8 +149,9 @@ def _training_lines(summary: dict[str, Any], methods: list[str]) -> list[str]:
     return lines
 
 
-def _markdown(summary: dict[str, Any], methods: list[str], pictures: dict[str, bytes]) -> str:
-    parts = [f"# {summary['protocol']['title']}\n", headline(summary, methods) + "\n", "![Picture grid](grid.png)\n"]
+def _markdown(summary: dict[str, Any], rows: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> str:
+    parts = [f"# {summary['protocol']['title']}\n", headline(summary, rows) + "\n", "![Picture grid](grid.png)\n"]
+    methods = list(rows)
     for title, table in _sections(summary, methods):
         parts += [f"## {title}\n", markdown_table(table, notes=True)]
     parts += ["\n".join(f"- {line.removeprefix('* ')}" for line in footnotes(summary)) + "\n"]
@@ -175,12 +182,13 @@ img.grid { width: max(100%, 46rem); } img.plot { width: max(100%, 40rem); }
 """
 
 
-def _html(summary: dict[str, Any], methods: list[str], pictures: dict[str, bytes], with_gallery: bool) -> str:
+def _html(summary: dict[str, Any], rows: dict[str, pd.DataFrame], pictures: dict[str, bytes], with_gallery: bool) -> str:
+    methods = list(rows)
     main, *others = _sections(summary, methods)
     notes = "".join(f"<li>{html.escape(line)}</li>" for line in footnotes(summary))
     body = [
         f"<h1>{html.escape(summary['protocol']['title'])}</h1>",
-        f'<p class="lead">{html.escape(headline(summary, methods))}</p>',
+        f'<p class="lead">{html.escape(headline(summary, rows))}</p>',
         _html_picture(pictures["grid"], "Original, mask, masked input, and one row a method", "grid"),
         f"<h2>{html.escape(main[0])}</h2>{_html_table(main[1])}<ul class='notes'>{notes}</ul>",
         '<p><a href="images.html">Image by image: the worst, the best, the largest disagreements</a></p>'

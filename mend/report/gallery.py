@@ -12,21 +12,22 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from mend.evaluate import SHARED
 from mend.images import grid
 from mend.metrics import METRICS
 
 COLUMNS = ("psnr_hole", "lpips-cifar", "ssim_hole")  # what one may sort by, where it was scored
 EXTREMES, APART, WIDE = 8, 4, 20  # pictures a list for one method, for two; pictures a row of a sprite
-SHARED = ("original", "mask", "masked input")
 
 
 def gallery(summary: dict[str, Any], folder: Path, rows: dict[str, pd.DataFrame]) -> str:
-    """The page as one HTML file, from the per-image rows of each method; "" where the pictures are not in `folder`."""
+    """The page as one HTML file, from the per-image rows of each method; "" where the pictures are not in `folder`, or nothing
+    was scored that one may sort by."""
     methods = list(rows)
     files = {name: folder / "pictures" / f"{name}.npy" for name in (*SHARED, *methods)}
-    if not all(file.exists() for file in files.values()):
-        return ""
     columns = [c for c in COLUMNS if all(c in table for table in rows.values())]
+    if not columns or not all(file.exists() for file in files.values()):
+        return ""
     values = {c: np.stack([rows[m][c].to_numpy(np.float64) for m in methods]) for c in columns}  # (methods, images)
     shown = _extremes(values)
     first = rows[methods[0]].iloc[shown]

@@ -175,7 +175,7 @@ def footnotes(summary: dict[str, Any]) -> list[str]:
     checked: dict[str, list[str]] = {}
     for name, by in summary["certified"].items():
         checked.setdefault(by, []).append(METRICS[name].title)
-    said = [f"{', '.join(titles)} against {by}" for by, titles in checked.items() if by]
+    said = [f"{', '.join(titles)} against {by or 'nothing, no reference is stored'}" for by, titles in checked.items()]
     lines += [f"Checked at the start on reference pictures: {'; '.join(said)}."] if said else []
     lines += [f"* {source}. Quoted, not measured here." for source in sorted({r["source"] for r in protocol["published"]})]
     lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in _shown(summary)]
