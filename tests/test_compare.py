@@ -62,3 +62,24 @@ def test_what_cannot_be_compared_is_refused(result: Path):
     pd.read_parquet(file)[:-1].to_parquet(file)
     with pytest.raises(InputError, match="not scored on the same images"):
         compare("mean-colour", "telea", result)
+
+
+def test_a_distance_of_sets_has_an_interval_where_the_features_are(run: Path, folder: Path, masks: Path, tmp_path: Path):
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("kid-cifar",), str(masks))
+    result = evaluate([str(run), "mean-colour", "telea"], protocol, tmp_path / "r", device="cpu")
+    rng, features = np.random.default_rng(0), tmp_path / "r" / "features"
+    truth = rng.standard_normal((400, 8)).astype(np.float16)
+    np.save(features / "original-cifar.npy", truth)
+    for name, distance in (("telea", 0.3), ("mean-colour", 0.6), ("tiny", 0.3)):
+        for view in ("", "_raw"):
+            np.save(features / f"{name}-cifar{view}.npy", truth + np.float16(distance))
+    (apart,) = [d for d in compare("telea", "mean-colour", result) if d.metric == "kid-cifar"]
+    assert apart.high - apart.low > 0
+    assert apart.high - apart.difference == pytest.approx(apart.difference - apart.low)
+    (same,) = [d for d in compare("telea", "tiny", result) if d.metric == "kid-cifar"]
+    assert same.high - same.low < 1e-6, "equal features: the same quarter for both leaves no difference to vary"
+    (features / "telea-cifar.npy").unlink()
+    found = compare("telea", "mean-colour", result)
+    (none,) = [d for d in found if d.metric == "kid-cifar"]
+    assert np.isnan(none.low)
+    assert "no interval: too few images, or their features are gone" in as_text(found, "telea", "mean-colour")

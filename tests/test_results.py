@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 from mend.checkpoint import load_model
+from mend.compare import compare
 from mend.evaluate import read_summary
 from mend.masks.segment import weights_hash
+from mend.metrics import METRICS
 from mend.report.tables import ordered, readme_table
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +33,9 @@ def test_every_row_of_the_summary_follows_from_its_images(summary: dict):
         rows = pd.read_parquet(RESULT / f"{name}.parquet")
         assert len(rows) == 10_000
         for metric, value in method["metrics"].items():
+            if METRICS[metric.split("_")[0]].distance is not None:  # one number for all images
+                assert value["n"] == 10_000
+                continue
             assert value["mean"] == pytest.approx(rows[metric].astype(np.float64).mean(), abs=1e-3), (name, metric)
             assert value["low"] < value["mean"] < value["high"]
         assert {"commit", "device", "torch", "weights", "seconds"} <= set(method)
@@ -66,6 +71,13 @@ def test_the_readmes_prose_is_borne_out(summary: dict):
     means = [psnr[name]["mean"] for name in ("unet-aspp-w16", "unet-simple-w16", "unet-w16", "biharmonic", "autoencoder-w16")]
     assert means == sorted(means, reverse=True)
     assert means[0] < 26.5 < summary["protocol"]["published"][0]["psnr"] - 5
+    fid = {name: method["metrics"]["fid-cifar"]["mean"] for name, method in summary["methods"].items()}
+    assert sorted(fid, key=fid.get) == [
+        *("unet-simple-w16", "unet-aspp-w16", "unet-w16", "autoencoder-w16"),
+        *("biharmonic", "navier-stokes", "telea", "mean-colour"),
+    ]
+    paired = {d.metric: d for d in compare("unet-aspp-w16", "unet-simple-w16", RESULT) if d.group == "all"}
+    assert (paired["psnr"].better, paired["ssim"].better, paired["lpips-cifar"].better) == ("A", "A", "B")
     coverage = pd.read_parquet(RESULT / "telea.parquet")["coverage"]
     assert round(coverage.mean(), 2) == 0.23
 
