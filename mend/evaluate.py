@@ -175,6 +175,7 @@ def _evaluate(
         if kept:
             before = pd.read_parquet(out / f"{name}.parquet")
             rows = pd.concat([rows, before[[c for c in before if c.split("_")[0] in kept]]], axis=1)
+            seconds += old["seconds"]
             sets |= {k: v for k, v in old["metrics"].items() if k.split("_")[0] in kept and k not in before}
         write_parquet(out / f"{name}.parquet", rows)
         _write_strip(out, name, samples)
