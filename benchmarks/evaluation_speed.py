@@ -7,7 +7,6 @@ Runs `mend evaluate` as a process, into an empty folder; writes results/evaluati
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -46,7 +45,6 @@ result = {
     "seconds": times,
     "slowest": max(t["process"] for t in times),
     "model": Path(arguments.model).name,
-    "load_before": round(os.getloadavg()[1], 2),
     "device": device_name(find_device("auto")),
     "commit": commit(),
     "torch": torch.__version__,

@@ -15,9 +15,9 @@ from mend.chance import permutation
 from mend.errors import InputError, nearest
 from mend.evaluate import read_summary
 from mend.metrics import METRICS
-from mend.statistics import bootstrap, coverage_label, groups
+from mend.statistics import coverage_label, groups, summarise
 
-SUBSETS = 40  # of a quarter of the images, for the distances of sets
+SUBSETS, MOST = 40, 999  # of a quarter of the images, at most so many: the intervals of distances of sets
 
 
 @dataclass(frozen=True)
@@ -48,28 +48,23 @@ def compare(a: str, b: str, result: str | Path) -> list[Difference]:
     if not tables[0]["image"].equals(tables[1]["image"]):
         raise InputError(f"{names[0]} and {names[1]} were not scored on the same images. Evaluate both again.")
     columns = [c for c in tables[0].columns if c.split("_")[0] in METRICS and c in tables[1]]
-    whole = pd.Series("all", index=tables[0].index)
-    kinds = {"": whole, "coverage ": coverage_label(tables[0]["coverage"]), "class ": tables[0]["class"]}
+    apart = tables[0][columns].astype(np.float64) - tables[1][columns].astype(np.float64)
+    apart["image"] = tables[0]["image"]
+    kinds = {"": pd.Series("all", index=apart.index), "coverage ": coverage_label(tables[0]["coverage"])}
+    kinds |= {"class ": tables[0]["class"]} if tables[0]["class"].any() else {}
     found: list[Difference] = []
     for prefix, labels in kinds.items():
-        if prefix == "class " and not labels.any():
-            continue
-        for label, part in groups(tables[0], labels):
-            other = tables[1].loc[part.index]
-            found += [_difference(c, prefix + label, part["image"], part[c], other[c]) for c in columns]
+        for label, part in groups(apart, labels):
+            means = [table.loc[part.index, columns].mean() for table in tables]
+            for column, value in summarise(part).items():
+                low, high = (np.nan if value[key] is None else value[key] for key in ("low", "high"))
+                a_mean, b_mean = (float(mean[column]) for mean in means)
+                found.append(_judged(column, prefix + label, value["n"], a_mean, b_mean, a_mean - b_mean, low, high))
     scored = [summary["methods"][name]["metrics"] for name in names]
     for metric in [m for m in scored[0] if m not in columns and m in scored[1]]:
         one, two = (s[metric]["mean"] for s in scored)
         found.append(_judged(metric, "all", summary["n"], one, two, one - two, *_of_sets(metric, folder, names, one - two)))
     return found
-
-
-def _difference(column: str, group: str, images: "pd.Series[str]", a: "pd.Series[float]", b: "pd.Series[float]") -> Difference:
-    there = a.notna() & b.notna()
-    values = (a[there].astype(np.float64) - b[there].astype(np.float64)).to_numpy()[:, None]
-    low, high = (float(v[0]) for v in bootstrap(values, images[there].to_numpy()))
-    means = (float(a[there].mean()), float(b[there].mean())) if len(values) else (np.nan, np.nan)
-    return _judged(column, group, len(values), *means, means[0] - means[1], low, high)
 
 
 def _judged(metric: str, group: str, n: int, a: float, b: float, difference: float, low: float, high: float) -> Difference:
@@ -80,7 +75,7 @@ def _judged(metric: str, group: str, n: int, a: float, b: float, difference: flo
 
 
 def _of_sets(metric: str, folder: Path, names: list[str], difference: float) -> tuple[float, float]:
-    """The interval of a difference of two distances of sets: the same quarter of the images for both, drawn again and again."""
+    """The interval of a difference of two distances of sets: the same subset of the images for both, drawn again and again."""
     kind, _, view = metric.partition("_")
     distance, space = METRICS[kind].distance, METRICS[kind].space
     files = [folder / "features" / f"{name}-{space}{'_' + view if view else ''}.npy" for name in ("original", *names)]
@@ -88,7 +83,8 @@ def _of_sets(metric: str, folder: Path, names: list[str], difference: float) -> 
     if distance is None or not all(file.exists() for file in files):
         return np.nan, np.nan
     truth, one, two = (torch.from_numpy(np.load(file)).float() for file in files)
-    n, m = len(truth), len(truth) // 4
+    n = len(truth)
+    m = min(n // 4, MOST)
     if m < METRICS[kind].fewest:
         return np.nan, np.nan
     found = np.empty(SUBSETS)
