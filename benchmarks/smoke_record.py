@@ -18,7 +18,7 @@ from mend.report import report
 from mend.train import train
 
 METRICS = ("psnr", "ssim", "lpips-cifar", "fid-cifar", "mae")
-RUNS = {"unet-w8-seed0": ("unet", 0), "unet-w8-seed1": ("unet", 1), "unet-aspp-w8-seed0": ("unet-aspp", 0)}
+RUNS = {"unet-w8-seed0": ("unet", 0), "unet-w8-seed1": ("unet", 1)}
 
 work, out = Path("runs/smoke"), Path("results/smoke")
 for split in ("train", "test"):

@@ -41,16 +41,21 @@ class Cell:
 Table = tuple[list[str], list[list[Cell]]]
 
 
-def metric_table(summary: dict[str, Any], methods: list[str], suffix: str = "", published: bool = True) -> Table:
-    """Every metric of every method in one view ("" composited, "_hole", "_band", "_raw"); the best of a column is marked."""
-    names = [n for n in _shown(summary) if suffix not in ("_hole", "_band") or METRICS[n].pixels is not None]
+def metric_table(summary: dict[str, Any], methods: list[str], suffix: str = "", further: bool = True) -> Table:
+    """Every metric of every method in one view ("" composited, "_hole", "_band", "_raw"); the best of a column is marked.
+
+    `further` metrics are those that were scored and are not the protocol's.
+    """
+    own = summary["protocol"]["metrics"]
+    shown = [n for n in _shown(summary) if further or n in own]
+    names = [n for n in shown if suffix not in ("_hole", "_band") or METRICS[n].pixels is not None]
     header = ["Method", "Parameters", *(_heading(METRICS[n]) for n in names)]
     columns = [_cells(METRICS[n], [summary["methods"][m]["metrics"].get(n + suffix) for m in methods]) for n in names]
     rows = [
         [Cell(m), Cell(_millions(summary["methods"][m]["parameters"])), *(column[i] for column in columns)]
         for i, m in enumerate(methods)
     ]
-    if published and not suffix:
+    if not suffix:
         for row in summary["protocol"]["published"]:
             values = [Cell(f"{row[n]:.{METRICS[n].digits}f}" if n in row else "") for n in names]
             rows.append([Cell(row["name"] + " *"), Cell(""), *values])
@@ -188,7 +193,7 @@ def readme_table(summary: dict[str, Any]) -> str:
     lines = footnotes(summary)
     short = [line for line in lines if not any(line.startswith(f"{m.title}:") for m in METRICS.values())]
     return (
-        markdown_table(metric_table(summary, methods), notes=True)
+        markdown_table(metric_table(summary, methods, further=False), notes=True)
         + "\n"
         + "<br>\n".join(f"<sub>{s}</sub>" for s in short)
         + "\n"
