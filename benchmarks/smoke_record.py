@@ -24,8 +24,8 @@ work, out = Path("runs/smoke"), Path("results/smoke")
 for split in ("train", "test"):
     make_masks(load_images("photos", "all" if split == "train" else split), "felzenszwalb", work / "masks" / split)
 for name, (model, seed) in RUNS.items():
-    # fp32, because not every machine that does it again has bf16; a rate that falls to zero, because without it so short a training
-    # ends 0.6 dB elsewhere on another number of threads, and with it 0.02 dB
+    # fp32, because not every machine that does it again has bf16; a rate that falls to zero, because without it so short a
+    # training ends 0.6 dB elsewhere on another number of threads, and with it 0.02 dB
     steady = {"lr": 2e-3, "schedule": "cosine", "precision": "fp32"}
     train(TrainConfig("photos", str(work / "masks"), model, 8, epochs=2, batch_size=32, seed=seed, **steady), work / name)
 methods = [*(str(work / name) for name in RUNS), *CLASSICAL]
