@@ -236,7 +236,7 @@ def evaluate(
     """
     from mend import evaluate as module
     from mend.classical import CLASSICAL
-    from mend.progress import progress
+    from mend.progress import progress, summed
     from mend.protocol import read_protocol
 
     names = metrics.replace(" ", "").split(",") if metrics else None
@@ -247,26 +247,14 @@ def evaluate(
             )
         with progress("evaluate", "images") as on_batch:
             target = out or Path("results") / truth.resolve().name
-            file = module.evaluate_folders(truth, filled, masks, target, names, device, _summed(on_batch, len(filled)))
+            file = module.evaluate_folders(truth, filled, masks, target, names, device, summed(on_batch, len(filled)))
     else:
         methods = [*(runs or []), *(name for name in CLASSICAL if classical and name not in (runs or []))]
         given = str(masks) if masks else None
         with progress("evaluate", "images") as on_batch:
-            each = _summed(on_batch, len(methods))
+            each = summed(on_batch, len(methods))
             file = module.evaluate(methods, read_protocol(protocol), out, data, given, names, limit, size, device, each)
     _print_table(file)
-
-
-def _summed(on_batch: Callable[[int, int], None], methods: int) -> Callable[[str, int, int], None]:
-    """One count over all methods from the counts of each."""
-    order: list[str] = []
-
-    def each(method: str, done: int, of: int) -> None:
-        if method not in order:
-            order.append(method)
-        on_batch((len(order) - 1) * of + done, methods * of)
-
-    return each
 
 
 def _print_table(file: Path) -> None:
@@ -297,8 +285,9 @@ def report(
     into: a Markdown file whose table, between <!-- results --> and <!-- /results -->, is made anew.
     """
     from mend import report as module
+    from mend.evaluate import result_folder
 
-    folder = out or Path(str(results).removesuffix(".json")) / (f"without-{without.stem}" if without else "")
+    folder = out or result_folder(results) / (f"without-{without.stem}" if without else "")
     print(module.report(results, folder, runs, without))
     if into is not None:
         module.write_into(into, results)
@@ -317,12 +306,12 @@ def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.j
     """
     import pandas as pd
 
-    from mend.compare import as_text
     from mend.compare import compare as run
     from mend.images import write_bytes
+    from mend.report.tables import comparison_text
 
     found = run(a, b, results)
-    print(as_text(found, Path(a).name, Path(b).name))
+    print(comparison_text(found, Path(a).name, Path(b).name))
     if csv is not None:
         write_bytes(csv, pd.DataFrame(found).to_csv(index=False).encode())
 
@@ -348,7 +337,7 @@ def reproduce(
     out: folder for everything it makes; runs/reproduce-NAME unless given. The same command goes on.
     """
     from mend.progress import progress
-    from mend.reproduce import as_text
+    from mend.report.tables import reproduction_text
     from mend.reproduce import reproduce as run
 
     record = result.with_name("smoke.json") if tier == "smoke" else result
@@ -359,7 +348,7 @@ def reproduce(
             return bar.enter_context(progress(name, "steps"))
 
         lines = run(record, out or Path("runs") / f"reproduce-{record.stem}", data, masks, device, stage)
-    print(as_text(lines))
+    print(reproduction_text(lines))
     if not all(line.within for line in lines):
         sys.exit(1)
 

@@ -13,8 +13,8 @@ import torch
 
 from mend.chance import permutation
 from mend.errors import InputError, nearest
-from mend.evaluate import read_summary
-from mend.metrics import METRICS
+from mend.evaluate import features_file, read_summary, result_folder
+from mend.metrics import METRICS, metric_of
 from mend.statistics import coverage_label, groups, summarise
 
 SUBSETS, MOST = 40, 999  # of a quarter of the images, at most so many: the intervals of distances of sets
@@ -42,12 +42,12 @@ def compare(a: str, b: str, result: str | Path) -> list[Difference]:
     beside the result; otherwise, and for fewer than ten images, there is none (NaN). Raises InputError for a method that was
     not evaluated.
     """
-    summary, folder = read_summary(result), Path(str(result).removesuffix(".json"))
+    summary, folder = read_summary(result), result_folder(result)
     names = [_named(method, summary) for method in (a, b)]
     tables = [pd.read_parquet(folder / f"{name}.parquet") for name in names]
     if not tables[0]["image"].equals(tables[1]["image"]):
         raise InputError(f"{names[0]} and {names[1]} were not scored on the same images. Evaluate both again.")
-    columns = [c for c in tables[0].columns if c.split("_")[0] in METRICS and c in tables[1]]
+    columns = [c for c in tables[0].columns if metric_of(c) in METRICS and c in tables[1]]
     apart = tables[0][columns].astype(np.float64) - tables[1][columns].astype(np.float64)
     apart["image"] = tables[0]["image"]
     kinds = {"": pd.Series("all", index=apart.index), "coverage ": coverage_label(tables[0]["coverage"])}
@@ -69,7 +69,7 @@ def compare(a: str, b: str, result: str | Path) -> list[Difference]:
 
 def _judged(metric: str, group: str, n: int, a: float, b: float, difference: float, low: float, high: float) -> Difference:
     better = "A" if low > 0 else "B" if high < 0 else ""
-    if better and not METRICS[metric.split("_")[0]].higher_is_better:
+    if better and not METRICS[metric_of(metric)].higher_is_better:
         better = "B" if better == "A" else "A"
     return Difference(metric, group, n, a, b, difference, low, high, better)
 
@@ -78,8 +78,7 @@ def _of_sets(metric: str, folder: Path, names: list[str], difference: float) -> 
     """The interval of a difference of two distances of sets: the same subset of the images for both, drawn again and again."""
     kind, _, view = metric.partition("_")
     distance, space = METRICS[kind].distance, METRICS[kind].space
-    files = [folder / "features" / f"{name}-{space}{'_' + view if view else ''}.npy" for name in ("original", *names)]
-    files[0] = folder / "features" / f"original-{space}.npy"
+    files = [features_file(folder, "original", space), *(features_file(folder, name, space, view) for name in names)]
     if distance is None or not all(file.exists() for file in files):
         return np.nan, np.nan
     truth, one, two = (torch.from_numpy(np.load(file)).float() for file in files)
@@ -101,25 +100,3 @@ def _named(method: str, summary: dict[str, Any]) -> str:
     if name not in there:
         raise InputError(f"no result for {name!r}.{nearest(name, list(there))} Evaluated: {', '.join(there)}.")
     return name
-
-
-def as_text(found: list[Difference], a: str, b: str) -> str:
-    """A table for a terminal; each line ends with what it shows."""
-    lines = [("", "n", a, b, "A − B", "95 % interval", "")]
-    for d in found:
-        metric = METRICS[d.metric.split("_")[0]]
-        view = d.metric.partition("_")[2]
-        digits = metric.digits + 1
-        title = metric.title + (f" {view}" if view else "") + (f", {d.group}" if d.group != "all" else "")
-        if np.isnan(d.low):
-            interval, said = "", "no interval: too few images, or their features are gone"
-        else:
-            interval = f"{d.low:+.{digits}f} to {d.high:+.{digits}f}"
-            said = f"{a if d.better == 'A' else b} is better" if d.better else "no difference shown"
-        numbers = (f"{d.a:.{digits}f}", f"{d.b:.{digits}f}", f"{d.difference:+.{digits}f}")
-        lines.append((title, str(d.n), *numbers, interval, said))
-    widths = [max(len(line[i]) for line in lines) for i in range(7)]
-    shown = [[line[0].ljust(widths[0]), *(line[i].rjust(widths[i]) for i in range(1, 6)), line[6]] for line in lines]
-    judged = sum(not np.isnan(d.low) for d in found)
-    note = f"{judged} intervals of 95 %: where nothing differs, about {judged / 20:.0f} of them would still exclude zero."
-    return "\n".join("  ".join(line).rstrip() for line in shown) + f"\n\n{note}"

@@ -17,7 +17,7 @@ from mend.masks import make_masks
 from mend.masks.draw import strokes
 from mend.models import MODELS
 from mend.photos import LARGE, folder
-from mend.progress import Report, progress
+from mend.progress import Report, progress, summed
 from mend.protocol import read_protocol
 from mend.recipes import TrainConfig
 from mend.report import report
@@ -53,15 +53,8 @@ def run(out: Path, open_report: bool) -> None:
         bar.stage("evaluate")
         methods = [*runs, *CLASSICAL]
         protocol = read_protocol("photos-object-v1")
-        scored: dict[str, int] = {}
-
-        def on_batch(method: str, done: int, of: int) -> None:
-            scored[method] = done
-            bar(sum(scored.values()), of * len(methods))
-
-        evaluate(
-            methods, protocol, out / "result", masks=str(out / "masks"), metrics=["psnr", "ssim", "mae"], on_batch=on_batch
-        )
+        metrics, on_batch = ["psnr", "ssim", "mae"], summed(bar, len(methods))
+        evaluate(methods, protocol, out / "result", masks=str(out / "masks"), metrics=metrics, on_batch=on_batch)
         bar.stage("report")
         page = report(out / "result", out / "report")
         bar.stage("fill")

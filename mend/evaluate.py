@@ -34,12 +34,12 @@ from mend.errors import InputError, nearest, pick
 from mend.fill import load
 from mend.images import composite, grid, mask_out, read_rgb, to_image, to_pixels, write_bytes, write_image
 from mend.masks.segment import weights_hash
-from mend.metrics import METRICS, SPACES, Unavailable, band, mean_over
+from mend.metrics import METRICS, SPACES, Unavailable, band, mean_over, metric_of
 from mend.metrics.certificate import certify
 from mend.metrics.distances import frechet
 from mend.metrics.networks import INCEPTION_WEIGHTS
 from mend.protocol import Protocol, Scenes, folder_fillings, folder_scenes, scenes_of
-from mend.statistics import coverage_label, groups, summarise
+from mend.statistics import summaries
 
 SAMPLES = 12  # pictures in a strip
 SHARED = ("original", "mask", "masked input")  # pictures that every method shares
@@ -90,7 +90,7 @@ def evaluate(
         name, title = f"{protocol.name}-first-{limit}", f"{protocol.title}, the first {limit}"
         protocol, hashes = replace(protocol, name=name, title=title, published=[]), scenes.hashes()
     openers = [partial(_network, method, name, protocol, scenes, device) for method, name in names.items()]
-    target = Path(str(out or Path("results") / protocol.name).removesuffix(".json"))
+    target = result_folder(out or Path("results") / protocol.name)
     return _evaluate(list(names.values()), openers, protocol, scenes, hashes, target, metrics, on_batch)
 
 
@@ -118,8 +118,7 @@ def evaluate_folders(
     if taken:
         raise InputError(f"a folder's name names its method, and {', '.join(sorted(set(taken)))} is taken; rename the folder.")
     openers = [partial(_folder, folder, truth, scenes, find_device(device)) for folder in filled]
-    target = Path(str(out).removesuffix(".json"))
-    return _evaluate(names, openers, protocol, scenes, scenes.hashes(), target, metrics, on_batch)
+    return _evaluate(names, openers, protocol, scenes, scenes.hashes(), result_folder(out), metrics, on_batch)
 
 
 def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | None) -> tuple[Protocol, tuple[str, str]]:
@@ -174,19 +173,19 @@ def _evaluate(
         kept = {metric: key for metric, key in known.items() if metric not in new}
         if kept:
             before = pd.read_parquet(out / f"{name}.parquet")
-            rows = pd.concat([rows, before[[c for c in before if c.split("_")[0] in kept]]], axis=1)
+            rows = pd.concat([rows, before[[c for c in before if metric_of(c) in kept]]], axis=1)
             seconds += old["seconds"]
-            sets |= {k: v for k, v in old["metrics"].items() if k.split("_")[0] in kept and k not in before}
+            sets |= {k: v for k, v in old["metrics"].items() if metric_of(k) in kept and k not in before}
         write_parquet(out / f"{name}.parquet", rows)
         _write_strip(out, name, samples)
         scored = {**kept, **{metric: keys[metric] for metric in new}}
-        measured = {**summarise(rows), **sets}
+        measured = summaries(rows)
+        numbers = {**measured["metrics"], **sets}
         done = {
             "weights": method.key,
             "metrics_scored": {n: scored[n] for n in METRICS if n in scored},
-            "metrics": {c: measured[c] for n in METRICS for c in measured if c.split("_")[0] == n},
-            "by_coverage": {label: summarise(part) for label, part in groups(rows, coverage_label(rows["coverage"]))},
-            "by_class": {label: summarise(part) for label, part in groups(rows, rows["class"])} if any(scenes.classes) else {},
+            **measured,
+            "metrics": {c: numbers[c] for n in METRICS for c in numbers if metric_of(c) == n},
             "seconds": round(seconds, 1),
             **method.facts,
             **_environment(method.device),
@@ -312,7 +311,7 @@ def _score(
     device = method.device
     spaces = {space for n in names if (space := METRICS[n].space)}
     truths = {space: _Truth(space, scenes) for space in spaces}
-    features: dict[tuple[str, str], list[Tensor]] = {(space, view): [] for space in spaces for view in ("", "_raw")}
+    features: dict[tuple[str, str], list[Tensor]] = {(space, view): [] for space in spaces for view in ("", "raw")}
     columns: dict[str, list[Tensor]] = {}
     coverage: list[Tensor] = []
     pictures = _Pictures(out, method.name, scenes)
@@ -330,7 +329,7 @@ def _score(
             look = SPACES[space](device)
             truths[space].add(look, image)
             features[space, ""].append(look(filled).cpu())
-            features[space, "_raw"].append(look(raw).cpu())
+            features[space, "raw"].append(look(raw).cpu())
         coverage.append(hole.mean((1, 2, 3)).cpu())
         pictures.add(places, filled)
         on_batch(int(places[-1]) + 1, len(scenes))
@@ -345,16 +344,16 @@ def _score(
     table = pd.DataFrame({**known, **{name: torch.cat(parts).numpy() for name, parts in columns.items()}})
     seen = {key: torch.cat(parts) for key, parts in features.items()}
     for (space, view), values in seen.items():
-        _write_array(out / "features" / f"{method.name}-{space}{view}.npy", values.half())
+        _write_array(features_file(out, method.name, space, view), values.half())
     sets: dict[str, Any] = {}
     for space, there in truths.items():
         truth = there.finish()
-        _write_array(out / "features" / f"original-{space}.npy", truth.half())
+        _write_array(features_file(out, "original", space), truth.half())
         for name in [name for name in names if METRICS[name].space == space]:
             distance = METRICS[name].distance
             assert distance is not None
-            for view in ("", "_raw"):
-                sets[name + view] = {"mean": distance(truth, seen[space, view]), "n": len(scenes)}
+            for view in ("", "raw"):
+                sets[f"{name}_{view}" if view else name] = {"mean": distance(truth, seen[space, view]), "n": len(scenes)}
     return table, sets
 
 
@@ -417,6 +416,16 @@ class _Truth:
 # --- Files -----------------------------------------------------------------------------------------------------------
 
 
+def result_folder(out: str | Path) -> Path:
+    """The folder of an evaluation, by itself or by its .json."""
+    return Path(str(out).removesuffix(".json"))
+
+
+def features_file(out: Path, name: str, space: str, view: str = "") -> Path:
+    """Where the features of a method's pictures are, or of the "original" ones; `view` is "" or "raw"."""
+    return out / "features" / f"{name}-{space}{'_' * bool(view)}{view}.npy"
+
+
 def summary_file(out: str | Path) -> Path:
     """The summary of the evaluation in the folder `out`: beside it, with .json."""
     return Path(f"{out}.json")
@@ -424,7 +433,7 @@ def summary_file(out: str | Path) -> Path:
 
 def read_summary(out: str | Path) -> dict[str, Any]:
     """The summary of an evaluation, by its folder or its .json. Raises InputError when it is not one."""
-    file = summary_file(str(out).removesuffix(".json"))
+    file = summary_file(result_folder(out))
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
         return {**summary, "protocol": dict(summary["protocol"]), "methods": dict(summary["methods"])}

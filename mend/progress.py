@@ -35,6 +35,17 @@ def progress(label: str, unit: str) -> Iterator[Report]:
         yield report
 
 
+def summed(report: Report, parts: int) -> Callable[[str, int, int], None]:
+    """One count over `parts` equal parts, from calls with the part's name, how much of it is done, and of how much."""
+    counted: dict[str, int] = {}
+
+    def count(part: str, done: int, of: int) -> None:
+        counted[part] = done
+        report(sum(counted.values()), parts * of)
+
+    return count
+
+
 def _lines(label: str, unit: str) -> Report:
     start: list[float] = []
     last = [0.0]

@@ -83,12 +83,15 @@ def read_protocol(name: str) -> Protocol:
     """A protocol by the name of a shipped one, or a TOML file. Raises InputError for an unknown name or key."""
     values = read_toml(name, FOLDER / "protocols", "protocol", [f.name for f in fields(Protocol)])
     try:
-        values["policy"] = ObjectPolicy(**values.get("policy", {}))
-        if "drawn" in values:
-            values["drawn"] = Drawn(**values["drawn"])
-        return Protocol(**values)
+        return protocol_from(values)
     except TypeError as error:
         raise InputError(f"{name} is no protocol: {error}.") from None
+
+
+def protocol_from(values: dict[str, Any]) -> Protocol:
+    """A protocol from a TOML file's values, or from those that a result carries."""
+    policy, drawn = ObjectPolicy(**values.get("policy", {})), values.get("drawn")
+    return Protocol(**{**values, "policy": policy, "drawn": None if drawn is None else Drawn(**drawn)})
 
 
 @dataclass(frozen=True)
@@ -136,12 +139,12 @@ def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = N
     if protocol.whole:
         return _whole(protocol, source)
     images = load_images(source, "test", size)
+    ids = [content_id(pixels) for pixels in images.pixels]
     if protocol.drawn is None:
         holes = find_set(masks or protocol.masks, images).holes(images, protocol.policy)[:, 0].bool().numpy()
-        return _in_memory(images, 1, lambda row, i: holes[row])
-    ids = [content_id(pixels) for pixels in images.pixels]
+        return _in_memory(images, ids, 1, lambda row, i: holes[row])
     draw = _kept(protocol.drawn)
-    return _in_memory(images, protocol.drawn.per_image, lambda row, i: draw(*images.size, ids[row], i))
+    return _in_memory(images, ids, protocol.drawn.per_image, lambda row, i: draw(*images.size, ids[row], i))
 
 
 def _kept(drawn: Drawn) -> Callable[[int, int, str, int], np.ndarray]:
@@ -158,9 +161,8 @@ def _kept(drawn: Drawn) -> Callable[[int, int, str, int], np.ndarray]:
     return mask
 
 
-def _in_memory(images: Images, per_image: int, mask: Callable[[int, int], np.ndarray]) -> Scenes:
+def _in_memory(images: Images, ids: list[str], per_image: int, mask: Callable[[int, int], np.ndarray]) -> Scenes:
     place = np.repeat(np.arange(len(images)), per_image)
-    ids = [content_id(pixels) for pixels in images.pixels]
     return Scenes(
         names=[images.names[p] for p in place],
         classes=[images.classes[images.labels[p]] if images.classes and images.labels[p] >= 0 else "" for p in place],

@@ -15,9 +15,10 @@ from mend.errors import InputError
 from mend.evaluate import evaluate, read_summary
 from mend.masks import make_masks
 from mend.masks.segment import SEGMENTERS
-from mend.masks.store import MaskSet, ObjectPolicy
+from mend.masks.store import MaskSet
 from mend.metrics import METRICS
-from mend.protocol import Drawn, Protocol
+from mend.progress import summed
+from mend.protocol import protocol_from
 from mend.recipes import TrainConfig
 from mend.train import train
 
@@ -61,7 +62,6 @@ def reproduce(
     are made, when a segmenter of mend made them. Raises InputError when something cannot be had, or is not what was used.
     """
     summary, out = read_summary(result), Path(out)
-    protocol = _protocol(summary)
     runs: list[str] = []
     for name, method in summary["methods"].items():
         trained = method["model"].get("trained")
@@ -80,15 +80,9 @@ def reproduce(
                 f"({trained['mask_set'][:12]})."
             )
         runs.append(str(train(replace(config, data=source, masks=str(where)), out / "runs" / name, progress(f"train {name}"))))
-    stage = progress("evaluate")
-    counted = dict.fromkeys(summary["methods"], 0)
-
-    def on_batch(name: str, done: int, of: int) -> None:
-        counted[name] = done
-        stage(sum(counted.values()), of * len(counted))
-
+    on_batch = summed(progress("evaluate"), len(runs))
     scored = sorted({n for m in summary["methods"].values() for n in m["metrics_scored"]}, key=list(METRICS).index)
-    protocol = replace(protocol, metrics=tuple(scored))
+    protocol = replace(protocol_from(summary["protocol"]), metrics=tuple(scored))
     if protocol.masks and not masks and not (Path(protocol.masks) / "test" / "manifest.json").exists():
         masks = str(out / "masks")
     new = read_summary(evaluate(runs, protocol, out / "result", data, masks, device=device, on_batch=on_batch))
@@ -96,13 +90,6 @@ def reproduce(
         if new[what] != summary[what]:
             raise InputError(f"this measured something else than {result}: {what} is {new[what]}, there it is {summary[what]}.")
     return _lines(summary, new)
-
-
-def _protocol(summary: dict[str, Any]) -> Protocol:
-    values = dict(summary["protocol"])
-    values["policy"] = ObjectPolicy(**values["policy"])
-    values["drawn"] = Drawn(**values["drawn"]) if values["drawn"] else None
-    return Protocol(**values)
 
 
 def _masks(folder: str, source: str, size: int | None, segmenter: str, out: Path, device: str, progress: Progress) -> Path:
@@ -131,24 +118,3 @@ def _lines(old: dict[str, Any], new: dict[str, Any]) -> list[Line]:
             tolerance = max(tolerance, 10.0 ** -METRICS[metric].digits)
             lines.append(Line(name, metric, before, after, tolerance))
     return lines
-
-
-def as_text(lines: list[Line]) -> str:
-    """A table for a terminal, and how many numbers are within their tolerance."""
-    table = [("", "", "old", "new", "difference", "tolerance", "")]
-    for line in lines:
-        digits = METRICS[line.metric].digits + 1
-        numbers = (
-            f"{line.old:.{digits}f}",
-            f"{line.new:.{digits}f}",
-            f"{line.new - line.old:+.{digits}f}",
-            f"{line.tolerance:.{digits}f}",
-        )
-        table.append((line.method, METRICS[line.metric].title, *numbers, "" if line.within else "OUTSIDE"))
-    widths = [max(len(row[i]) for row in table) for i in range(7)]
-    shown = [
-        [row[0].ljust(widths[0]), row[1].ljust(widths[1]), *(row[i].rjust(widths[i]) for i in range(2, 6)), row[6]]
-        for row in table
-    ]
-    within = sum(line.within for line in lines)
-    return "\n".join("  ".join(row).rstrip() for row in shown) + f"\n\n{within} of {len(lines)} numbers within tolerance"

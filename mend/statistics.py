@@ -9,11 +9,22 @@ import numpy as np
 import pandas as pd
 
 from mend.chance import uniform
-from mend.metrics import METRICS
+from mend.metrics import METRICS, metric_of
 
 BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # edges of the coverage bins; a bin holds its upper edge
 RESAMPLES = 1000
 FEWEST = 10  # images below which an interval says nothing
+
+
+def summaries(rows: pd.DataFrame) -> dict[str, Any]:
+    """`summarise` of a per-image table as a whole, by coverage bin, and by class where there are classes."""
+    by_coverage = groups(rows, coverage_label(rows["coverage"]))
+    by_class = groups(rows, rows["class"]) if rows["class"].any() else ()
+    return {
+        "metrics": summarise(rows),
+        "by_coverage": {label: summarise(part) for label, part in by_coverage},
+        "by_class": {label: summarise(part) for label, part in by_class},
+    }
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -21,7 +32,7 @@ def summarise(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
     Rows of one `image` are resampled together; fewer than ten images have no interval.
     """
-    names = [c for c in rows.columns if c.split("_")[0] in METRICS]
+    names = [c for c in rows.columns if metric_of(c) in METRICS]
     summary: dict[str, dict[str, Any]] = {}
     for columns in _by_valid(rows[names]):
         values = columns.to_numpy(np.float64)

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mend.compare import as_text, compare
+from mend.compare import compare
 from mend.errors import InputError
 from mend.evaluate import evaluate
 from mend.protocol import Protocol
+from mend.report.tables import comparison_text
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_no_difference_shown_is_an_answer(result: Path):
     found = compare("mean-colour", "telea", result)
     (none,) = [d for d in found if (d.metric, d.group) == ("psnr", "all")]
     assert none.better == ""
-    text = as_text(found, "mean-colour", "telea")
+    text = comparison_text(found, "mean-colour", "telea")
     assert any(line.startswith("PSNR ") and line.endswith("no difference shown") for line in text.splitlines())
 
 
@@ -82,4 +83,4 @@ def test_a_distance_of_sets_has_an_interval_where_the_features_are(run: Path, fo
     found = compare("telea", "mean-colour", result)
     (none,) = [d for d in found if d.metric == "kid-cifar"]
     assert np.isnan(none.low)
-    assert "no interval: too few images, or their features are gone" in as_text(found, "telea", "mean-colour")
+    assert "no interval: too few images, or their features are gone" in comparison_text(found, "telea", "mean-colour")

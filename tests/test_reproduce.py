@@ -7,7 +7,8 @@ import pytest
 from mend.errors import InputError
 from mend.evaluate import evaluate, read_summary
 from mend.protocol import Protocol
-from mend.reproduce import as_text, reproduce
+from mend.report.tables import reproduction_text
+from mend.reproduce import reproduce
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_masks_training_and_evaluation_done_again_give_the_old_numbers(result: P
 
     lines = reproduce(result, tmp_path / "again", device="cpu", progress=progress)
     assert [(line.method, line.metric) for line in lines] == [(m, n) for m in ("tiny", "telea") for n in ("psnr", "mae")]
-    assert all(line.within for line in lines), as_text(lines)
+    assert all(line.within for line in lines), reproduction_text(lines)
     assert stages == ["train tiny", "evaluate"]
     assert (tmp_path / "again" / "runs" / "tiny" / "model" / "model.safetensors").exists(), "it was trained, not copied"
     assert read_summary(tmp_path / "again" / "result")["methods"]["tiny"]["metrics_scored"].keys() == {"psnr", "mae"}
@@ -44,8 +45,8 @@ def test_masks_training_and_evaluation_done_again_give_the_old_numbers(result: P
         lines = {(line.method, line.metric): line for line in reproduce(record, tmp_path / "again", device="cpu")}
         assert lines[method, "psnr"].within == met
         assert lines["tiny", "mae"].within
-    assert "OUTSIDE" in as_text(list(lines.values()))
-    assert "3 of 4 numbers within tolerance" in as_text(list(lines.values()))
+    assert "OUTSIDE" in reproduction_text(list(lines.values()))
+    assert "3 of 4 numbers within tolerance" in reproduction_text(list(lines.values()))
 
 
 def test_what_cannot_be_made_again_is_said(result: Path, tmp_path: Path, masks: Path):

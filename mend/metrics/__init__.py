@@ -27,6 +27,7 @@ __all__ = [
     "band",
     "mae",
     "mean_over",
+    "metric_of",
     "psnr",
     "ssim",
 ]
@@ -56,6 +57,11 @@ class Metric:
     @property
     def arrow(self) -> str:
         return "↑" if self.higher_is_better else "↓"
+
+
+def metric_of(column: str) -> str:
+    """The metric of a column: "psnr" of "psnr_hole". What stands behind is the view: raw, hole or band."""
+    return column.partition("_")[0]
 
 
 INCEPTION = "the 2015 Inception's 2048 features of 8-bit images, scaled to 299×299 as torch-fidelity does"

@@ -10,7 +10,7 @@ import pandas as pd
 from mend.classical import CLASSICAL
 from mend.duplicates import listed
 from mend.errors import InputError
-from mend.evaluate import read_summary
+from mend.evaluate import read_summary, result_folder
 from mend.images import write_bytes
 from mend.metrics import METRICS
 from mend.report.gallery import gallery
@@ -27,7 +27,7 @@ from mend.report.tables import (
     readme_table,
     seeds_table,
 )
-from mend.statistics import bootstrap, coverage_label, groups, summarise
+from mend.statistics import bootstrap, summaries
 
 VIEWS = {
     "": "Composited: the known pixels kept",
@@ -43,13 +43,12 @@ def report(result: str | Path, out: str | Path, runs: list[str] | None = None, w
     `runs` restricts the networks shown, by name or folder; classical fillers stay. `without` is a list of images to leave out,
     as `mend duplicates` writes it. Raises InputError for an unknown run, or a file that is no such list.
     """
-    summary, folder, out = read_summary(result), Path(str(result).removesuffix(".json")), Path(out)
+    summary, folder, out = read_summary(result), result_folder(result), Path(out)
     methods = ordered(summary, runs)
     rows = {method: pd.read_parquet(folder / f"{method}.parquet") for method in methods}
     if without is not None:
         summary, rows = leave_out(summary, rows, listed(without), Path(without).stem)
-    grid_picture = picture_grid(folder, methods)
-    pictures = {"grid": png(grid_picture), "coverage": coverage_plot(rows)}
+    pictures = {"grid": png(picture_grid(folder, methods)), "coverage": coverage_plot(rows)}
     if any(summary["methods"][m]["training"] for m in methods):
         pictures["curves"] = curves_plot(summary, methods)
     for name, data in pictures.items():
@@ -71,17 +70,7 @@ def leave_out(
     kept = {method: table[~table["image"].isin(images)] for method, table in rows.items()}
     if all(len(kept[m]) in (0, len(rows[m])) for m in rows):
         raise InputError(f"none, or all, of the images of {summary['protocol']['name']} are in {said}: is it for others?")
-    methods = {
-        m: {
-            **summary["methods"][m],
-            "metrics": summarise(table),
-            "by_coverage": {label: summarise(part) for label, part in groups(table, coverage_label(table["coverage"]))},
-            "by_class": {label: summarise(part) for label, part in groups(table, table["class"])}
-            if table["class"].any()
-            else {},
-        }
-        for m, table in kept.items()
-    }
+    methods = {m: {**summary["methods"][m], **summaries(table)} for m, table in kept.items()}
     sets = {n: "a distance of sets needs the pictures themselves" for n, metric in METRICS.items() if metric.distance}
     count = len(next(iter(kept.values())))
     protocol = {

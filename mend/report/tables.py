@@ -2,15 +2,22 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mend.classical import CLASSICAL
+from mend.compare import Difference
 from mend.errors import InputError
-from mend.metrics import METRICS, Metric
+from mend.metrics import METRICS, Metric, metric_of
 from mend.models import MODELS
+
+if TYPE_CHECKING:  # it trains, and Lightning takes seconds to import
+    from mend.reproduce import Line
 
 UNAVAILABLE = "n/a"
 
@@ -65,7 +72,7 @@ def metric_table(summary: dict[str, Any], methods: list[str], suffix: str = "", 
 def group_table(summary: dict[str, Any], methods: list[str], group: str, metric: str = "psnr_hole") -> Table:
     """One metric of every method by coverage bin ("by_coverage") or class ("by_class")."""
     groups = list(next(iter(summary["methods"].values()))[group])
-    kind = METRICS[metric.split("_")[0]]
+    kind = METRICS[metric_of(metric)]
     columns = [_cells(kind, [summary["methods"][m][group].get(g, {}).get(metric) for m in methods]) for g in groups]
     counts = [summary["methods"][methods[0]][group][g].get(metric, {}).get("n", 0) for g in groups]
     header = ["Method", *(f"{g} (n = {n})" for g, n in zip(groups, counts, strict=True))]
@@ -159,11 +166,56 @@ def as_text(summary: dict[str, Any]) -> str:
     header, rows = metric_table(summary, ordered(summary, None))
     texts = [header] + [[c.text + ("*" if c.best else " ") for c in row] for row in rows]
     texts[0] = [header[0], *(f"{name} " for name in header[1:])]
-    widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))]) for row in texts
-    ]
-    return "\n".join([*lines, "", *footnotes(summary)])
+    return "\n".join([*aligned(texts, 1), "", *footnotes(summary)])
+
+
+def comparison_text(found: list[Difference], a: str, b: str) -> str:
+    """A table for a terminal; each line ends with what it shows."""
+    lines = [("", "n", a, b, "A − B", "95 % interval", "")]
+    for d in found:
+        metric = METRICS[metric_of(d.metric)]
+        view = d.metric.partition("_")[2]
+        digits = metric.digits + 1
+        title = metric.title + (f" {view}" if view else "") + (f", {d.group}" if d.group != "all" else "")
+        if np.isnan(d.low):
+            interval, said = "", "no interval: too few images, or their features are gone"
+        else:
+            interval = f"{d.low:+.{digits}f} to {d.high:+.{digits}f}"
+            said = f"{a if d.better == 'A' else b} is better" if d.better else "no difference shown"
+        numbers = (f"{d.a:.{digits}f}", f"{d.b:.{digits}f}", f"{d.difference:+.{digits}f}")
+        lines.append((title, str(d.n), *numbers, interval, said))
+    judged = sum(not np.isnan(d.low) for d in found)
+    note = f"{judged} intervals of 95 %: where nothing differs, about {judged / 20:.0f} of them would still exclude zero."
+    return "\n".join([*_judged(lines, 1), "", note])
+
+
+def reproduction_text(lines: "list[Line]") -> str:
+    """A table for a terminal, and how many numbers are within their tolerance."""
+    table = [("", "", "old", "new", "difference", "tolerance", "")]
+    for line in lines:
+        digits = METRICS[line.metric].digits + 1
+        numbers = (
+            f"{line.old:.{digits}f}",
+            f"{line.new:.{digits}f}",
+            f"{line.new - line.old:+.{digits}f}",
+            f"{line.tolerance:.{digits}f}",
+        )
+        table.append((line.method, METRICS[line.metric].title, *numbers, "" if line.within else "OUTSIDE"))
+    within = sum(line.within for line in lines)
+    return "\n".join([*_judged(table, 2), "", f"{within} of {len(lines)} numbers within tolerance"])
+
+
+def _judged(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """`aligned`, with the last column as a remark behind each line."""
+    numbers = aligned([row[:-1] for row in rows], left)
+    return [f"{line}  {row[-1]}".rstrip() for line, row in zip(numbers, rows, strict=True)]
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Rows of cells as lines of one width a column: the first `left` columns begin together, the others end together."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [str.ljust if i < left else str.rjust for i in range(len(widths))]
+    return ["  ".join(side(text, width) for side, text, width in zip(sides, row, widths, strict=True)) for row in rows]
 
 
 def footnotes(summary: dict[str, Any]) -> list[str]:
