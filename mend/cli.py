@@ -333,7 +333,7 @@ def reproduce(
     result: what 'mend evaluate' wrote, OUT.json.
     tier: full does RESULT itself; smoke does smoke.json beside it, small networks on the embedded photographs, in two minutes.
     data: where its images are, when not where it says.
-    masks: where its mask sets are, when not where it says.
+    masks: where its mask sets are, or the archives *-train.npz and *-test.npz to make them from, when not where it says.
     out: folder for everything it makes; runs/reproduce-NAME unless given. The same command goes on.
     """
     from mend.progress import progress

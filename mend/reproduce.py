@@ -15,7 +15,7 @@ from mend.errors import InputError
 from mend.evaluate import evaluate, read_summary
 from mend.masks import make_masks
 from mend.masks.segment import SEGMENTERS
-from mend.masks.store import MaskSet
+from mend.masks.store import MaskSet, from_npz
 from mend.metrics import METRICS
 from mend.progress import summed
 from mend.protocol import protocol_from
@@ -59,7 +59,8 @@ def reproduce(
     """Do a result again under `out`, which may be gone on with; a line for each method and metric of the composited view.
 
     `data` and `masks` say where the images and the mask sets are, when not where the result has them. Masks that are not there
-    are made, when a segmenter of mend made them. Raises InputError when something cannot be had, or is not what was used.
+    are made: from the archives `*-train.npz` and `*-test.npz` in that folder, or by mend's segmenter if one made them.
+    Raises InputError when something cannot be had, or is not what was used.
     """
     summary, out = read_summary(result), Path(out)
     runs: list[str] = []
@@ -83,7 +84,7 @@ def reproduce(
     on_batch = summed(progress("evaluate"), len(runs))
     scored = sorted({n for m in summary["methods"].values() for n in m["metrics_scored"]}, key=list(METRICS).index)
     protocol = replace(protocol_from(summary["protocol"]), metrics=tuple(scored))
-    if protocol.masks and not masks and not (Path(protocol.masks) / "test" / "manifest.json").exists():
+    if protocol.masks and not (Path(masks or protocol.masks) / "test" / "manifest.json").exists():
         masks = str(out / "masks")
     new = read_summary(evaluate(runs, protocol, out / "result", data, masks, device=device, on_batch=on_batch))
     for what in ("n", "images", "mask_set"):
@@ -93,16 +94,22 @@ def reproduce(
 
 
 def _masks(folder: str, source: str, size: int | None, segmenter: str, out: Path, device: str, progress: Progress) -> Path:
-    """The folder of mask sets: the one named, or made anew under `out` by the segmenter on record."""
+    """The folder of mask sets: the one named, or made anew under `out` from archives in it, or by the segmenter on record."""
     if (Path(folder) / "train" / "manifest.json").exists():
         return Path(folder)
-    if segmenter not in SEGMENTERS:
+    archives = {split: sorted(Path(folder).glob(f"*-{split}.npz")) for split in ("train", "test")}
+    given = all(len(found) == 1 for found in archives.values())
+    if not given and segmenter not in SEGMENTERS:
         raise InputError(
-            f"the masks were made by {segmenter}, which mend cannot run. Give the folder of the mask sets with --masks."
+            f"the masks were made by {segmenter}, which mend cannot run. Give the folder of the mask sets, or of their archives "
+            "*-train.npz and *-test.npz, with --masks."
         )
-    for split in ("train", "test"):
+    for split in archives:
         images = load_images(source, "all" if split == "train" else "test", size)
-        make_masks(images, segmenter, out / "masks" / split, device, on_batch=progress(f"masks {split}"))
+        if given:
+            from_npz(archives[split][0], images, segmenter, out / "masks" / split)
+        else:
+            make_masks(images, segmenter, out / "masks" / split, device, on_batch=progress(f"masks {split}"))
     return out / "masks"
 
 

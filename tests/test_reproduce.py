@@ -2,10 +2,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mend.errors import InputError
 from mend.evaluate import evaluate, read_summary
+from mend.masks.store import MaskSet
 from mend.protocol import Protocol
 from mend.report.tables import reproduction_text
 from mend.reproduce import reproduce
@@ -47,6 +49,16 @@ def test_masks_training_and_evaluation_done_again_give_the_old_numbers(result: P
         assert lines["tiny", "mae"].within
     assert "OUTSIDE" in reproduction_text(list(lines.values()))
     assert "3 of 4 numbers within tolerance" in reproduction_text(list(lines.values()))
+
+
+def test_mask_sets_are_made_anew_from_their_archives(result: Path, tmp_path: Path, masks: Path):
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    for split in ("train", "test"):
+        np.savez(archives / f"objects-{split}.npz", mask=np.array(MaskSet.open(masks / split).packed))
+    lines = reproduce(result, tmp_path / "again", masks=str(archives), device="cpu")
+    assert [line.new for line in lines] == [line.old for line in lines]
+    assert MaskSet.open(tmp_path / "again" / "masks" / "test").done.all()
 
 
 def test_what_cannot_be_made_again_is_said(result: Path, tmp_path: Path, masks: Path):
