@@ -101,7 +101,7 @@ def _masks(folder: str, source: str, size: int | None, segmenter: str, out: Path
     given = all(len(found) == 1 for found in archives.values())
     if not given and segmenter not in SEGMENTERS:
         raise InputError(
-            f"the masks were made by {segmenter}, which mend cannot run. Give the folder of the mask sets, or of their archives "
+    """The folder of mask sets: the one named, or made under `out`, from archives in it or by the segmenter on record."""
             "*-train.npz and *-test.npz, with --masks."
         )
     for split in archives:
