@@ -1,23 +1,25 @@
 """mend: train, measure and use image-inpainting networks.
 
 import mend
-filled = mend.load("runs/unet-aspp")("photo.jpg", "mask.png")
+filled = mend.fill("photo.jpg", "mask.png")                  # with the network in the box
+filled = mend.load("runs/unet-aspp")("photo.jpg", "mask.png")  # with one of yours
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mend.fill import Inpainter as Inpainter
-    from mend.fill import load as load
+    from mend.inpaint import Inpainter as Inpainter
+    from mend.inpaint import fill as fill
+    from mend.inpaint import load as load
 
 __version__ = "0.1.0"
-__all__ = ["Inpainter", "load"]
+__all__ = ["Inpainter", "fill", "load"]
 
 
 def __getattr__(name: str) -> Any:
     # `import mend` stays cheap: PyTorch is imported by what needs it.
     if name in __all__:
-        from mend import fill
+        from mend import inpaint
 
-        return getattr(fill, name)
+        return getattr(inpaint, name)
     raise AttributeError(f"module 'mend' has no attribute {name!r}")

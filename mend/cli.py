@@ -66,8 +66,9 @@ def fill(
     output: file to write; its suffix names the format.
     model: run folder, model folder, or mean-colour, telea, navier-stokes, biharmonic.
     """
-    from mend.fill import load
-    from mend.images import read_image, read_mask, write_image
+    from mend.holes import read_mask
+    from mend.images import read_image, write_image
+    from mend.inpaint import load
 
     if output.resolve() in (photo.resolve(), mask.resolve()):
         raise InputError(f"{output} is an input; filling would overwrite it. Choose another --output.")

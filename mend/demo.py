@@ -11,8 +11,8 @@ import torch
 from mend.classical import CLASSICAL
 from mend.data import load_images
 from mend.evaluate import evaluate
-from mend.fill import load
 from mend.images import Picture, mask_out, read_image, to_pixels, write_image
+from mend.inpaint import load
 from mend.masks import make_masks
 from mend.masks.draw import strokes
 from mend.models import MODELS

@@ -31,8 +31,8 @@ from mend.classifier import WEIGHTS
 from mend.data import cache_folder, new_array
 from mend.device import device_name, find_device
 from mend.errors import InputError, nearest, pick
-from mend.fill import load
 from mend.images import composite, grid, mask_out, read_rgb, to_image, to_pixels, write_bytes, write_image
+from mend.inpaint import load
 from mend.masks.segment import weights_hash
 from mend.metrics import METRICS, SPACES, Unavailable, band, mean_over, metric_of
 from mend.metrics.certificate import certify

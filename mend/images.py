@@ -110,7 +110,7 @@ def read_image(path: str | Path) -> Picture:
     Palette, CMYK and other colour spaces become RGB, which `notes` says. Raises InputError when the file is
     missing, empty, truncated or no picture.
     """
-    with _opened(path) as opened:
+    with open_picture(path) as opened:
         deep = _sixteen_bit_colour(path, opened)
         picture = picture_from_pil(opened)
         if deep is not None:
@@ -134,7 +134,7 @@ def picture_from_pil(opened: Image.Image) -> Picture:
         notes.append(f"{upright.mode} converted to {target}")
         if upright.mode in ("CMYK", "LAB", "YCbCr"):
             save.pop("icc_profile", None)  # it describes the colours of before
-        upright = _as_rgb(upright) if target == "RGB" else upright.convert(target)
+        upright = as_rgb(upright) if target == "RGB" else upright.convert(target)
     pixels = np.asarray(upright)
     return Picture(pixels[..., None] if pixels.ndim == 2 else pixels, save, notes)
 
@@ -144,29 +144,8 @@ def read_rgb(file: str | Path | bytes) -> np.ndarray:
 
     Transparency is dropped and 16 bits become 8. Raises InputError as `read_image` does.
     """
-    with _opened(file) as opened:
-        return np.asarray(_as_rgb(ImageOps.exif_transpose(opened), "a picture" if isinstance(file, bytes) else str(file)))
-
-
-def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
-    """The mask at `path` as a hole (1, 1, H, W): white is missing, the threshold is half.
-
-    `size` is the (height, width) of its picture; InputError when the mask has another.
-    """
-    with _opened(path) as opened:
-        grey = np.asarray(_as_rgb(ImageOps.exif_transpose(opened)).convert("L"))
-    return check_hole(torch.from_numpy((grey >= 128).astype(np.float32))[None, None], size, f"the mask {path}")
-
-
-def check_hole(hole: Tensor, size: tuple[int, int] | None, name: str = "the mask") -> Tensor:
-    """`hole` itself, or InputError when its (height, width) is not `size`."""
-    height, width = hole.shape[-2:]
-    if size is not None and (height, width) != tuple(size):
-        raise InputError(
-            f"{name} is {width}×{height}, its picture {size[1]}×{size[0]} (width×height). "
-            "A mask has the size of its picture; resize it without smoothing, or draw it on the picture itself."
-        )
-    return hole
+    with open_picture(file) as opened:
+        return np.asarray(as_rgb(ImageOps.exif_transpose(opened), "a picture" if isinstance(file, bytes) else str(file)))
 
 
 def write_image(path: str | Path, picture: "Picture | np.ndarray") -> None:
@@ -200,7 +179,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def _opened(file: str | Path | bytes) -> Image.Image:
+def open_picture(file: str | Path | bytes) -> Image.Image:
     """The file opened and decoded; every way in which it can be broken is one InputError that names it."""
     name = f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
     try:
@@ -219,7 +198,7 @@ def _opened(file: str | Path | bytes) -> Image.Image:
         raise InputError(f"{name} is too large to open safely: {error}.") from None
 
 
-def _as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
+def as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
     if opened.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it to white
         levels = np.asarray(opened).astype(np.int64)
         return Image.fromarray(np.clip(levels // 257 if levels.max() > 255 else levels, 0, 255).astype(np.uint8)).convert("RGB")

@@ -20,7 +20,8 @@ from mend import photos
 from mend.chance import uniform
 from mend.data import Images, content_id, image_files, load_images, picture_files
 from mend.errors import InputError, pick
-from mend.images import read_mask, read_rgb, to_image
+from mend.holes import read_mask
+from mend.images import read_rgb, to_image
 from mend.masks.draw import DRAWN
 from mend.masks.store import ObjectPolicy, find_set
 from mend.recipes import FOLDER, read_toml

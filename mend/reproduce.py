@@ -94,15 +94,15 @@ def reproduce(
 
 
 def _masks(folder: str, source: str, size: int | None, segmenter: str, out: Path, device: str, progress: Progress) -> Path:
-    """The folder of mask sets: the one named, or made anew under `out` from archives in it, or by the segmenter on record."""
+    """The folder of mask sets: the one named, or made under `out`, from archives in it or by the segmenter on record."""
     if (Path(folder) / "train" / "manifest.json").exists():
         return Path(folder)
     archives = {split: sorted(Path(folder).glob(f"*-{split}.npz")) for split in ("train", "test")}
     given = all(len(found) == 1 for found in archives.values())
     if not given and segmenter not in SEGMENTERS:
         raise InputError(
-    """The folder of mask sets: the one named, or made under `out`, from archives in it or by the segmenter on record."""
-            "*-train.npz and *-test.npz, with --masks."
+            f"the masks were made by {segmenter}, which mend cannot run. With --masks give the folder of the mask sets, "
+            "or of their archives *-train.npz and *-test.npz."
         )
     for split in archives:
         images = load_images(source, "all" if split == "train" else "test", size)

@@ -34,8 +34,8 @@ from mend.checkpoint import commit, save_model
 from mend.data import Batches, Crops, epoch_rows, image_files, load_images, split_rows
 from mend.device import device_name, has_bf16
 from mend.errors import InputError, pick
-from mend.fill import any_size
 from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
+from mend.inpaint import any_size
 from mend.losses import LOSSES, weighted
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet, ObjectPolicy, find_set

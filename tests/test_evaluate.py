@@ -12,8 +12,8 @@ from PIL import Image
 from mend.data import load_images
 from mend.errors import InputError
 from mend.evaluate import evaluate, evaluate_folders, read_summary
-from mend.fill import Inpainter, load
 from mend.images import to_image
+from mend.inpaint import Inpainter, load
 from mend.masks import make_masks
 from mend.masks.store import MaskSet, ObjectPolicy
 from mend.metrics import Unavailable, WeightsMissing, psnr

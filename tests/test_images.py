@@ -8,6 +8,7 @@ from conftest import smooth
 from PIL import Image
 
 from mend.errors import InputError
+from mend.holes import read_mask
 from mend.images import (
     Picture,
     _sixteen_bit_colour,
@@ -16,7 +17,6 @@ from mend.images import (
     mask_out,
     pad_to,
     read_image,
-    read_mask,
     read_rgb,
     to_image,
     to_pixels,
@@ -181,12 +181,6 @@ def test_a_truncated_picture_is_named(tmp_path: Path):
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:600])
     with pytest.raises(InputError, match=r"cut\.jpg is damaged"):
         read_image(tmp_path / "cut.jpg")
-
-
-def test_a_mask_of_another_size_is_refused(tmp_path: Path):
-    Image.new("L", (7, 5)).save(tmp_path / "m.png")
-    with pytest.raises(InputError, match=r"m\.png is 7×5, its picture 9×6"):
-        read_mask(tmp_path / "m.png", (6, 9))
 
 
 def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

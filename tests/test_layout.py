@@ -7,8 +7,8 @@ import mend
 
 PACKAGE = Path(mend.__file__).parent
 ORDER = (
-    "errors", "chance", "device", "progress", "recipes", "images", "photos", "data", "duplicates", "masks", "models",
-    "classical", "classifier", "losses", "metrics", "checkpoint", "fill", "protocol", "statistics", "evaluate", "compare",
+    "errors", "chance", "device", "progress", "recipes", "images", "holes", "photos", "data", "duplicates", "masks", "models",
+    "classical", "classifier", "losses", "metrics", "checkpoint", "inpaint", "protocol", "statistics", "evaluate", "compare",
     "train", "reproduce", "report", "demo", "cli", "__main__",
 )  # fmt: skip
 
@@ -43,5 +43,5 @@ def test_every_module_has_its_test():
 
 
 def test_the_public_surface():
-    assert mend.__all__ == ["Inpainter", "load"]
+    assert mend.__all__ == ["Inpainter", "fill", "load"]
     assert all(getattr(mend, name) for name in mend.__all__)

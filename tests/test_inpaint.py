@@ -11,7 +11,6 @@ from PIL import Image
 import mend
 from mend.classical import CLASSICAL
 from mend.errors import InputError
-from mend.fill import as_hole
 from mend.images import read_image, write_image
 
 
@@ -81,21 +80,6 @@ def test_classical_fillers_are_called_alike(name: str):
     mask[5:12, 8:14] = True
     filled = mend.load(name)(pixels, mask)
     assert np.array_equal(filled[~mask], pixels[~mask])
-
-
-def test_masks_of_every_kind():
-    wanted = torch.tensor([[[[0.0, 1.0]]]])
-    for mask in (
-        np.array([[False, True]]),
-        np.array([[0, 1]], np.uint8),
-        np.array([[0, 255]], np.uint8),
-        np.array([[100, 200]], np.uint8),
-        np.array([[0.2, 0.9]]),
-        torch.tensor([[[0, 1]]]),
-        Image.fromarray(np.array([[0, 255]], np.uint8)),
-    ):
-        assert torch.equal(as_hole(mask, (1, 2)), wanted)
-    assert torch.equal(as_hole(np.array([[0, 1], [0, 0]], np.uint8), (2, 2)).sum(), torch.tensor(1.0))
 
 
 def test_what_does_not_fit_is_refused(inpainter: mend.Inpainter):

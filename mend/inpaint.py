@@ -1,6 +1,7 @@
 """The `Inpainter`: one object that fills any image of any size. Command line, notebook and evaluation all use it."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +14,17 @@ from mend.checkpoint import load_model
 from mend.classical import CLASSICAL, Classical
 from mend.device import find_device
 from mend.errors import InputError
-from mend.images import Picture, check_hole, composite, mask_out, pad_to, picture_from_pil, read_image, read_mask
+from mend.holes import as_hole
+from mend.images import Picture, composite, mask_out, pad_to, picture_from_pil, read_image
 
 Kind = TypeVar("Kind", np.ndarray, Tensor, Image.Image)
 
 
-def load(path: str | Path, device: str = "auto") -> "Inpainter":
-    """An `Inpainter` from a model folder, a run folder, or the name of a classical filler such as "telea".
+DEFAULT = Path(__file__).parent / "assets" / "pyramid"
+
+
+def load(path: str | Path = DEFAULT, device: str = "auto") -> "Inpainter":
+    """An `Inpainter` from a model folder, a run folder, or the name of a classical filler such as "telea"; else the default.
 
     `device` is "auto" (a GPU where there is one), or a PyTorch device. Raises InputError as `load_model` does.
     """
@@ -27,6 +32,16 @@ def load(path: str | Path, device: str = "auto") -> "Inpainter":
         return Inpainter(Classical(str(path)), torch.device("cpu"), {"model": str(path)})
     network, config = load_model(path)
     return Inpainter(network, find_device(device), config)
+
+
+def fill(image: "str | Path | Kind", mask: Any) -> "Kind | Image.Image":
+    """Fill `image` where `mask` is white with the default network; see `Inpainter.__call__` for what both may be."""
+    return _default()(image, mask)
+
+
+@lru_cache
+def _default() -> "Inpainter":
+    return load()
 
 
 def any_size(network: Callable[[Tensor, Tensor], Tensor], stride: int, masked: Tensor, hole: Tensor) -> Tensor:
@@ -85,27 +100,6 @@ class Inpainter:
         raw = self.raw(colours, hole.expand(len(batch), -1, -1, -1))
         raw = (raw.clamp(0, 1) * 255).round() if batch.dtype == torch.uint8 else raw
         return composite(batch, raw, hole).reshape(image.shape)
-
-
-def as_hole(mask: Any, size: tuple[int, int]) -> Tensor:
-    """A mask of any kind that `Inpainter` takes as a hole (B, 1, H, W); `size` is the (height, width) it must have.
-
-    Booleans are taken as they are, floats at one half; integers up to 1 are zeros and ones, others 8-bit levels at 128.
-    """
-    if isinstance(mask, (str, Path)):
-        return read_mask(mask, size)
-    if isinstance(mask, Image.Image):
-        mask = np.asarray(mask.convert("L"))
-    values = torch.as_tensor(mask if isinstance(mask, Tensor) else np.array(mask))
-    if values.ndim < 2 or values.ndim > 4 or (values.ndim > 2 and values.shape[-3] != 1):
-        raise InputError(f"a mask is (H, W), (1, H, W) or (B, 1, H, W); this one is {tuple(values.shape)}.")
-    if values.dtype != torch.bool:
-        top = 1.0 if values.is_floating_point() or values.max() <= 1 else 255.0
-        if not (values.min() >= 0 and values.max() <= top):
-            raise InputError(f"mask values run from {values.min():g} to {values.max():g}; expected 0 to {top:g}, white = hole.")
-        values = values >= (top + 1) // 2 if top > 1 else values >= 0.5
-    hole = values.float().reshape(-1, 1, *values.shape[-2:])
-    return check_hole(hole, size)
 
 
 def _picture_from_array(array: np.ndarray) -> Picture:
