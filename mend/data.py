@@ -374,11 +374,14 @@ class Batches:
 
 
 class Crops(IterableDataset[tuple[Tensor, Tensor]]):
-    """Random crops of large pictures with a hole each, read by workers; one pass is one crop of every picture.
+    """Random crops of large pictures with a hole each, read by workers; `rows` are those of one pass.
 
-    `draw_hole(epoch, i)` is the hole (1, crop, crop) of picture i in this epoch. Pictures smaller than the crop are scaled up
-    to it. What a picture gives depends on (seed, epoch, i) alone, not on the worker that reads it.
+    A row is a picture: row i and row i + len(files) are two crops of one. `draw_hole(epoch, i)` is the hole (1, crop, crop) of
+    row i in this epoch. `zoom` is how much of a picture a crop may show; see `random_crop`. What a row gives depends on
+    (seed, epoch, i) alone, not on the worker that reads it.
     """
+
+    KEPT = 256 * 2**20  # bytes of decoded pictures that a worker keeps
 
     def __init__(
         self,
@@ -389,9 +392,10 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         seed: int,
         epoch: int,
         batch_size: int = 1,
+        zoom: float = 1.0,
     ) -> None:
-        self.batch_size = batch_size
         self.files, self.crop, self.rows, self.draw_hole, self.seed, self.epoch = files, crop, rows, draw_hole, seed, epoch
+        self.batch_size, self.zoom = batch_size, zoom
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -402,23 +406,33 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         batches = [self.rows[i : i + self.batch_size] for i in range(0, len(self.rows), self.batch_size)]
         mine = self.rows if worker is None else np.concatenate([self.rows[:0], *batches[worker.id :: worker.num_workers]])
         broken: list[str] = []
+        kept: dict[int, np.ndarray] = {}
+        room = self.KEPT
         for i in mine.tolist():
+            file = i % len(self.files)
             try:
-                picture = read_rgb(self.files[i])
+                picture = kept[file] if file in kept else read_rgb(self.files[file])
             except InputError as error:
                 broken.append(str(error))
                 stop_when_broken(broken, max(len(mine), 100))
                 continue
-            cut = torch.from_numpy(random_crop(picture, self.crop, self.seed, self.epoch, i))
+            if file not in kept and picture.nbytes <= room:
+                kept[file] = picture
+                room -= picture.nbytes
+            cut = torch.from_numpy(random_crop(picture, self.crop, self.zoom, self.seed, self.epoch, i))
             yield cut.permute(2, 0, 1).float() / 255, self.draw_hole(self.epoch, i)
 
 
-def random_crop(pixels: np.ndarray, crop: int, *keys: int) -> np.ndarray:
-    """A (crop, crop, 3) part of uint8 (H, W, 3) pixels at a place drawn for these keys."""
-    if min(pixels.shape[:2]) < crop:
-        factor = crop / min(pixels.shape[:2])
-        height, width = (max(crop, round(side * factor)) for side in pixels.shape[:2])
-        pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
-    y, x = uniform(2, *keys, 1)
-    top, left = int(y * (pixels.shape[0] - crop + 1)), int(x * (pixels.shape[1] - crop + 1))
-    return np.ascontiguousarray(pixels[top : top + crop, left : left + crop])
+def random_crop(pixels: np.ndarray, crop: int, zoom: float, *keys: int) -> np.ndarray:
+    """A (crop, crop, 3) part of uint8 (H, W, 3) pixels at a place drawn for these keys, mirrored for half of them.
+
+    The part is up to `zoom` times as large as the crop, as likely any factor (in its logarithm), and shrunk to it. A picture
+    that is smaller than the crop is enlarged to it.
+    """
+    y, x, scale, mirror = uniform(4, *keys, 1)
+    side = min(*pixels.shape[:2], round(crop * zoom**scale))
+    top, left = int(y * (pixels.shape[0] - side + 1)), int(x * (pixels.shape[1] - side + 1))
+    part = pixels[top : top + side, left : left + side]
+    if side != crop:
+        part = np.asarray(Image.fromarray(part).resize((crop, crop), Image.Resampling.LANCZOS))
+    return np.ascontiguousarray(part[:, ::-1] if mirror < 0.5 else part)

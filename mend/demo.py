@@ -15,7 +15,7 @@ from mend.images import Picture, mask_out, read_image, to_pixels, write_image
 from mend.inpaint import load
 from mend.masks import make_masks
 from mend.masks.draw import strokes
-from mend.models import MODELS
+from mend.models import SEED
 from mend.photos import LARGE, folder
 from mend.progress import Report, progress, summed
 from mend.protocol import read_protocol
@@ -44,7 +44,7 @@ def run(out: Path, open_report: bool) -> None:
             images = load_images("photos", "all" if name == "train" else name)
             make_masks(images, "felzenszwalb", out / "masks" / name, on_batch=bar)
         runs: list[str] = []
-        for model in MODELS:
+        for model in SEED:
             bar.stage(model)
             config = TrainConfig(
                 "photos", str(out / "masks"), model, WIDTH, epochs=EPOCHS, batch_size=32, lr=2e-3, schedule="cosine"

@@ -22,6 +22,7 @@ import lightning.pytorch as pl
 import numpy as np
 import tomli_w
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -34,13 +35,14 @@ from mend.checkpoint import commit, save_model
 from mend.data import Batches, Crops, epoch_rows, image_files, load_images, split_rows
 from mend.device import device_name, has_bf16
 from mend.errors import InputError, pick
-from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
+from mend.images import composite, grid, mask_out, pad_to, to_pixels, write_bytes, write_image
 from mend.inpaint import any_size
 from mend.losses import LOSSES, weighted
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet, ObjectPolicy, find_set
 from mend.metrics import psnr, ssim
 from mend.models import build
+from mend.models.pyramid import Pyramid, halved
 from mend.recipes import TrainConfig
 
 SAMPLES = 12  # validation pictures in the grid of each epoch
@@ -78,7 +80,11 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
 def _build(config: TrainConfig) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return build(config.model, width=config.width, hole_channel=config.hole_channel)
+        return build(config.model, **_options(config))
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    return {"width": config.width} | ({"hole_channel": True} if config.hole_channel else {})
 
 
 # --- The step --------------------------------------------------------------------------------------------------------
@@ -98,12 +104,13 @@ class Inpainting(pl.LightningModule):
         if self.average is not None:
             self.average.requires_grad_(False)
         # The bound method: a second module here would put every weight into the checkpoint twice.
-        self.step = torch.compile(network.forward) if config.compile else network.forward
+        step = network.scales if isinstance(network, Pyramid) else network.forward
+        self.step: Callable[[Tensor, Tensor], Tensor | list[Tensor]] = torch.compile(step) if config.compile else step
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
-        raw = any_size(self.step, self.stride, mask_out(image, hole), hole)
-        loss, terms = weighted(self.config.loss, raw.float(), image, hole)
+        raws = self.step(pad_to(mask_out(image, hole), self.stride), pad_to(hole, self.stride))
+        loss, terms = self._over_scales(raws if isinstance(raws, list) else [raws], image, hole)
         if not loss.isfinite():
             raise InputError(
                 f"the loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_index} (step {self.global_step}). "
@@ -114,6 +121,15 @@ class Inpainting(pl.LightningModule):
             self.log(f"loss/{name}", value, on_epoch=True, on_step=False, batch_size=len(image))
         self.log("loss", loss, on_epoch=True, on_step=False, batch_size=len(image))
         return loss
+
+    def _over_scales(self, raws: list[Tensor], image: Tensor, hole: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss at the finest scale and, at half its weight, at each coarser one; the terms are those of the finest."""
+        height, width = hole.shape[-2:]
+        loss, terms = weighted(self.config.loss, raws[0][..., :height, :width].float(), image, hole)
+        for raw in raws[1:]:
+            image, hole = halved(image), halved(hole)
+            loss = loss + 0.5 * weighted(self.config.loss, raw.float(), image, hole)[0]
+        return loss, terms
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.average is not None:
@@ -198,7 +214,8 @@ class CropData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         assert self.trainer is not None
-        rows = self.rows["train"][_epoch_rows(self.trainer, len(self.rows["train"]), self.config)]
+        rows = np.concatenate([self.rows["train"] + k * len(self.files) for k in range(self.config.crops)])
+        rows = rows[_epoch_rows(self.trainer, len(rows), self.config)]
         return self._loader(rows, self.trainer.current_epoch + 1, _share(self.config.batch_size, self.trainer))
 
     def val_dataloader(self) -> Loader:
@@ -207,7 +224,7 @@ class CropData(pl.LightningDataModule):
         return self._loader(rows, 0, _share(self.config.batch_size, self.trainer))  # the same crops in every epoch
 
     def _loader(self, rows: np.ndarray, epoch: int, batch_size: int) -> Loader:
-        crops = Crops(self.files, self.crop, rows, self.draw_hole, self.config.seed, epoch, batch_size)
+        crops = Crops(self.files, self.crop, rows, self.draw_hole, self.config.seed, epoch, batch_size, self.config.zoom)
         return DataLoader(crops, batch_size=batch_size, num_workers=min(self.config.workers, -(-len(rows) // batch_size)))
 
 
@@ -235,15 +252,19 @@ class DrawnHole:
 
 @dataclass(frozen=True)
 class BorrowedHole:
-    """A mask of a set, drawn for every crop; the set is read in each worker."""
+    """A mask of a set, drawn for every crop and scaled to it; the set is read in each worker."""
 
     folder: str
+    side: int
     seed: int
 
     def __call__(self, epoch: int, i: int) -> Tensor:
         masks, rows = _borrowable(self.folder)
         row = rows[int(uniform(1, self.seed, epoch, i, 2)[0] * len(rows))]
-        return torch.from_numpy(masks.read(np.array([row]))).float()
+        mask = torch.from_numpy(masks.read(np.array([row]))).float()[None]
+        if mask.shape[-2:] != (self.side, self.side):
+            mask = F.interpolate(mask, (self.side, self.side), mode="bicubic", antialias=True)
+        return (mask[0] >= 0.5).float()
 
 
 @lru_cache
@@ -252,16 +273,31 @@ def _borrowable(folder: str) -> tuple[MaskSet, np.ndarray]:
     return masks, masks.donors(ObjectPolicy())
 
 
-def _hole_drawer(masks: str, side: int, seed: int) -> tuple[Callable[[int, int], Tensor], str]:
+@dataclass(frozen=True)
+class AnyHole:
+    """For every crop a hole of one of several kinds, each as likely."""
+
+    kinds: tuple[DrawnHole | BorrowedHole, ...]
+    seed: int
+
+    def __call__(self, epoch: int, i: int) -> Tensor:
+        return self.kinds[int(uniform(1, self.seed, epoch, i, 4)[0] * len(self.kinds))](epoch, i)
+
+
+def _hole_drawer(masks: str, side: int, seed: int) -> tuple[AnyHole, str]:
+    kinds, described = zip(*(_one_kind(name.strip(), side, seed) for name in masks.split(",")), strict=True)
+    return AnyHole(kinds, seed), "; ".join(described)
+
+
+def _one_kind(masks: str, side: int, seed: int) -> tuple[DrawnHole | BorrowedHole, str]:
     if masks in DRAWN:
         return DrawnHole(masks, side, seed), f"{masks}, 5 % to 50 %"
     if not Path(masks).exists():
-        raise InputError(f"unknown masks {masks!r}. With --crop expected one of {', '.join(DRAWN)}, or a mask set.")
+        raise InputError(
+            f"unknown masks {masks!r}. With --crop expected {', '.join(DRAWN)}, or a mask set; several with commas between."
+        )
     masks = str(Path(masks) / "train") if (Path(masks) / "train" / "manifest.json").exists() else masks
-    manifest = MaskSet.open(masks).manifest
-    if (manifest.height, manifest.width) != (side, side):
-        raise InputError(f"the mask set {masks} holds {manifest.width}×{manifest.height} masks; the crops are {side}×{side}.")
-    return BorrowedHole(masks, seed), f"{manifest.segmenter}, borrowed"
+    return BorrowedHole(masks, side, seed), f"{MaskSet.open(masks).manifest.segmenter}, borrowed"
 
 
 # --- The run folder --------------------------------------------------------------------------------------------------
@@ -310,8 +346,7 @@ class RunFiles(pl.Callback):
                 "device": device_name(pl_module.device),
                 "validation": {k: measured[k] for k in ("val_psnr", "val_ssim")},
             }
-            options = {"width": self.config.width, "hole_channel": self.config.hole_channel}
-            save_model(self.out / "model", pl_module.judged, self.config.model, options, trained)
+            save_model(self.out / "model", pl_module.judged, self.config.model, _options(self.config), trained)
 
     @torch.no_grad()
     def _sample(self, trainer: pl.Trainer, module: Inpainting, epoch: int) -> None:

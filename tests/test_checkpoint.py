@@ -19,8 +19,9 @@ def saved(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_folder_rebuilds_its_network(name: str, tmp_path: Path):
-    network = build(name, width=3, hole_channel=True).eval()
-    save_model(tmp_path, network, name, {"width": 3, "hole_channel": True}, {})
+    options = {"width": 3} | ({"hole_channel": True} if name != "pyramid" else {})
+    network = build(name, **options).eval()
+    save_model(tmp_path, network, name, options, {})
     again, config = load_model(tmp_path)
     masked, hole = torch.rand(1, 3, 16, 16), torch.ones(1, 1, 16, 16)
     # To rounding: the loaded network is channels-last, which sums in another order.

@@ -180,12 +180,32 @@ def test_crops_do_not_depend_on_the_number_of_workers(tmp_path: Path):
     assert not all(torch.equal(a, b) for a, b in zip(alone, crops(2, 0), strict=True))
 
 
-def test_a_crop_is_a_part_of_the_picture_and_a_small_picture_is_scaled_up():
+def test_a_crop_is_a_part_of_the_picture_as_it_is_or_mirrored():
     pixels = smooth(40, 60, 0)
-    cut = random_crop(pixels, 24, 1, 2)
-    windows = np.lib.stride_tricks.sliding_window_view(pixels, (24, 24), axis=(0, 1))
-    assert (windows.transpose(0, 1, 3, 4, 2) == cut).all((2, 3, 4)).any()
-    assert random_crop(smooth(10, 300, 0), 24, 0).shape == (24, 24, 3)
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, (24, 24), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+    mirrored = 0
+    for key in range(20):
+        cut = random_crop(pixels, 24, 1, key)
+        as_it_is, flipped = ((windows == part).all((2, 3, 4)).any() for part in (cut, cut[:, ::-1]))
+        assert as_it_is or flipped
+        mirrored += flipped
+    assert 4 < mirrored < 16
+    assert random_crop(smooth(10, 300, 0), 24, 1, 0).shape == (24, 24, 3), "a small picture is enlarged"
+
+
+def test_a_crop_may_show_more_of_the_picture_shrunk():
+    ramp = np.broadcast_to(np.arange(250, dtype=np.uint8)[:, None, None], (250, 250, 3))  # one level a pixel
+    slopes = [np.ptp(random_crop(ramp, 24, 4.0, key)[2:-2, 12, 0].astype(int)) / 19 for key in range(40)]
+    assert min(slopes) < 1.3
+    assert 3 < max(slopes) <= 4.1
+    assert np.ptp(random_crop(ramp, 24, 100.0, 3)[:, 0, 0].astype(int)) <= 249, "at most all of it"
+
+
+def test_two_rows_of_one_picture_are_two_crops(tmp_path: Path):
+    Image.fromarray(smooth(60, 60, 0)).save(tmp_path / "0.png")
+    data = Crops([tmp_path / "0.png"], 16, np.arange(2), lambda epoch, i: torch.zeros(1, 16, 16), 0, 0)
+    (first, _), (second, _) = data
+    assert not torch.equal(first, second)
 
 
 def test_a_hub_dataset_with_names_and_without(monkeypatch: pytest.MonkeyPatch):

@@ -14,9 +14,10 @@ from conftest import ROOT, smooth, stopped
 from PIL import Image
 
 from mend.checkpoint import load_model
+from mend.data import split_rows
 from mend.errors import InputError
 from mend.recipes import TrainConfig
-from mend.train import _build, train
+from mend.train import _build, _hole_drawer, train
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +156,30 @@ def test_large_pictures_are_streamed_as_crops(tmp_path: Path):
     assert same(one, two), "the number of workers changes nothing"
     with pytest.raises(InputError, match="unknown masks 'strook'"):
         train(replace(config, masks="strook"), tmp_path / "three")
+
+
+def test_a_pyramid_learns_at_every_scale_from_holes_of_several_kinds(tmp_path: Path, masks: Path):
+    (tmp_path / "photos").mkdir()
+    for i in range(24):
+        Image.fromarray(smooth(70, 90, i)).save(tmp_path / "photos" / f"{i}.jpg")
+    config = TrainConfig(
+        str(tmp_path / "photos"), f"strokes,boxes,{masks}", "pyramid", width=4, epochs=2, batch_size=8, crop=48, zoom=1.4,
+        crops=2, workers=1, precision="fp32", loss={"hole_l1": 1.0},
+    )  # fmt: skip
+    run = train(config, tmp_path / "run")
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    pictures = len(split_rows(24, "train"))
+    assert [int(row["step"]) for row in rows] == [-(-2 * pictures // 8), 2 * -(-2 * pictures // 8)], "two crops of each picture"
+    assert float(rows[-1]["loss"]) > float(rows[-1]["loss/hole_l1"]) * 1.5, "coarser scales count as well"
+    network, _ = load_model(run)
+    before = _build(config).state_dict()
+    assert not any(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    holes = [_hole_drawer(config.masks, 48, 0)[0](1, i) for i in range(60)]
+    assert all(hole.shape == (1, 48, 48) and set(hole.unique().tolist()) == {0.0, 1.0} for hole in holes)
+    one_kind = [_hole_drawer("boxes", 48, 0)[0](1, i) for i in range(60)]
+    alike = sum(torch.equal(a, b) for a, b in zip(holes, one_kind, strict=True))
+    assert 8 < alike < 35, "a third of them are boxes"
 
 
 def test_two_processes_train_as_one_does(config: TrainConfig, finished: Path, tmp_path: Path):

@@ -17,9 +17,9 @@ class TrainConfig:
     data: str
     """Source of images: cifar10, photos, hub:owner/name[:column], or a folder."""
     masks: str
-    """A mask set, or a folder with a train and a test mask set; with --crop also strokes, boxes or borders."""
+    """A mask set, or a folder with a train and a test mask set; with --crop also strokes, boxes, borders, or several: a,b,c."""
     model: str = "unet-aspp"
-    """autoencoder, unet, unet-simple or unet-aspp."""
+    """autoencoder, unet, unet-simple, unet-aspp or pyramid."""
     width: int = 64
     """Channels at full resolution."""
     hole_channel: bool = False
@@ -28,6 +28,10 @@ class TrainConfig:
     """Cut every picture to its central square and scale it to this side, in pixels."""
     crop: int | None = None
     """Stream random crops of this side, in pixels, from a folder of large pictures."""
+    zoom: float = 1.0
+    """With --crop: shrink a part up to so many times as large to the crop, and as likely any factor between."""
+    crops: int = 1
+    """With --crop: crops of every picture in an epoch."""
     workers: int = 2
     """Processes that read pictures; with --crop only."""
     epochs: int = 15
@@ -51,10 +55,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Raise InputError for a value that no run can have."""
-        positive = ("width", "epochs", "batch_size", "lr", *(n for n in ("size", "crop") if getattr(self, n) is not None))
+        positive = (
+            "width",
+            "epochs",
+            "batch_size",
+            "lr",
+            "crops",
+            *(n for n in ("size", "crop") if getattr(self, n) is not None),
+        )
         for name in positive:
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0.")
+        if not self.zoom >= 1:
+            raise InputError(f"zoom is {self.zoom:g}; expected 1 (crops as they are) or more.")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema is {self.ema:g}; expected a decay from 0 (none) to below 1, such as 0.999.")
         if self.size and self.crop:

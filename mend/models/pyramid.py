@@ -1,0 +1,159 @@
+"""One small network that fills from coarse to fine: at every scale it corrects the filling of the scale below.
+
+At the coarsest scale a large hole is a few pixels wide; at every finer one it is already filled, and what is left to do is
+to add detail. So the same weights fill a hole of any size, and the network need not see far. Multiscale recursion with shared
+weights: Nah et al., 2017, arXiv:1612.02177; Tao et al., 2018, arXiv:1802.01770. The average of the known pixels going up and
+the blend coming down are the pull and push of Gortler et al., 1996, "The Lumigraph".
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mend.images import pad_to
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions beside an identity. No norm: its statistics would tie a pixel to the whole picture and its scale."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.second(self.first(features).relu())
+
+
+class Corrector(nn.Module):
+    """The U-Net of one scale: (B, 7, H, W) to (B, 3, H, W), both multiples of 8; features are `width`@H/2, 2@H/4, 4@H/8."""
+
+    stride = 8
+    reach = 64  # pixels: nothing farther than this from an output changes it
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(7 * 4, width, 3, padding=1)
+        self.encoder = nn.ModuleList([Residual(width), Residual(2 * width)])
+        self.down = nn.ModuleList(nn.Conv2d(c * width, 2 * c * width, 2, stride=2) for c in (1, 2))
+        self.middle = nn.Sequential(Residual(4 * width), Residual(4 * width))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * c * width, c * width, 2, stride=2) for c in (2, 1))
+        self.decoder = nn.ModuleList([Residual(2 * width), Residual(width)])
+        self.tail = nn.Conv2d(width, 3 * 4, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)  # it begins as the filling of the scale below, enlarged
+        assert self.tail.bias is not None
+        nn.init.zeros_(self.tail.bias)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        features = self.head(F.pixel_unshuffle(seen, 2))
+        skips: list[Tensor] = []
+        for block, down in zip(self.encoder, self.down, strict=True):
+            features = block(features)
+            skips.append(features)
+            features = down(features)
+        features = self.middle(features)
+        for up, block, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
+            features = block(up(features) + skip)
+        return F.pixel_shuffle(self.tail(features), 2)
+
+
+class Pyramid(nn.Module):
+    """`(masked, hole) -> raw`, from coarse to fine, for any H and W.
+
+    In evaluation a scale is worked through in tiles of `tile` pixels, and only those that miss something: the result is the
+    same for any tile (`Corrector.reach` is seen around each), memory is bounded, and time follows the area of the holes.
+    """
+
+    stride = 1
+    COARSEST = 8  # pixels: the longer side of the coarsest scale, at most
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__()
+        self.correct = Corrector(width)
+        self.tile = 512
+
+    def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
+        return self.scales(masked, hole)[0] if self.training else self._by_tiles(masked, hole)
+
+    def scales(self, masked: Tensor, hole: Tensor) -> list[Tensor]:
+        """`raw` at every scale, the finest first; each is half as large as the one before, odd sides rounded up."""
+        levels, mean, contrast = self._levels(masked, hole)
+        raws: list[Tensor] = []
+        for colour, known in reversed(levels):
+            guess = doubled(raws[-1], *colour.shape[-2:]) if raws else mean.expand_as(colour)
+            raws.append(self._refine(colour, known, guess, mean, contrast))
+        return raws[::-1]
+
+    def _levels(self, masked: Tensor, hole: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]:
+        """(colour, known) of every scale, the finest first, and the known pixels' mean colour and contrast.
+
+        `known` is the share of a cell that is there; `colour` is the mean over the cell, missing pixels counted as 0.
+        """
+        known = 1 - hole
+        levels = [(masked, known)]
+        while max(levels[-1][1].shape[-2:]) > self.COARSEST:
+            levels.append((halved(levels[-1][0]), halved(levels[-1][1])))
+        return levels, *known_statistics(masked, known)
+
+    def _refine(self, colour: Tensor, known: Tensor, guess: Tensor, mean: Tensor, contrast: Tensor) -> Tensor:
+        """One scale: the guess blended in where pixels are missing, and corrected there."""
+        base = colour + (1 - known) * guess
+        # In units of the picture's contrast: a flat picture comes back flat, a faint one is filled as a strong one is.
+        unit = contrast.clamp(min=1e-3)
+        seen = torch.cat([(base - mean) / unit, (base - guess) / unit, 1 - known], dim=1)
+        height, width = seen.shape[-2:]
+        correction = self.correct(pad_to(seen, self.correct.stride))[..., :height, :width].float()
+        return (base + (1 - known) * contrast * correction).clamp(0, 1)
+
+    def _by_tiles(self, masked: Tensor, hole: Tensor) -> Tensor:
+        levels, mean, contrast = self._levels(masked, hole)
+        raw = mean
+        while levels:
+            colour, known = levels.pop()
+            coarse, raw = raw, colour.clone()
+            height, width = known.shape[-2:]
+            for top, left in tiles(known, self.tile):
+                rows = slice(max(0, top - self.correct.reach), min(height, top + self.tile + self.correct.reach))
+                columns = slice(max(0, left - self.correct.reach), min(width, left + self.tile + self.correct.reach))
+                seen = colour[..., rows, columns]
+                guess = mean.expand_as(seen) if coarse is mean else doubled_part(coarse, rows, columns)
+                refined = self._refine(seen, known[..., rows, columns], guess, mean, contrast)
+                inner = refined[..., top - rows.start :, left - columns.start :][..., : self.tile, : self.tile]
+                raw[..., top : top + self.tile, left : left + self.tile] = inner
+        return raw
+
+
+def tiles(known: Tensor, side: int) -> Iterator[tuple[int, int]]:
+    """Top and left of every tile that misses something."""
+    height, width = known.shape[-2:]
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            if (known[..., top : top + side, left : left + side] < 1).any():
+                yield top, left
+
+
+def halved(tensor: Tensor) -> Tensor:
+    """Means of 2×2 cells; at an odd side the last cell has what there is."""
+    return F.avg_pool2d(tensor, 2, ceil_mode=True, count_include_pad=False)
+
+
+def doubled(coarse: Tensor, height: int, width: int) -> Tensor:
+    """`coarse` at twice its size, bilinearly, cut to (height, width)."""
+    return F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
+
+
+def doubled_part(coarse: Tensor, rows: slice, columns: slice) -> Tensor:
+    """The rows and columns, from even ones on, of `coarse` at twice its size."""
+    top, left = max(0, rows.start // 2 - 1), max(0, columns.start // 2 - 1)  # one cell more, which interpolation reads
+    part = coarse[..., top : -(-rows.stop // 2) + 1, left : -(-columns.stop // 2) + 1]
+    return doubled(part, rows.stop - 2 * top, columns.stop - 2 * left)[..., rows.start - 2 * top :, columns.start - 2 * left :]
+
+
+def known_statistics(colour: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean colour (B, 3, 1, 1) and standard deviation (B, 1, 1, 1) of the known pixels; mid-grey and 0 where there is none."""
+    count = known.sum((2, 3), keepdim=True)
+    mean = torch.where(count > 0, colour.sum((2, 3), keepdim=True) / count.clamp(min=1), 0.5)
+    variance = ((colour - mean).square() * known).sum((1, 2, 3), keepdim=True) / (3 * count).clamp(min=1)
+    return mean, variance.sqrt()

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mend.images import composite, mask_out
+from mend.models import build
+from mend.models.pyramid import Corrector, Pyramid, doubled, doubled_part, halved, known_statistics
+
+
+@pytest.fixture(scope="module")
+def network() -> Pyramid:
+    """With weights large enough that a mistake anywhere shows."""
+    torch.manual_seed(0)
+    network = Pyramid(4)
+    for weights in network.parameters():
+        torch.nn.init.normal_(weights, 0, 0.15)
+    return network.eval()
+
+
+def scene(height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(1, 3, height, width, generator=generator)
+    hole = torch.zeros(1, 1, height, width)
+    hole[..., height // 4 : height // 2 + 1, width // 3 : width // 2 + 1] = 1
+    return mask_out(image, hole), hole
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([64, 128, 512]))
+def test_tiles_give_what_the_whole_picture_gives(network: Pyramid, height: int, width: int, tile: int):
+    masked, hole = scene(height, width)
+    with torch.inference_mode():
+        whole = network.scales(masked, hole)[0]
+        network.tile = tile
+        tiled = network(masked, hole)
+    assert whole.shape == masked.shape
+    assert 0 <= whole.min() <= whole.max() <= 1
+    assert torch.allclose(tiled, whole, atol=1e-4)
+
+
+def test_a_large_picture_in_tiles_is_the_same_too(network: Pyramid):
+    masked, hole = scene(400, 700)
+    hole[..., 350:, 600:] = 1
+    with torch.inference_mode():
+        whole = network.scales(mask_out(masked, hole), hole)[0]
+        network.tile = 64
+        assert torch.allclose(network(mask_out(masked, hole), hole), whole, atol=1e-4)
+        far = masked.clone()
+        far[..., 200:, :] = 0.5  # tiles without a hole are not worked on, but what they show counts
+        assert not torch.allclose(network(mask_out(far, hole), hole)[..., 100:150, 250:300], whole[..., 100:150, 250:300])
+
+
+def test_only_tiles_that_miss_something_are_worked_on(network: Pyramid, monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+    forward = Corrector.forward
+    monkeypatch.setattr(Corrector, "forward", lambda self, x: seen.append(x.shape[-1] * x.shape[-2]) or forward(self, x))
+    image, hole = torch.rand(1, 3, 1024, 1024), torch.zeros(1, 1, 1024, 1024)
+    hole[..., 10:20, 10:20] = 1
+    network.tile = 64
+    with torch.inference_mode():
+        network(mask_out(image, hole), hole)
+    assert sum(seen) < 0.2 * 1024 * 1024, seen
+    seen.clear()
+    with torch.inference_mode():
+        raw = network(image, torch.zeros_like(hole))
+    assert not seen
+    assert torch.equal(raw, image)
+
+
+def test_nothing_farther_than_its_reach_changes_an_output(network: Pyramid):
+    seen = torch.zeros(1, 7, 256, 256)
+    seen.requires_grad_()
+    network.correct(seen)[..., 127:129, 127:129].sum().backward()
+    assert seen.grad is not None
+    rows = torch.nonzero(seen.grad.abs().sum((0, 1, 3)))
+    assert 128 - Corrector.reach <= rows.min() < 127 - Corrector.reach // 2
+    assert 128 + Corrector.reach // 2 < rows.max() < 128 + Corrector.reach
+
+
+def test_untrained_it_is_a_smooth_filling_that_keeps_what_is_known():
+    network = build("pyramid", width=4).eval()
+    masked, hole = scene(61, 90)
+    with torch.no_grad():
+        raw = network(masked, hole)
+    known = (hole == 0).expand_as(raw)
+    assert torch.equal(raw[known], masked[known])
+    inside = raw[~known]
+    assert masked[known].min() < inside.min()
+    assert inside.max() < masked[known].max()
+
+
+def test_a_flat_picture_comes_back_flat_and_a_faint_one_is_filled_as_a_strong_one(network: Pyramid):
+    masked, hole = scene(50, 70)
+    flat = torch.full_like(masked, 0.3)
+    with torch.inference_mode():
+        assert torch.allclose(network(mask_out(flat, hole), hole), flat, atol=1e-5)
+        strong = network(mask_out(0.5 + (masked - 0.5) * 0.2, hole), hole)
+        faint = network(mask_out(0.5 + (masked - 0.5) * 0.1, hole), hole)
+    inner = (strong > 0) & (strong < 1)
+    assert torch.allclose((faint - 0.5)[inner] * 2, (strong - 0.5)[inner], atol=2e-3)
+
+
+def test_with_nothing_known_the_filling_is_grey(network: Pyramid):
+    for height, width in ((1, 1), (40, 9), (300, 20)):
+        with torch.inference_mode():
+            raw = network(torch.zeros(1, 3, height, width), torch.ones(1, 1, height, width))
+        assert torch.equal(raw, torch.full_like(raw, 0.5))
+
+
+def test_a_coarser_scale_is_the_mean_of_what_is_there():
+    grown = halved(torch.arange(15.0).view(1, 1, 3, 5))
+    assert grown.tolist() == [[[[3.0, 5.0, 6.5], [10.5, 12.5, 14.0]]]], "the last cells have what there is"
+    image, known = torch.rand(1, 3, 8, 8), (torch.rand(1, 1, 8, 8) > 0.5).float()
+    mean, contrast = known_statistics(image * known, known)
+    chosen = image[known.expand_as(image) > 0].view(3, -1)
+    assert torch.allclose(mean.flatten(), chosen.mean(1))
+    assert torch.allclose(contrast.flatten(), (chosen - chosen.mean(1, keepdim=True)).square().mean().sqrt())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 60), st.integers(2, 60), st.data())
+def test_a_part_is_enlarged_as_the_whole_is(height: int, width: int, data: st.DataObject):
+    coarse = torch.from_numpy(np.random.default_rng(height * width).random((1, 3, -(-height // 2), -(-width // 2))))
+    rows, columns = (
+        slice(start := 2 * data.draw(st.integers(0, (side - 1) // 2)), data.draw(st.integers(start + 1, side)))
+        for side in (height, width)
+    )
+    assert torch.allclose(doubled_part(coarse, rows, columns), doubled(coarse, height, width)[..., rows, columns])
+
+
+def test_every_weight_learns_at_every_scale():
+    network = Pyramid(4)
+    torch.nn.init.normal_(network.correct.tail.weight, 0, 0.1)
+    masked, hole = scene(64, 64)
+    raws = network.scales(masked, hole)
+    assert [raw.shape[-1] for raw in raws] == [64, 32, 16, 8]
+    sum(raw.square().mean() for raw in raws).backward()  # type: ignore[union-attr]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    assert torch.equal(composite(masked, raws[0], hole)[(hole == 0).expand_as(masked)], masked[(hole == 0).expand_as(masked)])
