@@ -13,7 +13,8 @@ import torch
 
 from mend.chance import permutation
 from mend.errors import InputError, nearest
-from mend.evaluate import features_file, read_summary, result_folder
+from mend.evaluate import read_summary, result_folder
+from mend.evaluate.scores import features_file
 from mend.metrics import METRICS, metric_of
 from mend.statistics import coverage_label, groups, summarise
 

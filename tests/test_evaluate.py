@@ -65,7 +65,7 @@ def test_what_is_scored_is_not_scored_again_and_other_weights_are(
     scored: list[str] = []
     evaluate([str(run), "mean-colour"], protocol, result, device="cpu", on_batch=lambda name, *_: scored.append(name))
     assert scored == []
-    monkeypatch.setattr("mend.evaluate.weights_hash", lambda network: "another")
+    monkeypatch.setattr("mend.evaluate.methods.weights_hash", lambda network: "another")
     evaluate([str(run)], protocol, result, device="cpu", on_batch=lambda name, *_: scored.append(name))
     assert scored == ["tiny"]
 
@@ -129,7 +129,7 @@ def test_only_what_is_new_or_changed_is_scored_and_the_rest_is_kept(
 
     changed = replace(metrics.METRICS["mae"], definition="another", pixels=lambda a, b: (a - b).abs())
     monkeypatch.setitem(metrics.METRICS, "mae", changed)
-    monkeypatch.setattr("mend.evaluate.certify", lambda name, device: "")
+    monkeypatch.setattr("mend.evaluate.scores.certify", lambda name, device: "")
     evaluate([str(run)], replace(protocol, metrics=("psnr", "mae")), tmp_path / "r", device="cpu")
     again = read_summary(tmp_path / "r")["methods"]["tiny"]
     assert again["metrics"]["mae"]["mean"] == pytest.approx(after["metrics"]["mae"]["mean"] / 255, rel=1e-3)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from mend.evaluate import SHARED
+from mend.evaluate.pictures import SHARED
 from mend.images import grid
 from mend.metrics import METRICS
 

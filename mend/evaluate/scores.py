@@ -1,0 +1,171 @@
+"""Metrics over scenes: the rows of a method, its distances of sets, and the features that these are computed from."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mend.classifier import WEIGHTS
+from mend.data import cache_folder
+from mend.errors import InputError
+from mend.evaluate.methods import Method
+from mend.evaluate.pictures import Pictures
+from mend.images import composite, write_bytes
+from mend.metrics import METRICS, SPACES, Unavailable, band, mean_over
+from mend.metrics.certificate import certify
+from mend.metrics.distances import frechet
+from mend.metrics.networks import INCEPTION_WEIGHTS
+from mend.protocol import Scenes
+
+SIDES = (16, 1024)  # pixels: smaller pictures have no map left in the classifier, larger ones take gigabytes
+
+
+def metric_key(metric: str) -> str:
+    """What changes when a metric's value may: its definition, and the weights it sees through."""
+    weights = WEIGHTS.read_bytes() if metric.endswith("-cifar") else b""
+    return hashlib.sha256(METRICS[metric].definition.encode() + weights).hexdigest()[:12]
+
+
+def available(
+    names: list[str], scenes: Scenes, device: torch.device, missing: dict[str, Unavailable], summary: dict[str, Any]
+) -> list[str]:
+    """Those of the metrics that can be had here for these images, each certified; the others go to `missing`."""
+    count, sides = len(scenes), [side for size in scenes.sizes for side in size]
+    for name in [name for name in names if name not in missing]:
+        metric = METRICS[name]
+        try:
+            if count < metric.fewest:
+                few = "; KID is made for few" if metric.distance is frechet else ""
+                raise Unavailable(f"{metric.title} needs {metric.fewest} images at least, and there are {count}{few}")
+            if name.endswith("-cifar") and not (min(sides) >= SIDES[0] and max(sides) <= SIDES[1]):
+                raise Unavailable(f"{metric.title} sees pictures of {SIDES[0]} to {SIDES[1]} pixels a side")
+            if make := metric.per_image or SPACES.get(metric.space):
+                make(device)
+            summary["certified"][name] = certify(name, device)
+        except Unavailable as error:
+            missing[name] = error
+    return [name for name in names if name not in missing]
+
+
+def score(
+    method: Method,
+    scenes: Scenes,
+    names: list[str],
+    out: Path,
+    on_batch: Callable[[int, int], None],
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The per-image table of a method, and its set metrics on the composited and the raw output."""
+    device = method.device
+    spaces = {space for n in names if (space := METRICS[n].space)}
+    truths = {space: _Truth(space, scenes) for space in spaces}
+    features: dict[tuple[str, str], list[Tensor]] = {(space, view): [] for space in spaces for view in ("", "raw")}
+    columns: dict[str, list[Tensor]] = {}
+    coverage: list[Tensor] = []
+    pictures = Pictures(out, method.name, scenes)
+    for places, image, hole in scenes.batches():
+        image, hole = image.to(device), hole.to(device)
+        raw = method.fill(places, image, hole)
+        _check_values(raw, method.name, [scenes.names[i] for i in places])
+        filled = composite(image, raw, hole)
+        empty = hole.sum((1, 2, 3)) == 0
+        for name in names:
+            for column, value in _values(name, filled, raw, image, hole).items():
+                # Where nothing was filled there is nothing to judge.
+                columns.setdefault(column, []).append(value.masked_fill(empty, torch.nan).cpu())
+        for space in spaces:
+            look = SPACES[space](device)
+            truths[space].add(look, image)
+            features[space, ""].append(look(filled).cpu())
+            features[space, "raw"].append(look(raw).cpu())
+        coverage.append(hole.mean((1, 2, 3)).cpu())
+        pictures.add(places, filled)
+        on_batch(int(places[-1]) + 1, len(scenes))
+    pictures.finish()
+    known = {
+        "row": scenes.rows,
+        "name": scenes.names,
+        "image": scenes.images,
+        "class": scenes.classes,
+        "coverage": torch.cat(coverage).numpy(),
+    }
+    table = pd.DataFrame({**known, **{name: torch.cat(parts).numpy() for name, parts in columns.items()}})
+    seen = {key: torch.cat(parts) for key, parts in features.items()}
+    for (space, view), values in seen.items():
+        _write_array(features_file(out, method.name, space, view), values.half())
+    sets: dict[str, Any] = {}
+    for space, there in truths.items():
+        truth = there.finish()
+        _write_array(features_file(out, "original", space), truth.half())
+        for name in [name for name in names if METRICS[name].space == space]:
+            distance = METRICS[name].distance
+            assert distance is not None
+            for view in ("", "raw"):
+                sets[f"{name}_{view}" if view else name] = {"mean": distance(truth, seen[space, view]), "n": len(scenes)}
+    return table, sets
+
+
+def _write_array(file: Path, values: Tensor) -> None:
+    data = io.BytesIO()
+    np.save(data, values.numpy())
+    write_bytes(file, data.getvalue())
+
+
+def _values(name: str, filled: Tensor, raw: Tensor, image: Tensor, hole: Tensor) -> dict[str, Tensor]:
+    """One metric of a batch on the composited image, on the raw output and, where it has a map, in the hole and at its rim."""
+    metric = METRICS[name]
+    if metric.pixels is not None:
+        inside, whole = metric.pixels(filled, image), metric.pixels(raw, image)
+        return {
+            name: metric.finish(mean_over(inside, None)),
+            f"{name}_raw": metric.finish(mean_over(whole, None)),
+            f"{name}_hole": metric.finish(mean_over(inside, hole)),
+            f"{name}_band": metric.finish(mean_over(inside, band(hole))),
+        }
+    if metric.per_image is not None:
+        judge = metric.per_image(image.device)
+        return {name: judge(filled, image), f"{name}_raw": judge(raw, image)}
+    return {}
+
+
+def _check_values(raw: Tensor, method: str, names: list[str]) -> None:
+    low, high = raw.amin((1, 2, 3)), raw.amax((1, 2, 3))
+    wrong = ~((low >= -1e-3) & (high <= 1 + 1e-3))  # NaN fails both
+    if wrong.any():
+        i = int(wrong.nonzero()[0])
+        raise InputError(
+            f"{method} gives values from {low[i]:g} to {high[i]:g} for {names[i]} ({int(wrong.sum())} such in this batch); "
+            "expected numbers from 0 to 1."
+        )
+
+
+class _Truth:
+    """The features of the originals in one space: read from the cache, or gathered and kept there for the next method."""
+
+    def __init__(self, space: str, scenes: Scenes) -> None:
+        weights = WEIGHTS if space == "cifar" else Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_WEIGHTS
+        digest = hashlib.sha256(weights.read_bytes() if weights.exists() else space.encode()).hexdigest()
+        key = hashlib.sha256("".join([digest, *scenes.images]).encode()).hexdigest()[:24]
+        self.file = cache_folder() / "features" / f"{space}-{key}.npy"
+        self.there = torch.from_numpy(np.load(self.file)) if self.file.exists() else None
+        self.parts: list[Tensor] = []
+
+    def add(self, look: Callable[[Tensor], Tensor], image: Tensor) -> None:
+        if self.there is None:
+            self.parts.append(look(image).cpu())
+
+    def finish(self) -> Tensor:
+        if self.there is None:
+            self.there = torch.cat(self.parts)
+            _write_array(self.file, self.there)
+        return self.there
+
+
+def features_file(out: Path, name: str, space: str, view: str = "") -> Path:
+    """Where the features of a method's pictures are, or of the "original" ones; `view` is "" or "raw"."""
+    return out / "features" / f"{name}-{space}{'_' * bool(view)}{view}.npy"
