@@ -11,7 +11,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from mend.device import device_name, find_device
 from mend.errors import InputError, pick
 from mend.evaluate.methods import Method, folder_method, method_names, network_method
 from mend.evaluate.pictures import SHARED, write_shared, write_strip
-from mend.evaluate.scores import available, metric_key, score
+from mend.evaluate.scores import Truth, available, metric_keys, score
 from mend.images import write_bytes
 from mend.metrics import METRICS, Unavailable, metric_of
 from mend.protocol import Protocol, Scenes, folder_scenes, scenes_of
@@ -128,20 +128,21 @@ def _evaluate(
     wanted = list(metrics or protocol.metrics)
     for name in wanted:
         pick(METRICS, name, "metric")
-    summary = _open_summary(out, protocol, len(scenes), hashes)
+    summary, keys = _open_summary(out, protocol, len(scenes), hashes), metric_keys(wanted)
+    truth_of = cache(partial(Truth, scenes=scenes))
     missing: dict[str, Unavailable] = {}
     samples: np.ndarray | None = None
     for name, open_method in zip(names, openers, strict=True):
         method = open_method()
         old = summary["methods"].get(name)
         known = old["metrics_scored"] if old and old["weights"] == method.key else {}
-        keys = {metric: metric_key(metric) for metric in available(wanted, scenes, method.device, missing, summary)}
-        new = [metric for metric, key in keys.items() if known.get(metric) != key]
+        had = available(wanted, scenes, method.device, missing, summary)
+        new = [metric for metric in had if known.get(metric) != keys[metric]]
         if known and not new:
             continue
         samples = write_shared(out, scenes) if samples is None else samples
         started = time.perf_counter()
-        rows, sets = score(method, scenes, new, out, partial(on_batch or _unheard, name))
+        rows, sets = score(method, scenes, new, truth_of, out, partial(on_batch or _unheard, name))
         seconds = time.perf_counter() - started
         kept = {metric: key for metric, key in known.items() if metric not in new}
         if kept:

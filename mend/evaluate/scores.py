@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from mend.protocol import Scenes
 SIDES = (16, 1024)  # pixels: smaller pictures have no map left in the classifier, larger ones take gigabytes
 
 
-def metric_key(metric: str) -> str:
-    """What changes when a metric's value may: its definition, and the weights it sees through."""
-    weights = WEIGHTS.read_bytes() if metric.endswith("-cifar") else b""
-    return hashlib.sha256(METRICS[metric].definition.encode() + weights).hexdigest()[:12]
+def metric_keys(names: Sequence[str]) -> dict[str, str]:
+    """For each metric what changes when its value may: a hash of its definition, and of the weights it sees through."""
+    weights = WEIGHTS.read_bytes()
+    parts = {name: METRICS[name].definition.encode() + weights * name.endswith("-cifar") for name in names}
+    return {name: hashlib.sha256(part).hexdigest()[:12] for name, part in parts.items()}
 
 
 def available(
@@ -57,13 +58,17 @@ def score(
     method: Method,
     scenes: Scenes,
     names: list[str],
+    truth_of: "Callable[[str], Truth]",
     out: Path,
     on_batch: Callable[[int, int], None],
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The per-image table of a method, and its set metrics on the composited and the raw output."""
+    """The per-image table of a method, and its set metrics on the composited and the raw output.
+
+    `truth_of` gives, for a space, the features of the originals.
+    """
     device = method.device
     spaces = {space for n in names if (space := METRICS[n].space)}
-    truths = {space: _Truth(space, scenes) for space in spaces}
+    truths = {space: truth_of(space) for space in spaces}
     features: dict[tuple[str, str], list[Tensor]] = {(space, view): [] for space in spaces for view in ("", "raw")}
     columns: dict[str, list[Tensor]] = {}
     coverage: list[Tensor] = []
@@ -102,10 +107,10 @@ def score(
     for space, there in truths.items():
         truth = there.finish()
         _write_array(features_file(out, "original", space), truth.half())
-        for name in [name for name in names if METRICS[name].space == space]:
-            distance = METRICS[name].distance
-            assert distance is not None
-            for view in ("", "raw"):
+        for view in ("", "raw"):  # outside, because both indiscernible scores of two sets are read from one machine
+            for name in [name for name in names if METRICS[name].space == space]:
+                distance = METRICS[name].distance
+                assert distance is not None
                 sets[f"{name}_{view}" if view else name] = {"mean": distance(truth, seen[space, view]), "n": len(scenes)}
     return table, sets
 
@@ -144,8 +149,8 @@ def _check_values(raw: Tensor, method: str, names: list[str]) -> None:
         )
 
 
-class _Truth:
-    """The features of the originals in one space: read from the cache, or gathered and kept there for the next method."""
+class Truth:
+    """The features of the originals in one space: read from the cache, or gathered with the first method and kept there."""
 
     def __init__(self, space: str, scenes: Scenes) -> None:
         weights = WEIGHTS if space == "cifar" else Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_WEIGHTS
@@ -162,6 +167,7 @@ class _Truth:
     def finish(self) -> Tensor:
         if self.there is None:
             self.there = torch.cat(self.parts)
+            self.parts.clear()
             _write_array(self.file, self.there)
         return self.there
 
