@@ -3,7 +3,6 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 PSNR_CAP = 100.0  # decibels: what an exact match counts as
 
@@ -50,6 +49,8 @@ def similarity(filled: Tensor, image: Tensor) -> Tensor:
 
 
 def _ssim_map(filled: Tensor, image: Tensor) -> Tensor:
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     return structural_similarity_index_measure(filled, image, data_range=1.0, reduction="none", return_full_image=True)[1]
 
 
