@@ -46,9 +46,11 @@ def summarise(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def _by_valid(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The columns grouped by which rows they have a value in: each group is resampled at once."""
     valid = table.notna()
-    for pattern in {tuple(valid[c]) for c in table.columns}:
-        columns = [c for c in table.columns if tuple(valid[c]) == pattern]
-        yield table.loc[np.array(pattern, np.bool_), columns]
+    alike: dict[bytes, list[str]] = {}
+    for column in table.columns:
+        alike.setdefault(valid[column].to_numpy().tobytes(), []).append(column)
+    for columns in alike.values():
+        yield table.loc[valid[columns[0]], columns]
 
 
 def bootstrap(values: np.ndarray, images: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
