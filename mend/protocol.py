@@ -7,7 +7,6 @@ of a data set nor the number of workers changes a pixel. A protocol carries the 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from mend.masks.store import ObjectPolicy, find_set
 from mend.recipes import FOLDER, read_toml
 
 BATCH = 250 * 32 * 32  # pixels scored at once; one picture at least
+ROOM = 2**28  # bytes of decoded pictures that are kept, and as many of masks
 
 
 @dataclass(frozen=True)
@@ -143,26 +143,33 @@ def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = N
     ids = [content_id(pixels) for pixels in images.pixels]
     if protocol.drawn is None:
         holes = find_set(masks or protocol.masks, images).holes(images, protocol.policy)[:, 0].bool().numpy()
-        return _in_memory(images, ids, 1, lambda row, i: holes[row])
-    draw = _kept(protocol.drawn)
-    return _in_memory(images, ids, protocol.drawn.per_image, lambda row, i: draw(*images.size, ids[row], i))
+        return _in_memory(images, ids, 1, lambda i: holes[i])
+    drawn, per_image = protocol.drawn, protocol.drawn.per_image
+    mask = _kept(lambda i: drawn.mask(*images.size, ids[i // per_image], i % per_image))
+    return _in_memory(images, ids, per_image, mask)
 
 
-def _kept(drawn: Drawn) -> Callable[[int, int, str, int], np.ndarray]:
-    """`drawn.mask`, which remembers what it drew, a bit a pixel: every method reads every mask."""
+def _kept(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
+    """`read`, which keeps what it read while there is room.
 
-    @cache
-    def packed(height: int, width: int, image: str, i: int) -> np.ndarray:
-        return np.packbits(drawn.mask(height, width, image, i))
+    Every method reads every picture, in the same order: where not all fit, dropping the oldest would never find one again.
+    """
+    kept: dict[int, np.ndarray] = {}
+    room = ROOM
 
-    def mask(height: int, width: int, image: str, i: int) -> np.ndarray:
-        bits = np.unpackbits(packed(height, width, image, i), count=height * width)
-        return bits.reshape(height, width).astype(np.bool_)
+    def read_once(i: int) -> np.ndarray:
+        nonlocal room
+        if i in kept:
+            return kept[i]
+        array = read(i)
+        if array.nbytes <= room:
+            kept[i], room = array, room - array.nbytes
+        return array
 
-    return mask
+    return read_once
 
 
-def _in_memory(images: Images, ids: list[str], per_image: int, mask: Callable[[int, int], np.ndarray]) -> Scenes:
+def _in_memory(images: Images, ids: list[str], per_image: int, mask: Callable[[int], np.ndarray]) -> Scenes:
     place = np.repeat(np.arange(len(images)), per_image)
     return Scenes(
         names=[images.names[p] for p in place],
@@ -171,7 +178,7 @@ def _in_memory(images: Images, ids: list[str], per_image: int, mask: Callable[[i
         images=[ids[p] for p in place],
         sizes=[images.size] * len(place),
         pixels=lambda i: images.pixels[place[i]],
-        mask=lambda i: mask(int(place[i]), i % per_image),
+        mask=mask,
         source=images.source,
     )
 
@@ -181,7 +188,8 @@ def _whole(protocol: Protocol, source: str) -> Scenes:
         raise InputError(f"{protocol.name} takes whole photographs, whose masks are drawn; it has no [drawn] table.")
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
     files = [photos.folder() / name for name in photos.WHOLE] if source == "photos" else image_files(Path(source), "test")
-    seen = [(content_id(pixels), pixels.shape[:2]) for pixels in map(read_rgb, files)]
+    read = _kept(lambda p: read_rgb(files[p]))
+    seen = [(content_id(pixels), pixels.shape[:2]) for pixels in map(read, range(len(files)))]
     place = np.repeat(np.arange(len(files)), per_image)
 
     def mask(i: int) -> np.ndarray:
@@ -190,7 +198,7 @@ def _whole(protocol: Protocol, source: str) -> Scenes:
 
     names = [f"{files[p].stem}-{i % per_image}" for i, p in enumerate(place)]
     ids, sizes = [seen[p][0] for p in place], [seen[p][1] for p in place]
-    return Scenes(names, [""] * len(names), place, ids, sizes, lambda i: read_rgb(files[place[i]]), mask, source)
+    return Scenes(names, [""] * len(names), place, ids, sizes, lambda i: read(place[i]), _kept(mask), source)
 
 
 # --- Folders of pictures ---------------------------------------------------------------------------------------------
@@ -205,16 +213,16 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
     pictures = _by_name(truth)
     paired = _paired(truth, pictures, masks)
     names, sizes, ids = list(pictures), [], []
-    for file in pictures.values():
-        pixels = read_rgb(file)
+    read = _kept(lambda i: read_rgb(pictures[names[i]]))
+    for i in range(len(names)):
+        pixels = read(i)
         sizes.append(pixels.shape[:2])
         ids.append(content_id(pixels))
 
     def mask(i: int) -> np.ndarray:
         return read_mask(paired[names[i]], sizes[i])[0, 0].bool().numpy()
 
-    places = np.arange(len(names))
-    return Scenes(names, [""] * len(names), places, ids, sizes, lambda i: read_rgb(pictures[names[i]]), mask, str(truth))
+    return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, _kept(mask), str(truth))
 
 
 def folder_fillings(truth: str | Path, filled: str | Path) -> list[Path]:
