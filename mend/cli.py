@@ -309,9 +309,11 @@ def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.j
 
     from mend.compare import compare as run
     from mend.images import write_bytes
+    from mend.progress import progress
     from mend.report.tables import comparison_text
 
-    found = run(a, b, results)
+    with progress("compare", "steps") as on_step:
+        found = run(a, b, results, on_step)
     print(comparison_text(found, Path(a).name, Path(b).name))
     if csv is not None:
         write_bytes(csv, pd.DataFrame(found).to_csv(index=False).encode())

@@ -3,7 +3,9 @@
 Resampling is paired: a resample holds the same images for both, so what makes an image hard for both cancels out.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,12 @@ class Difference:
     better: str
 
 
-def compare(a: str, b: str, result: str | Path) -> list[Difference]:
+def compare(a: str, b: str, result: str | Path, on_step: Callable[[int, int], None] | None = None) -> list[Difference]:
     """The differences of methods `a` and `b` of one evaluation, in the order of its columns; groups follow the whole.
 
     The interval of a set metric's difference is by subsampling (Politis and Romano, 1994), where the features of both are still
-    beside the result; otherwise, and for fewer than ten images, there is none (NaN). Raises InputError for a method that was
-    not evaluated.
+    beside the result; otherwise, and for fewer than ten images, there is none (NaN). `on_step(done, of)` is called after each
+    group and each subset. Raises InputError for a method that was not evaluated.
     """
     summary, folder = read_summary(result), result_folder(result)
     names = [_named(method, summary) for method in (a, b)]
@@ -53,18 +55,34 @@ def compare(a: str, b: str, result: str | Path) -> list[Difference]:
     apart["image"] = tables[0]["image"]
     kinds = {"": pd.Series("all", index=apart.index), "coverage ": coverage_label(tables[0]["coverage"])}
     kinds |= {"class ": tables[0]["class"]} if tables[0]["class"].any() else {}
-    found: list[Difference] = []
-    for prefix, labels in kinds.items():
-        for label, part in groups(apart, labels):
-            means = [table.loc[part.index, columns].mean() for table in tables]
-            for column, value in summarise(part).items():
-                low, high = (np.nan if value[key] is None else value[key] for key in ("low", "high"))
-                a_mean, b_mean = (float(mean[column]) for mean in means)
-                found.append(_judged(column, prefix + label, value["n"], a_mean, b_mean, a_mean - b_mean, low, high))
+    parts = [(prefix + label, part) for prefix, labels in kinds.items() for label, part in groups(apart, labels)]
     scored = [summary["methods"][name]["metrics"] for name in names]
-    for metric in [m for m in scored[0] if m not in columns and m in scored[1]]:
+    sets = [m for m in scored[0] if m not in columns and m in scored[1]]
+    by_features: dict[tuple[Path, ...], list[str]] = {}
+    for metric in sets:
+        by_features.setdefault(_features(metric, folder, names), []).append(metric)
+    kept = {files: those for files, those in by_features.items() if all(file.exists() for file in files)}
+    steps, of = count(1), len(parts) + SUBSETS * len(kept)
+
+    def step() -> None:
+        if on_step is not None:
+            on_step(next(steps), of)
+
+    found: list[Difference] = []
+    for group, part in parts:
+        means = [table.loc[part.index, columns].mean() for table in tables]
+        for column, value in summarise(part).items():
+            low, high = (np.nan if value[key] is None else value[key] for key in ("low", "high"))
+            a_mean, b_mean = (float(mean[column]) for mean in means)
+            found.append(_judged(column, group, value["n"], a_mean, b_mean, a_mean - b_mean, low, high))
+        step()
+    halves: dict[str, float] = {}
+    for files, those in kept.items():
+        halves |= _halves(those, files, step)
+    for metric in sets:
         one, two = (s[metric]["mean"] for s in scored)
-        found.append(_judged(metric, "all", summary["n"], one, two, one - two, *_of_sets(metric, folder, names, one - two)))
+        half = halves.get(metric, np.nan)
+        found.append(_judged(metric, "all", summary["n"], one, two, one - two, one - two - half, one - two + half))
     return found
 
 
@@ -75,25 +93,32 @@ def _judged(metric: str, group: str, n: int, a: float, b: float, difference: flo
     return Difference(metric, group, n, a, b, difference, low, high, better)
 
 
-def _of_sets(metric: str, folder: Path, names: list[str], difference: float) -> tuple[float, float]:
-    """The interval of a difference of two distances of sets: the same subset of the images for both, drawn again and again."""
+def _features(metric: str, folder: Path, names: list[str]) -> tuple[Path, ...]:
+    """The files that a distance of sets is computed from: the originals', and each method's."""
     kind, _, view = metric.partition("_")
-    distance, space = METRICS[kind].distance, METRICS[kind].space
-    files = [features_file(folder, "original", space), *(features_file(folder, name, space, view) for name in names)]
-    if distance is None or not all(file.exists() for file in files):
-        return np.nan, np.nan
+    space = METRICS[kind].space
+    return features_file(folder, "original", space), *(features_file(folder, name, space, view) for name in names)
+
+
+def _halves(metrics: list[str], files: tuple[Path, ...], step: Callable[[], None]) -> dict[str, float]:
+    """Half the interval of the difference of two distances of sets, for the metrics that look at these features: the same
+    subset of the images for both methods, drawn again and again. A metric that needs more images than a subset has is left out.
+    """
     truth, one, two = (torch.from_numpy(np.load(file)).float() for file in files)
     n = len(truth)
     m = min(n // 4, MOST)
-    if m < METRICS[kind].fewest:
-        return np.nan, np.nan
-    found = np.empty(SUBSETS)
+    kinds = {name: METRICS[metric_of(name)] for name in metrics}
+    distances = {name: kind.distance for name, kind in kinds.items() if kind.distance and m >= kind.fewest}
+    found = {name: np.empty(SUBSETS) for name in distances}
     for i in range(SUBSETS):
         rows = torch.from_numpy(permutation(n, i)[:m])
-        found[i] = distance(truth[rows], one[rows]) - distance(truth[rows], two[rows])
+        seen = truth[rows]  # one tensor: both indiscernible scores of it are read from one machine
+        a, b = ({name: distance(seen, other) for name, distance in distances.items()} for other in (one[rows], two[rows]))
+        for name, values in found.items():
+            values[i] = a[name] - b[name]
+        step()
     # A subset of m of n images varies √((n − m)/m) times as much as all of them do.
-    half = 1.96 * found.std(ddof=1) * (m / (n - m)) ** 0.5
-    return difference - half, difference + half
+    return {name: float(1.96 * values.std(ddof=1) * (m / (n - m)) ** 0.5) for name, values in found.items()}
 
 
 def _named(method: str, summary: dict[str, Any]) -> str:
