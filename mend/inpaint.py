@@ -67,9 +67,14 @@ class Inpainter:
         """`filled`: an image (B, 3, H, W) with its hole (B, 1, H, W) filled; known pixels are the same bits."""
         return composite(image, self.raw(image, hole), hole)
 
-    def fill_picture(self, picture: Picture, hole: Tensor) -> Picture:
-        """A picture with its hole (1, 1, H, W) filled: every value outside it is the same integer, alpha is kept."""
-        return picture.fill(self.fill(picture.image(), hole), hole)
+    def fill_picture(self, picture: Picture, hole: Tensor, weight: Tensor | None = None) -> Picture:
+        """A picture with its hole (1, 1, H, W) filled: every value outside it is the same integer, alpha is kept.
+
+        `weight` (1, 1, H, W) is the share of the filling that is taken in the hole; all of it unless given.
+        """
+        image = picture.image()
+        filled = self.fill(image, hole)
+        return picture.fill(filled if weight is None else image.lerp(filled, weight), hole)
 
     def __call__(self, image: "str | Path | Kind", mask: Any) -> "Kind | Image.Image":
         """Fill `image` where `mask` is white (or True, or 1); the same kind comes back, and the argument is not changed.
