@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
@@ -12,6 +12,9 @@ from cyclopts.config import Dict
 from mend import __version__
 from mend.errors import InputError
 from mend.recipes import TrainConfig, read_recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _recipe(app: App, commands: tuple[str, ...], arguments: Any) -> None:
@@ -31,7 +34,14 @@ app = App(
 masks_app = App(name="masks", help="Make a mask for every picture of a source, resumably; or look at the masks.")
 app.command(masks_app)
 
+mask_app = App(name="mask", help="Look at one mask.")
+app.command(mask_app)
+
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
+Marked = Annotated[
+    Literal["auto", "white", "black", "opaque", "transparent", "painted"],
+    Parameter(name="--hole", help="what marks the hole in the mask; painted is what is strongly coloured."),
+]
 
 
 @app.command
@@ -53,33 +63,95 @@ def fill(
     photo: Path,
     *,
     mask: Path,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
     model: str,
     device: Device = "auto",
+    marked: Marked = "auto",
+    grow: int = 0,
+    feather: int = 0,
+    preview: Path | None = None,
 ) -> None:
     """Fill the white part of a mask in a photograph of any size. Every other pixel stays as it is.
 
     Parameters
     ----------
     photo: the picture; 8 or 16 bits, grey or colour, with or without alpha.
-    mask: white where the picture is to be filled; of the picture's size.
+    mask: white where the picture is to be filled, or COCO annotations (.json); what cannot be decided is asked.
     output: file to write; its suffix names the format.
     model: run folder, model folder, or mean-colour, telea, navier-stokes, biharmonic.
+    grow: pixels by which the hole is made larger on every side.
+    feather: pixels of the grown part, from its rim, over which the filling fades into the picture.
+    preview: write the picture with the hole shown on it to this file, and fill nothing.
     """
-    from mend.holes import read_mask
+    from mend.holes import understand_mask, widen
     from mend.images import read_image, write_image
     from mend.inpaint import load
 
-    if output.resolve() in (photo.resolve(), mask.resolve()):
-        raise InputError(f"{output} is an input; filling would overwrite it. Choose another --output.")
+    target = preview or output
+    if target is None:
+        raise InputError("there is nowhere to write. Give --output FILE, or --preview FILE to see the hole first.")
+    _spare(target, photo, mask)
     picture = read_image(photo)
-    hole = read_mask(mask, picture.pixels.shape[:2])
-    inpainter = load(model, device)
-    filled = inpainter.fill_picture(picture, hole)
-    write_image(output, filled)
-    lossy = [f"{output.suffix} is lossy: pixels outside the hole change slightly; .png keeps them"]
-    notes = picture.notes + (lossy if output.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif") else [])
-    print(f"{output}: {hole.mean():.1%} of {photo.name} filled" + "".join(f"\n  {note}" for note in notes))
+    reading = understand_mask(mask, picture.pixels.shape[:2], marked, photo.name)
+    hole, weight = widen(reading.hole, grow, feather)
+    if preview is not None:
+        _show_hole(preview, picture.image(), hole)
+        done, notes = "to be filled", reading.notes
+    else:
+        write_image(target, load(model, device).fill_picture(picture, hole, weight))
+        lossy = [f"{target.suffix} is lossy: pixels outside the hole change slightly; .png keeps them"]
+        done, notes = "filled", picture.notes + reading.notes
+        notes += lossy if target.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif") else []
+    print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
+
+
+@mask_app.command
+def check(
+    mask: Path,
+    *,
+    photo: Path | None = None,
+    marked: Marked = "auto",
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+) -> None:
+    """Say what is seen in a mask and what would be filled. Exits with 1 where that cannot be decided.
+
+    Parameters
+    ----------
+    mask: a picture, or COCO annotations (.json).
+    photo: the picture that the mask is for; whether it fits is checked too.
+    output: picture to write: the hole shown on the photo, or on plain grey.
+    """
+    import torch
+
+    from mend.holes import parts, understand_mask
+    from mend.images import read_image
+
+    if output is not None:
+        _spare(output, mask, *([photo] if photo else []))
+    image = read_image(photo).image() if photo else None
+    size = (image.shape[-2], image.shape[-1]) if image is not None else None
+    reading = understand_mask(mask, size, marked, photo.name if photo else "")
+    found = parts(reading.hole)
+    print("\n  ".join([reading.seen, *reading.notes]))
+    print(f"hole: {reading.marked}, {reading.hole.mean():.1%} of the picture, {len(found)} part{'s' * (len(found) != 1)}")
+    if len(found):
+        x, y, width, height, pixels = found[0]
+        print(f"largest part: {width}×{height} at x {x}, y {y}, {pixels} pixels")
+    if output is not None:
+        _show_hole(output, torch.full((1, 3, *reading.hole.shape[-2:]), 0.6) if image is None else image, reading.hole)
+        print(output)
+
+
+def _spare(output: Path, *inputs: Path) -> None:
+    if output.resolve() in [path.resolve() for path in inputs]:
+        raise InputError(f"{output} is an input; it would be overwritten. Choose another name.")
+
+
+def _show_hole(output: Path, image: "Tensor", hole: "Tensor") -> None:
+    from mend.holes import preview
+    from mend.images import to_pixels, write_image
+
+    write_image(output, preview(to_pixels(image)[0], hole))
 
 
 @masks_app.default
