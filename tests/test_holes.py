@@ -1,12 +1,60 @@
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from conftest import smooth
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image, ImageDraw
 
 from mend.errors import InputError
-from mend.holes import as_hole, read_mask
+from mend.holes import MARKS, _counts, as_hole, grown, parts, preview, ramp, read_mask, understand_mask, widen
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Writes an array, a Pillow image, bytes or JSON, and returns the path."""
+
+    def write(content: Any, name: str = "m.png", **how: Any) -> Path:
+        path = tmp_path / name
+        if isinstance(content, np.ndarray):
+            content = Image.fromarray(content)
+        if isinstance(content, Image.Image):
+            content.save(path, **how)
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        return path
+
+    return write
+
+
+def shape(width: int = 120, height: int = 90) -> np.ndarray:
+    """A disc, a slanted line and a box, bool (H, W)."""
+    drawn = Image.new("1", (width, height))
+    draw = ImageDraw.Draw(drawn)
+    draw.ellipse((width * 0.1, height * 0.2, width * 0.4, height * 0.7), fill=1)
+    draw.line((width * 0.5, height * 0.9, width * 0.9, height * 0.1), fill=1, width=3)
+    draw.rectangle((width * 0.7, height * 0.7, width * 0.8, height * 0.9), fill=1)
+    return np.asarray(drawn)
+
+
+def painted(inside: np.ndarray, paint: Any, ground: Any) -> np.ndarray:
+    return np.where(inside[..., None], np.array(paint), np.array(ground)).astype(np.uint8)
+
+
+def inside(path: Path, *arguments: Any, **named: Any) -> np.ndarray:
+    return understand_mask(path, *arguments, **named).hole[0, 0].bool().numpy()
+
+
+def differ(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one != other).mean())
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path):
@@ -28,3 +76,439 @@ def test_masks_of_every_kind():
     ):
         assert torch.equal(as_hole(mask, (1, 2)), wanted)
     assert torch.equal(as_hole(np.array([[0, 1], [0, 0]], np.uint8), (2, 2)).sum(), torch.tensor(1.0))
+
+
+# --- What is certain -------------------------------------------------------------------------------------------------
+
+
+def palette(drawn: np.ndarray) -> Image.Image:
+    image = Image.fromarray(drawn.astype(np.uint8), "P")
+    image.putpalette([0, 0, 0, 128, 0, 0])
+    return image
+
+
+CERTAIN: dict[str, tuple[Callable[[np.ndarray], Any], str, str]] = {
+    "white on black": (lambda m: m.astype(np.uint8) * 255, "white", ""),
+    "one bit": (lambda m: Image.fromarray(m), "white", ""),
+    "zeros and ones": (lambda m: m.astype(np.uint8), "white", "its values are 0 and 1"),
+    "16 bits": (lambda m: m.astype(np.uint16) * 65535, "white", ""),
+    "16 bits, zeros and ones": (lambda m: m.astype(np.uint16), "white", "its values are 0 and 1"),
+    "colour file": (lambda m: painted(m, [255, 255, 255], [0, 0, 0]), "white", ""),
+    "opaque alpha": (lambda m: painted(m, [255, 255, 255, 255], [0, 0, 0, 255]), "white", ""),
+    "nearly black and white": (lambda m: painted(m, [250, 244, 240], [9, 3, 12]), "white", ""),
+    "red on black": (lambda m: painted(m, [255, 0, 0], [0, 0, 0]), "painted", "colours on black"),
+    "dark red on black": (lambda m: painted(m, [64, 0, 0], [0, 0, 0]), "painted", "colours on black"),
+    "palette": (palette, "painted", "colours on black"),
+}
+
+
+@pytest.mark.parametrize("kind", CERTAIN)
+def test_what_is_certain_is_decided(kind: str, save: Save):
+    make, marked, said = CERTAIN[kind]
+    reading = understand_mask(save(make(shape()), "mask.png" if "F" not in kind else "mask.tiff"), (90, 120))
+    assert np.array_equal(reading.hole[0, 0].numpy(), shape())
+    assert reading.hole.shape == (1, 1, 90, 120)
+    assert reading.marked == marked
+    assert bool(reading.notes) == bool(said)
+    assert said in "".join(reading.notes)
+
+
+def test_floats_are_read(save: Save):
+    assert np.array_equal(inside(save(shape().astype(np.float32), "m.tiff")), shape())
+
+
+def test_jpeg_noise_and_smooth_edges_are_cut_at_half_and_said(save: Save):
+    drawn = shape(480, 360)
+    for quality in (20, 60, 95):
+        reading = understand_mask(save(drawn.astype(np.uint8) * 255, "m.jpg", quality=quality))
+        assert differ(reading.hole[0, 0].bool().numpy(), drawn) < 0.002
+        noise = [note for note in reading.notes if "neither black nor white (edges, noise): cut at half" in note]
+        assert len(noise) == (quality < 95)
+    large = Image.fromarray(shape(480, 360).astype(np.uint8) * 255)
+    small = large.resize((120, 90), Image.Resampling.LANCZOS)
+    assert np.array_equal(inside(save(small)), np.asarray(small) >= 128)
+    red = save(painted(drawn, [255, 0, 0], [0, 0, 0]), "red.jpg", quality=80)
+    assert differ(inside(red), drawn) < 0.02
+
+
+def test_the_name_may_be_in_any_script(save: Save):
+    for name in ("Maske – Zürich.png", "маска.png", "蒙版.png", "مرحبا.json"):
+        content = {"size": [1, 3], "counts": [1, 2]} if name.endswith("json") else np.array([[0, 255, 255]], np.uint8)
+        assert inside(save(content, name)).tolist() == [[False, True, True]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_is_turned_as_its_exif_says(orientation: int, save: Save):
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = save(shape().astype(np.uint8) * 255, exif=exif)
+    reading = understand_mask(path)
+    assert torch.equal(reading.hole, read_mask(path))
+    assert reading.hole.shape[-2:] == ((90, 120) if orientation < 5 else (120, 90))
+    assert any("EXIF" in note for note in reading.notes) == (orientation > 1)
+
+
+def test_an_empty_and_a_full_mask_are_decided_and_said(save: Save):
+    for level, said in ((0, "the hole is empty"), (255, "the hole is the whole picture")):
+        reading = understand_mask(save(np.full((5, 6), level, np.uint8)))
+        assert reading.hole.mean() == level // 255
+        assert said in reading.notes[-1]
+
+
+def test_a_mask_that_is_mostly_white_names_the_flag(save: Save):
+    path = save((~shape()).astype(np.uint8) * 255)
+    assert "add --hole black" in understand_mask(path).notes[0]
+    assert np.array_equal(inside(path, None, "black"), shape())
+    assert understand_mask(path, None, "black").notes == []
+
+
+# --- What is not -----------------------------------------------------------------------------------------------------
+
+
+def layer(drawn: np.ndarray) -> np.ndarray:
+    return np.dstack([smooth(90, 120, 0), np.where(drawn, 0, 255).astype(np.uint8)])
+
+
+NOT_CERTAIN: dict[str, tuple[Callable[[np.ndarray], Any], str, dict[str, bool]]] = {
+    "erased to transparent": (layer, "it is not opaque all over", {"transparent": True, "opaque": False}),
+    "red on white": (lambda m: painted(m, [255, 0, 0], [255, 255, 255]), "not just a few on black", {"painted": True}),
+    "green on grey": (lambda m: painted(m, [0, 200, 0], [120, 120, 120]), "not just a few on black", {"painted": True}),
+    "black on pink": (lambda m: painted(m, [0, 0, 0], [255, 150, 150]), "not just a few on black", {"black": True}),
+    "mostly red": (lambda m: painted(m, [0, 0, 0], [255, 0, 0]), "not just a few on black", {"painted": False}),
+    "dark grey": (lambda m: m.astype(np.uint8) * 140, "greys that are not the edges", {"white": True, "black": False}),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_CERTAIN)
+def test_what_is_not_certain_is_asked_with_flags_that_then_work(kind: str, save: Save):
+    make, why, answers = NOT_CERTAIN[kind]
+    path = save(make(shape()))
+    with pytest.raises(InputError) as error:
+        understand_mask(path, (90, 120))
+    said = str(error.value)
+    assert why in said
+    assert "m.png" in said
+    assert "120×90, mode " in said
+    assert "paint the hole white on black" in said
+    for marked, same in answers.items():
+        hole = inside(path, (90, 120), marked)
+        assert np.array_equal(hole, shape() == same)
+        assert f"--hole {marked} ({hole.mean():.1%})" in said
+
+
+def test_photographs_and_labels_are_not_taken_for_masks(save: Save):
+    texture = np.random.default_rng(0).integers(0, 256, (90, 120), np.uint8)
+    night = np.where(shape(), Image.fromarray(smooth(90, 120, 3)).convert("L"), 0).astype(np.uint8)
+    cut = np.where(shape()[..., None], np.random.default_rng(0).integers(0, 256, (90, 120, 3)), 0).astype(np.uint8)
+    lamps = night.copy()
+    lamps[30:33, 40:43] = 255
+    for content, why in (
+        (smooth(90, 120, 1), "it has colours"),
+        (Image.fromarray(smooth(90, 120, 1)).convert("L"), "greys"),
+        (texture, "greys"),
+        (night, "greys"),
+        (lamps, "greys"),
+        (cut, "it has colours"),
+        (shape().astype(np.uint8) * 20, "its values end at 20 of 255"),
+    ):
+        with pytest.raises(InputError, match=f"cannot tell .*{why}"):
+            understand_mask(save(content))
+
+
+def test_shares_name_every_kind_of_pixel(save: Save):
+    rgba = np.zeros((10, 10, 4), np.uint8)
+    rgba[..., 3] = 255
+    rgba[:2, :, :3] = 255
+    rgba[2, :, :3] = (200, 0, 0)
+    rgba[3, :5, :3] = 128
+    rgba[9, :, 3] = 0
+    seen = understand_mask(save(rgba), None, "white").seen
+    assert seen.endswith("m.png: 10×10, mode RGBA: 65.0% black, 20.0% white, 10.0% coloured, 5.0% grey, 10.0% transparent")
+
+
+def test_a_mark_that_the_file_does_not_have_is_refused(save: Save):
+    path = save(shape().astype(np.uint8) * 255)
+    for marked in ("opaque", "transparent"):
+        with pytest.raises(InputError, match=f"--hole {marked} needs an alpha channel.*mode L"):
+            understand_mask(path, None, marked)
+    with pytest.raises(InputError, match="Did you mean 'white'"):
+        understand_mask(path, None, "wite")
+    with pytest.raises(InputError, match="Leave out --hole black"):
+        understand_mask(save({"size": [1, 1], "counts": [1]}, "m.json"), None, "black")
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.sampled_from([3, 4]))))
+def test_any_picture_is_either_decided_or_asked(tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray):
+    path = tmp_path_factory.getbasetemp() / "any.png"
+    Image.fromarray(pixels).save(path)
+    try:
+        reading = understand_mask(path)
+    except InputError:
+        pass
+    else:
+        assert set(reading.hole.unique().tolist()) <= {0.0, 1.0}
+        assert torch.equal(understand_mask(path, None, reading.marked).hole, reading.hole)
+    for one, other in (("white", "black"), ("opaque", "transparent")):
+        if one == "white" or pixels.shape[2] == 4:
+            assert np.array_equal(inside(path, None, one), ~inside(path, None, other))
+
+
+def test_the_flag_of_the_command_line_has_every_mark():
+    from typing import get_args
+
+    from mend.cli import Marked
+
+    assert get_args(get_args(Marked)[0]) == ("auto", *MARKS)
+
+
+# --- Another size ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(45, 60), (360, 480), (23, 31), (1201, 1601)])
+def test_a_mask_of_the_same_shape_is_scaled_and_says_so(size: tuple[int, int], save: Save):
+    reading = understand_mask(save(shape(480, 360).astype(np.uint8) * 255), size)
+    assert reading.hole.shape[-2:] == size
+    assert set(reading.hole.unique().tolist()) == {0.0, 1.0}
+    scaled = reading.hole[0, 0].bool().numpy()
+    if size[0] >= 360:
+        assert differ(scaled, shape(size[1], size[0])) < 0.01
+    y, x = np.nonzero(shape(480, 360))
+    rows, columns = (y + 0.5) * size[0] / 360, (x + 0.5) * size[1] / 480
+    assert scaled[rows.astype(int), columns.astype(int)].mean() > 0.99, "something that was marked is lost"
+    assert any(f"scaled from 480×360 to the picture's {size[1]}×{size[0]}" in note for note in reading.notes) == (
+        size != (360, 480)
+    )
+
+
+def test_scaling_up_smooths_the_stairs_and_keeps_single_pixels(save: Save):
+    y, x = np.mgrid[:720, :960] / 8 + 1 / 16
+    disc = (x - 60.3) ** 2 + (y - 40.1) ** 2 < 30**2
+    small = disc[4::8, 4::8]
+    scaled = inside(save(small.astype(np.uint8) * 255), (720, 960))
+    assert differ(scaled, disc) < 0.85 * differ(small.repeat(8, 0).repeat(8, 1), disc)
+    dot = np.zeros((9, 9), np.uint8)
+    dot[4, 4] = 255
+    assert inside(save(dot), (72, 72))[34:38, 34:38].all()
+
+
+@pytest.mark.parametrize("size", [(90, 90), (90, 125), (91, 118), (1, 1), (3000, 4100)])
+def test_another_shape_is_refused(size: tuple[int, int], save: Save):
+    with pytest.raises(InputError, match=rf"m.png is 120×90, its picture {size[1]}×{size[0]}"):
+        understand_mask(save(shape().astype(np.uint8) * 255), size)
+
+
+def test_a_mask_on_its_side_is_refused_and_said(save: Save):
+    with pytest.raises(InputError, match="Turn the mask as the picture is turned"):
+        understand_mask(save(shape().astype(np.uint8) * 255), (120, 90))
+
+
+# --- Broken files ----------------------------------------------------------------------------------------------------
+
+
+def test_broken_files_are_named(save: Save, tmp_path: Path):
+    whole = save(np.random.default_rng(0).integers(0, 256, (50, 50), np.uint8), "whole.png").read_bytes()
+    for content, name, said in (
+        (b"", "m.png", r"m\.png is empty"),
+        (b"a mask", "m.png", "is not a picture"),
+        (whole[: len(whole) // 2], "m.png", "is damaged"),
+        (b"", "m.json", "is not JSON"),
+        (b"\xff\xfe\x00", "m.json", "is not JSON"),
+        (b'{"size": [2, 2], "counts": ', "m.json", "is not JSON"),
+        (b"[" * 100_000, "m.json", "is not JSON"),
+    ):
+        with pytest.raises(InputError, match=said):
+            understand_mask(save(content, name))
+    for name in ("none.png", "none.json"):
+        with pytest.raises(InputError, match="there is no file"):
+            understand_mask(tmp_path / name)
+
+
+# --- COCO ------------------------------------------------------------------------------------------------------------
+
+
+def runs(drawn: np.ndarray) -> list[int]:
+    """COCO's uncompressed counts of a bool (H, W): runs down the columns, the first of them background."""
+    flat = drawn.T.reshape(-1)
+    edges = np.flatnonzero(np.diff(flat.astype(np.int8))) + 1
+    lengths = np.diff([0, *edges, flat.size]).tolist()
+    return [0, *lengths] if flat[0] else lengths
+
+
+def compressed(counts: list[int]) -> str:
+    """COCO's compressed counts, after `rleToString` of the COCO API."""
+    text = ""
+    for i, count in enumerate(counts):
+        value = count - counts[i - 2] if i > 2 else count
+        more = True
+        while more:
+            bits = value & 31
+            value >>= 5
+            more = value != (-1 if bits & 16 else 0)
+            text += chr(48 + (bits | 32 if more else bits))
+    return text
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40))), st.booleans())
+def test_run_lengths_come_back(tmp_path_factory: pytest.TempPathFactory, drawn: np.ndarray, short: bool):
+    path = tmp_path_factory.getbasetemp() / "rle.json"
+    counts = runs(drawn)
+    path.write_text(json.dumps({"size": list(drawn.shape), "counts": compressed(counts) if short else counts}))
+    assert np.array_equal(inside(path, drawn.shape), drawn)
+
+
+@given(st.lists(st.integers(0, 10**7), max_size=12))
+def test_compressed_numbers_come_back(counts: list[int]):
+    assert _counts(compressed(counts)) == counts
+
+
+def test_run_lengths_by_hand(save: Save):
+    path = save({"size": [3, 4], "counts": [4, 2, 1, 5]}, "m.json")  # down the columns
+    assert inside(path).astype(int).tolist() == [[0, 0, 0, 1], [0, 1, 1, 1], [0, 1, 1, 1]]
+    # 4 "4", 2 "2", 1 "1", then 5 − 2 = 3 "3"; 100 = 3·32 + 4 is "T3", −1 is "O"
+    assert _counts("4213") == [4, 2, 1, 5]
+    assert _counts("T3") == [100]
+    assert _counts("444O") == [4, 4, 4, 3]
+
+
+def test_a_polygon_has_the_pixels_whose_centres_it_holds(save: Save):
+    box = [[2, 1, 7, 1, 7, 4, 2, 4]]
+    wanted = np.zeros((6, 9), np.bool_)
+    wanted[1:4, 2:7] = True
+    assert np.array_equal(inside(save(box, "m.json"), (6, 9)), wanted)
+    assert np.array_equal(inside(save(box[0], "m.json"), (6, 9)), wanted)
+    assert np.array_equal(inside(save([[2.4, 0.6, 7.4, 0.6, 7.4, 4.4, 2.4, 4.4]], "m.json"), (6, 9)), wanted)
+    beyond = [[-5, 1, 20, 1, 20, 4, -5, 4], [0, 4, 1, 4, 1, 50, 0, 50]]
+    wanted[1:4], wanted[4:, 0] = True, True
+    assert np.array_equal(inside(save(beyond, "m.json"), (6, 9)), wanted)
+    triangle = inside(save([[0, 0, 100, 0, 0, 100]], "m.json"), (100, 100))
+    assert triangle.sum() == pytest.approx(5000, rel=0.011)
+
+
+def annotations() -> dict[str, Any]:
+    return {
+        "images": [
+            {"id": 7, "file_name": "train/a.jpg", "height": 4, "width": 6},
+            {"id": 9, "file_name": "b.jpg", "height": 4, "width": 6},
+            {"id": 11, "file_name": "c.jpg", "height": 4, "width": 6},
+        ],
+        "annotations": [
+            {"image_id": 9, "segmentation": [[0, 0, 6, 0, 6, 4, 0, 4]]},
+            {"image_id": 7, "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]},
+            {"image_id": 7, "segmentation": {"size": [4, 6], "counts": [20, 4]}},
+        ],
+    }
+
+
+def test_annotations_go_by_the_name_of_the_picture_and_are_united(save: Save):
+    path = save(annotations(), "coco.json")
+    wanted = np.zeros((4, 6), np.bool_)
+    wanted[:2, :2], wanted[:, 5] = True, True
+    reading = understand_mask(path, (4, 6), photo="a.jpg")
+    assert np.array_equal(reading.hole[0, 0].bool().numpy(), wanted)
+    assert reading.marked == "COCO, 2 segmentations"
+    assert inside(path, (4, 6), photo="b.jpg").all()
+    assert not inside(path, (4, 6), photo="c.jpg").any()
+    assert inside(path, (8, 12), photo="a.jpg").shape == (8, 12)
+    one = {"images": annotations()["images"][:1], "annotations": annotations()["annotations"]}
+    assert np.array_equal(inside(save(one, "one.json")), wanted)
+    assert np.array_equal(inside(save(annotations()["annotations"][1:], "list.json"), (4, 6)), wanted)
+    assert np.array_equal(inside(save(annotations()["annotations"][2], "single.json")), np.arange(6)[None].repeat(4, 0) == 5)
+
+
+def test_a_byte_order_mark_is_no_fault(save: Save):
+    assert inside(save(b"\xef\xbb\xbf" + json.dumps({"size": [1, 1], "counts": [0, 1]}).encode(), "m.json")).all()
+
+
+def test_what_is_not_coco_is_refused(save: Save):
+    several = [{"image_id": i, "segmentation": [[0, 0, 2, 0, 2, 2]]} for i in (1, 2)]
+    sizes = [{"size": [1, 2], "counts": [2]}, {"size": [2, 1], "counts": [2]}]
+    for content, size, photo, said in (
+        (annotations(), None, "", "annotates several pictures; say which one"),
+        (annotations(), None, "a.jpeg", "has 0 pictures 'a.jpeg'.* Did you mean 'a.jpg'"),
+        (annotations(), (40, 50), "a.jpg", "is 6×4, its picture 50×40"),
+        (several, (4, 6), "", "annotates several pictures"),
+        (sizes, None, "", "several sizes"),
+        ([[0, 0, 2, 0, 2, 2]], None, "", "Add --photo"),
+        ([], None, "", "Add --photo"),
+        ([[0, 0, 2, 0]], (4, 6), "", "has 2 points"),
+        ([[0, 0, 2, 0, float("nan"), 2]], (4, 6), "", "none of them infinite"),
+        ([[0, 0, 2, 0, 2]], (4, 6), "", "is not COCO"),
+        ([["a"]], (4, 6), "", "is not COCO"),
+        ({"shapes": []}, (4, 6), "", "is not COCO"),
+        ("text", (4, 6), "", "is not COCO"),
+        (3, (4, 6), "", "is not COCO"),
+        (None, (4, 6), "", "is not COCO"),
+        ([None], (4, 6), "", "is not COCO"),
+        ({"images": [{}], "annotations": []}, (4, 6), "", "is not COCO"),
+        ({"size": [2, 2], "counts": [3]}, None, "", "runs over 3 pixels, its size 2×2 has 4"),
+        ({"size": [2, 2], "counts": [5, -1]}, None, "", "is not COCO"),
+        ({"size": [2, 2], "counts": "1é"}, None, "", "is not COCO"),
+        ({"size": [2, 2], "counts": "1 "}, None, "", "' ' in an RLE"),
+        ({"size": [2, 2], "counts": "T"}, None, "", "ends within a number"),
+    ):
+        with pytest.raises(InputError, match=said):
+            understand_mask(save(content, "m.json"), size, photo=photo)
+
+
+# --- Grown, feathered, shown -----------------------------------------------------------------------------------------
+
+
+def as_tensor(drawn: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(drawn.astype(np.float32))[None, None]
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(np.bool_, st.tuples(st.integers(1, 16), st.integers(1, 16))), st.integers(0, 6), st.integers(0, 6))
+def test_the_blend_lies_in_what_was_grown(drawn: np.ndarray, grow: int, feather: int):
+    hole, feather = as_tensor(drawn), min(grow, feather)
+    wide, weight = widen(hole, grow, feather)
+    y, x = np.nonzero(drawn)
+    near = np.zeros_like(drawn)
+    for row, column in np.ndindex(drawn.shape):
+        near[row, column] = ((y - row) ** 2 + (x - column) ** 2 <= grow**2).any()
+    assert np.array_equal(wide[0, 0].numpy(), near), "a disk"
+    assert (weight is None) == (feather == 0)
+    if weight is not None:
+        assert torch.equal(weight > 0, wide > 0)
+        assert (weight[hole > 0] == 1).all(), "what was marked is replaced entirely"
+        assert (weight <= 1).all()
+
+
+def test_the_ramp_rises_evenly_from_the_rim():
+    hole = torch.zeros(1, 1, 20, 20)
+    hole[..., 4:] = 1  # to the border of the picture, which is no rim
+    assert ramp(hole, 3)[0, 0, 5].tolist() == pytest.approx([0, 0, 0, 0, 0.25, 0.5, 0.75, *[1.0] * 13])
+    assert torch.equal(ramp(torch.ones(1, 1, 5, 5), 3), torch.ones(1, 1, 5, 5))
+    assert torch.equal(ramp(hole, 0), hole)
+    assert not grown(torch.zeros(1, 1, 5, 5), 3).any()
+
+
+def test_a_feather_beyond_the_ring_is_refused():
+    with pytest.raises(InputError, match="feather 4 is more than grow 3.*--grow 4"):
+        widen(torch.ones(1, 1, 3, 3), 3, 4)
+    with pytest.raises(InputError, match="expected 0 or more"):
+        widen(torch.ones(1, 1, 3, 3), -1)
+
+
+def test_parts_are_counted_with_the_largest_first():
+    drawn = np.zeros((20, 30), np.bool_)
+    drawn[2, 3], drawn[3, 4] = True, True  # touching at a corner: one part
+    drawn[10:14, 20:26] = True
+    assert parts(as_tensor(drawn)).tolist() == [[20, 10, 6, 4, 24], [3, 2, 2, 2, 2]]
+    assert len(parts(as_tensor(np.zeros((3, 3))))) == 0
+
+
+@pytest.mark.parametrize("level", [(0, 0, 0), (255, 255, 255), (230, 57, 70), (128, 128, 128)])
+def test_a_preview_is_seen_on_any_colour_and_leaves_the_rest(level: tuple[int, int, int]):
+    pixels = np.full((60, 80, 3), level, np.uint8)
+    hole = torch.zeros(1, 1, 60, 80)
+    hole[..., 20:40, 30:50] = 1
+    shown = preview(pixels, hole)
+    assert (shown[19, 30:50].min(), shown[18, 30:50].max()) == (255, 0)
+    assert np.array_equal(shown[:17], pixels[:17])
+    assert (pixels == level).all()
+    if level != (230, 57, 70):
+        assert np.abs(shown[30, 40].astype(int) - level).max() > 50
+    assert np.array_equal(preview(pixels, torch.zeros_like(hole)), pixels)
