@@ -51,6 +51,87 @@ def test_a_lossy_output_is_said(photo: Path, capsys: pytest.CaptureFixture[str])
     assert ".jpg is lossy" in said
 
 
+def test_grow_and_feather_blend_in_the_ring_alone(photo: Path, capsys: pytest.CaptureFixture[str]):
+    def pixels(name: str, *more: object) -> np.ndarray:
+        words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / name, "--model", "mean-colour")
+        assert mend(capsys, *words, *more)[0] == 0
+        return read_image(photo / name).pixels.astype(int)
+
+    before, grown = read_image(photo / "photo.png").pixels.astype(int), pixels("g.png", "--grow", 3)
+    soft = pixels("f.png", "--grow", 3, "--feather", 3)
+    assert np.array_equal(soft[10:20, 15:40], grown[10:20, 15:40]), "what was marked is replaced entirely"
+    assert np.allclose(soft[7, 15:40], 0.75 * before[7, 15:40] + 0.25 * grown[7, 15:40], atol=1)
+    soft[7:23, 12:43] = before[7:23, 12:43]
+    assert np.array_equal(soft, before)
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea")
+    code, _, err = mend(capsys, *words, "--feather", 2)
+    assert (code, "--grow 2 or more" in err, (photo / "o.png").exists()) == (1, True, False)
+
+
+def test_a_preview_fills_nothing(photo: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "--model", "telea")
+    code, out, _ = mend(capsys, *words, "-o", photo / "o.png", "--preview", photo / "p.png", "--hole", "black")
+    assert code == 0
+    assert "90.9% of photo.png to be filled" in out
+    assert not (photo / "o.png").exists()
+    before, shown = read_image(photo / "photo.png").pixels, read_image(photo / "p.png").pixels
+    assert (shown[0] != before[0]).any(-1).all()
+    assert np.array_equal(shown[14:16, 19:36], before[14:16, 19:36])
+    code, _, err = mend(capsys, *words)
+    assert (code, "nowhere to write" in err) == (1, True)
+    code, _, err = mend(capsys, *words, "--preview", photo / "mask.png")
+    assert (code, "mask.png is an input" in err) == (1, True)
+
+
+def test_fill_says_what_it_decided_and_asks_for_the_rest(photo: Path, capsys: pytest.CaptureFixture[str]):
+    mask = np.zeros((45, 61, 4), np.uint8)
+    mask[10:20, 15:40] = (0, 200, 0, 255)
+    write_image(photo / "layer.png", mask)
+    write_image(photo / "paint.png", np.ascontiguousarray(mask[..., :3]))
+    (photo / "coco.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": i, "file_name": f"{n}.png", "width": 61, "height": 45} for i, n in enumerate(("x", "photo"))],
+                "annotations": [{"image_id": 1, "segmentation": [[15, 10, 40, 10, 40, 20, 15, 20]]}],
+            }
+        ),
+        encoding="utf-8",
+    )
+    words = ("fill", photo / "photo.png", "-o", photo / "o.png", "--model", "mean-colour", "--mask")
+    code, _, err = mend(capsys, *words, photo / "layer.png")
+    assert (code, "--hole opaque (9.1%)" in err) == (1, True)
+    filled = []
+    for more, said in (((photo / "layer.png", "--hole", "opaque"), ""), ((photo / "paint.png",), "colours on black"),
+                       ((photo / "coco.json",), "")):  # fmt: skip
+        code, out, err = mend(capsys, *words, *more)
+        assert code == 0, err
+        assert said in out
+        filled.append(read_image(photo / "o.png").pixels)
+    mend(capsys, *words, photo / "mask.png")
+    for pixels in filled:
+        assert np.array_equal(pixels, read_image(photo / "o.png").pixels)
+
+
+def test_a_mask_is_checked(photo: Path, capsys: pytest.CaptureFixture[str]):
+    code, out, _ = mend(capsys, "mask", "check", photo / "mask.png", "--photo", photo / "photo.png", "-o", photo / "p.png")
+    assert code == 0
+    for said in (
+        "mask.png: 61×45, mode L: 90.9% black, 9.1% white",
+        "hole: white, 9.1% of the picture, 1 part\n",
+        "largest part: 25×10 at x 15, y 10, 250 pixels",
+    ):
+        assert said in out
+    before, shown = read_image(photo / "photo.png").pixels, read_image(photo / "p.png").pixels
+    assert np.array_equal((shown != before).any(-1)[12:18, 17:38], np.ones((6, 21)))
+    assert np.array_equal(shown[30:], before[30:])
+    assert mend(capsys, "mask", "check", photo / "mask.png", "-o", photo / "grey.png")[0] == 0
+    assert (read_image(photo / "grey.png").pixels[0] == 153).all()
+    code, out, err = mend(capsys, "mask", "check", photo / "photo.png")
+    assert (code, out, "cannot tell" in err) == (1, "", True)
+    code, _, err = mend(capsys, "mask", "check", photo / "mask.png", "-o", photo / "mask.png")
+    assert (code, "is an input" in err) == (1, True)
+
+
 def test_bad_input_is_one_line_and_exit_1(photo: Path, run: Path, capsys: pytest.CaptureFixture[str]):
     write_image(photo / "small.png", smooth(5, 6, 0))
     fill = ("fill", photo / "photo.png", "--model", run, "-o", photo / "o.png", "--mask")
