@@ -16,6 +16,9 @@ from mend.device import find_device
 from mend.errors import InputError
 from mend.holes import as_hole
 from mend.images import Picture, composite, mask_out, pad_to, picture_from_pil, read_image
+from mend.models.pyramid import Pyramid
+from mend.plan import REACH, Plan, make_plan
+from mend.tiles import tiles
 
 Kind = TypeVar("Kind", np.ndarray, Tensor, Image.Image)
 
@@ -57,23 +60,38 @@ class Inpainter:
         self.network, self.device, self.config = network.eval().to(device), device, config
         self.stride = int(getattr(network, "stride", 1))
 
+    def plan(self, hole: Tensor, most: int | None = None) -> Plan:
+        """How a hole (B, 1, H, W) will be filled in at most so many bytes; see `make_plan`."""
+        return make_plan(self.network, hole, most)
+
     @torch.inference_mode()
-    def raw(self, image: Tensor, hole: Tensor) -> Tensor:
-        """What the network returns for an image and its hole, un-padded, on the image's device."""
+    def raw(self, image: Tensor, hole: Tensor, plan: Plan | None = None) -> Tensor:
+        """What the network returns for an image and its hole, un-padded, on the image's device; in tiles when planned so."""
         masked, hole = mask_out(image, hole).to(self.device), hole.to(self.device)
-        return any_size(self.network, self.stride, masked, hole).float().to(image.device)
+        side = None if plan is None else plan.tile
+        if side is None:
+            raw = any_size(self.network, self.stride, masked, hole)
+        elif isinstance(self.network, Pyramid):
+            raw = self.network.by_tiles(masked, hole, side)
+        else:
+            raw = masked.clone()
+            for tile in tiles(1 - hole, side, REACH):
+                seen = any_size(self.network, self.stride, masked[(..., *tile.seen)], hole[(..., *tile.seen)])
+                raw[(..., *tile.place)] = seen[(..., *tile.inner)].float()
+        return raw.float().to(image.device)
 
-    def fill(self, image: Tensor, hole: Tensor) -> Tensor:
+    def fill(self, image: Tensor, hole: Tensor, plan: Plan | None = None) -> Tensor:
         """`filled`: an image (B, 3, H, W) with its hole (B, 1, H, W) filled; known pixels are the same bits."""
-        return composite(image, self.raw(image, hole), hole)
+        return composite(image, self.raw(image, hole, plan), hole)
 
-    def fill_picture(self, picture: Picture, hole: Tensor, weight: Tensor | None = None) -> Picture:
+    def fill_picture(self, picture: Picture, hole: Tensor, weight: Tensor | None = None, most: int | None = None) -> Picture:
         """A picture with its hole (1, 1, H, W) filled: every value outside it is the same integer, alpha is kept.
 
-        `weight` (1, 1, H, W) is the share of the filling that is taken in the hole; all of it unless given.
+        `weight` (1, 1, H, W) is the share of the filling that is taken in the hole; all of it unless given. `most` is how many
+        bytes of memory it may take, the program included. Raises InputError where that is too little.
         """
         image = picture.image()
-        filled = self.fill(image, hole)
+        filled = self.fill(image, hole, self.plan(hole, most))
         return picture.fill(filled if weight is None else image.lerp(filled, weight), hole)
 
     def __call__(self, image: "str | Path | Kind", mask: Any) -> "Kind | Image.Image":

@@ -7,9 +7,9 @@ import mend
 
 PACKAGE = Path(mend.__file__).parent
 ORDER = (
-    "errors", "chance", "device", "progress", "recipes", "images", "holes", "photos", "data", "duplicates", "masks", "models",
-    "classical", "classifier", "losses", "metrics", "checkpoint", "inpaint", "protocol", "statistics", "evaluate", "compare",
-    "train", "reproduce", "report", "demo", "cli", "__main__",
+    "errors", "chance", "device", "progress", "recipes", "images", "holes", "photos", "data", "duplicates", "masks", "tiles",
+    "models", "classical", "classifier", "losses", "metrics", "checkpoint", "plan", "inpaint", "protocol", "statistics",
+    "evaluate", "compare", "train", "reproduce", "report", "demo", "cli", "__main__",
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def test_the_list_is_complete():
 
 def test_every_module_has_its_test():
     tests = {p.stem.removeprefix("test_") for p in Path(__file__).parent.glob("test_*.py")}
-    tested_elsewhere = {"__main__": "train", "photos": "data", "progress": "progress"}
+    tested_elsewhere = {"tiles": "models", "__main__": "train", "photos": "data", "progress": "progress"}
     assert {tested_elsewhere.get(name, name) for name in ORDER} <= tests
 
 

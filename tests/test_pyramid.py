@@ -34,8 +34,7 @@ def test_tiles_give_what_the_whole_picture_gives(network: Pyramid, height: int, 
     masked, hole = scene(height, width)
     with torch.inference_mode():
         whole = network.scales(masked, hole)[0]
-        network.tile = tile
-        tiled = network(masked, hole)
+        tiled = network.by_tiles(masked, hole, tile)
     assert whole.shape == masked.shape
     assert 0 <= whole.min() <= whole.max() <= 1
     assert torch.allclose(tiled, whole, atol=1e-4)
@@ -46,11 +45,12 @@ def test_a_large_picture_in_tiles_is_the_same_too(network: Pyramid):
     hole[..., 350:, 600:] = 1
     with torch.inference_mode():
         whole = network.scales(mask_out(masked, hole), hole)[0]
-        network.tile = 64
-        assert torch.allclose(network(mask_out(masked, hole), hole), whole, atol=1e-4)
+        assert torch.allclose(network.by_tiles(mask_out(masked, hole), hole, 64), whole, atol=1e-4)
         far = masked.clone()
         far[..., 200:, :] = 0.5  # tiles without a hole are not worked on, but what they show counts
-        assert not torch.allclose(network(mask_out(far, hole), hole)[..., 100:150, 250:300], whole[..., 100:150, 250:300])
+        assert not torch.allclose(
+            network.by_tiles(mask_out(far, hole), hole, 64)[..., 100:150, 250:300], whole[..., 100:150, 250:300]
+        )
 
 
 def test_only_tiles_that_miss_something_are_worked_on(network: Pyramid, monkeypatch: pytest.MonkeyPatch):
@@ -59,9 +59,8 @@ def test_only_tiles_that_miss_something_are_worked_on(network: Pyramid, monkeypa
     monkeypatch.setattr(Corrector, "forward", lambda self, x: seen.append(x.shape[-1] * x.shape[-2]) or forward(self, x))
     image, hole = torch.rand(1, 3, 1024, 1024), torch.zeros(1, 1, 1024, 1024)
     hole[..., 10:20, 10:20] = 1
-    network.tile = 64
     with torch.inference_mode():
-        network(mask_out(image, hole), hole)
+        network.by_tiles(mask_out(image, hole), hole, 64)
     assert sum(seen) < 0.2 * 1024 * 1024, seen
     seen.clear()
     with torch.inference_mode():

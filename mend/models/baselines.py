@@ -15,6 +15,7 @@ class Autoencoder(nn.Module):
     def __init__(self, width: int = 64, hole_channel: bool = False) -> None:
         super().__init__()
         self.hole_channel = hole_channel
+        self.memory = 20 * width
         self.encoder = nn.ModuleList(
             [DoubleConv(3 + hole_channel, width), DoubleConv(width, 2 * width), DoubleConv(2 * width, 4 * width)]
         )

@@ -6,13 +6,12 @@ weights: Nah et al., 2017, arXiv:1612.02177; Tao et al., 2018, arXiv:1802.01770.
 the blend coming down are the pull and push of Gortler et al., 1996, "The Lumigraph".
 """
 
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mend.images import pad_to
+from mend.tiles import tiles
 
 
 class Residual(nn.Module):
@@ -62,20 +61,21 @@ class Corrector(nn.Module):
 class Pyramid(nn.Module):
     """`(masked, hole) -> raw`, from coarse to fine, for any H and W.
 
-    In evaluation a scale is worked through in tiles of `tile` pixels, and only those that miss something: the result is the
-    same for any tile (`Corrector.reach` is seen around each), memory is bounded, and time follows the area of the holes.
+    In evaluation a scale is worked through in tiles, and only those that miss something: the result is the same for any side
+    of a tile (`Corrector.reach` is seen around each), memory is bounded, and time follows the area of the holes.
     """
 
     stride = 1
     COARSEST = 8  # pixels: the longer side of the coarsest scale, at most
+    TILE = 512  # pixels: a larger one would see less twice, and work on more that is not missing
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()
         self.correct = Corrector(width)
-        self.tile = 512
+        self.memory = 12 * width
 
     def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
-        return self.scales(masked, hole)[0] if self.training else self._by_tiles(masked, hole)
+        return self.scales(masked, hole)[0] if self.training else self.by_tiles(masked, hole, self.TILE)
 
     def scales(self, masked: Tensor, hole: Tensor) -> list[Tensor]:
         """`raw` at every scale, the finest first; each is half as large as the one before, odd sides rounded up."""
@@ -107,31 +107,19 @@ class Pyramid(nn.Module):
         correction = self.correct(pad_to(seen, self.correct.stride))[..., :height, :width].float()
         return (base + (1 - known) * contrast * correction).clamp(0, 1)
 
-    def _by_tiles(self, masked: Tensor, hole: Tensor) -> Tensor:
+    def by_tiles(self, masked: Tensor, hole: Tensor, side: int) -> Tensor:
+        """`raw`, worked through in tiles of `side` pixels, a multiple of 8."""
         levels, mean, contrast = self._levels(masked, hole)
         raw = mean
         while levels:
             colour, known = levels.pop()
             coarse, raw = raw, colour.clone()
-            height, width = known.shape[-2:]
-            for top, left in tiles(known, self.tile):
-                rows = slice(max(0, top - self.correct.reach), min(height, top + self.tile + self.correct.reach))
-                columns = slice(max(0, left - self.correct.reach), min(width, left + self.tile + self.correct.reach))
-                seen = colour[..., rows, columns]
-                guess = mean.expand_as(seen) if coarse is mean else doubled_part(coarse, rows, columns)
-                refined = self._refine(seen, known[..., rows, columns], guess, mean, contrast)
-                inner = refined[..., top - rows.start :, left - columns.start :][..., : self.tile, : self.tile]
-                raw[..., top : top + self.tile, left : left + self.tile] = inner
+            for tile in tiles(known, side, self.correct.reach):
+                seen = colour[(..., *tile.seen)]
+                guess = mean.expand_as(seen) if coarse is mean else doubled_part(coarse, *tile.seen)
+                refined = self._refine(seen, known[(..., *tile.seen)], guess, mean, contrast)
+                raw[(..., *tile.place)] = refined[(..., *tile.inner)]
         return raw
-
-
-def tiles(known: Tensor, side: int) -> Iterator[tuple[int, int]]:
-    """Top and left of every tile that misses something."""
-    height, width = known.shape[-2:]
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            if (known[..., top : top + side, left : left + side] < 1).any():
-                yield top, left
 
 
 def halved(tensor: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ class UNet(nn.Module):
     def __init__(self, width: int = 64, refine: str = "none", hole_channel: bool = False) -> None:
         super().__init__()
         self.hole_channel = hole_channel
+        self.memory = 100 * width
         self.encoder = nn.ModuleList(
             [DoubleConv(3 + hole_channel, width), DoubleConv(width, 2 * width), DoubleConv(2 * width, 4 * width)]
         )

@@ -1,0 +1,69 @@
+"""How a picture is filled without taking more memory than there is: all at once, or tile by tile."""
+
+import re
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from mend.errors import InputError
+from mend.tiles import tiles
+
+PROGRAM = 700 * 2**20  # bytes: Python with PyTorch and OpenCV loaded; 570 MB where it was measured, and some room
+PICTURE = 100  # bytes for each pixel of the picture: it and its hole, masked, halved again and again, and filled
+REACH = 64  # pixels seen around a tile
+SIDES = (2048, 1024, 512, 256, 128)
+USUAL = 4 * 2**30  # bytes: what a plan keeps to where nobody asked
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`tile` is the side in pixels, None for all at once; `count` tiles miss something; `memory` is the peak, in bytes."""
+
+    tile: int | None
+    count: int
+    memory: int
+
+    def __str__(self) -> str:
+        how = "whole" if self.tile is None else f"{self.count} tile{'s' * (self.count != 1)} of {self.tile} pixels"
+        return f"{how}, at most {self.memory / 2**30:.1f} GB of memory"
+
+
+def make_plan(network: nn.Module, hole: Tensor, most: int | None = None) -> Plan:
+    """The largest tile whose filling of `hole` (B, 1, H, W) takes no more than `most` bytes, the program included.
+
+    A network with a tile of its own keeps to that or smaller ones. Raises InputError when even the smallest tile takes more
+    than was asked for, and for a filler whose memory is not known.
+    """
+    own: int | None = getattr(network, "TILE", None)
+    per_pixel: int | None = getattr(network, "memory", None)
+    pixels = hole.numel()
+    if per_pixel is None:
+        if most is not None:
+            raise InputError("how much memory this filler takes is not known, so none can be promised. Leave --max-memory out.")
+        return Plan(None, 1, PROGRAM + PICTURE * pixels)
+    plans = [_with(side, hole, per_pixel) for side in (SIDES if own is None else SIDES[SIDES.index(own) :])]
+    whole = Plan(None, 1, PROGRAM + (PICTURE + per_pixel) * pixels)
+    for plan in plans if own else (whole, *plans):
+        if plan.memory <= (most or USUAL):
+            return plan
+    if most is not None:
+        raise InputError(
+            f"{most / 2**30:.2g} GB are too little: {hole.shape[-1]}×{hole.shape[-2]} pixels take "
+            f"{plans[-1].memory / 2**30:.1f} GB even in the smallest tiles. Allow more, or fill a smaller picture."
+        )
+    return plans[-1]
+
+
+def _with(side: int, hole: Tensor, per_pixel: int) -> Plan:
+    height, width = hole.shape[-2:]
+    at_once = min(height, side + 2 * REACH) * min(width, side + 2 * REACH) * len(hole)
+    count = sum(1 for _ in tiles(1 - hole, side, REACH))
+    return Plan(side, count, PROGRAM + PICTURE * hole.numel() + per_pixel * at_once)
+
+
+def memory_size(text: str) -> int:
+    """Bytes from text such as 800MB or 1.5 GB. InputError for anything else."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])i?B?\s*", text, re.IGNORECASE)
+    if not found:
+        raise InputError(f"the memory is {text!r}; expected a number and a unit, such as 800MB or 2GB.")
+    return int(float(found[1]) * 1024 ** ("KMGT".index(found[2].upper()) + 1))

@@ -1,0 +1,34 @@
+"""A large picture in tiles, with what has to be seen around each; only the tiles that miss something."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows and columns to fill, those to look at, and where the first lie in the second."""
+
+    place: tuple[slice, slice]
+    seen: tuple[slice, slice]
+    inner: tuple[slice, slice]
+
+
+def tiles(known: Tensor, side: int, reach: int) -> Iterator[Tile]:
+    """The tiles of `side` pixels in which `known` (B, 1, H, W) is anywhere below 1; `reach` pixels are seen around each.
+
+    `side` and `reach` are multiples of a network's stride, so that a tile lies on the grid of the whole picture.
+    """
+    height, width = known.shape[-2:]
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            if (known[..., top : top + side, left : left + side] < 1).any():
+                rows, columns = _span(top, side, reach, height), _span(left, side, reach, width)
+                yield Tile((rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]))
+
+
+def _span(start: int, side: int, reach: int, length: int) -> tuple[slice, slice, slice]:
+    stop = min(start + side, length)
+    seen = slice(max(0, start - reach), min(stop + reach, length))
+    return slice(start, stop), seen, slice(start - seen.start, stop - seen.start)

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from torch import Tensor
+
+from mend.classical import Classical
+from mend.errors import InputError
+from mend.models import build
+from mend.plan import PICTURE, PROGRAM, Plan, make_plan, memory_size
+from mend.tiles import tiles
+
+GB = 2**30
+
+
+def hole(height: int, width: int, *boxes: tuple[int, int, int]) -> Tensor:
+    missing = torch.zeros(1, 1, height, width)
+    for top, left, side in boxes:
+        missing[..., top : top + side, left : left + side] = 1
+    return missing
+
+
+def test_a_tile_knows_its_place_and_what_lies_around_it():
+    (first, last) = tiles(1 - hole(300, 200, (0, 0, 5), (299, 199, 1)), 128, 64)
+    assert first.place == (slice(0, 128), slice(0, 128))
+    assert first.seen == (slice(0, 192), slice(0, 192))
+    assert last.place == (slice(256, 300), slice(128, 200))
+    assert last.seen == (slice(192, 300), slice(64, 200))
+    assert last.inner == (slice(64, 108), slice(64, 136))
+
+
+def test_the_largest_tile_that_keeps_to_the_memory_is_chosen():
+    network = build("unet", width=16)
+    missing = hole(1024, 1024, (300, 200, 120))
+    assert make_plan(network, missing).tile is None, "there is room for all of it"
+    for side, tile, count in ((1024, None, 1), (640, 512, 1), (384, 256, 2), (256, 128, 4)):
+        most = PROGRAM + PICTURE * 1024**2 + network.memory * side**2
+        plan = make_plan(network, missing, most)
+        assert (plan.tile, plan.count) == (tile, count)
+        assert plan.memory <= most
+    assert str(Plan(512, 1, 3 * GB // 2)) == "1 tile of 512 pixels, at most 1.5 GB of memory"
+
+
+def test_the_pyramid_keeps_to_its_own_tile_or_a_smaller_one():
+    network = build("pyramid", width=48)
+    missing = hole(1024, 1024, (500, 500, 40), (0, 1000, 10))
+    assert (make_plan(network, missing).tile, make_plan(network, missing).count) == (512, 4)
+    assert make_plan(network, missing, make_plan(network, missing).memory - 1).tile == 256
+
+
+def test_a_promise_that_cannot_be_kept_is_refused():
+    with pytest.raises(InputError, match=r"0.5 GB are too little: 3000×2000 pixels take 1.\d GB even in the smallest tiles"):
+        make_plan(build("pyramid", width=48), hole(2000, 3000, (0, 0, 9)), GB // 2)
+    with pytest.raises(InputError, match="not known"):
+        make_plan(Classical("biharmonic"), hole(20, 20), GB)
+    large = torch.zeros(1, 1, 1, 1).expand(1, 1, 20_000, 20_000)
+    assert make_plan(build("pyramid", width=48), large).memory > 4 * GB, "nobody asked: it is tried"
+
+
+@pytest.mark.parametrize(("text", "size"), [("2GB", 2 * GB), ("1.5 gb", 3 * GB // 2), ("800M", 800 * 2**20), ("1GiB", GB)])
+def test_memory_in_words(text: str, size: int):
+    assert memory_size(text) == size
+
+
+def test_memory_without_a_unit_is_refused():
+    for text in ("2", "much", "-1GB", "2 GBit"):
+        with pytest.raises(InputError, match="expected a number and a unit"):
+            memory_size(text)
