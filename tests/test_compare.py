@@ -1,12 +1,21 @@
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 
-from mend.compare import compare
+from mend.cli import main
+from mend.compare import SUBSETS, compare
 from mend.errors import InputError
 from mend.evaluate import evaluate
+from mend.metrics import distances
+from mend.progress import Report
 from mend.protocol import Protocol
 from mend.report.tables import comparison_text
 
@@ -84,3 +93,42 @@ def test_a_distance_of_sets_has_an_interval_where_the_features_are(run: Path, fo
     (none,) = [d for d in found if d.metric == "kid-cifar"]
     assert np.isnan(none.low)
     assert "no interval: too few images, or their features are gone" in comparison_text(found, "telea", "mean-colour")
+
+
+def test_every_distance_of_a_subset_is_taken_on_the_same_tensors(run: Path, folder: Path, masks: Path, tmp_path: Path):
+    metrics = ("p-ids-cifar", "u-ids-cifar")
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("kid-cifar",), str(masks))
+    result = evaluate([str(run), "telea"], protocol, tmp_path / "r", device="cpu")
+    summary = json.loads(result.read_text(encoding="utf-8"))
+    for method in summary["methods"].values():
+        method["metrics"] = {name: {"mean": 50.0, "n": 800} for name in metrics}
+    result.write_text(json.dumps(summary), encoding="utf-8")
+    rng = np.random.default_rng(0)
+    for name in ("original-cifar", "tiny-cifar", "telea-cifar"):
+        np.save(tmp_path / "r" / "features" / f"{name}.npy", rng.standard_normal((800, 4)).astype(np.float16))
+    fitted = distances._classifier.cache_info().misses
+    steps: list[tuple[int, int]] = []
+    found = [d for d in compare("tiny", "telea", result, lambda *step: steps.append(step)) if d.metric in metrics]
+    assert all(d.low < d.difference < d.high for d in found)
+    assert distances._classifier.cache_info().misses - fitted == 2 * SUBSETS, "one machine a method and subset"
+    assert steps == [(i + 1, SUBSETS + 2) for i in range(SUBSETS + 2)], "the whole, one bin of coverage, and every subset"
+
+
+def test_the_command_shows_how_far_it_is(result: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    steps: list[tuple[int, int]] = []
+
+    @contextmanager
+    def shown(label: str, unit: str) -> Iterator[Report]:
+        yield lambda done, of: steps.append((done, of))
+
+    monkeypatch.setattr("mend.progress.progress", shown)
+    with pytest.raises(SystemExit, match="0"):
+        main(["compare", "telea", "tiny", "--results", str(result)])
+    assert steps == [(1, 2), (2, 2)]
+    assert "telea" in capsys.readouterr().out
+
+
+def test_a_comparison_waits_for_no_import_that_it_does_not_use():
+    code = "import sys, mend.compare; print([m for m in ('torchmetrics', 'torchvision', 'sklearn') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"

@@ -9,6 +9,7 @@ import torch
 from conftest import smooth
 from PIL import Image
 
+from mend.classifier import WEIGHTS
 from mend.data import load_images
 from mend.errors import InputError
 from mend.evaluate import evaluate, evaluate_folders, read_summary
@@ -134,6 +135,22 @@ def test_only_what_is_new_or_changed_is_scored_and_the_rest_is_kept(
     again = read_summary(tmp_path / "r")["methods"]["tiny"]
     assert again["metrics"]["mae"]["mean"] == pytest.approx(after["metrics"]["mae"]["mean"] / 255, rel=1e-3)
     assert again["metrics"]["psnr"] == after["metrics"]["psnr"]
+
+
+def test_weights_files_are_read_once_an_evaluation(
+    run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    read: list[str] = []
+    read_bytes = Path.read_bytes
+
+    def counted(file: Path) -> bytes:
+        read.append(file.name)
+        return read_bytes(file)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    with_sets = replace(protocol, metrics=("lpips-cifar", "kid-cifar"))
+    evaluate([str(run), "mean-colour", "telea"], with_sets, tmp_path / "r", device="cpu")
+    assert read.count(WEIGHTS.name) == 2, "for the keys of the metrics, and for the features of the originals"
 
 
 def test_the_first_few_are_another_result(run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

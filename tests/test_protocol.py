@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHARED, needs_shared
+from PIL import Image
 
+from mend import protocol as module
 from mend.data import load_images
 from mend.errors import InputError
 from mend.evaluate import evaluate, read_summary
 from mend.masks import make_masks
-from mend.protocol import Drawn, Protocol, read_protocol, scenes_of
+from mend.protocol import Drawn, Protocol, folder_scenes, read_protocol, scenes_of
 
 DRAWN = Drawn(("strokes", "boxes"), ((0.1, 0.2), (0.3, 0.4)), per_image=3, seed=5)
 
@@ -129,3 +132,29 @@ def test_holes_are_tensors_of_zeros_and_ones(drawn: Protocol):
     for _, image, hole in scenes_of(drawn).batches():
         assert image.dtype == hole.dtype == torch.float32
         assert set(hole.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_files_are_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, shape in (("truth", (16, 16, 3)), ("masks", (16, 16))):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            Image.fromarray(np.full(shape, 60 * i, np.uint8)).save(tmp_path / name / f"{i}.png")
+    decoded: list[str] = []
+
+    def counted(read: Callable) -> Callable:
+        return lambda file, *size: decoded.append(file.parent.name) or read(file, *size)
+
+    monkeypatch.setattr(module, "read_rgb", counted(module.read_rgb))
+    monkeypatch.setattr(module, "read_mask", counted(module.read_mask))
+
+    def passes(room: int) -> list[list[tuple]]:
+        monkeypatch.setattr(module, "ROOM", room)
+        decoded.clear()
+        scenes = folder_scenes(tmp_path / "truth", tmp_path / "masks")
+        scenes.hashes()
+        return [[(p.tolist(), image.sum(), hole.sum()) for p, image, hole in scenes.batches()] for _ in range(3)]
+
+    kept = passes(2**20)
+    assert (decoded.count("truth"), decoded.count("masks")) == (4, 4)
+    assert passes(2 * 16 * 16 * 3) == kept, "half of the pictures, and all masks, fit"
+    assert (decoded.count("truth"), decoded.count("masks")) == (4 + 3 * 2, 4)
