@@ -65,6 +65,7 @@ def fill(
     mask: Path,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     model: str,
+    quality: int | None = None,
     device: Device = "auto",
     marked: Marked = "auto",
     grow: int = 0,
@@ -77,31 +78,32 @@ def fill(
     ----------
     photo: the picture; 8 or 16 bits, grey or colour, with or without alpha.
     mask: white where the picture is to be filled, or COCO annotations (.json); what cannot be decided is asked.
-    output: file to write; its suffix names the format.
+    output: file to write; its suffix names the format. PHOTO-filled beside the photo unless given, and if there is none yet.
+    quality: 1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95.
     model: run folder, model folder, or mean-colour, telea, navier-stokes, biharmonic.
     grow: pixels by which the hole is made larger on every side.
     feather: pixels of the grown part, from its rim, over which the filling fades into the picture.
     preview: write the picture with the hole shown on it to this file, and fill nothing.
     """
     from mend.holes import understand_mask, widen
-    from mend.images import read_image, write_image
+    from mend.images import check_fits, output_beside, read_image
     from mend.inpaint import load
+    from mend.verify import write_filled
 
-    target = preview or output
-    if target is None:
-        raise InputError("there is nowhere to write. Give --output FILE, or --preview FILE to see the hole first.")
-    _spare(target, photo, mask)
     picture = read_image(photo)
+    target = preview or output or output_beside(photo, picture)
+    _spare(target, photo, mask)
     reading = understand_mask(mask, picture.pixels.shape[:2], marked, photo.name)
     hole, weight = widen(reading.hole, grow, feather)
     if preview is not None:
         _show_hole(preview, picture.image(), hole)
         done, notes = "to be filled", reading.notes
     else:
-        write_image(target, load(model, device).fill_picture(picture, hole, weight))
-        lossy = [f"{target.suffix} is lossy: pixels outside the hole change slightly; .png keeps them"]
-        done, notes = "filled", picture.notes + reading.notes
-        notes += lossy if target.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif") else []
+        if output is None and target.exists():
+            raise InputError(f"{target} is there already. Remove it, or name the file with --output, which overwrites.")
+        check_fits(target, picture)
+        filled = load(model, device).fill_picture(picture, hole, weight)
+        done, notes = "filled", write_filled(target, picture, hole, filled, quality) + picture.notes + reading.notes
     print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
 
 
@@ -152,6 +154,30 @@ def _show_hole(output: Path, image: "Tensor", hole: "Tensor") -> None:
     from mend.images import to_pixels, write_image
 
     write_image(output, preview(to_pixels(image)[0], hole))
+
+
+@app.command
+def verify(photo: Path, mask: Path, filled: Path) -> None:
+    """Prove that a filled picture is the one of before outside the mask. Exits with 1 where a single pixel differs.
+
+    Parameters
+    ----------
+    photo: the picture before.
+    mask: white where it was filled.
+    filled: the picture after, by any program.
+    """
+    from mend.verify import verify as run
+
+    verdict, notes = run(photo, mask, filled)
+    print(f"{filled}: {verdict}")
+    if verdict.first is not None:
+        print(f"  the first at x={verdict.first[0]}, y={verdict.first[1]}")
+    print(f"  SHA-256 of these pixels: {verdict.digests[0]} before\n{'':27}{verdict.digests[1]} after")
+    print(f"  {verdict.kinds[0]} before, {verdict.kinds[1]} after")
+    for line in (*(f"{name}: {fate}" for name, fate in verdict.metadata.items()), *notes):
+        print(f"  {line}")
+    if not verdict.untouched:
+        sys.exit(1)
 
 
 @masks_app.default

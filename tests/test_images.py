@@ -11,7 +11,6 @@ from mend.errors import InputError
 from mend.holes import read_mask
 from mend.images import (
     Picture,
-    _sixteen_bit_colour,
     composite,
     grid,
     mask_out,
@@ -119,13 +118,12 @@ def test_exif_orientation_is_applied_once_in_8_and_16_bits(orientation: int, tmp
     plain = smooth(6, 9, 3)
     Image.fromarray(plain).save(tmp_path / "a.png", exif=exif)
     upright = read_image(tmp_path / "a.png")
-    Path(tmp_path / "deep.png").write_bytes(cv2.imencode(".png", plain[..., ::-1].astype(np.uint16) * 257)[1].tobytes())
-    with Image.open(tmp_path / "deep.png") as deep:
-        deep.load()
-        deep.getexif()[274] = orientation
-        turned = _sixteen_bit_colour(tmp_path / "deep.png", deep)
-    assert turned is not None
-    assert np.array_equal(turned // 257, upright.pixels)
+    assert np.array_equal(upright.pixels, np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png"))))
+    for suffix, data in (("png", deep_png(plain, exif)), ("tif", deep_tiff(plain, orientation))):
+        (tmp_path / f"deep.{suffix}").write_bytes(data)
+        deep = read_image(tmp_path / f"deep.{suffix}")
+        assert (deep.pixels.dtype, deep.notes) == (np.uint16, [])
+        assert np.array_equal(deep.pixels // 257, upright.pixels), suffix
     assert upright.pixels.shape[:2] == ((6, 9) if orientation < 5 else (9, 6))
     write_image(tmp_path / "b.png", upright)
     assert np.array_equal(read_image(tmp_path / "b.png").pixels, upright.pixels), "turned twice"

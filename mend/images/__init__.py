@@ -1,0 +1,70 @@
+"""The words that every module uses, and the one door in and out for pictures.
+
+image   (B, 3, H, W) float32 RGB in [0, 1]
+hole    (B, 1, H, W) float32, 1 = missing, 0 = known
+masked  `image * (1 - hole)`: all that a network may see of the image
+raw     what a network returns, (B, 3, H, W) in [0, 1]
+filled  `composite(image, raw, hole)`: raw in the hole, image elsewhere, bit for bit
+mask    a file or a flag: 8-bit, white = hole. Tensors are called hole, files are called masks.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mend.images.files import check_fits as check_fits
+from mend.images.files import encode as encode
+from mend.images.files import open_picture as open_picture
+from mend.images.files import output_beside as output_beside
+from mend.images.files import read_image as read_image
+from mend.images.files import read_rgb as read_rgb
+from mend.images.files import write_bytes as write_bytes
+from mend.images.files import write_image as write_image
+from mend.images.picture import Picture as Picture
+from mend.images.picture import as_rgb as as_rgb
+from mend.images.picture import picture_from_pil as picture_from_pil
+
+
+def to_image(pixels: np.ndarray | Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) or (B, 3, H, W) pixels as an image; a tensor stays on its device."""
+    tensor = torch.as_tensor(pixels)
+    if tensor.shape[-1] == 3 and tensor.shape[1] != 3:
+        tensor = tensor.permute(0, 3, 1, 2)
+    return tensor.float() / 255
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """An image as uint8 (B, H, W, 3), rounded to the nearest level."""
+    return (image.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def mask_out(image: Tensor, hole: Tensor) -> Tensor:
+    """`masked`: the image with zeros where it is missing."""
+    return image * (1 - hole)
+
+
+def composite(image: Tensor, raw: Tensor, hole: Tensor) -> Tensor:
+    """`filled`: `raw` in the hole, `image` elsewhere, bit for bit."""
+    return torch.where(hole > 0, raw.to(image.dtype), image)
+
+
+def pad_to(tensor: Tensor, stride: int) -> Tensor:
+    """(B, C, H, W) grown at the right and bottom to multiples of `stride` by repeating the border."""
+    height, width = tensor.shape[-2:]
+    if height % stride == 0 and width % stride == 0:
+        return tensor
+    return F.pad(tensor, (0, -width % stride, 0, -height % stride), mode="replicate")
+
+
+def grid(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:
+    """Rows of equally large uint8 (N, H, W, 3) pictures as one picture on white, each pixel repeated `scale` times."""
+    count = max(len(row) for row in rows)
+    height, width = rows[0].shape[1:3]
+    cell_h, cell_w = height * scale + gap, width * scale + gap
+    sheet = np.full((len(rows) * cell_h + gap, count * cell_w + gap, 3), 255, np.uint8)
+    for y, row in enumerate(rows):
+        for x, cell in enumerate(row):
+            top, left = y * cell_h + gap, x * cell_w + gap
+            sheet[top : top + height * scale, left : left + width * scale] = cell.repeat(scale, 0).repeat(scale, 1)
+    return sheet

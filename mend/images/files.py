@@ -1,0 +1,246 @@
+"""The one door in and out for picture files."""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from mend.errors import InputError
+from mend.images.metadata import EXIF_POINTER, GPS_POINTER, save_arguments
+from mend.images.picture import Picture, as_rgb, picture_from_pil
+
+
+def open_picture(file: str | Path | bytes) -> Image.Image:
+    """The file opened and decoded; every way in which it can be broken is one InputError that names it."""
+    name = f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
+    try:
+        opened = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+        opened.load()
+        return opened
+    except FileNotFoundError:
+        raise InputError(f"there is no file {name}.") from None
+    except IsADirectoryError:
+        raise InputError(f"{name} is a folder. Expected a picture file.") from None
+    except UnidentifiedImageError:
+        head = _content(file)[:12]
+        if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+            raise InputError(f"{name} is HEIC, which Pillow cannot read. Convert it to JPEG or PNG first.") from None
+        said = "is not a picture that Pillow can read" if head else "is empty (0 bytes)"
+        raise InputError(f"{name} {said}. Expected PNG, JPEG, WebP, TIFF or another picture format.") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise InputError(f"{name} is damaged: {error}. Copy it again from where it came.") from None
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name} is too large to open safely: {error}.") from None
+
+
+def read_image(file: str | Path | bytes) -> Picture:
+    """The picture in a file, or in its bytes: upright (EXIF orientation applied), with alpha, 16-bit depth and metadata kept.
+
+    Palette, CMYK and other colour spaces become RGB, which `notes` says. Raises InputError when the file is
+    missing, empty, truncated or no picture.
+    """
+    with open_picture(file) as opened:
+        picture = picture_from_pil(opened)
+        if _is_deep(file, opened):
+            _deepen(picture, _content(file), opened)
+        if opened.format == "WEBP":
+            picture.source["lossless"] = _is_lossless_webp(_content(file))
+    if not isinstance(file, bytes):
+        named, found = _formats().get(Path(file).suffix.lower()), picture.source["format"]
+        if named and named != found and {named, found} != {"JPEG", "MPO"}:
+            picture.notes.append(f"{Path(file).name} is a {found} by its content")
+    return picture
+
+
+def read_rgb(file: str | Path | bytes) -> np.ndarray:
+    """The colours of a picture file, or of its bytes, as upright uint8 (H, W, 3): what training and masks read.
+
+    Transparency is dropped and 16 bits become 8. Raises InputError as `read_image` does.
+    """
+    with open_picture(file) as opened:
+        return np.asarray(as_rgb(ImageOps.exif_transpose(opened), "a picture" if isinstance(file, bytes) else str(file)))
+
+
+def write_image(path: str | Path, picture: Picture | np.ndarray, quality: int | None = None) -> None:
+    """Write pixels to `path` in the format of its suffix, whole or not at all; see `encode`."""
+    write_bytes(Path(path), encode(picture if isinstance(picture, Picture) else Picture(picture), path, quality)[0])
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: to a temporary name beside it, then renamed."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        part.replace(path)
+    except PermissionError:
+        raise InputError(f"{path} may not be written: no permission for it or its folder. Write to another folder.") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+# --- Which format ----------------------------------------------------------------------------------------------------
+
+
+def output_beside(photo: Path, picture: Picture) -> Path:
+    """Where a filled `photo` goes unless told otherwise: NAME-filled beside it, in its own format.
+
+    PNG where the suffix lies about the format, or the format cannot hold every colour (GIF), or is rare.
+    """
+    own = _formats().get(photo.suffix.lower())
+    kept = own == picture.source["format"] and own in ("PNG", "JPEG", "WEBP", "TIFF")
+    return photo.with_name(f"{photo.stem}-filled{photo.suffix if kept else '.png'}")
+
+
+def check_fits(path: str | Path, picture: Picture) -> str:
+    """The format that the suffix of `path` names. InputError when there is none, or when it cannot hold the picture."""
+    kind, channels = _formats().get(Path(path).suffix.lower()), picture.pixels.shape[2]
+    if kind is None:
+        suffix = Path(path).suffix
+        raise InputError(f"cannot write {path}: the suffix {suffix!r} names no picture format. Use .png or .jpg.")
+    if kind == "JPEG" and (picture.pixels.dtype == np.uint16 or channels in (2, 4)):
+        raise InputError(f"cannot write {path}: JPEG has no alpha and 8 bits only. Use .png, which keeps both.")
+    if picture.pixels.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
+        raise InputError(f"cannot write {path}: 16 bits a channel need .png or .tiff.")
+    if picture.pixels.dtype == np.uint16 and channels == 2:
+        raise InputError(f"cannot write {path}: 16-bit grey with alpha has no writer. Convert the picture to RGBA first.")
+    return kind
+
+
+def _formats() -> dict[str, str]:
+    """Format by suffix: what Pillow can write, and read again to see that it is right."""
+    known = Image.registered_extensions()  # which also makes Pillow load its formats
+    kinds = {suffix: "JPEG" if kind == "MPO" else kind for suffix, kind in known.items()}
+    return {suffix: kind for suffix, kind in kinds.items() if kind in Image.SAVE and kind in Image.OPEN}
+
+
+def encode(picture: Picture, path: str | Path, quality: int | None = None) -> tuple[bytes, str]:
+    """A file for the name `path`, and how it loses something, in words: empty where the format keeps every value.
+
+    A JPEG from a JPEG is made with the tables and the subsampling of before, a WebP is lossless unless it was lossy before, a
+    TIFF is compressed as before; `quality`, 1 to 100, is for JPEG, WebP and AVIF. InputError as `check_fits` raises it.
+    """
+    kind, pixels = check_fits(path, picture), picture.pixels
+    if quality is not None and not (kind in ("JPEG", "WEBP", "AVIF") and 1 <= quality <= 100):
+        raise InputError(f"--quality is {quality} for {Path(path).name}; it is 1 to 100, and for .jpg, .webp and .avif only.")
+    metadata = save_arguments(picture.metadata, kind)
+    if pixels.dtype == np.uint16 and pixels.shape[2] > 1:
+        return (_deep_png if kind == "PNG" else _deep_tiff)(pixels, metadata), ""
+    compression, loss = _compression(picture.source, kind, quality)
+    data = io.BytesIO()
+    try:
+        Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(data, kind, **metadata, **compression)
+    except (OSError, ValueError) as error:  # more pixels or metadata than the format has room for, or other channels
+        raise InputError(f"cannot write {path}: {error}. Use .png, which holds it.") from None
+    return data.getvalue(), loss
+
+
+def _compression(source: dict[str, Any], kind: str, quality: int | None) -> tuple[dict[str, Any], str]:
+    """Pillow's arguments, and what the format loses, in words."""
+    if kind == "JPEG" and quality is None and "qtables" in source:
+        own = {key: source[key] for key in ("qtables", "subsampling", "progressive")}
+        return own, "re-encoded with the input's tables"
+    if kind == "WEBP" and quality is None and source.get("lossless", True):
+        return {"lossless": True, "exact": True}, ""  # exact: colours under full transparency too
+    if kind in ("JPEG", "WEBP", "AVIF"):
+        # 95 without chroma subsampling: what Pillow recommends as its highest useful setting
+        arguments: dict[str, Any] = {"quality": quality or 95}
+        if kind != "WEBP":
+            arguments["subsampling"] = "4:4:4"
+        return arguments, f"quality {quality or 95}"
+    if kind == "TIFF":
+        return {"compression": source.get("compression", "tiff_adobe_deflate")}, ""
+    return {}, "256 colours" if kind == "GIF" else ""
+
+
+# --- What Pillow does not do -----------------------------------------------------------------------------------------
+
+
+def _content(file: str | Path | bytes) -> bytes:
+    return file if isinstance(file, bytes) else Path(file).read_bytes()
+
+
+def _is_deep(file: str | Path | bytes, opened: Image.Image) -> bool:
+    """Whether this is 16-bit colour, which Pillow cuts to 8 bits."""
+    if opened.mode not in ("RGB", "RGBA"):
+        return False
+    if opened.format == "PNG":
+        return _content(file)[24] == 16
+    return opened.format == "TIFF" and 16 in opened.tag_v2.get(258, ())  # type: ignore[attr-defined]
+
+
+def _deepen(picture: Picture, content: bytes, opened: Image.Image) -> None:
+    """Put the 16 bits in place of Pillow's 8, as OpenCV reads them."""
+    import cv2
+
+    deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is not None and deep.dtype == np.uint16 and deep.ndim == 3:
+        deep = deep[..., [2, 1, 0, 3][: deep.shape[2]]]
+        for upright in (deep, _turned(deep, opened.getexif().get(274, 1))):  # OpenCV turns a TIFF itself, but not a PNG
+            if upright.shape[:2] == picture.pixels.shape[:2] and np.array_equal(upright[..., :3] >> 8, picture.pixels[..., :3]):
+                picture.pixels = np.ascontiguousarray(upright)
+                return
+    picture.notes.append("16 bits a channel could not be read; cut to 8")
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    flips: dict[int, tuple[int, ...]] = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}
+    pixels = np.flip(pixels, flips.get(orientation, ()))  # flips, then a transposition, make the eight EXIF orientations
+    return pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+
+
+def _is_lossless_webp(content: bytes) -> bool:
+    at = 12
+    while at + 8 <= len(content):
+        kind, length = content[at : at + 4], struct.unpack_from("<I", content, at + 4)[0]
+        if kind in (b"VP8L", b"VP8 "):
+            return kind == b"VP8L"
+        at += 24 if kind == b"ANMF" else 8 + length + length % 2  # the first frame of an animation has its chunk inside
+    return False
+
+
+def _deep_png(pixels: np.ndarray, metadata: dict[str, Any]) -> bytes:
+    """OpenCV writes the 16 bits; Pillow the metadata, into a picture of one pixel, from which they are taken over."""
+    import cv2
+
+    done, data = cv2.imencode(".png", pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
+    assert done
+    other = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(other, "PNG", **metadata)
+    content, at, chunks = other.getvalue(), 8, b""
+    while at < len(content):
+        end = at + 12 + struct.unpack_from(">I", content, at)[0]
+        chunks += b"" if content[at + 4 : at + 8] in (b"IHDR", b"IDAT", b"IEND") else content[at:end]
+        at = end
+    return data[:33].tobytes() + chunks + data[33:].tobytes()  # 33: after the signature and the header
+
+
+def _deep_tiff(pixels: np.ndarray, metadata: dict[str, Any]) -> bytes:
+    """16-bit colour in deflated strips of 64 rows, horizontally differenced; Pillow writes the list of tags."""
+    height, width, channels = pixels.shape
+    rows = pixels.astype("<u2")
+    rows[:, 1:] -= pixels[:, :-1]
+    strips = [zlib.compress(rows[top : top + 64].tobytes()) for top in range(0, height, 64)]
+    tags = ImageFileDirectory_v2()
+    exif = metadata["exif"]
+    for tag in exif:
+        tags[tag] = exif.get_ifd(tag) if tag in (EXIF_POINTER, GPS_POINTER) else exif[tag]
+    if "icc_profile" in metadata:
+        tags[34675] = metadata["icc_profile"]
+    if "dpi" in metadata:
+        (tags[282], tags[283]), tags[296] = metadata["dpi"], 2
+    if channels == 4:
+        tags[338] = 2  # the fourth channel is alpha, not multiplied in
+    tags[256], tags[257], tags[258], tags[277], tags[278] = width, height, (16,) * channels, channels, 64
+    tags[259], tags[262], tags[284], tags[317] = 8, 2, 1, 2  # deflate, RGB, pixel by pixel, differenced
+    tags[279] = tuple(len(strip) for strip in strips)
+    tags[273] = tuple(int(at) for at in np.cumsum([0, *tags[279][:-1]]))  # from where the tags end, which Pillow adds
+    data = io.BytesIO()
+    tags.save(data)
+    return data.getvalue() + b"".join(strips)

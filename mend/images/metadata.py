@@ -1,0 +1,155 @@
+"""What a picture file holds besides its pixels, kept so that any format with a place for it can hold it again.
+
+icc_profile  bytes: what the numbers mean as colours
+exif         bytes, from `Exif` on: the camera's account, GPS and the maker's notes included
+xmp          bytes: the editor's account
+dpi          (x, y) dots per inch
+comment      bytes, of a JPEG
+text         {keyword: text} of a PNG, such as `parameters`
+"""
+
+import re
+import struct
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+PREVIEW = "the embedded preview shows the picture as it was; it is left out"
+ORIENTATION, XMP_TAG, EXIF_POINTER, GPS_POINTER = 274, 700, 34665, 34853
+# A TIFF keeps the camera's tags in one list with how its pixels are stored, and with what has a key of its own above.
+STORAGE = {
+    254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284, 290, 291, 292, 293, 296, 297, 317,
+    320, 322, 323, 324, 325, 330, 332, 338, 339, 340, 341, 347, 512, 513, 514, 530, 531, 532, 700, 34675,
+}  # fmt: skip
+
+
+def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, Any], list[str]]:
+    """The metadata of a loaded picture, and what of it was left out, in words; `upright` is the same after its orientation.
+
+    The pixels are upright from here on, so the orientation is 1. Previews go: they would still show what was removed.
+    """
+    info, left_out = upright.info, list[str]()
+    found = {key: info[key] for key in ("icc_profile", "dpi", "comment") if info.get(key)}
+    if opened.format != "TIFF" and opened.info.get("exif"):
+        exif, said = upright_exif(opened.info["exif"])
+        left_out += said
+    else:
+        exif = _exif_tags(upright)
+    if exif:
+        found["exif"] = exif
+    xmp = info.get("xmp") or b""
+    xmp, previews = re.subn(rb"<(xmp|xap):Thumbnails>.*?</\1:Thumbnails>", b"", xmp, flags=re.DOTALL)
+    if xmp:
+        found["xmp"] = xmp.rstrip(b"\0")
+    if previews and PREVIEW not in left_out:
+        left_out.append(PREVIEW)
+    text = {k: v for k, v in getattr(opened, "text", {}).items() if k not in _TOLD_ELSEWHERE}
+    if text:
+        found["text"] = text
+    if info.get("photoshop"):
+        left_out.append("the Photoshop block (IPTC, paths) is left out")
+    return found, left_out
+
+
+_TOLD_ELSEWHERE = ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
+
+
+def upright_exif(exif: bytes) -> tuple[bytes, list[str]]:
+    """An EXIF block with orientation 1 and without its preview, and what was left out, in words.
+
+    Every other byte stays where it is: a maker's notes are full of offsets, and do not survive being written anew.
+    """
+    data = bytearray(re.sub(b"^(Exif\0\0)+", b"", exif))
+    left_out = []
+    try:
+        order = {b"II": "<", b"MM": ">"}[bytes(data[:2])]
+        tags, link = _directory(data, order, struct.unpack_from(order + "I", data, 4)[0])
+        if ORIENTATION in tags:
+            kind, _, place = tags[ORIENTATION]
+            struct.pack_into(order + ("H" if kind == 3 else "I"), data, place, 1)
+        (preview,) = struct.unpack_from(order + "I", data, link)
+        struct.pack_into(order + "I", data, link, 0)
+        if preview:
+            left_out.append(PREVIEW)
+            tags, _ = _directory(data, order, preview)
+            for offset_tag, length_tag in ((513, 514), (273, 279)):  # a JPEG, or bare pixels
+                if offset_tag in tags and length_tag in tags:
+                    start, length = tags[offset_tag][1], tags[length_tag][1]
+                    data[start : start + length] = bytes(len(data[start : start + length]))
+                    if start + length >= len(data):
+                        del data[start:]
+    except (KeyError, struct.error):
+        return b"", ["the EXIF block is damaged; it is left out"]
+    return b"Exif\0\0" + bytes(data), left_out
+
+
+def _directory(data: bytearray, order: str, at: int) -> tuple[dict[int, tuple[int, int, int]], int]:
+    """The tags of an EXIF directory as {tag: (type, value, where the value is)}, and where its link to the next one is."""
+    (count,) = struct.unpack_from(order + "H", data, at)
+    tags = {}
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
+        tags[tag] = (kind, value, entry + 8)
+    return tags, at + 2 + 12 * count
+
+
+def _exif_tags(upright: Image.Image) -> bytes:
+    """EXIF that does not come as a block of bytes: a TIFF's tags, an old PNG's text."""
+    exif = upright.getexif()
+    for tag in [tag for tag in exif if tag in STORAGE or tag == ORIENTATION]:
+        del exif[tag]
+    return exif.tobytes() if len(exif) else b""
+
+
+def save_arguments(metadata: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Pillow's arguments that write `metadata` into a file of the format `kind`; what it has no place for stays out."""
+    arguments = {key: value for key, value in metadata.items() if key != "text"}
+    if kind == "PNG":
+        arguments["pnginfo"] = chunks = PngInfo()
+        for keyword, text in metadata.get("text", {}).items():
+            chunks.add_text(keyword, text)
+        if "xmp" in metadata:
+            chunks.add_itxt("XML:com.adobe.xmp", metadata["xmp"].decode("utf-8", "replace"))
+    if kind == "TIFF":
+        arguments["exif"] = tiff_tags(metadata)
+    return arguments
+
+
+def tiff_tags(metadata: dict[str, Any]) -> Image.Exif:
+    """EXIF and XMP as a TIFF holds them, in its own list of tags."""
+    tags = Image.Exif()
+    tags.load(metadata.get("exif", b""))
+    for tag in [tag for tag in tags if tag in STORAGE or tag == ORIENTATION]:
+        del tags[tag]
+    if "xmp" in metadata:
+        tags[XMP_TAG] = metadata["xmp"]
+    return tags
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str]:
+    """For each kind of metadata that `before` has, by its name: "kept", "changed" or "lost"."""
+    fates = {}
+    for key, name in NAMES.items():
+        if key in before:
+            same = key in after and _comparable(key, before[key]) == _comparable(key, after[key])
+            fates[name] = "kept" if same else "changed" if key in after else "lost"
+    return fates
+
+
+NAMES = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "DPI", "comment": "comment", "text": "PNG text"}
+
+
+def _comparable(key: str, value: Any) -> Any:
+    if key == "dpi":
+        return tuple(round(float(number)) for number in value)
+    if key == "text":
+        return {keyword: str(text) for keyword, text in value.items()}
+    if key != "exif":
+        return value
+    exif = Image.Exif()
+    exif.load(value)
+    pointers = {EXIF_POINTER, GPS_POINTER, ORIENTATION, 40965}
+    parts = (dict(exif), exif.get_ifd(EXIF_POINTER), exif.get_ifd(GPS_POINTER))
+    return [{tag: str(v) for tag, v in part.items() if tag not in pointers | STORAGE} for part in parts]  # str: NaN is itself

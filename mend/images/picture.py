@@ -1,0 +1,168 @@
+"""A picture in memory: its pixels as the file has them, and everything that is needed to write such a file again."""
+
+import io
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
+from torch import Tensor
+
+from mend.errors import InputError
+from mend.images.metadata import read_metadata
+
+
+@dataclass
+class Picture:
+    """A picture file in memory.
+
+    `pixels` is (H, W, C), uint8, uint16 or float in [0, 1]; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
+    `metadata` is what `mend.images.metadata` lists. `source` says how the file was compressed: its format, and what Pillow
+    needs to do it again. `notes` says what had to be converted or left out.
+    """
+
+    pixels: np.ndarray
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    source: dict[str, Any] = field(default_factory=dict[str, Any])
+    notes: list[str] = field(default_factory=list[str])
+
+    @property
+    def full(self) -> int:
+        """The value of white: 255, 65535, or 1 for floats."""
+        return int(np.iinfo(self.pixels.dtype).max) if self.pixels.dtype.kind == "u" else 1
+
+    @property
+    def kind(self) -> str:
+        """Depth and channels in words, such as "16-bit grey with alpha"."""
+        channels = ("grey", "grey with alpha", "RGB", "RGB with alpha")[self.pixels.shape[2] - 1]
+        return f"{self.pixels.dtype.itemsize * 8}-bit {channels}"
+
+    def image(self) -> Tensor:
+        """The colours as an image (1, 3, H, W); grey is repeated, alpha is left out."""
+        colours = self.pixels[..., : self._colours()].astype(np.float32) / self.full
+        rgb = np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)), order="C")
+        return torch.from_numpy(rgb).permute(2, 0, 1)[None]
+
+    def fill(self, filled: Tensor, hole: Tensor) -> "Picture":
+        """A copy whose colours come from `filled` (1, 3, H, W) in the hole; every other value is the same integer.
+
+        A pixel of the hole keeps its alpha.
+        """
+        inside = hole[0, 0].cpu().numpy() > 0
+        levels = filled[0].detach().float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+        if self._colours() == 1:
+            levels = levels @ np.array([[0.299], [0.587], [0.114]], np.float32)  # luma, ITU-R BT.601, as Pillow's "L"
+        pixels = self.pixels.copy()
+        levels = levels[inside] * self.full
+        pixels[inside, : self._colours()] = (np.rint(levels) if pixels.dtype.kind == "u" else levels).astype(pixels.dtype)
+        return replace(self, pixels=pixels)
+
+    def to_pil(self) -> Image.Image:
+        """As a Pillow image, its metadata in `info`. InputError for 16-bit colour, which Pillow does not have."""
+        if self.pixels.dtype == np.uint16 and self.pixels.shape[2] > 1:
+            raise InputError("Pillow has no 16-bit colour. Pass an array instead of a path, or use 'mend fill'.")
+        picture = Image.fromarray(self.pixels[..., 0] if self.pixels.shape[2] == 1 else self.pixels)
+        picture.info = {key: value for key, value in self.metadata.items() if key != "text"} | self.metadata.get("text", {})
+        return picture
+
+    def _colours(self) -> int:
+        return 1 if self.pixels.shape[2] < 3 else 3
+
+
+def picture_from_pil(opened: Image.Image) -> Picture:
+    """A Pillow image as a `Picture`: upright, metadata kept; what is not grey or RGB is converted, which `notes` says."""
+    upright = ImageOps.exif_transpose(opened)
+    metadata, left_out = read_metadata(opened, upright)
+    notes = _frames(opened) + left_out
+    source = _compression(opened)
+    if upright.mode.startswith("I;16"):
+        if "transparency" in upright.info:
+            notes.append("its transparent grey level is not kept: 16-bit grey has no alpha here")
+        return Picture(np.asarray(upright).astype(np.uint16)[..., None], metadata, source, notes)
+    target = _plain_mode(upright)
+    if target != upright.mode:
+        profile = (
+            metadata.pop("icc_profile", None) if upright.mode in ("CMYK", "LAB", "YCbCr") else None
+        )  # of the colours before
+        upright, how = _converted(upright, target, profile)
+        notes.append(f"{_MODES.get(opened.mode, opened.mode)} converted to {target}{how}")
+    pixels = np.asarray(upright)
+    return Picture(pixels[..., None] if pixels.ndim == 2 else pixels, metadata, source, notes)
+
+
+def as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
+    if opened.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it to white
+        levels = np.asarray(opened).astype(np.int64)
+        return Image.fromarray(np.clip(levels // 257 if levels.max() > 255 else levels, 0, 255).astype(np.uint8)).convert("RGB")
+    if opened.mode == "F":
+        return Image.fromarray(_float_levels(np.asarray(opened), name)).convert("RGB")
+    if opened.mode == "P" and "transparency" in opened.info:
+        opened = opened.convert("RGBA")  # straight to RGB would warn and pick the transparent colour's entry
+    if opened.mode == "LAB":  # which Pillow itself does not convert
+        return _by_profiles(opened, ImageCms.createProfile("LAB"))
+    return opened.convert("RGB")
+
+
+def _float_levels(values: np.ndarray, name: str) -> np.ndarray:
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 1):  # NaN fails both
+        raise InputError(f"{name} holds float values from {low:g} to {high:g}; expected 0 to 1, none of them NaN.")
+    return np.rint(values * 255).astype(np.uint8)
+
+
+_MODES = {"P": "palette", "PA": "palette with alpha", "1": "black and white", "F": "float", "I": "32-bit grey"}
+
+
+def _plain_mode(opened: Image.Image) -> str:
+    clear = "transparency" in opened.info
+    if opened.mode in ("L", "1"):
+        return "LA" if clear else "L"
+    if opened.mode in ("LA", "RGBA"):
+        return opened.mode
+    return "RGBA" if clear or opened.mode in ("PA", "La", "RGBa") else "RGB"
+
+
+def _converted(upright: Image.Image, target: str, profile: bytes | None) -> tuple[Image.Image, str]:
+    """The picture in the mode `target`, and by what, in words."""
+    if upright.mode == "CMYK" and profile:
+        try:
+            return _by_profiles(upright, ImageCms.ImageCmsProfile(io.BytesIO(profile))), " (sRGB, by its ICC profile)"
+        except (OSError, ImageCms.PyCMSError):
+            return as_rgb(upright), "; its ICC profile is damaged, colours are approximate"
+    if upright.mode == "CMYK":
+        return as_rgb(upright), "; it has no ICC profile, colours are approximate"
+    if upright.mode == "1" and target == "LA":
+        upright = upright.convert("L")
+    return (as_rgb(upright) if target == "RGB" else upright.convert(target)), ""
+
+
+def _by_profiles(opened: Image.Image, profile: Any) -> Image.Image:
+    made = ImageCms.profileToProfile(opened, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert made is not None  # None is for conversion in place
+    return made
+
+
+def _frames(opened: Image.Image) -> list[str]:
+    frames = getattr(opened, "n_frames", 1)
+    many = {"TIFF": "several pages", "MPO": "several pictures in one JPEG, as phones make them"}.get(
+        opened.format or "", "animation"
+    )
+    return [f"{many}: the first of {frames} is taken"] if frames > 1 else []
+
+
+_TIFF_LOSSLESS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "zstd")
+
+
+def _compression(opened: Image.Image) -> dict[str, Any]:
+    """The format, and how to compress such a file again."""
+    source: dict[str, Any] = {"format": "JPEG" if opened.format == "MPO" else opened.format}
+    if isinstance(opened, JpegImagePlugin.JpegImageFile):
+        tables, straight = getattr(opened, "quantization", None), opened.info.get("adobe_transform") == 0
+        if tables and (opened.mode == "L" or (opened.mode == "RGB" and not straight)):  # else they are no YCbCr tables
+            source["qtables"] = tables
+            source["subsampling"] = max(0, JpegImagePlugin.get_sampling(opened))
+            source["progressive"] = bool(opened.info.get("progressive"))
+    if opened.format == "TIFF" and opened.info.get("compression") in _TIFF_LOSSLESS:
+        source["compression"] = opened.info["compression"]
+    return source
