@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
-from mend.images.metadata import EXIF_POINTER, GPS_POINTER, save_arguments
+from mend.images.metadata import save_arguments, tiff_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil
 
 
@@ -123,15 +123,17 @@ def _formats() -> dict[str, str]:
 def encode(picture: Picture, path: str | Path, quality: int | None = None) -> tuple[bytes, str]:
     """A file for the name `path`, and how it loses something, in words: empty where the format keeps every value.
 
-    A JPEG from a JPEG is made with the tables and the subsampling of before, a WebP is lossless unless it was lossy before, a
-    TIFF is compressed as before; `quality`, 1 to 100, is for JPEG, WebP and AVIF. InputError as `check_fits` raises it.
+    A JPEG from a JPEG is made with the tables and the subsampling of before, a WebP is lossless unless it was lossy before;
+    `quality`, 1 to 100, is for JPEG, WebP and AVIF. InputError as `check_fits` raises it.
     """
     kind, pixels = check_fits(path, picture), picture.pixels
     if quality is not None and not (kind in ("JPEG", "WEBP", "AVIF") and 1 <= quality <= 100):
         raise InputError(f"--quality is {quality} for {Path(path).name}; it is 1 to 100, and for .jpg, .webp and .avif only.")
+    if kind == "TIFF":
+        return _tiff(pixels, picture.metadata, picture.source.get("compression") != "raw"), ""
     metadata = save_arguments(picture.metadata, kind)
     if pixels.dtype == np.uint16 and pixels.shape[2] > 1:
-        return (_deep_png if kind == "PNG" else _deep_tiff)(pixels, metadata), ""
+        return _deep_png(pixels, metadata), ""
     compression, loss = _compression(picture.source, kind, quality)
     data = io.BytesIO()
     try:
@@ -154,8 +156,6 @@ def _compression(source: dict[str, Any], kind: str, quality: int | None) -> tupl
         if kind != "WEBP":
             arguments["subsampling"] = "4:4:4"
         return arguments, f"quality {quality or 95}"
-    if kind == "TIFF":
-        return {"compression": source.get("compression", "tiff_adobe_deflate")}, ""
     return {}, "256 colours" if kind == "GIF" else ""
 
 
@@ -221,24 +221,29 @@ def _deep_png(pixels: np.ndarray, metadata: dict[str, Any]) -> bytes:
     return data[:33].tobytes() + chunks + data[33:].tobytes()  # 33: after the signature and the header
 
 
-def _deep_tiff(pixels: np.ndarray, metadata: dict[str, Any]) -> bytes:
-    """16-bit colour in deflated strips of 64 rows, horizontally differenced; Pillow writes the list of tags."""
+def _tiff(pixels: np.ndarray, metadata: dict[str, Any], compressed: bool) -> bytes:
+    """A TIFF in strips of 64 rows, deflated or bare; Pillow writes the list of tags.
+
+    Pillow's own writer has no 16-bit colour, and no EXIF in a compressed file.
+    """
     height, width, channels = pixels.shape
-    rows = pixels.astype("<u2")
-    rows[:, 1:] -= pixels[:, :-1]
-    strips = [zlib.compress(rows[top : top + 64].tobytes()) for top in range(0, height, 64)]
+    rows = pixels.astype(pixels.dtype.newbyteorder("<"))
+    if compressed:
+        rows[:, 1:] -= pixels[:, :-1]  # the difference from the pixel to the left is smaller to deflate
+    pack = zlib.compress if compressed else bytes
+    strips = [pack(rows[top : top + 64].tobytes()) for top in range(0, height, 64)]
     tags = ImageFileDirectory_v2()
-    exif = metadata["exif"]
-    for tag in exif:
-        tags[tag] = exif.get_ifd(tag) if tag in (EXIF_POINTER, GPS_POINTER) else exif[tag]
+    for tag, value in tiff_tags(metadata).items():
+        tags[tag] = value
     if "icc_profile" in metadata:
         tags[34675] = metadata["icc_profile"]
     if "dpi" in metadata:
         (tags[282], tags[283]), tags[296] = metadata["dpi"], 2
-    if channels == 4:
-        tags[338] = 2  # the fourth channel is alpha, not multiplied in
-    tags[256], tags[257], tags[258], tags[277], tags[278] = width, height, (16,) * channels, channels, 64
-    tags[259], tags[262], tags[284], tags[317] = 8, 2, 1, 2  # deflate, RGB, pixel by pixel, differenced
+    if channels in (2, 4):
+        tags[338] = 2  # the last channel is alpha, not multiplied in
+    tags[256], tags[257], tags[277], tags[278], tags[284] = width, height, channels, 64, 1
+    tags[258], tags[262] = (pixels.itemsize * 8,) * channels, 1 if channels < 3 else 2
+    tags[259], tags[317] = (8, 2) if compressed else (1, 1)
     tags[279] = tuple(len(strip) for strip in strips)
     tags[273] = tuple(int(at) for at in np.cumsum([0, *tags[279][:-1]]))  # from where the tags end, which Pillow adds
     data = io.BytesIO()

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 PREVIEW = "the embedded preview shows the picture as it was; it is left out"
-ORIENTATION, XMP_TAG, EXIF_POINTER, GPS_POINTER = 274, 700, 34665, 34853
+ORIENTATION, XMP_TAG, EXIF_POINTER, GPS_POINTER, INTEROP_POINTER = 274, 700, 34665, 34853, 40965
 # A TIFF keeps the camera's tags in one list with how its pixels are stored, and with what has a key of its own above.
 STORAGE = {
     254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284, 290, 291, 292, 293, 296, 297, 317,
@@ -31,11 +31,13 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
     """
     info, left_out = upright.info, list[str]()
     found = {key: info[key] for key in ("icc_profile", "dpi", "comment") if info.get(key)}
+    if opened.format == "TIFF" and 282 not in opened.tag_v2:  # type: ignore[attr-defined]
+        found.pop("dpi", None)  # Pillow's 1×1, for no resolution at all
     if opened.format != "TIFF" and opened.info.get("exif"):
         exif, said = upright_exif(opened.info["exif"])
         left_out += said
     else:
-        exif = _exif_tags(upright)
+        exif = _exif_tags(opened)
     if exif:
         found["exif"] = exif
     xmp = info.get("xmp") or b""
@@ -95,12 +97,21 @@ def _directory(data: bytearray, order: str, at: int) -> tuple[dict[int, tuple[in
     return tags, at + 2 + 12 * count
 
 
-def _exif_tags(upright: Image.Image) -> bytes:
+def _exif_tags(opened: Image.Image) -> bytes:
     """EXIF that does not come as a block of bytes: a TIFF's tags, an old PNG's text."""
-    exif = upright.getexif()
-    for tag in [tag for tag in exif if tag in STORAGE or tag == ORIENTATION]:
-        del exif[tag]
-    return exif.tobytes() if len(exif) else b""
+    tags = _without_storage(opened.getexif())
+    return tags.tobytes() if len(tags) else b""
+
+
+def _without_storage(exif: Image.Exif) -> Image.Exif:
+    """A copy without how the pixels were stored and turned."""
+    kept = Image.Exif()
+    for tag in exif:
+        if tag not in STORAGE and tag != ORIENTATION:
+            kept[tag] = {**exif.get_ifd(tag)} if tag in (EXIF_POINTER, GPS_POINTER) else exif[tag]
+    if EXIF_POINTER in kept:
+        kept[EXIF_POINTER].pop(INTEROP_POINTER, None)  # an offset into the file of before
+    return kept
 
 
 def save_arguments(metadata: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -112,17 +123,14 @@ def save_arguments(metadata: dict[str, Any], kind: str) -> dict[str, Any]:
             chunks.add_text(keyword, text)
         if "xmp" in metadata:
             chunks.add_itxt("XML:com.adobe.xmp", metadata["xmp"].decode("utf-8", "replace"))
-    if kind == "TIFF":
-        arguments["exif"] = tiff_tags(metadata)
     return arguments
 
 
 def tiff_tags(metadata: dict[str, Any]) -> Image.Exif:
     """EXIF and XMP as a TIFF holds them, in its own list of tags."""
-    tags = Image.Exif()
-    tags.load(metadata.get("exif", b""))
-    for tag in [tag for tag in tags if tag in STORAGE or tag == ORIENTATION]:
-        del tags[tag]
+    exif = Image.Exif()
+    exif.load(metadata.get("exif", b""))
+    tags = _without_storage(exif)
     if "xmp" in metadata:
         tags[XMP_TAG] = metadata["xmp"]
     return tags
@@ -150,6 +158,6 @@ def _comparable(key: str, value: Any) -> Any:
         return value
     exif = Image.Exif()
     exif.load(value)
-    pointers = {EXIF_POINTER, GPS_POINTER, ORIENTATION, 40965}
+    elsewhere = {EXIF_POINTER, GPS_POINTER, INTEROP_POINTER, ORIENTATION} | STORAGE
     parts = (dict(exif), exif.get_ifd(EXIF_POINTER), exif.get_ifd(GPS_POINTER))
-    return [{tag: str(v) for tag, v in part.items() if tag not in pointers | STORAGE} for part in parts]  # str: NaN is itself
+    return [{tag: str(v) for tag, v in part.items() if tag not in elsewhere} for part in parts]  # str: NaN is itself

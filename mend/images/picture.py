@@ -151,9 +151,6 @@ def _frames(opened: Image.Image) -> list[str]:
     return [f"{many}: the first of {frames} is taken"] if frames > 1 else []
 
 
-_TIFF_LOSSLESS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "zstd")
-
-
 def _compression(opened: Image.Image) -> dict[str, Any]:
     """The format, and how to compress such a file again."""
     source: dict[str, Any] = {"format": "JPEG" if opened.format == "MPO" else opened.format}
@@ -163,6 +160,6 @@ def _compression(opened: Image.Image) -> dict[str, Any]:
             source["qtables"] = tables
             source["subsampling"] = max(0, JpegImagePlugin.get_sampling(opened))
             source["progressive"] = bool(opened.info.get("progressive"))
-    if opened.format == "TIFF" and opened.info.get("compression") in _TIFF_LOSSLESS:
+    if "compression" in opened.info:
         source["compression"] = opened.info["compression"]
     return source
