@@ -16,6 +16,12 @@ from mend.images import Picture, read_image, write_image
 from mend.verify import compare, verify, write_filled
 
 
+def mend(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return (int(ended.value.code or 0), *capsys.readouterr())
+
+
 def hole(height: int, width: int) -> torch.Tensor:
     made = torch.zeros(1, 1, height, width)
     made[..., height // 4 : height // 2, width // 4 : width // 2] = 1
@@ -90,31 +96,88 @@ def photograph(folder: Path, name: str) -> Path:
     elif mode == "P":
         Image.fromarray(pixels[..., :3]).convert("P").save(folder / name, **options)
     else:
-        Image.fromarray(pixels if mode in ("LA", "RGBA") else pixels[..., :3]).convert(mode).save(folder / name, exif=exif, **options)
+        Image.fromarray(pixels if mode in ("LA", "RGBA") else pixels[..., :3]).convert(mode).save(
+            folder / name, exif=exif, **options
+        )
     height, width = read_image(folder / name).pixels.shape[:2]
     write_image(folder / "mask.png", (hole(height, width)[0, 0, ..., None] * 255).byte().numpy())
     return folder / name
 
 
 @pytest.mark.parametrize("name", SOURCES)
-@pytest.mark.parametrize("suffix", [None, ".png", ".tif"])
-def test_fill_then_verify(name: str, suffix: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("suffix", ["", ".png", ".tif"])
+def test_fill_then_verify(name: str, suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     photo, mask = photograph(tmp_path, name), tmp_path / "mask.png"
-    main(["fill", str(photo), "--mask", str(mask), "--model", "mean-colour", *(["-o", str(tmp_path / f"out{suffix}")] * bool(suffix))][:6] + (["-o", str(tmp_path / f"out{suffix}")] if suffix else []))
-    said = capsys.readouterr().out
+    named = ["-o", tmp_path / f"out{suffix}"] if suffix else []
+    code, said, _ = mend(capsys, "fill", photo, "--mask", mask, "--model", "mean-colour", *named)
+    assert code == 0
     (out,) = [file for file in tmp_path.iterdir() if file not in (photo, mask)]
-    assert str(out) in said
-    lossy = suffix is None and name in ("lossy.webp", "colour.jpg", "grey.jpg", "cmyk.jpg")
-    with pytest.raises(SystemExit) if lossy and "0 of" not in said and "identical" not in said else io.StringIO() as ended:
-        main(["verify", str(photo), str(mask), str(out)])
-    shown = capsys.readouterr().out
+    assert said.startswith(f"{out}: ")
+    lossy = suffix == "" and name in ("lossy.webp", "colour.jpg", "grey.jpg", "cmyk.jpg")
+    code, shown, _ = mend(capsys, "verify", photo, mask, out)
+    assert code == lossy
     if lossy:
-        assert f"{out.suffix} is lossy" in said
+        assert f"  {out.suffix} is lossy: " in said
+        assert f"'-o {out.stem}.png' keeps them" in said
         assert "differ, by at most" in shown
-        assert ended.value.code == 1
+        assert "the first at x=" in shown
     else:
         assert "pixels outside the hole are identical" in said
         assert "pixels outside the hole are identical" in shown
-        picture, filled = read_image(photo), read_image(out)
-        inside = hole(*picture.pixels.shape[:2])[0, 0].numpy() > 0
-        assert (filled.pixels != picture.pixels)[inside].any(), "nothing was filled"
+    picture, filled = read_image(photo), read_image(out)
+    inside = hole(*picture.pixels.shape[:2])[0, 0].numpy() > 0
+    assert (filled.pixels[..., 0] != picture.pixels[..., 0])[inside].mean() > 0.5, "nothing was filled"
+
+
+def test_how_a_jpeg_was_made_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    photo = photograph(tmp_path, "colour.jpg")
+    words = ("fill", photo, "--mask", tmp_path / "mask.png", "--model", "mean-colour", "-o", tmp_path / "out.jpg")
+    assert "re-encoded with the input's tables" in mend(capsys, *words)[1]
+    assert ".jpg is lossy: quality 70" in mend(capsys, *words, "--quality", "70")[1]
+
+
+def test_metadata_that_a_format_cannot_hold_is_said(tmp_path: Path):
+    picture = Picture(smooth(8, 12, 0), {"dpi": (300, 300), "xmp": b"<x/>", "text": {"parameters": "a fox"}})
+    said = write_filled(tmp_path / "a.webp", picture, hole(8, 12), picture)
+    assert said == ["all 90 pixels outside the hole are identical", "not kept by .webp: DPI, PNG text"]
+    verdict, notes = verify_files(tmp_path, picture)
+    assert verdict.metadata == {"XMP": "kept", "DPI": "lost", "PNG text": "lost"}
+    assert notes == []
+
+
+def verify_files(folder: Path, picture: Picture):
+    write_image(folder / "a.png", picture)
+    write_image(folder / "mask.png", (hole(8, 12)[0, 0, ..., None] * 255).byte().numpy())
+    return verify(folder / "a.png", folder / "mask.png", folder / "a.webp")
+
+
+def test_a_file_that_does_not_hold_its_promise_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    picture = Picture(smooth(8, 12, 0))
+    wrong = picture.pixels.copy()
+    wrong[0, 3] ^= 1
+    data = io.BytesIO()
+    Image.fromarray(wrong).save(data, "PNG")
+    monkeypatch.setattr("mend.verify.encode", lambda *_: (data.getvalue(), ""))
+    with pytest.raises(InputError, match=r"a\.png was not written: read back, 1 of 90 pixels .* differ, by at most 1 of 255"):
+        write_filled(tmp_path / "a.png", picture, hole(8, 12), picture)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_nobody_named_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    photo = photograph(tmp_path, "colour.png")
+    words = ("fill", photo, "--mask", tmp_path / "mask.png", "--model", "mean-colour")
+    assert mend(capsys, *words)[0] == 0
+    out = tmp_path / "colour-filled.png"
+    before = out.stat().st_mtime_ns
+    code, _, said = mend(capsys, *words)
+    assert code == 1
+    assert "colour-filled.png is there already" in said
+    assert out.stat().st_mtime_ns == before
+    assert mend(capsys, *words, "-o", out)[0] == 0
+    assert out.stat().st_mtime_ns > before
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    photo = photograph(tmp_path, "alpha.png")
+    words = ("fill", photo, "--mask", tmp_path / "mask.png", "--model", "nowhere", "-o", tmp_path / "out.jpg")
+    assert "JPEG has no alpha" in mend(capsys, *words)[2]
