@@ -168,14 +168,8 @@ def verify(photo: Path, mask: Path, filled: Path) -> None:
     """
     from mend.verify import verify as run
 
-    verdict, notes = run(photo, mask, filled)
-    print(f"{filled}: {verdict}")
-    if verdict.first is not None:
-        print(f"  the first at x={verdict.first[0]}, y={verdict.first[1]}")
-    print(f"  SHA-256 of these pixels: {verdict.digests[0]} before\n{'':27}{verdict.digests[1]} after")
-    print(f"  {verdict.kinds[0]} before, {verdict.kinds[1]} after")
-    for line in (*(f"{name}: {fate}" for name, fate in verdict.metadata.items()), *notes):
-        print(f"  {line}")
+    verdict, lines = run(photo, mask, filled)
+    print(f"{filled}: {verdict}" + "".join(f"\n  {line}" for line in lines))
     if not verdict.untouched:
         sys.exit(1)
 

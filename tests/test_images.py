@@ -434,10 +434,13 @@ def test_a_filled_picture_changes_nothing_outside_the_hole():
         assert np.array_equal(pixels, before), "the argument changed"
 
 
+_deep_grey_alpha = io.BytesIO()
+tifffile.imwrite(_deep_grey_alpha, np.zeros((4, 5, 2), np.uint16), photometric="minisblack", extrasamples=["unassalpha"])
 BROKEN = {
     "nothing.png": (None, "there is no file"),
     "empty.png": (b"", r"is empty \(0 bytes\)"),
     "text.png": (b"just words", "is not a picture"),
+    "grey-alpha.tif": (_deep_grey_alpha.getvalue(), "is a TIFF of a kind that Pillow cannot read. Convert it"),
     "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0", "is HEIC, which Pillow cannot read. Convert it"),
 }
 

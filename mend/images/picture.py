@@ -33,6 +33,11 @@ class Picture:
         return int(np.iinfo(self.pixels.dtype).max) if self.pixels.dtype.kind == "u" else 1
 
     @property
+    def size(self) -> str:
+        """Width×height."""
+        return f"{self.pixels.shape[1]}×{self.pixels.shape[0]}"
+
+    @property
     def kind(self) -> str:
         """Depth and channels in words, such as "16-bit grey with alpha"."""
         channels = ("grey", "grey with alpha", "RGB", "RGB with alpha")[self.pixels.shape[2] - 1]
