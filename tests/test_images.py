@@ -202,6 +202,7 @@ def test_metadata_is_carried_from_any_format_into_any_other(tmp_path: Path):
             )
             with Image.open(tmp_path / f"b{new}") as opened:
                 assert opened.getexif()[271] == "camera"
+                assert new == ".tif" or 273 not in opened.getexif(), "where a TIFF had its pixels"
                 assert opened.getexif().get_ifd(34665)[37500] == b"maker's note"
                 assert opened.getexif().get_ifd(34853)[1] == "N"
 
@@ -222,6 +223,8 @@ def test_a_jpeg_is_turned_once_and_its_preview_goes_but_the_rest_of_its_exif_sta
     changed = [i for i, (a, b) in enumerate(zip(exif, kept, strict=False)) if a != b]
     assert 0 < len(changed) <= 1 + 4, "more than the orientation and the link to the preview"
     assert upright_exif(kept) == (kept, [])
+    followed, _ = upright_exif(camera(1, b"preview") + b"maker's data")
+    assert followed.endswith(bytes(len(b"preview")) + b"maker's data")
 
 
 @settings(max_examples=200, deadline=None)
@@ -381,6 +384,7 @@ def test_a_bare_tiff_stays_bare_and_others_are_deflated(tmp_path: Path):
         write_image(tmp_path / "b.tif", read_image(tmp_path / "a.tif"))
         with Image.open(tmp_path / "b.tif") as opened:
             assert opened.info["compression"] == after
+            assert 282 not in opened.tag_v2, "a resolution that nobody gave"
 
 
 def test_a_wrong_suffix_is_said_and_the_output_is_what_its_suffix_says(tmp_path: Path):
