@@ -105,7 +105,9 @@ CERTAIN: dict[str, tuple[Callable[[np.ndarray], Any], str, str]] = {
 @pytest.mark.parametrize("kind", CERTAIN)
 def test_what_is_certain_is_decided(kind: str, save: Save):
     make, marked, said = CERTAIN[kind]
-    reading = understand_mask(save(make(shape()), "mask.png" if "F" not in kind else "mask.tiff"), (90, 120))
+    path = save(make(shape()))
+    reading = understand_mask(path, (90, 120))
+    assert torch.equal(as_hole(path, (90, 120)), reading.hole)
     assert np.array_equal(reading.hole[0, 0].numpy(), shape())
     assert reading.hole.shape == (1, 1, 90, 120)
     assert reading.marked == marked
@@ -200,8 +202,13 @@ def test_photographs_and_labels_are_not_taken_for_masks(save: Save):
     texture = np.random.default_rng(0).integers(0, 256, (90, 120), np.uint8)
     night = np.where(shape(), Image.fromarray(smooth(90, 120, 3)).convert("L"), 0).astype(np.uint8)
     cut = np.where(shape()[..., None], np.random.default_rng(0).integers(0, 256, (90, 120, 3)), 0).astype(np.uint8)
+    y, x = np.mgrid[:90, :120].astype(np.uint8)
+    rainbow = Image.fromarray(np.dstack([x * 2, np.full_like(x, 255), 70 + y * 2]), "HSV").convert("RGB")
+    bright = np.where(shape()[..., None], rainbow, 0).astype(np.uint8)
     lamps = night.copy()
     lamps[30:33, 40:43] = 255
+    circled = np.dstack([night] * 3)
+    circled[5:15, 90:110] = (255, 0, 0)  # paint on a dark grey photograph: the photograph is no part of the mask
     for content, why in (
         (smooth(90, 120, 1), "it has colours"),
         (Image.fromarray(smooth(90, 120, 1)).convert("L"), "greys"),
@@ -209,6 +216,8 @@ def test_photographs_and_labels_are_not_taken_for_masks(save: Save):
         (night, "greys"),
         (lamps, "greys"),
         (cut, "it has colours"),
+        (bright, "it has colours"),
+        (circled, "it has colours"),
         (shape().astype(np.uint8) * 20, "its values end at 20 of 255"),
     ):
         with pytest.raises(InputError, match=f"cannot tell .*{why}"):
@@ -292,7 +301,7 @@ def test_scaling_up_smooths_the_stairs_and_keeps_single_pixels(save: Save):
     assert inside(save(dot), (72, 72))[34:38, 34:38].all()
 
 
-@pytest.mark.parametrize("size", [(90, 90), (90, 125), (91, 118), (1, 1), (3000, 4100)])
+@pytest.mark.parametrize("size", [(90, 90), (90, 125), (92, 121), (1, 1), (3000, 4100)])
 def test_another_shape_is_refused(size: tuple[int, int], save: Save):
     with pytest.raises(InputError, match=rf"m.png is 120×90, its picture {size[1]}×{size[0]}"):
         understand_mask(save(shape().astype(np.uint8) * 255), size)
@@ -483,6 +492,10 @@ def test_the_ramp_rises_evenly_from_the_rim():
     assert torch.equal(ramp(torch.ones(1, 1, 5, 5), 3), torch.ones(1, 1, 5, 5))
     assert torch.equal(ramp(hole, 0), hole)
     assert not grown(torch.zeros(1, 1, 5, 5), 3).any()
+    dot = torch.zeros(1, 1, 5, 5)
+    dot[..., 2, 2] = 1
+    wide, weight = widen(dot, 1, 1)
+    assert (wide.sum(), weight[..., 2, 2]) == (5, 1)
 
 
 def test_a_feather_beyond_the_ring_is_refused():
