@@ -91,6 +91,7 @@ def understand_mask(path: str | Path, size: tuple[int, int] | None = None, marke
         if marked != "auto":
             raise InputError(f"{path} says itself what the hole is. Leave out --hole {marked}.")
         inside, marked = _read_coco(Path(path), size, photo)
+        _check_shape(path, inside.shape, size)
         seen, notes = f"{path}: {inside.shape[1]}×{inside.shape[0]}, COCO", []
     else:
         look = _look(path)
@@ -102,7 +103,6 @@ def understand_mask(path: str | Path, size: tuple[int, int] | None = None, marke
         elif marked in ("opaque", "transparent") and look.alpha is None:
             raise InputError(f"--hole {marked} needs an alpha channel, and there is none. {seen}.")
         inside = pick(MARKS, marked, "mark of a hole")(look)
-    _check_shape(path, inside.shape, size)
     if size is not None and inside.shape != tuple(size):
         notes.append(f"scaled from {inside.shape[1]}×{inside.shape[0]} to the picture's {size[1]}×{size[0]}")
         inside = _scaled(inside, size)
@@ -194,11 +194,9 @@ def _decide(path: str | Path, look: _Look) -> tuple[str, list[str]]:
     else:
         between = ~black & ~white
         if _at_edges(between, black, white):
-            notes = (
-                [f"{share(between)} of its pixels are neither black nor white (edges, noise): cut at half"]
-                if between.any()
-                else []
-            )
+            notes = []
+            if between.any():
+                notes.append(f"{share(between)} of its pixels are neither black nor white (edges, noise): cut at half")
             if look.light().mean() > MOST:
                 notes.append(f"{share(look.light())} is white; if the black part is the hole, add --hole black")
             return "white", notes
