@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from mend.errors import InputError
-from mend.holes import read_mask
+from mend.holes import understand_mask, widen
 from mend.images import Picture, encode, read_image, write_bytes
 from mend.images.metadata import differences
 
@@ -44,13 +44,14 @@ class Verdict:
         )
 
 
-def verify(before: Path, mask: Path, after: Path) -> tuple[Verdict, list[str]]:
-    """Compare two picture files outside a mask; see `compare`. In lines of text: what else there is to know.
+def verify(before: Path, mask: Path, after: Path, marked: str = "auto", grow: int = 0) -> tuple[Verdict, list[str]]:
+    """Compare two picture files outside a mask, read by `understand_mask` and grown by so many pixels; see `compare`.
 
-    The SHA-256 is of the untouched pixels, row by row; where depth or channels differ, of both as 16 bits or as RGBA.
+    In lines of text: what else there is to know. The SHA-256 is of the untouched pixels, row by row; where depth or channels
+    differ, of both as 16 bits or as RGBA.
     """
     pictures = read_image(before), read_image(after)
-    hole = read_mask(mask, pictures[0].pixels.shape[:2])
+    hole, _ = widen(understand_mask(mask, pictures[0].pixels.shape[:2], marked, before.name).hole, grow)
     verdict = compare(pictures[0], hole, pictures[1])
     lines = [] if verdict.first is None else [f"the first that differs: x={verdict.first[0]}, y={verdict.first[1]}"]
     outside = hole[0, 0].numpy() == 0

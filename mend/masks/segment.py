@@ -22,12 +22,19 @@ IMAGENET = (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 @dataclass(frozen=True)
 class Segmenter:
-    """`masks` takes uint8 (n, H, W, 3) pixels to (n, H, W) bool, True = object. `weights` is the SHA-256 of its weights."""
+    """`masks` takes uint8 (n, H, W, 3) pixels to (n, H, W) bool, True = object. `weights` is the SHA-256 of its weights.
+
+    A network also has `scores`, which takes the pixels to logits (n, C, h, w) at its own resolution, with the names of the C
+    `classes` and which of them is the background.
+    """
 
     name: str
     weights: str
     masks: Callable[[np.ndarray], np.ndarray]
     batch: int  # pictures at once
+    scores: Callable[[np.ndarray], Tensor] | None = None
+    classes: tuple[str, ...] = ()
+    background: int = 0
 
 
 def load_segmenter(name: str, device: str = "auto") -> Segmenter:
@@ -54,7 +61,8 @@ def _torchvision(name: str, device: str) -> Segmenter:
             "transformers checkpoint from a folder (--segmenter hf:FOLDER), or --segmenter felzenszwalb, which needs none."
         ) from error
     # torchvision evaluates these at a short side of 520 (`weights.transforms()`); class 0 is the background.
-    return _network_segmenter(name, network, lambda x: network(x)["out"], 520, IMAGENET, 0, device)
+    classes = tuple(weights.meta["categories"])
+    return _network_segmenter(name, network, lambda x: network(x)["out"], 520, IMAGENET, classes, 0, device)
 
 
 def _transformers(name: str, device: str) -> Segmenter:
@@ -76,7 +84,8 @@ def _transformers(name: str, device: str) -> Segmenter:
     background = next((i for i, label in labels.items() if label.lower() in ("background", "other", "unlabeled")), None)
     if background is None:
         raise InputError(f"{path} has no background class among its {len(labels)}; what is an object is then undefined.")
-    return _network_segmenter(name, network, lambda x: network(x).logits, side, statistics, background, device)
+    classes = tuple(labels[i] for i in sorted(labels))
+    return _network_segmenter(name, network, lambda x: network(x).logits, side, statistics, classes, background, device)
 
 
 def _network_segmenter(
@@ -85,6 +94,7 @@ def _network_segmenter(
     logits: Callable[[Tensor], Tensor],
     side: int,
     statistics: tuple[float, Any, Any],  # of a grey level: scale, then mean and standard deviation
+    classes: tuple[str, ...],
     background: int,
     device: str,
 ) -> Segmenter:
@@ -92,22 +102,26 @@ def _network_segmenter(
     scale = statistics[0]
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in statistics[1:])
 
+    def scaled(pixels: np.ndarray) -> tuple[int, int]:
+        factor = side / min(pixels.shape[1:3])
+        return round(pixels.shape[1] * factor), round(pixels.shape[2] * factor)
+
     @torch.inference_mode()
-    def masks(pixels: np.ndarray) -> np.ndarray:
+    def scores(pixels: np.ndarray) -> Tensor:
         image = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)  # (n, 3, H, W) uint8
-        height, width = image.shape[2:]
-        factor = side / min(height, width)
-        large = (round(height * factor), round(width * factor))
         # Scaled as 8-bit pictures, as Pillow does and as these networks were trained: with fractions of a grey level a
         # quantized one agreed on 1 % fewer pixels. On the CPU for every device, so that the masks are the same.
-        levels = F.interpolate(image, large, mode="bicubic", antialias=True).to(device)
-        classes = logits(((scale * levels - mean) / std).contiguous(memory_format=torch.channels_last))
+        levels = F.interpolate(image, scaled(pixels), mode="bicubic", antialias=True).to(device)
+        return logits(((scale * levels - mean) / std).contiguous(memory_format=torch.channels_last))
+
+    @torch.inference_mode()
+    def masks(pixels: np.ndarray) -> np.ndarray:
         # The classes are decided at the network's own resolution; the mask is the share of object in each pixel, halved.
-        classes = F.interpolate(classes, large, mode="bilinear", align_corners=False).argmax(1, keepdim=True)
-        share = F.interpolate((classes != background).float(), (height, width), mode="area")
+        found = F.interpolate(scores(pixels), scaled(pixels), mode="bilinear", align_corners=False).argmax(1, keepdim=True)
+        share = F.interpolate((found != background).float(), pixels.shape[1:3], mode="area")
         return (share[:, 0] >= 0.5).cpu().numpy()
 
-    return Segmenter(name, weights_hash(network), masks, 8 if device == "cpu" else 64)
+    return Segmenter(name, weights_hash(network), masks, 8 if device == "cpu" else 64, scores, classes, background)
 
 
 def weights_hash(network: nn.Module) -> str:

@@ -1,0 +1,29 @@
+"""What every verb shares: the application, and flags that several have."""
+
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from cyclopts.config import Dict
+
+from mend import __version__
+from mend.recipes import read_recipe
+
+SEGMENTER = "deeplabv3_resnet101"
+Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+def _recipe(app: App, commands: tuple[str, ...], arguments: Any) -> None:
+    """The recipe's keys stand in for flags that were not given."""
+    given = [token.value for argument in arguments for token in argument.tokens if argument.name == "--recipe"]
+    if commands == ("train",) and given:
+        Dict(read_recipe(given[-1]), use_commands_as_keys=False, source=given[-1])(app, commands, arguments)
+
+
+app = App(
+    name="mend",
+    help="Train, measure and use image-inpainting networks. A mask is white where the picture is to be filled.",
+    version=__version__,
+    config=_recipe,
+    suppress_keyboard_interrupt=False,
+)

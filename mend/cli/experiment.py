@@ -1,0 +1,304 @@
+"""The verbs of those who study inpainting: masks, training, evaluation, reports."""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from mend.cli.app import SEGMENTER, Device, app
+from mend.errors import InputError
+from mend.recipes import TrainConfig
+
+masks_app = App(name="masks", help="Make a mask for every picture of a source, resumably; or look at the masks.")
+app.command(masks_app)
+
+
+@app.command
+def demo(*, out: Path = Path("runs/demo"), open_report: bool = True) -> None:
+    """The whole experiment in four minutes, on photographs that come with the installation.
+
+    Args:
+        out: folder for everything it makes.
+        open_report: show the report in the browser, where there is one.
+    """
+    from mend.demo import run
+
+    run(out, open_report)
+
+
+@masks_app.default
+def masks(
+    data: str,
+    *,
+    out: Path,
+    segmenter: str = SEGMENTER,
+    split: Literal["train", "test", "both"] = "both",
+    size: int | None = None,
+    rows: Annotated[str, Parameter(name="--range")] = ":",
+    coverage: float = 0.25,
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Make a mask for every picture of a source. The same command goes on where it was stopped.
+
+    Args:
+        data: cifar10, photos, hub:owner/name[:column], or a folder.
+        out: folder for the mask sets; each split is a folder in it.
+        segmenter: deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large, hf:owner/name, hf:FOLDER,
+            felzenszwalb; or drawn: strokes, boxes, borders.
+        size: cut every picture to its central square and scale it to this side, in pixels.
+        rows: START:STOP, for one of several processes that fill one set.
+        coverage: share of the image that a drawn mask covers.
+        seed: of drawn masks.
+    """
+    from mend.data import load_images
+    from mend.masks import make_masks
+    from mend.progress import progress
+
+    start, stop = _range(rows)
+    for name in ("train", "test") if split == "both" else (split,):
+        images = load_images(data, "all" if name == "train" else name, size)
+        with progress(f"masks {name}", "images") as on_batch:
+            made = make_masks(images, segmenter, out / name, device, coverage, seed, start, stop, on_batch)
+        covers = made.coverage()[made.done]
+        print(f"{out / name}: {made.manifest.done} of {len(made)} masks, mean coverage {covers.mean():.1%}")
+
+
+@masks_app.command
+def show(folder: Path, *, output: Annotated[Path | None, Parameter(alias="-o")] = None) -> None:
+    """Draw a contact sheet of a mask set with a histogram of coverage.
+
+    Args:
+        folder: a mask set.
+        output: picture to write; FOLDER/contact-sheet.png unless given.
+    """
+    from mend.masks.show import contact_sheet
+
+    print(contact_sheet(folder, output or folder / "contact-sheet.png"))
+
+
+@masks_app.command
+def convert(file: Path, data: str, *, out: Path, split: Literal["train", "test"], segmenter: str) -> None:
+    """Turn an .npz of packed masks into a mask set.
+
+    Args:
+        file: archive whose 'mask' key holds one row of packed bits an image, in the order of the source.
+        data: the source that the masks were made for.
+        out: folder for the mask sets; the split is a folder in it.
+        split: which file split of the source the archive covers.
+        segmenter: what made the masks, for the record.
+    """
+    from mend.data import load_images
+    from mend.masks.store import from_npz
+
+    made = from_npz(file, load_images(data, "all" if split == "train" else split), segmenter, out / split)
+    print(f"{out / split}: {len(made)} masks, mean coverage {made.coverage().mean():.1%}")
+
+
+@app.command
+def duplicates(data: str, *, out: Path, size: int | None = None, threshold: float | None = None) -> None:
+    """List the test images of a source that have a near-duplicate among its training images.
+
+    Args:
+        data: cifar10, photos, hub:owner/name[:column], or a folder.
+        out: the list, FILE.csv; pairs to look at go into FILE.png beside it.
+        size: cut every picture to its central square and scale it to this side, in pixels.
+        threshold: least correlation of detail, to 1 for a copy; 0.75 unless given.
+    """
+    from mend.data import load_images
+    from mend.duplicates import THRESHOLD, near_duplicates, write_list
+    from mend.progress import progress
+
+    if out.suffix != ".csv":
+        raise InputError(f"the list is to be {out}; expected a name that ends in .csv.")
+    test, train = load_images(data, "test", size), load_images(data, "all", size)
+    with progress("duplicates", "images") as on_batch:
+        table = near_duplicates(test, train, THRESHOLD if threshold is None else threshold, on_batch)
+    picture = write_list(table, test, train, out)
+    share = f"{len(table)} of {len(test)} test images ({len(table) / len(test):.1%})"
+    print(f"{share} have a near-duplicate among {len(train)} training images\n{out}\n{picture}")
+
+
+@app.command
+def train(
+    *,
+    config: Annotated[TrainConfig, Parameter(name="*")],
+    recipe: str = "seed",
+    out: Path | None = None,
+) -> None:
+    """Train a network. The same command goes on where it was stopped.
+
+    Args:
+        recipe: a shipped recipe, or a .toml file; flags stand above it.
+        out: run folder; runs/MODEL-wWIDTH unless given.
+    """
+    from mend.progress import progress
+    from mend.train import train as run
+
+    folder = out or Path("runs") / f"{config.model}-w{config.width}"
+    with progress(f"train {folder.name}", "steps") as on_step:
+        run(config, folder, on_step)
+    print(f"{folder}: trained; measure it with 'mend evaluate {folder}'")
+
+
+@app.command
+def evaluate(
+    runs: list[str] | None = None,
+    *,
+    protocol: str = "cifar10-object-v1",
+    data: str | None = None,
+    truth: Path | None = None,
+    filled: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative=())] = None,
+    masks: Path | None = None,
+    metrics: str | None = None,
+    limit: int | None = None,
+    size: int | None = None,
+    classical: bool = True,
+    out: Path | None = None,
+    device: Device = "auto",
+) -> None:
+    """Score networks by a protocol, with the classical fillers beside them; or folders of pictures that any program filled.
+
+    Args:
+        runs: run or model folders, or names of classical fillers.
+        protocol: a shipped protocol, or a .toml file.
+        data: where the protocol's images are, when not where it says.
+        truth: folder of originals, to score --filled against, paired by name.
+        filled: folders of filled pictures, one a method.
+        masks: where the protocol's mask set is, when not where it says; with --truth, the folder of masks, white where filled.
+        metrics: comma-separated, of psnr, ssim, lpips, lpips-alex, lpips-cifar, fid, fid-cifar, kid, kid-cifar, p-ids,
+            p-ids-cifar, u-ids, u-ids-cifar, mae; the protocol's unless given.
+        limit: the first so many images only.
+        size: cut every picture to its central square and scale it to this side, in pixels.
+        classical: score mean-colour, telea, navier-stokes and biharmonic too.
+        out: the result, OUT.json and OUT/; results/PROTOCOL unless given.
+    """
+    from mend import evaluate as module
+    from mend.classical import CLASSICAL
+    from mend.progress import progress, summed
+    from mend.protocol import read_protocol
+
+    names = metrics.replace(" ", "").split(",") if metrics else None
+    if truth or filled:
+        if runs or data or limit or size or protocol != "cifar10-object-v1" or not (truth and filled and masks):
+            raise InputError(
+                "to score folders give --truth, --filled and --masks; runs, --data, --protocol, --limit, --size do not fit."
+            )
+        with progress("evaluate", "images") as on_batch:
+            target = out or Path("results") / truth.resolve().name
+            file = module.evaluate_folders(truth, filled, masks, target, names, device, summed(on_batch, len(filled)))
+    else:
+        methods = [*(runs or []), *(name for name in CLASSICAL if classical and name not in (runs or []))]
+        given = str(masks) if masks else None
+        with progress("evaluate", "images") as on_batch:
+            each = summed(on_batch, len(methods))
+            file = module.evaluate(methods, read_protocol(protocol), out, data, given, names, limit, size, device, each)
+    _print_table(file)
+
+
+def _print_table(file: Path) -> None:
+    from mend.evaluate import read_summary
+    from mend.report.tables import as_text
+
+    print(as_text(read_summary(file)))
+    print(f"\n{file}: per-image rows beside it; 'mend report --results {file}' makes the report")
+
+
+@app.command
+def report(
+    runs: list[str] | None = None,
+    *,
+    results: Path = Path("results/cifar10-object-v1.json"),
+    out: Path | None = None,
+    without: Path | None = None,
+    into: Path | None = None,
+) -> None:
+    """Make the report of an evaluation: HTML pages, Markdown, LaTeX, pictures.
+
+    Args:
+        runs: networks to show; all of the result unless given.
+        results: what 'mend evaluate' wrote.
+        out: folder for the report; beside the rows unless given.
+        without: a list of images to leave out, as 'mend duplicates' writes it.
+        into: a Markdown file whose table, between <!-- results --> and <!-- /results -->, is made anew.
+    """
+    from mend import report as module
+    from mend.evaluate import result_folder
+
+    folder = out or result_folder(results) / (f"without-{without.stem}" if without else "")
+    print(module.report(results, folder, runs, without))
+    if into is not None:
+        module.write_into(into, results)
+
+
+@app.command
+def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.json"), csv: Path | None = None) -> None:
+    """Compare two methods of an evaluation image by image: every metric's difference with its 95 % interval.
+
+    Args:
+        a: a method of the result, by its name or run folder.
+        b: another.
+        results: what 'mend evaluate' wrote.
+        csv: a file for the same table.
+    """
+    import pandas as pd
+
+    from mend.compare import compare as run
+    from mend.images import write_bytes
+    from mend.progress import progress
+    from mend.report.tables import comparison_text
+
+    with progress("compare", "steps") as on_step:
+        found = run(a, b, results, on_step)
+    print(comparison_text(found, Path(a).name, Path(b).name))
+    if csv is not None:
+        write_bytes(csv, pd.DataFrame(found).to_csv(index=False).encode())
+
+
+@app.command
+def reproduce(
+    result: Path,
+    *,
+    tier: Literal["full", "smoke"] = "full",
+    data: str | None = None,
+    masks: str | None = None,
+    out: Path | None = None,
+    device: Device = "auto",
+) -> None:
+    """Do a result again (masks, trainings, evaluation) and print old numbers beside new ones. Exits with 1 outside tolerance.
+
+    Args:
+        result: what 'mend evaluate' wrote, OUT.json.
+        tier: full does RESULT itself; smoke does smoke.json beside it, small networks on embedded photographs, in two minutes.
+        data: where its images are, when not where it says.
+        masks: where its mask sets are, or the archives *-train.npz and *-test.npz to make them from, when not where it says.
+        out: folder for everything it makes; runs/reproduce-NAME unless given. The same command goes on.
+    """
+    from mend.progress import progress
+    from mend.report.tables import reproduction_text
+    from mend.reproduce import reproduce as run
+
+    record = result.with_name("smoke.json") if tier == "smoke" else result
+    with ExitStack() as bar:
+
+        def stage(name: str) -> Callable[[int, int], None]:
+            bar.close()
+            return bar.enter_context(progress(name, "steps"))
+
+        lines = run(record, out or Path("runs") / f"reproduce-{record.stem}", data, masks, device, stage)
+    print(reproduction_text(lines))
+    if not all(line.within for line in lines):
+        sys.exit(1)
+
+
+def _range(text: str) -> tuple[int, int | None]:
+    start, colon, stop = text.partition(":")
+    try:
+        if colon:
+            return int(start or 0), int(stop) if stop else None
+    except ValueError:
+        pass
+    raise InputError(f"the range is {text!r}; expected START:STOP, such as 0:25000.")

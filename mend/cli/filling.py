@@ -1,0 +1,210 @@
+"""The verbs of those who want something gone from a picture: fill, mask check, verify."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from mend.cli.app import SEGMENTER, Device, Flag, app
+from mend.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mend.folders import Filler, Result
+    from mend.folders import Plan as FolderPlan
+
+mask_app = App(name="mask", help="Look at one mask.")
+app.command(mask_app)
+
+Output = Annotated[Path | None, Parameter(alias="-o")]
+Marked = Annotated[
+    Literal["auto", "white", "black", "opaque", "transparent", "painted"],
+    Parameter(name="--hole", help="What marks the hole in the mask; painted is what is strongly coloured."),
+]
+
+
+@app.command
+def fill(
+    photo: Path,
+    *,
+    mask: Path | None = None,
+    masks: Path | None = None,
+    of_object: Annotated[str | None, Parameter(name="--object")] = None,
+    output: Output = None,
+    model: str | None = None,
+    marked: Marked = "auto",
+    grow: int | None = None,
+    feather: int = 0,
+    preview: Path | None = None,
+    quality: int | None = None,
+    max_memory: str | None = None,
+    segmenter: str = SEGMENTER,
+    pattern: str = "{stem}",
+    suffix: Annotated[str | None, Parameter(name="--format")] = None,
+    skip_existing: Flag = False,
+    dry_run: Flag = False,
+    device: Device = "auto",
+) -> None:
+    """Fill a part of a photograph of any size, or of a folder of them. Every other pixel stays as it is.
+
+    A folder is searched through, and its tree mirrored. A picture that cannot be filled is named and the others are filled; the
+    exit code is then 1. OUTPUT/mend-fill.json says what became of each.
+
+    Args:
+        photo: the picture; 8 or 16 bits, grey or colour, with or without alpha. Or a folder of pictures.
+        mask: white where the picture is to be filled, or COCO annotations (.json); what cannot be decided is asked.
+        masks: folder of masks, for a folder of pictures: that of a/b.jpg is a/b.png, or has another suffix.
+        of_object: fill an object instead of a mask: its name, such as dog or person, or largest.
+        output: file to write; its suffix names the format. PHOTO-filled beside the photo unless given. For a folder: another.
+        model: run folder, model folder, or mean-colour, telea, navier-stokes, biharmonic; the network in the box unless given.
+        grow: pixels by which the hole is made larger on every side; 2 % of the longer side for an object, else 0, unless given.
+        feather: pixels of the grown part, from its rim, over which the filling fades into the picture.
+        preview: write the picture with the hole shown on it to this file, and fill nothing.
+        quality: 1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95.
+        max_memory: memory that filling may take, such as 2GB; large pictures are then worked through in smaller tiles.
+        segmenter: what finds --object: deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large, hf:owner/name,
+            hf:FOLDER; or felzenszwalb, which finds the largest only, and not reliably in photographs.
+        pattern: what the masks in --masks are called, such as {stem}_mask.
+        suffix: format of all outputs of a folder, such as png; each its picture's own unless given.
+        skip_existing: leave out pictures of a folder whose output is there, to go on with a run that was stopped.
+        dry_run: print what would be done with a folder, and do nothing.
+    """
+    from mend.folders import Filler, mask_hole, object_hole, plan_folder
+    from mend.images import check_fits, output_beside, read_image
+    from mend.inpaint import DEFAULT, load
+    from mend.plan import memory_size
+    from mend.verify import write_filled
+
+    if [mask, masks, of_object].count(None) != 2:
+        raise InputError("what is to be filled? Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER.")
+    most = memory_size(max_memory) if max_memory else None
+    hole_of = object_hole(of_object, segmenter, device, grow, feather) if of_object else mask_hole(marked, grow or 0, feather)
+    if photo.is_dir():
+        if output is None or preview is not None:
+            raise InputError(f"{photo} is a folder; give --output, a folder to write to, and no --preview.")
+        folder = plan_folder(photo, output, mask or masks, pattern, suffix, skip_existing)
+        if dry_run:
+            _print_plan(folder)
+        else:
+            _fill_folder(folder, Filler(load(model or DEFAULT, device), hole_of, quality, most))
+        return
+    if masks or suffix or skip_existing or dry_run:
+        raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
+    picture = read_image(photo)
+    target = preview or output or output_beside(photo, picture)
+    _spare(target, photo, *([mask] if mask else []))
+    if output is None and preview is None and target.exists():
+        raise InputError(f"{target} is there already. Remove it, or name the file with --output, which overwrites.")
+    hole, weight, notes = hole_of(picture, photo.name, mask)
+    if preview is not None:
+        _show_hole(preview, picture.image(), hole)
+        done = "to be filled"
+    else:
+        check_fits(target, picture)
+        inpainter = load(model or DEFAULT, device)
+        print(f"plan: {inpainter.plan(hole, most)}")
+        filled = inpainter.fill_picture(picture, hole, weight, most)
+        done, notes = "filled", write_filled(target, picture, hole, filled, quality) + picture.notes + notes
+    print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
+
+
+def _print_plan(plan: "FolderPlan") -> None:
+    for job in plan.jobs:
+        if job.problem:
+            print(f"{job.name}: {job.problem}")
+        else:
+            place = "is there already, skipped" if job.skip else "is overwritten" if job.output.exists() else "is new"
+            print(f"{job.name} + {job.mask or 'its object'} → {job.output} ({place})")
+    failing, skipped = (sum(map(bool, column)) for column in zip(*((job.problem, job.skip) for job in plan.jobs), strict=True))
+    print(f"{len(plan.jobs) - failing - skipped} to fill, {skipped} skipped, {failing} that cannot be filled; nothing was done")
+    print("".join(f"  {note}\n" for note in plan.notes), end="")
+    if failing:
+        sys.exit(1)
+
+
+def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
+    from mend.folders import SUMMARY, fill_folder
+    from mend.progress import progress
+
+    with progress("fill", "pictures") as report:
+
+        def on_file(name: str, result: "Result", done: int, of: int) -> None:
+            if result.error:
+                print(f"{name}: {result.error}", file=sys.stderr)
+            if result.seconds is not None:  # what took no time does not count into the rate
+                report(done, of)
+
+        summary = fill_folder(plan, filler, on_file)
+    counts = ", ".join(f"{summary.count(status)} {status}" for status in ("filled", "skipped", "failed"))
+    print(f"{plan.out}: {counts} of {len(plan.jobs)} pictures; {plan.out / SUMMARY} has them all")
+    print("".join(f"  {note}\n" for note in plan.notes), end="")
+    if summary.count("failed"):
+        sys.exit(1)
+
+
+@mask_app.command
+def check(
+    mask: Path,
+    *,
+    photo: Path | None = None,
+    marked: Marked = "auto",
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+) -> None:
+    """Say what is seen in a mask and what would be filled. Exits with 1 where that cannot be decided.
+
+    Args:
+        mask: a picture, or COCO annotations (.json).
+        photo: the picture that the mask is for; whether it fits is checked too.
+        output: picture to write: the hole shown on the photo, or on plain grey.
+    """
+    import torch
+
+    from mend.holes import parts, understand_mask
+    from mend.images import read_image
+
+    if output is not None:
+        _spare(output, mask, *([photo] if photo else []))
+    image = read_image(photo).image() if photo else None
+    size = (image.shape[-2], image.shape[-1]) if image is not None else None
+    reading = understand_mask(mask, size, marked, photo.name if photo else "")
+    found = parts(reading.hole)
+    print("\n  ".join([reading.seen, *reading.notes]))
+    print(f"hole: {reading.marked}, {reading.hole.mean():.1%} of the picture, {len(found)} part{'s' * (len(found) != 1)}")
+    if len(found):
+        x, y, width, height, pixels = found[0]
+        print(f"largest part: {width}×{height} at x {x}, y {y}, {pixels} pixels")
+    if output is not None:
+        _show_hole(output, torch.full((1, 3, *reading.hole.shape[-2:]), 0.6) if image is None else image, reading.hole)
+        print(output)
+
+
+def _spare(output: Path, *inputs: Path) -> None:
+    if output.resolve() in [path.resolve() for path in inputs]:
+        raise InputError(f"{output} is an input; it would be overwritten. Choose another name.")
+
+
+def _show_hole(output: Path, image: "Tensor", hole: "Tensor") -> None:
+    from mend.holes import preview
+    from mend.images import to_pixels, write_image
+
+    write_image(output, preview(to_pixels(image)[0], hole))
+
+
+@app.command
+def verify(photo: Path, mask: Path, filled: Path, *, marked: Marked = "auto", grow: int = 0) -> None:
+    """Prove that a filled picture is the one of before outside the mask. Exits with 1 where a single pixel differs.
+
+    Args:
+        photo: the picture before.
+        mask: white where it was filled.
+        filled: the picture after, by any program.
+        grow: pixels by which the hole was made larger, if it was.
+    """
+    from mend.verify import verify as run
+
+    verdict, lines = run(photo, mask, filled, marked, grow)
+    print(f"{filled}: {verdict}" + "".join(f"\n  {line}" for line in lines))
+    if not verdict.untouched:
+        sys.exit(1)

@@ -1,0 +1,359 @@
+"""A folder of pictures, each with its mask, filled into another folder.
+
+`plan_folder` pairs and checks without opening a file; `fill_folder` does what the plan says. Reading and writing run in threads
+while the network works, and few pictures are in memory at a time, however many there are.
+"""
+
+import errno
+import json
+import time
+import unicodedata
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import Literal
+
+from PIL import Image
+from torch import Tensor
+
+from mend import __version__
+from mend.data import picture_files
+from mend.errors import InputError
+from mend.holes import understand_mask, widen
+from mend.images import Picture, check_fits, read_image, to_pixels, write_bytes
+from mend.inpaint import Inpainter
+from mend.verify import write_filled
+
+AHEAD = 4  # pictures read ahead, and as many being written behind; also the number of threads
+SUMMARY = "mend-fill.json"
+
+HoleOf = Callable[[Picture, str, Path | None], tuple[Tensor, Tensor | None, list[str]]]
+"""The hole of a picture, given its file name and its mask; the hole's weight (see `widen`), and what to say about it."""
+
+
+@dataclass(frozen=True)
+class Filler:
+    """By what a picture is filled and where, at which `quality` it is written, and how many bytes that may take at `most`."""
+
+    inpainter: Inpainter
+    hole_of: HoleOf
+    quality: int | None = None
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to fill. `name` is its path within the folder; `problem` says why it cannot be filled."""
+
+    name: str
+    photo: Path
+    mask: Path | None
+    output: Path
+    problem: str = ""
+    skip: bool = False  # its output is there already
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with a folder. `notes` are for the person: shared masks, masks without a picture, other files."""
+
+    out: Path
+    jobs: list[Job]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one picture. `coverage` is the share filled; `seconds` is the time in the network alone."""
+
+    status: Literal["filled", "skipped", "failed"]
+    output: str | None = None
+    mask: str | None = None
+    coverage: float | None = None
+    seconds: float | None = None
+    notes: list[str] = field(default_factory=list[str])
+    error: str | None = None
+
+
+@dataclass
+class Summary:
+    """What became of every picture, by its name. `write` leaves it as JSON in the output folder."""
+
+    model: str
+    files: dict[str, Result] = field(default_factory=dict[str, Result])
+
+    def count(self, status: str) -> int:
+        return sum(result.status == status for result in self.files.values())
+
+    def write(self, plan: Plan) -> None:
+        record = {
+            "mend": __version__,
+            "model": self.model,
+            "pictures": len(plan.jobs),
+            **{status: self.count(status) for status in ("filled", "skipped", "failed")},
+            "notes": plan.notes,
+            "files": {
+                name: {key: value for key, value in asdict(result).items() if value not in (None, [])}
+                for name, result in sorted(self.files.items())
+            },
+        }
+        write_bytes(plan.out / SUMMARY, json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+# --- Who belongs to whom ---------------------------------------------------------------------------------------------
+
+
+def plan_folder(
+    photos: str | Path,
+    out: str | Path,
+    masks: str | Path | None = None,
+    pattern: str = "{stem}",
+    suffix: str | None = None,
+    skip_existing: bool = False,
+) -> Plan:
+    """What to fill, with which mask, to where. Nothing is opened or written.
+
+    `masks` is one mask for all; or a folder, in which the mask of a/b.jpg is called a/b, or what `pattern` makes of b, whatever
+    its suffix; or None where holes come from elsewhere. Outputs mirror the tree of `photos`, in the pictures' own formats or
+    in that of `suffix`. Pictures below `out` or a mask folder, and the masks themselves, are not filled.
+
+    A picture whose mask is missing or undecided has a `problem`: it counts as failed, since a mask that was misnamed would
+    otherwise be noticed by nobody. Raises InputError where no picture has a mask, where an output would overwrite an input, and
+    where two pictures would become one file.
+    """
+    photos, out, masks = Path(photos), Path(out), None if masks is None else Path(masks)
+    if "{stem}" not in pattern:
+        raise InputError(f"the pattern is {pattern!r}; expected a name with {{stem}} in it, such as {{stem}}_mask.")
+    if not photos.is_dir():
+        raise InputError(f"there is no folder {photos}.")
+    if masks is not None and not masks.exists():
+        raise InputError(f"there is no mask or folder of masks {masks}.")
+    if out.resolve() == photos.resolve():
+        raise InputError(f"{out} is the folder of the pictures; filling would overwrite them. Choose another --output.")
+    if suffix is not None and not _writable(f".{suffix.lstrip('.')}"):
+        raise InputError(f"{suffix!r} is no format that can be written. Use png, jpg, webp or tif.")
+    aside = [folder.resolve() for folder in (out, masks) if folder and photos.resolve() in folder.resolve().parents]
+    mask_files = [] if masks is None else picture_files(masks) if masks.is_dir() else [masks]
+    pictures = [file for file in picture_files(photos) if not _below(file, aside)]
+    if masks is None or not masks.is_dir():
+        masks_of = {picture: list(mask_files) for picture in pictures}
+    else:
+        masks_of = _masks_by_name(pictures, photos, mask_files, masks, pattern)
+    used = {mask.resolve() for picture, found in masks_of.items() for mask in found if mask != picture}
+    pictures = [picture for picture in pictures if picture.resolve() not in used]
+    if not pictures:
+        raise InputError(f"no pictures to fill in {photos}: what is there belongs to the masks or to the output.")
+    if masks is not None and not any(masks_of[picture] for picture in pictures):
+        wanted = _wanted(pictures[0].relative_to(photos), pattern).with_suffix(".png").as_posix()
+        raise InputError(
+            f"none of the {len(pictures)} pictures of {photos} has a mask in {masks}: {pictures[0].name} needs {wanted} or the "
+            f"like, and there is {_some(mask_files, masks)}. Names that differ need a --pattern, such as '{{stem}}_mask'."
+        )
+    jobs = []
+    for picture in pictures:
+        place, found = picture.relative_to(photos), masks_of[picture]
+        output = out / (place if suffix is None else place.with_suffix(f".{suffix.lstrip('.')}"))
+        problem = ""
+        if masks is not None and not found:
+            problem = f"it has no mask: expected {(masks / _wanted(place, pattern)).with_suffix('.png')} or the like"
+        elif len(found) > 1:
+            problem = f"it has {len(found)} masks: {_some(found, masks)}. Keep one."
+        elif not _writable(output.suffix):
+            problem = f"{output.suffix} can be read, but not written. Add --format png."
+        mask = found[0] if len(found) == 1 else None
+        jobs.append(Job(place.as_posix(), picture, mask, output, problem, skip_existing and output.exists()))
+    _check_outputs(jobs, mask_files)
+    return Plan(out, jobs, _notes(jobs, photos, mask_files, aside))
+
+
+def _writable(suffix: str) -> bool:
+    return Image.registered_extensions().get(suffix.lower()) in Image.SAVE
+
+
+def _below(file: Path, folders: list[Path]) -> bool:
+    return any(file.resolve().is_relative_to(folder) for folder in folders)
+
+
+def _masks_by_name(
+    pictures: list[Path], photos: Path, mask_files: list[Path], masks: Path, pattern: str
+) -> dict[Path, list[Path]]:
+    """For each picture the masks that its name asks for: best one, else none or several."""
+    named = defaultdict(list)
+    for mask in mask_files:
+        named[_folded(mask.relative_to(masks))].append(mask)
+    masks_of = {}
+    for picture in pictures:
+        place = _wanted(picture.relative_to(photos), pattern)
+        found = named.get(_folded(place), [])
+        # A.jpg takes a.png where there is no A.png; a.png takes a.png before a.tif.
+        found = [mask for mask in found if mask.stem == place.stem] or found
+        masks_of[picture] = [mask for mask in found if mask == masks / place] or found
+    if masks_of and all(found == [picture] for picture, found in masks_of.items()):
+        raise InputError(f"{masks} holds pictures and masks; say how masks are called: --pattern '{{stem}}_mask'.")
+    return masks_of
+
+
+def _wanted(place: PurePath, pattern: str) -> PurePath:
+    """Where a picture's mask should be in the mask folder; another suffix will do, too."""
+    name = pattern.replace("{stem}", place.stem)
+    has_suffix = PurePath(pattern).suffix.lower() in Image.registered_extensions()  # "{stem}_mask.png" is what people write
+    return place.parent / (name if has_suffix else name + place.suffix)
+
+
+def _folded(place: PurePath) -> str:
+    """A name without its suffix, for systems that ignore case or store é as two characters."""
+    return unicodedata.normalize("NFC", place.with_suffix("").as_posix()).casefold()
+
+
+def _check_outputs(jobs: list[Job], mask_files: list[Path]) -> None:
+    """Nothing is done where something would be lost."""
+    inputs = {file.resolve() for file in [*(job.photo for job in jobs), *mask_files]}
+    taken: dict[Path, str] = {}
+    for job in jobs:
+        if job.output.resolve() in inputs:
+            raise InputError(f"{job.output} is an input; filling {job.name} would overwrite it. Choose another --output.")
+        if job.output in taken:
+            raise InputError(
+                f"{taken[job.output]} and {job.name} would both become {job.output}. Rename one, or keep their formats."
+            )
+        taken[job.output] = job.name
+
+
+def _notes(jobs: list[Job], photos: Path, mask_files: list[Path], aside: list[Path]) -> list[str]:
+    """What the person may not expect."""
+    notes = []
+    sharing: dict[Path, list[str]] = defaultdict(list)
+    for job in jobs:
+        if job.mask is not None:
+            sharing[job.mask].append(job.name)
+    filled = {job.photo for job in jobs}
+    if len(mask_files) > 1:
+        notes += [f"{' and '.join(names)} share the mask {mask.name}" for mask, names in sharing.items() if len(names) > 1]
+        idle = [mask for mask in mask_files if mask not in sharing and mask not in filled]
+        if idle:
+            notes.append(f"masks not used: {_some(idle)}")
+    aside = [*aside, *(hidden.resolve() for hidden in photos.rglob(".*"))]
+    known = {file.resolve() for file in [*filled, *mask_files]}
+    files = (file for file in sorted(photos.rglob("*")) if file.is_file())
+    others = [file for file in files if file.resolve() not in known and not _below(file, aside)]
+    if others:
+        notes.append(f"no pictures, left alone: {_some(others, photos)}")
+    return notes
+
+
+def _some(files: list[Path], root: Path | None = None, most: int = 5) -> str:
+    names = [file.relative_to(root).as_posix() if root else file.name for file in files[:most]]
+    return ", ".join(names) + (f" and {len(files) - most} more" if len(files) > most else "")
+
+
+# --- Doing it --------------------------------------------------------------------------------------------------------
+
+
+def mask_hole(marked: str = "auto", grow: int = 0, feather: int = 0) -> HoleOf:
+    """Holes read from masks; see `understand_mask` and `widen`."""
+
+    def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[Tensor, Tensor | None, list[str]]:
+        if mask is None:
+            raise InputError("this picture has no mask.")
+        reading = understand_mask(mask, picture.pixels.shape[:2], marked, name)
+        return *widen(reading.hole, grow, feather), reading.notes
+
+    return hole_of
+
+
+def object_hole(name: str, segmenter: str, device: str = "auto", grow: int | None = None, feather: int = 0) -> HoleOf:
+    """Holes where an object is found; see `object_finder`. Grown by 2 % of the longer side unless `grow` is given."""
+    from mend.masks.choose import GROW, object_finder
+    from mend.masks.segment import load_segmenter
+
+    find = object_finder(name, load_segmenter(segmenter, device))
+
+    def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[Tensor, Tensor | None, list[str]]:
+        found, what = find(to_pixels(picture.image())[0])
+        radius = round(GROW * max(found.shape)) if grow is None else grow
+        return *widen(found, radius, feather), [f"object: {what}, {found.mean():.1%} of the picture, grown by {radius} pixels"]
+
+    return hole_of
+
+
+def fill_folder(
+    plan: Plan,
+    filler: Filler,
+    on_file: Callable[[str, Result, int, int], None] | None = None,
+) -> Summary:
+    """Fill the pictures of a plan. What goes wrong with one is its result; the others are filled all the same.
+
+    `filler.hole_of` is called in several threads. `on_file(name, result, done, of)` is called after each picture. The summary
+    is written as well, to mend-fill.json in the output folder. Files are written whole or not at all: after Ctrl-C, which goes
+    on as a KeyboardInterrupt that says how far it got, those that are there are right. A full disk raises OSError at once.
+    """
+    summary = Summary(str(filler.inpainter.config["model"]))
+    summary.write(plan)  # a folder that cannot be written is an error before the work, not after it
+
+    def read(job: Job) -> tuple[Picture, Tensor, Tensor | None, list[str]]:
+        picture = read_image(job.photo)
+        check_fits(job.output, picture)
+        hole, weight, notes = filler.hole_of(picture, job.photo.name, job.mask)
+        return picture, hole, weight, [*picture.notes, *notes]
+
+    def write(job: Job, picture: Picture, hole: Tensor, filled: Picture, result: Result) -> None:
+        result.notes.extend(write_filled(job.output, picture, hole, filled, filler.quality))
+        summary.files[job.name] = result  # here, in the thread, so that Ctrl-C cannot come between
+
+    def settle(job: Job, result: Result | BaseException | None = None) -> None:
+        if isinstance(result, OSError) and result.errno == errno.ENOSPC:
+            raise result
+        if isinstance(result, BaseException):
+            said = str(result) if isinstance(result, (InputError, OSError)) else f"{type(result).__name__}: {result}"
+            result = Result("failed", mask=_text(job.mask), error=said)
+        if result is not None:
+            summary.files[job.name] = result
+        if on_file is not None:
+            on_file(job.name, summary.files[job.name], len(summary.files), len(plan.jobs))
+
+    def fill_all(jobs: Iterator[Job], pool: ThreadPoolExecutor) -> None:
+        reading = deque((job, pool.submit(read, job)) for job in islice(jobs, AHEAD))
+        writing: deque[tuple[Job, Future[None]]] = deque()
+        while reading or writing:
+            if len(writing) == AHEAD or not reading:
+                job, written = writing.popleft()
+                settle(job, written.exception())
+                continue
+            job, future = reading.popleft()
+            reading.extend((job, pool.submit(read, job)) for job in islice(jobs, 1))
+            try:
+                picture, hole, weight, notes = future.result()
+                start = time.perf_counter()
+                filled = filler.inpainter.fill_picture(picture, hole, weight, filler.most)
+                seconds = round(time.perf_counter() - start, 3)
+                result = Result("filled", str(job.output), _text(job.mask), round(hole.mean().item(), 4), seconds, notes)
+                writing.append((job, pool.submit(write, job, picture, hole, filled, result)))
+            except Exception as error:
+                settle(job, error)
+
+    todo = []
+    for job in plan.jobs:
+        if job.problem:
+            settle(job, InputError(job.problem))
+        elif job.skip:
+            settle(job, Result("skipped", str(job.output), _text(job.mask)))
+        else:
+            todo.append(job)
+    try:
+        with ThreadPoolExecutor(AHEAD) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
+            fill_all(iter(todo), pool)
+    except KeyboardInterrupt:
+        done = summary.count("filled") + summary.count("skipped")
+        raise KeyboardInterrupt(
+            f"The same command goes on with --skip-existing: {done} of {len(plan.jobs)} pictures are in {plan.out}."
+        ) from None
+    finally:
+        summary.write(plan)
+    return summary
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,352 @@
+import json
+import time
+import unicodedata
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import smooth, stopped
+from test_cli import mend as run_mend
+
+import mend
+from mend.errors import InputError
+from mend.folders import AHEAD, Filler, Job, fill_folder, mask_hole, plan_folder
+from mend.images import Picture, read_image, write_image
+
+
+def picture(file: Path, seed: int = 0, height: int = 24, width: int = 32) -> Path:
+    write_image(file, smooth(height, width, seed))
+    return file
+
+
+def mask(file: Path, height: int = 24, width: int = 32) -> Path:
+    pixels = np.zeros((height, width, 1), np.uint8)
+    pixels[6:14, 8:20] = 255
+    write_image(file, pixels)
+    return file
+
+
+def pairs(jobs: list[Job], masks: Path) -> dict[str, str | None]:
+    return {job.name: job.mask and job.mask.relative_to(masks).as_posix() for job in jobs}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Three pictures in two folders, and their masks."""
+    for seed, name in enumerate(("a.png", "b/a.png", "b/Ünïcode name.png")):
+        picture(tmp_path / "photos" / name, seed)
+        mask(tmp_path / "masks" / name)
+    return tmp_path
+
+
+# --- Who belongs to whom ---------------------------------------------------------------------------------------------
+
+
+def test_masks_are_found_by_relative_path_and_stem(tree: Path):
+    (tree / "masks" / "b" / "a.png").rename(tree / "masks" / "b" / "a.gif")
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    assert pairs(plan.jobs, tree / "masks") == {
+        "a.png": "a.png",
+        "b/a.png": "b/a.gif",
+        "b/Ünïcode name.png": "b/Ünïcode name.png",
+    }
+    assert [job.output for job in plan.jobs] == [tree / "out" / job.name for job in plan.jobs]
+    assert plan.notes == []
+    assert not (tree / "out").exists()
+
+
+@pytest.mark.parametrize("pattern", ["{stem}_mask", "{stem}_mask.png"])
+def test_a_pattern_names_masks_that_lie_beside_their_pictures(tmp_path: Path, pattern: str):
+    photos = tmp_path / "photos"
+    for name in ("a", "b.c"):
+        picture(photos / "x" / f"{name}.jpg")
+        mask(photos / "x" / f"{name}_mask.png")
+    plan = plan_folder(photos, tmp_path / "out", photos, pattern)
+    assert pairs(plan.jobs, photos) == {"x/a.jpg": "x/a_mask.png", "x/b.c.jpg": "x/b.c_mask.png"}
+    mask(photos / "x" / "a_mask.tif")
+    first = plan_folder(photos, tmp_path / "out", photos, pattern).jobs[0]
+    assert (first.name, first.mask) == ("x/a.jpg", photos / "x" / "a_mask.png" if "." in pattern else None)
+    with pytest.raises(InputError, match="say how masks are called"):
+        plan_folder(photos, tmp_path / "out", photos)
+    with pytest.raises(InputError, match=r"pattern is 'mask'; expected a name with \{stem\}"):
+        plan_folder(photos, tmp_path / "out", photos, "mask")
+
+
+def test_one_mask_for_all_is_no_picture_itself(tree: Path):
+    one = mask(tree / "photos" / "mask.png")
+    plan = plan_folder(tree / "photos", tree / "out", one)
+    assert [job.name for job in plan.jobs] == ["a.png", "b/a.png", "b/Ünïcode name.png"]
+    assert {job.mask for job in plan.jobs} == {one}
+    assert plan.notes == []
+
+
+def test_ambiguous_names(tmp_path: Path):
+    photos, masks = tmp_path / "photos", tmp_path / "masks"
+    for name in ("twin.jpg", "twin.png", "own.png", "own.jpg", "two.jpg", "CASE.JPG", "both.jpg", "alone.png"):
+        picture(photos / name)
+    decomposed = unicodedata.normalize("NFD", "café")
+    picture(photos / "café.png")
+    for name in ("twin.png", "own.png", "own.jpg", "two.png", "two.gif", "case.png", "both.png", "BOTH.png", "other.png"):
+        mask(masks / name)
+    mask(masks / f"{decomposed}.png")
+    plan = plan_folder(photos, tmp_path / "out", masks)
+    assert pairs(plan.jobs, masks) == {
+        "twin.jpg": "twin.png",
+        "twin.png": "twin.png",
+        "own.png": "own.png",
+        "own.jpg": "own.jpg",
+        "two.jpg": None,
+        "CASE.JPG": "case.png",
+        "both.jpg": "both.png",
+        "alone.png": None,
+        "café.png": f"{decomposed}.png",
+    }
+    problems = {job.name: job.problem for job in plan.jobs if job.problem}
+    assert set(problems) == {"two.jpg", "alone.png"}
+    assert problems["two.jpg"] == "it has 2 masks: two.gif, two.png. Keep one."
+    assert "it has no mask: expected" in problems["alone.png"]
+    assert any("twin.jpg and twin.png share the mask twin.png" in note for note in plan.notes)
+    assert any("masks not used: BOTH.png, other.png, two.gif, two.png" in note for note in plan.notes)
+
+
+def test_what_is_no_picture_is_said_and_what_is_hidden_is_not(tree: Path):
+    for name in ("a.heic", "b/notes.txt", ".hidden", ".thumbnails/a.txt"):
+        (tree / "photos" / name).parent.mkdir(exist_ok=True)
+        (tree / "photos" / name).write_text("x")
+    assert plan_folder(tree / "photos", tree / "out", tree / "masks").notes == ["no pictures, left alone: a.heic, b/notes.txt"]
+
+
+def test_folders_inside_each_other(tree: Path):
+    inside, around = tree / "photos" / "masks", tree / "photos" / "out"
+    (tree / "masks").rename(inside)
+    picture(around / "a.png")
+    names = ["a.png", "b/a.png", "b/Ünïcode name.png"]
+    assert [job.name for job in plan_folder(tree / "photos", around, inside).jobs] == names
+    assert [job.name for job in plan_folder(tree / "photos", tree, inside).jobs] == [*names, "out/a.png"]
+
+
+def test_nothing_is_overwritten_or_written_twice(tree: Path):
+    picture(tree / "photos" / "a.jpg")
+    for out, suffix, said in (
+        (tree / "photos", None, "is the folder of the pictures"),
+        (tree / "masks", None, r"masks.a\.png is an input; filling a\.png would overwrite it"),
+        (tree / "out", "png", r"a\.jpg and a\.png would both become .*out.a\.png"),
+        (tree / "out", "docx", "'docx' is no format that can be written"),
+    ):
+        with pytest.raises(InputError, match=said):
+            plan_folder(tree / "photos", out, tree / "masks", suffix=suffix)
+    for name in ("a.png", "x/a.png"):
+        picture(tree / "out" / "x" / name)
+    with pytest.raises(InputError, match=r"out.x.a\.png is an input; filling x/a\.png would overwrite it"):
+        plan_folder(tree / "out" / "x", tree / "out", mask(tree / "m.png"))
+
+
+def test_a_folder_where_nothing_fits_is_refused(tree: Path):
+    (tree / "empty").mkdir()
+    for photos, masks, pattern, said in (
+        (tree / "nowhere", tree / "masks", "{stem}", "there is no folder"),
+        (tree / "photos", tree / "nowhere", "{stem}", "there is no mask or folder"),
+        (tree / "empty", tree / "masks", "{stem}", "no pictures in .*empty"),
+        (
+            tree / "photos",
+            tree / "masks",
+            "{stem}-m",
+            r"none of the 3 pictures of .* has a mask.* needs a-m\.png or the like, and",
+        ),
+    ):
+        with pytest.raises(InputError, match=said):
+            plan_folder(photos, tree / "out", masks, pattern)
+
+
+# --- Doing it --------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_filled_as_its_pictures_are_one_by_one(tree: Path):
+    telea = mend.load("telea")
+    told: list[tuple[str, int, int]] = []
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    summary = fill_folder(
+        plan, Filler(telea, mask_hole()), on_file=lambda name, result, done, of: told.append((name, done, of))
+    )
+    assert summary.count("filled") == 3
+    assert sorted(name for name, _, _ in told) == sorted(job.name for job in plan.jobs)
+    assert (told[-1][1], {of for _, _, of in told}) == (3, {3})
+    for job in plan.jobs:
+        alone = np.asarray(telea(job.photo, job.mask))
+        assert np.array_equal(read_image(job.output).pixels, alone)
+    record = json.loads((tree / "out" / "mend-fill.json").read_text(encoding="utf-8"))
+    assert (record["mend"], record["model"], record["pictures"]) == (mend.__version__, "telea", 3)
+    assert (record["filled"], record["skipped"], record["failed"]) == (3, 0, 0)
+    one = record["files"]["b/Ünïcode name.png"]
+    assert (one["status"], one["coverage"], one["output"]) == ("filled", 0.125, str(tree / "out" / "b" / "Ünïcode name.png"))
+    assert one["seconds"] >= 0
+    assert {file.name for file in (tree / "out").rglob("*") if file.is_file()} == {
+        "a.png",
+        "Ünïcode name.png",
+        "mend-fill.json",
+    }
+
+
+def test_a_bad_file_is_named_and_the_others_are_filled(tree: Path):
+    photos, masks = tree / "photos", tree / "masks"
+    for name in ("empty", "cut", "text", "small", "blind", "depth"):
+        picture(photos / f"{name}.png")
+        mask(masks / f"{name}.png")
+    (photos / "empty.png").write_bytes(b"")
+    (photos / "cut.png").write_bytes((photos / "a.png").read_bytes()[:200])
+    (photos / "text.png").write_text("no picture")
+    mask(masks / "small.png", 20, 20)
+    (masks / "blind.png").unlink()
+    (masks / "depth.png").write_bytes(b"")
+    summary = fill_folder(plan_folder(photos, tree / "out", masks), Filler(mend.load("telea"), mask_hole()))
+    assert summary.count("filled") == 3
+    errors = {name: result.error or "" for name, result in summary.files.items() if result.status == "failed"}
+    for name, said in (
+        ("empty", "is empty (0 bytes)"),
+        ("cut", "is damaged"),
+        ("text", "is not a picture"),
+        ("small", "is 20×20, its picture 32×24"),
+        ("blind", "no mask: expected"),
+        ("depth", "depth.png is empty"),
+    ):
+        assert said in errors.pop(f"{name}.png"), name
+    assert not errors
+    assert not (tree / "out" / "cut.png").exists()
+
+
+def test_faults_and_full_disks(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+
+    def faulty(image: Picture, name: str, mask: Path | None) -> tuple[torch.Tensor, torch.Tensor | None, list[str]]:
+        if mask == tree / "masks" / "a.png":
+            raise RuntimeError("odd")
+        return mask_hole()(image, name, mask)
+
+    summary = fill_folder(plan, Filler(mend.load("telea"), faulty))
+    assert summary.count("filled") == 2
+    assert summary.files["a.png"].error == "RuntimeError: odd"
+
+    def full(path: Path, *rest: object) -> list[str]:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("mend.folders.write_filled", full)
+    with pytest.raises(OSError, match="No space"):
+        fill_folder(plan, Filler(mend.load("telea"), mask_hole()))
+
+
+def test_existing_outputs_are_skipped_when_asked(tree: Path):
+    telea = mend.load("telea")
+    (tree / "out").mkdir()
+    (tree / "out" / "a.png").write_text("here before")
+    summary = fill_folder(
+        plan_folder(tree / "photos", tree / "out", tree / "masks", skip_existing=True), Filler(telea, mask_hole())
+    )
+    assert (summary.count("skipped"), summary.count("filled")) == (1, 2)
+    assert (tree / "out" / "a.png").read_text() == "here before"
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    assert fill_folder(plan, Filler(telea, mask_hole())).count("filled") == 3
+
+
+def test_few_pictures_are_in_memory_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Reading runs ahead, and writing behind, of a network that is faster than both."""
+    alive: set[int] = set()
+    most = 0
+    for i in range(200):
+        picture(tmp_path / "photos" / f"{i:03d}.png", i, 12, 12)
+
+    def counted(file: Path) -> Picture:
+        nonlocal most
+        read = read_image(file)
+        key = int(file.stem)
+        alive.add(key)
+        weakref.finalize(read, alive.discard, key)
+        most = max(most, len(alive))
+        return read
+
+    def write(path: Path, before: Picture, hole: torch.Tensor, filled: Picture, quality: int | None) -> list[str]:
+        time.sleep(0.004)
+        write_image(path, filled)
+        return []
+
+    monkeypatch.setattr("mend.folders.read_image", counted)
+    monkeypatch.setattr("mend.folders.write_filled", write)
+    plan = plan_folder(tmp_path / "photos", tmp_path / "out", mask(tmp_path / "mask.png", 12, 12))
+    assert fill_folder(plan, Filler(mend.load("mean-colour"), mask_hole())).count("filled") == 200
+    assert 1 < most <= 2 * AHEAD + 2
+
+
+SLOW = """
+import sys, time
+from mend import classical, cli
+telea = classical.CLASSICAL["telea"]
+classical.CLASSICAL["telea"] = lambda masked, hole: (time.sleep(0.05), telea(masked, hole))[1]
+cli.main(sys.argv[1:])
+"""
+
+
+def test_ctrl_c_keeps_what_was_written_and_the_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    photos, out, one = tmp_path / "photos", tmp_path / "out", mask(tmp_path / "mask.png")
+    for i in range(40):
+        picture(photos / f"{i:02d}.png", i)
+    words = ["fill", str(photos), "--mask", str(one), "-o", str(out), "--model", "telea"]
+    stopped(["-c", SLOW, *words], lambda: len(list(out.glob("*.png"))) >= 5)
+    kept = {file: file.stat().st_mtime_ns for file in out.glob("*.png")}
+    assert 5 <= len(kept) < 40
+    assert not list(out.glob(".*"))
+    record = json.loads((out / "mend-fill.json").read_text(encoding="utf-8"))
+    assert record["filled"] == len(kept)
+    for file in kept:
+        read_image(file)
+    code, said, _ = run_mend(capsys, *words, "--skip-existing")
+    assert code == 0
+    assert f"{40 - len(kept)} filled, {len(kept)} skipped, 0 failed of 40 pictures" in said
+    assert all(file.stat().st_mtime_ns == before for file, before in kept.items())
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_counts_and_exits_with_1_where_something_failed(tree: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "telea")
+    code, said, _ = run_mend(capsys, *words)
+    assert code == 0
+    assert "out: 3 filled, 0 skipped, 0 failed of 3 pictures" in said
+    (tree / "photos" / "a.png").write_bytes(b"")
+    code, said, errors = run_mend(capsys, *words)
+    assert code == 1
+    assert "2 filled, 0 skipped, 1 failed" in said
+    assert "a.png: " in errors
+    assert "is empty (0 bytes)" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_dry_run_tells_and_writes_nothing(tree: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "nowhere", "--dry-run"]
+    code, said, _ = run_mend(capsys, *words)
+    assert code == 0
+    assert f"b/a.png + {tree / 'masks' / 'b' / 'a.png'} → {tree / 'out' / 'b' / 'a.png'} (is new)" in said
+    assert "3 to fill, 0 skipped, 0 that cannot be filled; nothing was done" in said
+    assert not (tree / "out").exists()
+    picture(tree / "out" / "a.png")
+    (tree / "masks" / "b" / "a.png").unlink()
+    code, said, _ = run_mend(capsys, *words, "--skip-existing")
+    assert code == 1
+    assert "a.png (is there already, skipped)" in said
+    assert "b/a.png: it has no mask" in said
+    assert "(is overwritten)" in run_mend(capsys, *words)[1]
+
+
+def test_flags_that_do_not_fit(tree: Path, capsys: pytest.CaptureFixture[str]):
+    end = ("-o", tree / "out", "--model", "telea")
+    for words, said in (
+        ((tree / "photos", *end), "Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER"),
+        ((tree / "photos", "--mask", tree / "m.png", "--masks", tree / "masks", *end), "Give one of --mask"),
+        ((tree / "photos", "--mask", tree / "m.png", "--grow", 3, *end), "--grow is for --object"),
+        ((tree / "photos" / "a.png", "--masks", tree / "masks", *end), "is no folder; --masks"),
+        ((tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "--dry-run", *end), "are for folders"),
+    ):
+        code, _, errors = run_mend(capsys, "fill", *words)
+        assert (code, said in errors) == (1, True), errors
+    assert not (tree / "out").exists()
