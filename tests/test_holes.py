@@ -266,7 +266,7 @@ def test_any_picture_is_either_decided_or_asked(tmp_path_factory: pytest.TempPat
 def test_the_flag_of_the_command_line_has_every_mark():
     from typing import get_args
 
-    from mend.cli import Marked
+    from mend.cli.filling import Marked
 
     assert get_args(get_args(Marked)[0]) == ("auto", *MARKS)
 

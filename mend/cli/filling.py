@@ -104,7 +104,7 @@ def fill(
     else:
         check_fits(target, picture)
         inpainter = load(model or DEFAULT, device)
-        print(f"plan: {inpainter.plan(hole, most)}")
+        print(f"plan: {inpainter.plan(hole, most)}", file=sys.stderr)
         filled = inpainter.fill_picture(picture, hole, weight, most)
         done, notes = "filled", write_filled(target, picture, hole, filled, quality) + picture.notes + notes
     print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
