@@ -307,6 +307,8 @@ def test_sixteen_bit_tiff_of_either_byte_order_and_with_alpha(tmp_path: Path):
         write_image(tmp_path / "b.tif", picture)
         assert np.array_equal(read_image(tmp_path / "b.tif").pixels, pixels)
         assert np.array_equal(tifffile.imread(tmp_path / "b.tif").reshape(pixels.shape), pixels), "only mend reads it"
+        with tifffile.TiffFile(tmp_path / "b.tif") as opened:
+            assert opened.pages[0].extrasamples == ((2,) if channels == 4 else ()), "what the fourth channel is"
 
 
 def test_sixteen_bits_that_cannot_be_read_are_cut_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
