@@ -264,6 +264,7 @@ def test_pillow_images_keep_their_info():
     given = Image.fromarray(smooth(6, 9, 3))
     given.info = dict(FULL)
     assert picture_from_pil(given).to_pil().info == given.info
+    assert Picture(smooth(6, 9, 3), {"text": {"parameters": "a fox"}}).to_pil().info == {"parameters": "a fox"}
 
 
 def test_cmyk_becomes_srgb_by_its_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -55,7 +55,7 @@ def read_image(file: str | Path | bytes) -> Picture:
             picture.source["lossless"] = _is_lossless_webp(_content(file))
     if not isinstance(file, bytes):
         named, found = _formats().get(Path(file).suffix.lower()), picture.source["format"]
-        if named and named != found and {named, found} != {"JPEG", "MPO"}:
+        if named and named != found:
             picture.notes.append(f"{Path(file).name} is a {found} by its content")
     return picture
 

@@ -104,8 +104,6 @@ def as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
         return Image.fromarray(_float_levels(np.asarray(opened), name)).convert("RGB")
     if opened.mode == "P" and "transparency" in opened.info:
         opened = opened.convert("RGBA")  # straight to RGB would warn and pick the transparent colour's entry
-    if opened.mode == "LAB":  # which Pillow itself does not convert
-        return _by_profiles(opened, ImageCms.createProfile("LAB"))
     return opened.convert("RGB")
 
 
