@@ -102,6 +102,16 @@ def test_graph_segmentation_finds_the_largest_and_knows_no_names():
         object_finder("largest", graph)(np.full((60, 50, 3), 9, np.uint8))
 
 
+def test_regions_are_looked_for_in_a_small_copy():
+    seen = []
+    half = np.arange(256) < 128
+    graph = Segmenter("graph", "", lambda small: (seen.append(small.shape), half[None, None].repeat(small.shape[1], 1))[1], 1)
+    hole, _ = object_finder("largest", graph)(np.zeros((300, 1000, 3), np.uint8))
+    assert seen == [(1, 77, 256, 3)]
+    assert hole[0, 0, :, :500].all()
+    assert not hole[0, 0, :, 500:].any()
+
+
 @needs_deeplab
 def test_a_pretrained_deeplabv3_finds_an_astronaut():
     deeplab = load_segmenter(f"hf:{DEEPLAB}", "cpu")

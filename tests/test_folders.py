@@ -252,12 +252,13 @@ def test_existing_outputs_are_skipped_when_asked(tree: Path):
 def test_few_pictures_are_in_memory_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Reading runs ahead, and writing behind, of a network that is faster than both."""
     alive: set[int] = set()
-    most = 0
+    most = read_so_far = 0
     for i in range(200):
         picture(tmp_path / "photos" / f"{i:03d}.png", i, 12, 12)
 
     def counted(file: Path) -> Picture:
-        nonlocal most
+        nonlocal most, read_so_far
+        read_so_far += 1
         read = read_image(file)
         key = int(file.stem)
         alive.add(key)
@@ -273,7 +274,11 @@ def test_few_pictures_are_in_memory_however_many_there_are(tmp_path: Path, monke
     monkeypatch.setattr("mend.folders.read_image", counted)
     monkeypatch.setattr("mend.folders.write_filled", write)
     plan = plan_folder(tmp_path / "photos", tmp_path / "out", mask(tmp_path / "mask.png", 12, 12))
-    assert fill_folder(plan, Filler(mend.load("mean-colour"), mask_hole())).count("filled") == 200
+    told: list[int] = []
+    filler = Filler(mend.load("mean-colour"), mask_hole())
+    fill_folder(plan, filler, on_file=lambda name, result, done, of: told.append(read_so_far))
+    assert len(told) == 200
+    assert told[100] < 200, "half of them are told before the last is read"
     assert 1 < most <= 2 * AHEAD + 2
 
 
