@@ -67,7 +67,9 @@ class Inpainter:
     @torch.inference_mode()
     def raw(self, image: Tensor, hole: Tensor, plan: Plan | None = None) -> Tensor:
         """What the network returns for an image and its hole, un-padded, on the image's device; in tiles when planned so."""
+        back = image.device
         masked, hole = mask_out(image, hole).to(self.device), hole.to(self.device)
+        del image  # a large one, which the caller may have let go
         side = None if plan is None else plan.tile
         if side is None:
             raw = any_size(self.network, self.stride, masked, hole)
@@ -78,7 +80,7 @@ class Inpainter:
             for tile in tiles(1 - hole, side, REACH):
                 seen = any_size(self.network, self.stride, masked[(..., *tile.seen)], hole[(..., *tile.seen)])
                 raw[(..., *tile.place)] = seen[(..., *tile.inner)].float()
-        return raw.float().to(image.device)
+        return raw.float().to(back)
 
     def fill(self, image: Tensor, hole: Tensor, plan: Plan | None = None) -> Tensor:
         """`filled`: an image (B, 3, H, W) with its hole (B, 1, H, W) filled; known pixels are the same bits."""
@@ -90,9 +92,8 @@ class Inpainter:
         `weight` (1, 1, H, W) is the share of the filling that is taken in the hole; all of it unless given. `most` is how many
         bytes of memory it may take, the program included. Raises InputError where that is too little.
         """
-        image = picture.image()
-        filled = self.fill(image, hole, self.plan(hole, most))
-        return picture.fill(filled if weight is None else image.lerp(filled, weight), hole)
+        raw = self.raw(picture.image(), hole, self.plan(hole, most))
+        return picture.fill(raw if weight is None else picture.image().lerp(raw, weight), hole)
 
     def __call__(self, image: "str | Path | Kind", mask: Any) -> "Kind | Image.Image":
         """Fill `image` where `mask` is white (or True, or 1); the same kind comes back, and the argument is not changed.

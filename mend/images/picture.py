@@ -45,8 +45,9 @@ class Picture:
 
     def image(self) -> Tensor:
         """The colours as an image (1, 3, H, W); grey is repeated, alpha is left out."""
-        colours = self.pixels[..., : self._colours()].astype(np.float32) / self.full
-        rgb = np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)), order="C")
+        colours = self.pixels[..., : self._colours()].astype(np.float32)
+        colours /= self.full
+        rgb = colours if colours.shape[2] == 3 else colours.repeat(3, axis=2)
         return torch.from_numpy(rgb).permute(2, 0, 1)[None]
 
     def fill(self, filled: Tensor, hole: Tensor) -> "Picture":
@@ -55,11 +56,11 @@ class Picture:
         A pixel of the hole keeps its alpha.
         """
         inside = hole[0, 0].cpu().numpy() > 0
-        levels = filled[0].detach().float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+        levels = filled[0].detach()[:, torch.from_numpy(inside)].float().clamp(0, 1).T.cpu().numpy()  # (pixels, 3)
         if self._colours() == 1:
             levels = levels @ np.array([[0.299], [0.587], [0.114]], np.float32)  # luma, ITU-R BT.601, as Pillow's "L"
         pixels = self.pixels.copy()
-        levels = levels[inside] * self.full
+        levels = levels * self.full
         pixels[inside, : self._colours()] = (np.rint(levels) if pixels.dtype.kind == "u" else levels).astype(pixels.dtype)
         return replace(self, pixels=pixels)
 

@@ -1,0 +1,168 @@
+"""Large holes in whole photographs: the network in the box against classical fillers and against networks applied once.
+
+    python benchmarks/large_holes.py ../shared/data/photos/val masks/cifar10/test
+
+The first argument is a folder of photographs, the second a mask set whose silhouettes, enlarged, are the objects. Every
+photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %, an object, a box or strokes in turn. `pyramid, once` is the
+network in the box applied at full size alone, with no coarser filling below it; `unet-aspp-w16` is the seed's way.
+Writes results/large-holes.json, .csv (one row a filling) and .png.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mend.chance import uniform
+from mend.checkpoint import commit
+from mend.classifier import difference, load_classifier
+from mend.data import picture_files
+from mend.device import device_name, find_device
+from mend.images import composite, grid, mask_out, read_rgb, to_image, to_pixels, write_bytes, write_image
+from mend.inpaint import Inpainter, load
+from mend.masks.draw import DRAWN
+from mend.masks.store import MaskSet
+from mend.metrics.pixels import psnr, ssim
+from mend.models.pyramid import Pyramid, known_statistics
+from mend.progress import progress
+from mend.statistics import bootstrap
+
+BINS = ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40))
+KINDS = ("object", "boxes", "strokes")
+METHODS = ("telea", "navier-stokes", "biharmonic", "unet-aspp-w16", "pyramid, once", "pyramid")
+METRICS = ("psnr", "ssim", "lpips-cifar")
+SHOWN = 8  # scenes in the picture
+OUT = Path(__file__).parent.parent / "results" / "large-holes"
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("photos", type=Path)
+parser.add_argument("silhouettes", type=Path)
+parser.add_argument("--every", type=int, default=1, help="each so many-th photograph only")
+arguments = parser.parse_args()
+device = find_device("auto")
+
+
+def scenes() -> Iterator[tuple[str, int, str, Tensor, Tensor]]:
+    """Photograph, bin, kind, image and hole."""
+    masks = MaskSet.open(arguments.silhouettes)
+    covers = masks.coverage()
+    for i, file in enumerate(picture_files(arguments.photos)):
+        if i % arguments.every:
+            continue
+        image = to_image(read_rgb(file)[None])
+        for b, (low, high) in enumerate(BINS):
+            kind = KINDS[(i // arguments.every + b) % 3]
+            yield file.stem, b, kind, image, hole(kind, image.shape[-2:], low, high, masks, covers, i, b)
+
+
+def hole(kind: str, size: torch.Size, low: float, high: float, masks: MaskSet, covers: np.ndarray, *keys: int) -> Tensor:
+    share, choice = uniform(2, 4, *keys)
+    if kind != "object":
+        drawn = DRAWN[kind](size[0], size[1], low + (high - low) * share, 4, *keys)
+        return torch.from_numpy(drawn).float()[None, None]
+    fitting = np.flatnonzero((covers > low) & (covers < high))
+    small = torch.from_numpy(masks.read(fitting[[int(choice * len(fitting))]])).float()[None]
+    return (F.interpolate(small, tuple(size), mode="bicubic", antialias=True) >= 0.5).float()
+
+
+class Once(torch.nn.Module):
+    """The pyramid's network at full size alone."""
+
+    stride = 1
+
+    def __init__(self, pyramid: Pyramid) -> None:
+        super().__init__()
+        self.pyramid = pyramid
+
+    def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
+        mean, contrast = known_statistics(masked, 1 - hole)
+        return self.pyramid._refine(masked, 1 - hole, mean.expand_as(masked), mean, contrast)
+
+
+def fillers() -> dict[str, Inpainter]:
+    default = load()
+    assert isinstance(default.network, Pyramid)
+    seed = load(OUT.parent / "cifar10-object-v1" / "models" / "unet-aspp-w16")
+    named = {"unet-aspp-w16": seed, "pyramid, once": Inpainter(Once(default.network), device, {}), "pyramid": default}
+    return {name: named.get(name) or load(name) for name in METHODS}
+
+
+look = load_classifier(device).layers
+
+
+@torch.inference_mode()
+def scores(filled: Tensor, image: Tensor, missing: Tensor) -> dict[str, float]:
+    # The classifier was made for pictures of 32 pixels, and is slow on large ones: it sees them at a third of their size.
+    small, true = (F.interpolate(part.to(device), scale_factor=1 / 3, mode="area") for part in (filled, image))
+    return {
+        "psnr": psnr(filled, image, missing).item(),
+        "ssim": ssim(filled, image, missing).item(),
+        "lpips-cifar": difference(look(small), look(true)).item(),
+    }
+
+
+def fill(filler: Inpainter, image: Tensor, missing: Tensor) -> tuple[Tensor, float]:
+    """The filled image in whole grey levels, and the seconds it took."""
+    start = time.perf_counter()
+    raw = filler.raw(image, missing)
+    return to_image(to_pixels(composite(image, raw, missing))), time.perf_counter() - start
+
+
+def measure() -> tuple[pd.DataFrame, np.ndarray]:
+    """A row for each filling, and a picture of some of them."""
+    made, everything = fillers(), list(scenes())
+    shown = set(range(1, len(everything), max(1, len(everything) // SHOWN)))
+    rows: list[dict[str, object]] = []
+    pictures: list[np.ndarray] = []
+    with progress("large holes", "scenes") as report:
+        for done, (name, b, kind, image, missing) in enumerate(everything):
+            strip = [image, mask_out(image, missing)]
+            for method, filler in made.items():
+                filled, seconds = fill(filler, image, missing)
+                facts = {"photo": name, "bin": b, "kind": kind, "coverage": missing.mean().item(), "method": method}
+                rows.append({**facts, "seconds": seconds, **scores(filled, image, missing)})
+                strip.append(filled)
+            if done in shown:
+                square = [F.interpolate(part, (214, 320), mode="area") for part in strip]
+                pictures.append(np.concatenate([to_pixels(part) for part in square]))
+            report(done + 1, len(everything))
+    return pd.DataFrame(rows), grid(pictures, gap=3)
+
+
+def summary(rows: pd.DataFrame) -> dict[str, object]:
+    """Means with their 95 % bootstrap interval over photographs, and how far the pyramid leads the best classical filler."""
+    means: dict[str, dict[str, dict[str, object]]] = {}
+    for (b, method), part in rows.groupby(["bin", "method"], sort=False):
+        values = part[list(METRICS)].to_numpy(np.float64)
+        low, high = bootstrap(values)
+        label = "–".join(f"{edge:.0%}".rstrip("%") for edge in BINS[int(b)]) + " %"
+        means.setdefault(label, {})[str(method)] = {
+            **{m: {"mean": values[:, i].mean(), "low": low[i], "high": high[i]} for i, m in enumerate(METRICS)},
+            "n": len(part),
+            "seconds": {"median": part["seconds"].median(), "largest": part["seconds"].max()},
+        }
+    return {
+        "commit": commit(),
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "photographs": rows["photo"].nunique(),
+        "definition": "PSNR and SSIM of the pixels of the hole; LPIPS-CIFAR of the whole photograph at a third of its size",
+        "columns of the picture": ["original", "masked", *METHODS],
+        "by coverage": means,
+    }
+
+
+rows, picture = measure()
+write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
+write_image(OUT.with_suffix(".png"), picture)
+found = summary(rows)
+write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+print(rows.pivot_table(index="method", columns="bin", values=[*METRICS, "seconds"]).round(3).to_string())
+print(rows.pivot_table(index="method", columns=["kind", "bin"], values="psnr").round(2).to_string())
