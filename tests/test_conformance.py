@@ -1,0 +1,154 @@
+"""What anyone may rely on, whatever the picture: with the network in the box, through Python and the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import smooth
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import mend
+from mend.images import Picture, read_image, write_image
+from mend.plan import make_plan
+
+ROOT = Path(mend.__file__).parent.parent
+SIDES = (1, 2, 3, 31, 33, 97, 256, 257)
+
+
+@pytest.fixture(scope="module")
+def default() -> mend.Inpainter:
+    return mend.load(device="cpu")
+
+
+def box(height: int, width: int, *place: int) -> np.ndarray:
+    mask = np.zeros((height, width), np.bool_)
+    top, bottom, left, right = place
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def peak(arguments: list[str]) -> int:
+    """The peak memory in bytes of a mend command in its own process."""
+    # Not getrusage: its figure begins with what the parent had.
+    code = (
+        "import sys, mend.cli\n"
+        "mend.cli.main(sys.argv[1:])\n"
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1]) * 1024
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(SIDES), st.sampled_from(SIDES), st.sampled_from(["empty", "full", "one", "specks", "border"]), st.data())
+def test_every_size_and_hole(default: mend.Inpainter, height: int, width: int, kind: str, data: st.DataObject):
+    pixels = smooth(height, width, height + width)
+    mask = np.full((height, width), kind == "full")
+    if kind == "one":
+        mask[data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))] = True
+    elif kind == "specks":
+        mask = np.random.default_rng(0).random((height, width)) < 0.1
+    elif kind == "border":
+        mask[[0, -1]] = mask[:, [0, -1]] = True
+    before = pixels.copy()
+    filled = default(pixels, mask)
+    assert filled.shape == pixels.shape
+    assert np.array_equal(filled[~mask], pixels[~mask])
+    assert np.array_equal(pixels, before)
+
+
+def test_very_long_pictures(default: mend.Inpainter):
+    for height, width in ((1, 4097), (4097, 3)):
+        pixels = smooth(height, width, 1)
+        mask = box(height, width, 0, max(1, height // 2), 0, max(1, width // 2))
+        assert np.array_equal(default(pixels, mask)[~mask], pixels[~mask])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_a_flat_picture_stays_flat(default: mend.Inpainter, dtype: type, level: float):
+    full = 1.0 if dtype == np.float32 else np.iinfo(dtype).max
+    pixels = np.full((90, 70, 3), level * full, dtype)
+    filled = default(pixels, box(90, 70, 20, 80, 0, 50))
+    assert np.abs(filled.astype(np.float64) - pixels).max() <= full * 1e-5
+
+
+def test_what_the_hole_holds_is_never_seen(default: mend.Inpainter):
+    pixels, mask = smooth(100, 120, 2), box(100, 120, 30, 90, 20, 100)
+    other = pixels.copy()
+    other[mask] = 255 - other[mask]
+    assert np.array_equal(default(pixels, mask), default(other, mask))
+
+
+def test_batches_and_threads_change_nothing(default: mend.Inpainter):
+    images = torch.stack([torch.from_numpy(smooth(65, 80, i)).permute(2, 0, 1) for i in range(3)])
+    masks = torch.stack([torch.from_numpy(box(65, 80, 10 + i, 40, 5, 60))[None] for i in range(3)])
+    together = default(images, masks).int()
+    alone = torch.stack([default(image, mask) for image, mask in zip(images, masks, strict=True)]).int()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        single = default(images, masks).int()
+    finally:
+        torch.set_num_threads(threads)
+    # Sums in another order differ in their last bits; on the edge between two levels that is one level.
+    for other in (alone, single):
+        assert (together - other).abs().max() <= 1
+        assert (together != other).float().mean() < 0.001
+
+
+def test_all_kinds_of_pictures_agree(default: mend.Inpainter, tmp_path: Path):
+    pixels, mask = smooth(60, 70, 3), box(60, 70, 20, 50, 20, 60)
+    write_image(tmp_path / "p.png", pixels)
+    write_image(tmp_path / "m.png", mask[..., None].astype(np.uint8) * 255)
+    expected = default(pixels, mask)
+    assert np.array_equal(np.asarray(mend.fill(tmp_path / "p.png", tmp_path / "m.png")), expected)
+    assert np.array_equal(np.asarray(mend.fill(Image.fromarray(pixels), Image.fromarray(mask))), expected)
+    deep = mend.fill(pixels.astype(np.uint16) * 257, mask)
+    assert np.abs(deep / 257 - expected).max() <= 0.51
+
+
+def test_the_network_in_the_box_is_small_and_fills_better_than_telea(default: mend.Inpainter):
+    """Not a benchmark: that is benchmarks/large_holes.py. A wrong file, or a network that learned nothing, would show."""
+    from skimage.data import astronaut
+
+    file = Path(mend.__file__).parent / "assets" / "pyramid" / "model.safetensors"
+    assert file.stat().st_size <= 6_000_000
+    pixels = astronaut()
+    errors = {"telea": 0.0, "pyramid": 0.0}
+    for place in ((100, 220, 300, 420), (330, 460, 20, 150), (10, 130, 20, 140)):
+        mask = box(512, 512, *place)
+        for name, inpainter in (("telea", mend.load("telea")), ("pyramid", default)):
+            errors[name] += float(((inpainter(pixels, mask).astype(float) - pixels)[mask] ** 2).mean())
+    assert errors["pyramid"] < 0.9 * errors["telea"], errors
+
+
+def test_memory_is_kept_to_what_was_promised(tmp_path: Path):
+    if sys.platform != "linux":
+        pytest.skip("the peak of a process is read from /proc")
+    y, x = np.mgrid[:2400, :3200]
+    pixels = np.stack([(x // 7 + y // 11) % 256, x // 16 % 256, y // 12 % 256], axis=-1).astype(np.uint8)
+    write_image(tmp_path / "p.png", Picture(pixels))
+    mask = box(2400, 3200, 300, 900, 400, 1100)
+    write_image(tmp_path / "m.png", mask[..., None].astype(np.uint8) * 255)
+    hole = torch.from_numpy(mask)[None, None].float()
+    network = mend.load(device="cpu").network
+    photo, painted, out = (str(tmp_path / f"{name}.png") for name in "pmo")
+    words = ["fill", photo, "--mask", painted, "--device", "cpu", "-o", out]
+    usual = make_plan(network, hole)
+    small = make_plan(network, hole, usual.memory - 2**25)
+    assert small.tile is not None
+    assert usual.tile is not None
+    assert small.tile < usual.tile
+    peaks = [peak([*words, "--max-memory", f"{plan.memory / 2**20:.0f}MB"]) for plan in (small, usual)]
+    assert peaks[0] <= small.memory, (peaks, small)
+    assert peaks[1] <= usual.memory, (peaks, usual)
+    filled = read_image(tmp_path / "o.png").pixels
+    assert np.array_equal(filled[~mask], pixels[~mask])
+    with pytest.raises(subprocess.CalledProcessError):
+        peak([*words, "--max-memory", "300MB"])
