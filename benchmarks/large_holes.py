@@ -5,7 +5,7 @@
 The first argument is a folder of photographs, the second a mask set whose silhouettes, enlarged, are the objects. Every
 photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `pyramid, once` is
 the network in the box applied at full size alone, with no coarser filling below it; `unet-aspp-w16` is the seed's way.
-Writes results/large-holes.json, .csv (one row a filling) and .png.
+Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of the README.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ from mend.masks.store import MaskSet
 from mend.metrics.pixels import psnr, ssim
 from mend.models.pyramid import Pyramid, known_statistics
 from mend.progress import progress
+from mend.report import write_into
 from mend.statistics import bootstrap
 
 BINS = ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40))
@@ -136,7 +138,7 @@ def measure() -> tuple[pd.DataFrame, np.ndarray]:
     return pd.DataFrame(rows), grid(pictures, gap=3)
 
 
-def summary(rows: pd.DataFrame) -> dict[str, object]:
+def summary(rows: pd.DataFrame) -> dict[str, Any]:
     """Means with their 95 % bootstrap interval over photographs, and how far the pyramid leads the best classical filler."""
     means: dict[str, dict[str, dict[str, object]]] = {}
     for (b, method), part in rows.groupby(["bin", "method"], sort=False):
@@ -159,10 +161,38 @@ def summary(rows: pd.DataFrame) -> dict[str, object]:
     }
 
 
+def table(found: dict[str, Any]) -> str:
+    """For the README: hole PSNR and SSIM by coverage, and the time of the largest holes."""
+    coverages = found["by coverage"]
+    lines = [
+        "| Hole | " + " | ".join(f"{label} of the photograph" for label in coverages) + " | seconds |",
+        "| :--- |" + " ---: |" * (len(coverages) + 1),
+    ]
+    for method in METHODS:
+        cells = []
+        for scores in coverages.values():
+            best = {m: max(other[m]["mean"] for other in scores.values()) == scores[method][m]["mean"] for m in METRICS[:2]}
+            mean = {m: scores[method][m]["mean"] for m in METRICS}
+            psnr_text, ssim_text = (
+                f"**{text}**" if best[m] else text
+                for m, text in (("psnr", f"{mean['psnr']:.2f} dB"), ("ssim", f"{mean['ssim']:.3f}"))
+            )
+            cells.append(f"{psnr_text} · {ssim_text}")
+        seconds = max(scores[method]["seconds"]["median"] for scores in coverages.values())
+        lines.append(f"| {method} | " + " | ".join(cells) + f" | {seconds:.2f} |")
+    note = (
+        f"PSNR and SSIM of the pixels of the hole; means over n = {found['photographs']} photographs a column (BSDS500, val), "
+        "with objects, boxes and strokes in turn. Seconds: the median of the largest holes, "
+        f"{found['device']}. Commit {found['commit']}."
+    )
+    return "\n".join([*lines, "", f"<sub>{note}</sub>", ""])
+
+
 rows, picture = measure()
 write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
 write_image(OUT.with_suffix(".png"), picture)
 found = summary(rows)
 write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+write_into(OUT.parent.parent / "README.md", table(found), "large-holes")
 print(rows.pivot_table(index="method", columns="bin", values=[*METRICS, "seconds"]).round(3).to_string())
 print(rows.pivot_table(index="method", columns=["kind", "bin"], values="psnr").round(2).to_string())

@@ -107,13 +107,14 @@ def test_the_headline_does_not_claim_more_than_the_paired_interval(result: Path)
 def test_the_readme_table_is_put_between_its_marks(result: Path, tmp_path: Path):
     file = tmp_path / "README.md"
     file.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
-    write_into(file, result)
-    write_into(file, result)
+    table = readme_table(read_summary(result))
+    write_into(file, table)
+    write_into(file, table)
     text = file.read_text()
-    assert text == f"before\n<!-- results -->\n{readme_table(read_summary(result))}<!-- /results -->\nafter\n"
+    assert text == f"before\n<!-- results -->\n{table}<!-- /results -->\nafter\n"
     file.write_text("no marks")
     with pytest.raises(InputError, match="has no place for the table"):
-        write_into(file, result)
+        write_into(file, table)
 
 
 def test_markdown_cells_line_up():

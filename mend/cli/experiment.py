@@ -226,12 +226,13 @@ def report(
         into: a Markdown file whose table, between <!-- results --> and <!-- /results -->, is made anew.
     """
     from mend import report as module
-    from mend.evaluate import result_folder
+    from mend.evaluate import read_summary, result_folder
+    from mend.report.tables import readme_table
 
     folder = out or result_folder(results) / (f"without-{without.stem}" if without else "")
     print(module.report(results, folder, runs, without))
     if into is not None:
-        module.write_into(into, results)
+        module.write_into(into, readme_table(read_summary(results)))
 
 
 @app.command

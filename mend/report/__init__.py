@@ -24,7 +24,6 @@ from mend.report.tables import (
     markdown_table,
     metric_table,
     ordered,
-    readme_table,
     seeds_table,
 )
 from mend.statistics import bootstrap, summaries
@@ -82,14 +81,14 @@ def leave_out(
     return {**summary, "methods": methods, "protocol": protocol, "n": count, "unavailable": unavailable}, kept
 
 
-def write_into(file: str | Path, result: str | Path) -> None:
-    """Put the README table between the lines `<!-- results -->` and `<!-- /results -->` of a Markdown file."""
-    file, begin, end = Path(file), "<!-- results -->\n", "<!-- /results -->"
+def write_into(file: str | Path, table: str, place: str = "results") -> None:
+    """Put a table between the lines `<!-- PLACE -->` and `<!-- /PLACE -->` of a Markdown file."""
+    file, begin, end = Path(file), f"<!-- {place} -->\n", f"<!-- /{place} -->"
     text = file.read_text(encoding="utf-8")
     if begin not in text or end not in text:
         raise InputError(f"{file} has no place for the table: expected the lines {begin.strip()} and {end}.")
     before, rest = text.split(begin, 1)
-    write_bytes(file, (before + begin + readme_table(read_summary(result)) + end + rest.split(end, 1)[1]).encode())
+    write_bytes(file, (before + begin + table + end + rest.split(end, 1)[1]).encode())
 
 
 def headline(summary: dict[str, Any], rows: dict[str, pd.DataFrame]) -> str:
