@@ -1,4 +1,4 @@
-"""Put a trained pyramid into the box: half precision weights, its configuration, and a model card.
+"""Put a trained pyramid into the box: half precision weights, its configuration, a model card, and the README's first picture.
 
 python -m mend train --recipe pyramid --data ../shared/data/photos --masks strokes,boxes,masks/cifar10
 python benchmarks/default_model.py runs/pyramid-w48
@@ -7,14 +7,17 @@ python benchmarks/default_model.py runs/pyramid-w48
 import argparse
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from safetensors.torch import load_file, save
 
 from mend.checkpoint import model_folder, read_config
+from mend.demo import fill_large
 from mend.images import write_bytes
 from mend.inpaint import DEFAULT
 
 MOST = 6_000_000  # bytes
+RESULTS = Path(__file__).parent.parent / "results"
 
 CARD = """\
 # The network in the box
@@ -52,4 +55,6 @@ facts |= {
 write_bytes(DEFAULT / "model.safetensors", data)
 write_bytes(DEFAULT / "config.json", json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n")
 write_bytes(DEFAULT / "README.md", CARD.format(**facts).encode())
+with TemporaryDirectory() as folder:
+    write_bytes(RESULTS / "removed.png", fill_large(folder).read_bytes())
 print(f"{DEFAULT.name}: {len(data):,} bytes")
