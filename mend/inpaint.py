@@ -21,8 +21,6 @@ from mend.plan import REACH, Plan, make_plan
 from mend.tiles import tiles
 
 Kind = TypeVar("Kind", np.ndarray, Tensor, Image.Image)
-
-
 DEFAULT = Path(__file__).parent / "assets" / "pyramid"
 
 
@@ -100,7 +98,8 @@ class Inpainter:
 
         image  a path (a PIL image comes back) · a PIL image · an array (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]
                · a tensor (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]
-        mask   a path · a PIL image · an array (H, W) · a tensor (H, W), (1, H, W) or (B, 1, H, W); of the image's size
+        mask   a path · a PIL image · an array (H, W) · a tensor (H, W), (1, H, W) or (B, 1, H, W); of the image's size; a file may also be a
+               smaller or larger one of the same shape, or COCO annotations (see `mend.holes.understand_mask`)
 
         Raises InputError for another size, shape, type or range.
         """
