@@ -98,8 +98,8 @@ class Inpainter:
 
         image  a path (a PIL image comes back) · a PIL image · an array (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]
                · a tensor (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]
-        mask   a path · a PIL image · an array (H, W) · a tensor (H, W), (1, H, W) or (B, 1, H, W); of the image's size; a file may also be a
-               smaller or larger one of the same shape, or COCO annotations (see `mend.holes.understand_mask`)
+        mask   a path (read by `mend.holes.understand_mask`) · a PIL image · an array (H, W) · a tensor (H, W), (1, H, W) or
+               (B, 1, H, W); of the image's size
 
         Raises InputError for another size, shape, type or range.
         """

@@ -14,9 +14,9 @@ from mend.errors import InputError
 from mend.evaluate import evaluate, read_summary
 from mend.metrics import METRICS
 from mend.protocol import Protocol
-from mend.report import headline, markdown_table, metric_table, picture_grid, readme_table, report, write_into
+from mend.report import headline, markdown_table, metric_table, picture_grid, report, write_into
 from mend.report.gallery import APART, EXTREMES
-from mend.report.tables import as_text, latex_table, seeds_table
+from mend.report.tables import as_text, latex_table, readme_table, seeds_table
 
 
 @pytest.fixture(scope="module")
