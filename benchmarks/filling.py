@@ -26,8 +26,10 @@ RUNS = 3
 CODE = """
 import sys
 import mend.cli
-mend.cli.main(sys.argv[1:])
-print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")][0])
+try:
+    mend.cli.main(sys.argv[1:])
+finally:
+    print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")][0])
 """
 
 

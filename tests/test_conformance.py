@@ -37,8 +37,8 @@ def peak(arguments: list[str]) -> int:
     # Not getrusage: its figure begins with what the parent had.
     code = (
         "import sys, mend.cli\n"
-        "mend.cli.main(sys.argv[1:])\n"
-        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])\n"
+        "try:\n mend.cli.main(sys.argv[1:])\n"
+        "finally:\n print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])\n"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1]) * 1024
