@@ -1,4 +1,4 @@
-"""The verbs of those who want something gone from a picture: fill, mask check, verify."""
+"""The verbs of those who want something gone from a picture: fill, mask check, verify, studio."""
 
 import sys
 from pathlib import Path
@@ -208,3 +208,27 @@ def verify(photo: Path, mask: Path, filled: Path, *, marked: Marked = "auto", gr
     print(f"{filled}: {verdict}" + "".join(f"\n  {line}" for line in lines))
     if not verdict.untouched:
         sys.exit(1)
+
+
+@app.command
+def studio(
+    models: list[str] | None = None,
+    *,
+    port: int = 7860,
+    host: str = "127.0.0.1",
+    auth: str | None = None,
+    open_page: bool = True,
+    device: Device = "auto",
+) -> None:
+    """Open a page on which one removes something from a picture. Nothing leaves the machine.
+
+    Args:
+        models: run or model folders to offer besides the default and the classical fillers.
+        port: where the page is served; 0 finds a free one.
+        host: address to serve at; others than 127.0.0.1 let other machines in.
+        auth: NAME:PASSWORD that the page asks for.
+        open_page: show the page in the browser, where there is one.
+    """
+    from mend.studio import studio as run
+
+    run(models or [], host, port, auth, device, open_page)

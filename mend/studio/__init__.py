@@ -1,0 +1,78 @@
+"""The studio: a web page on which a person removes something from a picture.
+
+`work` does it, in processes that `workers` keeps; `sessions` holds what is open, `door` says who may come in, `server` answers,
+and `page/` is what is seen.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+import webbrowser
+from pathlib import Path
+
+from mend.errors import InputError
+
+
+def studio(models: list[str], host: str, port: int, auth: str | None, device: str, show: bool) -> None:
+    """Serve the studio until Ctrl-C; `models` are run or model folders to offer besides the classical fillers."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported; nothing leaves the machine
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    if auth is not None and (":" not in auth or auth.startswith(":") or auth.endswith(":")):
+        raise InputError("--auth is to be NAME:PASSWORD.")
+    try:
+        import uvicorn
+
+        from mend.studio.server import make_app
+    except ImportError as error:
+        raise InputError(f"the studio needs {error.name}. Install it: pip install 'mend-inpainting[studio]'.") from None
+    local = host in LOCAL
+    if not local and auth is None:
+        print(f"mend: anyone who reaches {host} can use this studio; --auth NAME:PASSWORD asks for a password", file=sys.stderr)
+    app = make_app(_offered(models), device, LOCAL if local else None, auth)
+    with _listening(host, port) as listening:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        print(f"mend studio: {address}   (Ctrl-C ends it)", flush=True)
+        if show:
+            webbrowser.open(address)
+        # A page that is left open holds its connection; five seconds is long enough for what is being sent.
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+        with contextlib.suppress(KeyboardInterrupt):  # which is how a server is ended
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+DEFAULT = Path(__file__).parents[1] / "assets" / "pyramid"  # `mend.inpaint.DEFAULT`, without PyTorch
+CLASSICAL = ("telea", "biharmonic", "navier-stokes", "mean-colour")  # of `mend.classical`, those that look best first
+
+
+def _offered(folders: list[str]) -> dict[str, str]:
+    """What the page calls each model, and what `mend.load` calls it: those named, the default where it is, the classical.
+
+    Without PyTorch, which the processes that fill import; the page is there meanwhile.
+    """
+    offered: dict[str, str] = {}
+    for folder in folders:
+        if not any((Path(folder) / part / "config.json").is_file() for part in ("", "model")):
+            raise InputError(
+                f"there is no model in {folder}: expected a run folder or a model folder, which holds config.json."
+            )
+        name = Path(folder).resolve().name
+        offered[name if name not in offered else folder] = folder
+    if (DEFAULT / "config.json").exists():
+        offered["mend"] = str(DEFAULT)
+    return offered | {name: name for name in CLASSICAL}
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((host, port))
+    except OSError as error:
+        opened.close()
+        raise InputError(
+            f"cannot listen at {host}:{port} ({error.strerror}). Choose another --port, or 0 for a free one."
+        ) from None
+    return opened

@@ -1,0 +1,116 @@
+// Trainings: their curves side by side, their samples epoch by epoch. A running one is asked for again every few seconds.
+
+const NAMES = { val_psnr: "Validation PSNR (dB)", val_ssim: "Validation SSIM", val_loss: "Validation loss", loss: "Training loss" };
+const COLOURS = ["#1f5f5b", "#b4452f", "#3d5a9e", "#8a6d1a", "#7b3f8c", "#4c6b1f"];
+const EVERY = 5000; // milliseconds
+
+export class Runs {
+  chosen = new Set();
+  runs = {};
+  open = null; // the run whose samples are shown
+
+  constructor(root) {
+    this.root = root;
+    setInterval(() => this.root.hidden || this.refresh(), EVERY);
+  }
+
+  async refresh() {
+    const runs = await fetch("/runs").then((answer) => answer.json()).catch(() => null);
+    if (!runs || JSON.stringify(runs) === this.last) return;
+    this.last = JSON.stringify(runs);
+    for (const name of Object.keys(runs)) if (!(name in this.runs) && this.chosen.size < 4) this.chosen.add(name);
+    this.runs = runs;
+    this.open ??= Object.keys(runs)[0] ?? null;
+    this.draw();
+  }
+
+  draw() {
+    const names = Object.keys(this.runs);
+    if (!names.length) {
+      this.root.replaceChildren(make("p", { textContent: "No runs here. “mend train” makes them in the folder runs, and they show up by themselves." }));
+      return;
+    }
+    const shown = names.filter((name) => this.chosen.has(name)).slice(0, COLOURS.length);
+    this.root.replaceChildren(this.table(names, shown), this.curves(shown), this.samples());
+  }
+
+  table(names, shown) {
+    const table = make("table");
+    const head = ["Show", "Run", "Model", "Epochs", "PSNR (dB)", "SSIM", "Minutes"].map((textContent) => make("th", { textContent, scope: "col" }));
+    table.append(make("caption", { textContent: "Trainings", className: "heading" }), make("thead", {}, make("tr", {}, ...head)));
+    for (const name of names) {
+      const { config, rows } = this.runs[name];
+      const best = rows.reduce((a, b) => (b.val_psnr > (a.val_psnr ?? -1) ? b : a), {});
+      const box = make("input", { type: "checkbox", checked: this.chosen.has(name), ariaLabel: `Show the curves of ${name}` });
+      box.onchange = () => (box.checked ? this.chosen.add(name) : this.chosen.delete(name), this.draw());
+      const swatch = make("i");
+      if (shown.includes(name)) swatch.style.background = COLOURS[shown.indexOf(name)];
+      const pick = make("button", { textContent: name, className: "link", onclick: () => ((this.open = name), this.draw()) });
+      if (name === this.open) pick.setAttribute("aria-current", "true");
+      const minutes = rows.reduce((sum, row) => sum + row.seconds, 0) / 60;
+      const cells = [config.model, `${rows.length} of ${config.epochs}`, best.val_psnr?.toFixed(2) ?? "–", best.val_ssim?.toFixed(4) ?? "–", minutes.toFixed(1)];
+      table.append(make("tr", {}, make("td", {}, box), make("td", {}, swatch, pick), ...cells.map((textContent) => make("td", { textContent }))));
+    }
+    return make("div", { className: "card" }, table);
+  }
+
+  curves(shown) {
+    const charts = Object.entries(NAMES).map(([key, title]) => {
+      const lines = shown.map((name) => this.runs[name].rows.filter((row) => key in row).map((row) => [row.epoch, row[key]]));
+      return make("figure", { className: "card" }, make("figcaption", { textContent: title, className: "heading" }), chart(lines, title));
+    });
+    return make("div", { className: "charts" }, ...charts);
+  }
+
+  samples() {
+    const names = this.runs[this.open]?.samples ?? [];
+    if (!names.length) return make("p", { textContent: `${this.open} has no samples yet.`, className: "quiet" });
+    const image = make("img");
+    const said = make("output");
+    const slider = make("input", { type: "range", min: 0, max: names.length - 1, value: names.length - 1, ariaLabel: "Epoch of the samples" });
+    slider.oninput = () => {
+      image.src = `/runs/${encodeURIComponent(this.open)}/${names[slider.value]}`;
+      image.alt = `Samples of ${this.open}, ${names[slider.value]}: originals, holes, masked, filled`;
+      said.textContent = names[slider.value].replace("epoch-", "epoch ");
+    };
+    slider.oninput();
+    const title = make("span", { textContent: `Samples of ${this.open}`, className: "heading" });
+    return make("div", { className: "card" }, make("div", { className: "range" }, title, said), slider, image);
+  }
+}
+
+function make(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+// Lines of points (x, y) on one pair of axes.
+function chart(lines, title) {
+  const [width, height, left, bottom] = [420, 220, 56, 24];
+  const points = lines.flat();
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title} by epoch` });
+  if (!points.length) return svg;
+  const range = (i) => [Math.min(...points.map((p) => p[i])), Math.max(...points.map((p) => p[i]))];
+  const [[x0, x1], [y0, y1]] = [range(0), range(1)];
+  const x = (value) => left + ((value - x0) / (x1 - x0 || 1)) * (width - left - 8);
+  const y = (value) => height - bottom - ((value - y0) / (y1 - y0 || 1)) * (height - bottom - 12);
+  for (const [i, value] of [y0, (y0 + y1) / 2, y1].entries()) {
+    svg.append(draw("line", { x1: left, x2: width - 8, y1: y(value), y2: y(value), class: "rule" }));
+    if (i === 1 && y0 === y1) continue;
+    svg.append(draw("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value.toPrecision(4)));
+  }
+  for (const value of new Set([x0, x1])) svg.append(draw("text", { x: x(value), y: height - 6, "text-anchor": value === x0 ? "start" : "end" }, value));
+  lines.forEach((line, i) => {
+    svg.append(draw("polyline", { points: line.map(([a, b]) => `${x(a)},${y(b)}`).join(" "), stroke: COLOURS[i], class: "curve" }));
+    if (line.length) svg.append(draw("circle", { cx: x(line.at(-1)[0]), cy: y(line.at(-1)[1]), r: 3, fill: COLOURS[i] }));
+  });
+  return svg;
+}
+
+function draw(tag, attributes, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = text;
+  return made;
+}

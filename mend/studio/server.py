@@ -1,0 +1,379 @@
+"""The studio's server: the page, what the page asks for, and the same filling for programs.
+
+The page's own requests answer in lines of JSON, as a `Worker` does. A task lives as long as somebody waits for its answer:
+to cancel one is to hang up.
+"""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from gradio.data_classes import FileData
+from gradio.events import api as gradio_api
+from starlette.background import BackgroundTask
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException as HTTPError
+
+from mend.errors import InputError, pick
+from mend.studio.door import MEGABYTES, Door
+from mend.studio.examples import EXAMPLES, Example
+from mend.studio.runs import find_runs, read_run, samples
+from mend.studio.sessions import Item, Session, Sessions
+from mend.studio.workers import Message, Worker, Workers
+
+T = TypeVar("T")
+
+PAGE = Path(__file__).parent / "page"
+QUEUE = 16  # of Gradio's client: calls that may wait
+
+
+def make_app(models: dict[str, str], device: str, hosts: frozenset[str] | None, auth: str | None) -> FastAPI:
+    """The studio as an ASGI application.
+
+    models  what the page calls each model, and what `mend.load` calls it; the first is chosen at the start
+    hosts   names under which it may be asked for; None for any
+    auth    "name:password", or None
+    """
+    sessions, workers = Sessions(), Workers()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.create_task(warm(workers, models, device))
+        yield
+        warming.cancel()
+        workers.end()
+        sessions.end()
+
+    app = FastAPI(title="mend studio", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(InputError, lambda _, error: JSONResponse({"error": str(error)}, 400))
+    app.add_exception_handler(HTTPError, _said)
+    app.add_exception_handler(RequestValidationError, lambda *_: JSONResponse({"error": "the request is incomplete."}, 422))
+
+    # --- The page ---
+
+    @app.get("/")
+    async def index() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/page/{name}")
+    async def part(name: str) -> FileResponse:
+        return FileResponse(_listed(PARTS, name), headers={"Cache-Control": "no-cache"})
+
+    @app.get("/examples/{name}")
+    async def thumbnail(name: str) -> Response:
+        return Response(_listed(EXAMPLES, name).thumbnail(), media_type="image/jpeg")
+
+    @app.post("/sessions")
+    async def create() -> dict[str, Any]:
+        token, _ = sessions.create()
+        return {"session": token, "models": list(models), "examples": list(EXAMPLES), "megabytes": MEGABYTES}
+
+    @app.post("/sessions/{token}/share")
+    async def share(token: str) -> dict[str, Any]:
+        sessions.find(token).shared = True
+        return {}
+
+    @app.post("/sessions/{token}/close")
+    async def close(token: str) -> dict[str, Any]:
+        if not sessions.find(token).shared:
+            sessions.close(token)
+        return {}
+
+    # --- Pictures ---
+
+    @app.post("/sessions/{token}/pictures")
+    async def upload(token: str, request: Request, name: str = "picture") -> StreamingResponse:
+        session = sessions.find(token)
+        key, item = session.add(Path(name).name[:100])
+        try:
+            await _receive(request, item.folder / "source")
+        except BaseException:
+            session.remove(key)
+            raise
+        return _lines(opened(session, key, item))
+
+    @app.post("/sessions/{token}/examples/{name}")
+    async def example(token: str, name: str) -> StreamingResponse:
+        session, chosen = sessions.find(token), _listed(EXAMPLES, name)
+        key, item = session.add(chosen.file.name)
+        shutil.copyfile(chosen.file, item.folder / "source")
+        return _lines(opened(session, key, item, chosen))
+
+    async def opened(session: Session, key: str, item: Item, example: Example | None = None) -> AsyncIterator[Message]:
+        try:
+            async for message in workers.pictures.do("open_picture", folder=str(item.folder)):
+                if "done" in message:
+                    item.facts = message["done"]
+                    outline = {"outline": example.outline} if example else {}
+                    message = {"done": {"picture": key, "name": item.name, **item.facts, **outline}}
+                yield message
+        except BaseException as error:
+            session.remove(key)
+            if isinstance(error, InputError):
+                raise InputError(str(error).replace(str(item.folder / "source"), item.name)) from None
+            raise
+
+    @app.get("/sessions/{token}/pictures/{key}")
+    async def facts(token: str, key: str) -> dict[str, Any]:
+        item = sessions.find(token).item(key)
+        return {"picture": key, "name": item.name, **item.facts}
+
+    @app.get("/sessions/{token}/pictures/{key}/{part}")
+    async def file(token: str, key: str, part: str) -> FileResponse:
+        item = sessions.find(token).item(key)
+        stem, suffix = Path(item.name).stem, item.facts.get("suffix", "")
+        path, name = _listed(
+            {
+                "preview": ("preview.webp", None),
+                "result": (f"result{suffix}", f"{stem}-mended{suffix}"),
+                "mask": ("mask.png", f"{stem}-mask.png"),
+            },
+            part,
+        )
+        if not (item.folder / path).is_file():
+            raise HTTPException(404)
+        return FileResponse(item.folder / path, filename=name, headers={"Cache-Control": "private, max-age=3600"})
+
+    # --- Masks and filling ---
+
+    @app.post("/sessions/{token}/pictures/{key}/mask")
+    async def upload_mask(token: str, key: str, request: Request) -> StreamingResponse:
+        item = sessions.find(token).item(key)
+        await _receive(request, item.folder / "loaded")
+        task = workers.pictures.do("open_mask", file=str(item.folder / "loaded"), size=item.size)
+        return _lines(_with_image(task, item.folder / "loaded.preview", item.folder / "loaded", "the mask"))
+
+    @app.post("/sessions/{token}/pictures/{key}/select")
+    async def select(token: str, key: str, request: Request) -> StreamingResponse:
+        item, asked = sessions.find(token).item(key), await _json(request)
+        target = item.folder / "selected"
+        x, y = (min(max(float(asked.get(axis, 0.5)), 0.0), 1.0) for axis in "xy")
+        return _lines(_with_image(workers.pictures.do("select", folder=str(item.folder), x=x, y=y, file=str(target)), target))
+
+    @app.post("/sessions/{token}/pictures/{key}/fill")
+    async def fill(token: str, key: str, request: Request) -> StreamingResponse:
+        session, asked = sessions.find(token), await _json(request)
+        item, model = session.item(key), pick(models, str(asked.get("model")), "model")
+        mask = item.folder / "loaded"  # a mask file that was loaded and not painted on is used at its full size
+        if "mask" in asked:
+            mask = item.folder / "painted"
+            mask.write_bytes(_decoded(asked["mask"]))
+        result, into = session.add(item.name)
+        into.facts = dict(item.facts)
+        words = {"grow": min(max(int(asked.get("grow", 0)), 0), 1000), "score": bool(asked.get("score"))}
+        return _lines(filled(session, item, mask, model, result, into, words))
+
+    async def filled(
+        session: Session, item: Item, mask: Path, model: str, result: str, into: Item, words: dict[str, Any]
+    ) -> AsyncIterator[Message]:
+        try:
+            async for message in _fill(workers.model(model), item, mask, model, device, into, **words):
+                yield {"done": {"picture": result, "name": item.name, **message["done"]}} if "done" in message else message
+        except BaseException:
+            session.remove(result)
+            raise
+
+    # --- Runs ---
+
+    @app.get("/runs")
+    def all_runs() -> dict[str, Any]:
+        return {name: read_run(folder) for name, folder in find_runs(list(models.values())).items()}
+
+    @app.get("/runs/{name}/{sample}")
+    def sample(name: str, sample: str) -> FileResponse:
+        return FileResponse(_listed(samples(_listed(find_runs(list(models.values())), name)), sample))
+
+    # --- For programs ---
+
+    @app.post("/fill")
+    async def fill_once(request: Request) -> FileResponse:
+        async with request.form(max_files=2, max_fields=2) as form:
+            given = {part: form.get(part) for part in ("image", "mask")}
+            model = str(form.get("model", next(iter(models))))
+            token, session = sessions.create()
+            try:
+                _, item = session.add("picture")
+                for part, place in (("image", "source"), ("mask", "loaded")):
+                    upload = given[part]
+                    if not isinstance(upload, UploadFile):
+                        raise InputError(f"no {part} came. Send two files: -F image=@photo.jpg -F mask=@mask.png.")
+                    await _spool(upload, item.folder / place)
+                item.name = Path(getattr(given["image"], "filename", None) or "picture").name
+                into = await once(session, item, pick(models, model, "model"))
+            except BaseException:
+                sessions.close(token)
+                raise
+        suffix = item.facts["suffix"]
+        name = f"{Path(item.name).stem}-mended{suffix}"
+        return FileResponse(into.folder / f"result{suffix}", filename=name, background=BackgroundTask(sessions.close, token))
+
+    async def once(session: Session, item: Item, model: str) -> Item:
+        """The result of filling `source` in the folder of an item where its `loaded` is white."""
+        _, into = session.add(item.name)
+        try:
+            item.facts = await _last(workers.pictures.do("open_picture", folder=str(item.folder)))
+            into.facts = item.facts
+            mask = item.folder / "loaded"
+            await _last(workers.pictures.do("open_mask", file=str(mask), size=item.size))
+            await _last(_fill(workers.model(model), item, mask, model, device, into, grow=0, score=False))
+        except InputError as error:
+            said = str(error).replace(str(item.folder / "source"), item.name).replace(str(item.folder / "loaded"), "the mask")
+            raise InputError(said) from None
+        return into
+
+    uploads = sessions.folder / "uploads"
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+
+    async def fill_for_gradio(image: FileData, mask: FileData, model: str = next(iter(models))) -> FileData:
+        assert isinstance(image, dict)  # Gradio hands over what it documents as FileData as a dictionary
+        assert isinstance(mask, dict)
+        token, session = sessions.create()
+        try:
+            files = [Path(file["path"]) for file in (image, mask)]
+            _, item = session.add(files[0].name)
+            for file, place in zip(files, ("source", "loaded"), strict=True):
+                shutil.copyfile(file, item.folder / place)
+            into = await once(session, item, pick(models, model, "model"))
+            result = f"result{item.facts['suffix']}"
+            shutil.move(into.folder / result, files[0].with_name(result))  # Gradio removes it with what was uploaded
+            return FileData(path=str(files[0].with_name(result)))
+        except InputError as error:
+            raise gradio.Error(str(error), print_exception=False) from None
+        finally:
+            sessions.close(token)
+
+    with OnlyUploads(uploads, analytics_enabled=False, delete_cache=(600, 600)) as blocks:
+        gradio_api(fill_for_gradio, api_name="fill", concurrency_limit=2)
+    blocks.queue(max_size=QUEUE)
+    gradio.mount_gradio_app(
+        app, blocks, "/gradio", max_file_size=MEGABYTES * 1_000_000, ssr_mode=False, run_history=False, show_error=True
+    )
+    app.add_middleware(Door, hosts=hosts, auth=auth)
+    return app
+
+
+async def warm(workers: Workers, models: dict[str, str], device: str) -> None:
+    """Let the first picture and the first filling find their process awake; one after the other, for small machines."""
+    model = next(iter(models.values()))
+    for worker, words in ((workers.pictures, {}), (workers.model(model), {"model": model, "device": device})):
+        with contextlib.suppress(InputError):  # a model that does not load is said when somebody asks for it
+            await _last(worker.do("warm", **words))
+
+
+def _fill(
+    worker: Worker, item: Item, mask: Path, model: str, device: str, into: Item, grow: int, score: bool
+) -> AsyncIterator[Message]:
+    places = {"folder": str(item.folder), "mask": str(mask), "out": str(into.folder)}
+    return worker.do("fill", **places, size=item.size, grow=grow, model=model, device=device, score=score)
+
+
+class OnlyUploads(gradio.Blocks):
+    """Takes text, and files of which it is true that they were uploaded; Gradio itself would also fetch a file's address."""
+
+    def __init__(self, uploads: Path, **options: Any) -> None:
+        super().__init__(**options)
+        self.uploads = uploads.resolve()
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        super().validate_inputs(block_fn, inputs)
+        for i, value in enumerate(inputs):
+            if isinstance(value, str):
+                continue
+            path = Path(str(value.get("path", ""))).resolve() if isinstance(value, dict) else Path()
+            if not path.is_relative_to(self.uploads) or not path.is_file():
+                said = "no such file was uploaded. Send it with handle_file of Gradio's client."
+                raise gradio.Error(said, print_exception=False)
+            inputs[i] = {"path": str(path)}
+
+
+# --- Requests and answers --------------------------------------------------------------------------------------------
+
+PARTS = {file.name: file for file in PAGE.iterdir() if file.suffix in (".css", ".js", ".svg")}
+
+
+def _lines(messages: AsyncIterator[Message]) -> StreamingResponse:
+    """Messages as lines of JSON; bad input is the last of them. When the reader hangs up, the messages are not asked for."""
+
+    async def lines() -> AsyncIterator[bytes]:
+        try:
+            async for message in messages:
+                yield json.dumps(message).encode() + b"\n"
+        except InputError as error:
+            yield json.dumps({"error": str(error)}).encode() + b"\n"
+        finally:
+            await messages.aclose()  # type: ignore[attr-defined]
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+async def _with_image(
+    messages: AsyncIterator[Message], image: Path, file: Path | None = None, name: str = ""
+) -> AsyncIterator[Message]:
+    """The messages of a task that draws a mask, which comes with the last; `file` is called `name` in errors."""
+    try:
+        async for message in messages:
+            if "done" in message:
+                message = {"done": {"mask": "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()}}
+            yield message
+    except InputError as error:
+        raise InputError(str(error).replace(str(file), name)) from None
+    finally:
+        await messages.aclose()  # type: ignore[attr-defined]
+
+
+async def _last(messages: AsyncIterator[Message]) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    async for message in messages:
+        facts = message.get("done", facts)
+    return facts
+
+
+async def _receive(request: Request, file: Path) -> None:
+    with file.open("wb") as target:
+        async for chunk in request.stream():
+            target.write(chunk)
+
+
+async def _spool(upload: UploadFile, file: Path) -> None:
+    with file.open("wb") as target:
+        while chunk := await upload.read(1 << 20):
+            target.write(chunk)
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    try:
+        asked = json.loads(await request.body())
+    except ValueError:
+        asked = None
+    if not isinstance(asked, dict):
+        raise InputError("the request is no JSON object.")
+    return asked
+
+
+def _decoded(url: Any) -> bytes:
+    try:
+        return base64.b64decode(str(url).partition(",")[2], validate=True)
+    except binascii.Error:
+        raise InputError("the mask is no data URL in base64.") from None
+
+
+def _listed(table: dict[str, T], name: str) -> T:
+    if name not in table:
+        raise HTTPException(404)
+    return table[name]
+
+
+async def _said(_: Request, error: Any) -> Response:
+    sentence = "there is nothing here." if error.status_code == 404 else str(error.detail)
+    return JSONResponse({"error": sentence}, error.status_code)

@@ -1,0 +1,302 @@
+"""What the studio does to pictures: files in, files out, one thing after another, in a process of its own.
+
+`python -m mend.studio.work` reads one task a line from standard input, [name, arguments], and answers in lines of JSON:
+{"says": stage} as it goes, then {"done": facts} or {"error": sentence}. A process can be ended in the middle of anything,
+which a thread cannot: so everything can be cancelled, and a picture that takes all memory takes no page with it.
+
+A picture is a folder: `source`, the file as it came; `preview.webp`; and a result has `pixels.npy`, `mask.png` and `result`.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from mend.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mend.images import Picture
+    from mend.inpaint import Inpainter
+
+MEGAPIXELS = 100
+PREVIEW = 1600  # longest side of what the page shows, in pixels
+SEGMENTED = 384  # longest side of what is segmented for a click: a second at most
+SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp", "GIF": ".gif"}
+
+FORMATS = {".jpg": "JPEG", ".webp": "WebP"}  # where it is not the suffix in capitals
+
+Facts = dict[str, Any]
+Size = tuple[int, int]  # height, width
+Says = Callable[[str], None]
+
+
+# --- Tasks -----------------------------------------------------------------------------------------------------------
+
+
+def warm(says: Says, model: str | None = None, device: str = "auto") -> Facts:
+    """Import, and load, what the next task will need."""
+    import mend.images  # noqa: F401
+
+    if model is not None:
+        _inpainter(model, device)
+    return {}
+
+
+def open_picture(says: Says, folder: str) -> Facts:
+    """Make the picture in `folder`, whose `source` was just uploaded, ready to be worked on."""
+    from mend.images import read_image
+
+    says("reading the picture")
+    suffix = _checked(Path(folder) / "source")
+    picture = read_image(Path(folder) / "source")
+    if picture.pixels.dtype.kind == "f":
+        raise InputError("the picture holds float values. Save it as PNG, JPEG or TIFF with 8 or 16 bits.")
+    _show(Path(folder), picture)
+    height, width, channels = picture.pixels.shape
+    kind = [FORMATS.get(suffix, suffix[1:].upper()), "grey" if channels < 3 else "colour"]
+    kind += ["alpha"] * (channels in (2, 4)) + [f"{8 * picture.pixels.itemsize} bits"]
+    return {"width": width, "height": height, "suffix": suffix, "kind": ", ".join(kind), "notes": picture.notes}
+
+
+def open_mask(says: Says, file: str, size: Size) -> Facts:
+    """Check the uploaded mask `file` against its picture's size, and make it an 8-bit PNG; a preview lies beside."""
+    from mend.holes import read_mask
+
+    says("reading the mask")
+    _checked(Path(file))
+    mask = read_mask(file, (size[0], size[1]))[0, 0].numpy() > 0
+    Path(file).write_bytes(_png(mask))
+    Path(f"{file}.preview").write_bytes(_png(_resized(mask, _preview_size(size))))
+    return {}
+
+
+def select(says: Says, folder: str, x: float, y: float, file: str) -> Facts:
+    """Write the object at (x, y), shares of the width and the height, to `file`, a mask of the preview's size."""
+    from scipy.ndimage import binary_dilation, binary_fill_holes
+
+    says("finding the object")
+    regions = _regions(Path(folder))
+    height, width = regions.shape
+    label = regions[min(int(y * height), height - 1), min(int(x * width), width - 1)]
+    # Its soft edge, which belongs to no region, goes with it.
+    chosen = binary_dilation(binary_fill_holes(regions == label), iterations=2)
+    with Image.open(Path(folder) / "preview.webp") as preview:
+        size = preview.height, preview.width
+    Path(file).write_bytes(_png(_resized(chosen, size)))
+    return {}
+
+
+def fill(says: Says, folder: str, size: Size, mask: str, grow: int, model: str, device: str, out: str, score: bool) -> Facts:
+    """Fill the picture in `folder` where `mask` is white, grown by `grow` pixels; the result is the picture in `out`.
+
+    A mask of another size is scaled: what was painted on a preview. With `score` the picture is intact under the mask, and
+    the result is measured against it.
+    """
+    from mend.images import write_image
+
+    says("reading the mask")
+    hole, target = _hole(mask, (size[0], size[1]), grow), Path(out)
+    says("loading the model")
+    inpainter = _inpainter(model, device)
+    picture = _picture(Path(folder))
+    says("filling")
+    start = time.perf_counter()
+    filled = inpainter.fill_picture(picture, hole)
+    seconds = time.perf_counter() - start
+    says("writing the result")
+    (target / "mask.png").write_bytes(_png(hole[0, 0].numpy() > 0))
+    shutil.copyfile(Path(folder) / "source", target / "source")
+    np.save(target / "pixels.npy", filled.pixels)
+    write_image(target / f"result{_checked(target / 'source')}", filled)
+    _show(target, filled)
+    facts: Facts = {"seconds": seconds, "share": float(hole.mean())}
+    return {**facts, **_scores(picture, filled, hole)} if score else facts
+
+
+TASKS: dict[str, Callable[..., Facts]] = {
+    "warm": warm,
+    "open_picture": open_picture,
+    "open_mask": open_mask,
+    "select": select,
+    "fill": fill,
+}
+
+
+# --- Pictures --------------------------------------------------------------------------------------------------------
+
+
+def _checked(file: Path) -> str:
+    """The suffix of the picture `file`, of a size that is safe to decode; only its header is read."""
+    try:
+        with Image.open(file) as opened:
+            pixels, suffix = opened.width * opened.height, SUFFIXES.get(opened.format or "", ".png")
+    except Image.DecompressionBombError:
+        pixels, suffix = sys.maxsize, ""
+    except Exception:  # Pillow's readers raise what they like; `read_image` says what is wrong
+        return ".png"
+    if pixels > MEGAPIXELS * 1_000_000:
+        size = f"{pixels / 1e6:.0f}" if suffix else "far more than that many"
+        raise InputError(
+            f"the picture has {size} megapixels; the studio takes up to {MEGAPIXELS}. Use 'mend fill', or scale it."
+        )
+    return suffix
+
+
+def _picture(folder: Path) -> "Picture":
+    from mend.images import read_image
+
+    picture = read_image(folder / "source")
+    if (folder / "pixels.npy").exists():
+        picture.pixels = np.load(folder / "pixels.npy")
+    return picture
+
+
+def _show(folder: Path, picture: "Picture") -> None:
+    """Write what the page shows of a picture: scaled down, 8 bits."""
+    pixels = picture.pixels
+    levels = (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
+    shown = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+    height, width = _preview_size(pixels.shape[:2])
+    shown = shown.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0) if width < shown.width else shown
+    shown.convert("RGBA" if shown.mode in ("LA", "RGBA") else "RGB").save(folder / "preview.webp", quality=90)
+
+
+def _preview_size(size: Size) -> Size:
+    factor = min(1.0, PREVIEW / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+# --- Masks -----------------------------------------------------------------------------------------------------------
+
+
+def _hole(file: str, size: Size, grow: int) -> "Tensor":
+    from mend.holes import as_hole, grown
+    from mend.images import open_picture as decoded
+
+    with decoded(file) as opened:
+        hole = as_hole(_resized(np.asarray(opened.convert("L")) >= 128, size), size)
+    if not hole.any():
+        raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
+    hole = grown(hole, grow) if grow else hole
+    if hole.all():
+        raise InputError("the mask covers the whole picture, so nothing is left to fill it from. Erase some of it.")
+    return hole
+
+
+def _resized(mask: np.ndarray, size: Size) -> np.ndarray:
+    """A mask at another (height, width), its outline kept smooth."""
+    if mask.shape == size:
+        return mask
+    levels = Image.fromarray(mask.astype(np.uint8) * 255).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(levels) >= 128
+
+
+def _png(mask: np.ndarray) -> bytes:
+    import io
+
+    data = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(data, format="PNG")
+    return data.getvalue()
+
+
+def _regions(folder: Path) -> np.ndarray:
+    """The picture cut into objects, (h, w) int: those of a segmenter whose weights are here, and graph regions elsewhere."""
+    kept = folder / "regions.npy"
+    if not kept.exists():
+        from skimage.segmentation import felzenszwalb
+
+        with Image.open(folder / "preview.webp") as preview:
+            small = preview.convert("RGB")
+        small.thumbnail((SEGMENTED, SEGMENTED))
+        pixels = np.asarray(small)
+        # Coarser than for mask sets: a click wants the whole cup, not its handle.
+        regions = felzenszwalb(pixels, scale=400, sigma=0.8, min_size=pixels.shape[0] * pixels.shape[1] // 600)
+        segmenter = _segmenter()
+        if segmenter is not None:
+            from scipy.ndimage import label
+
+            objects, _ = label(segmenter.masks(pixels[None])[0])
+            regions = np.where(objects > 0, regions.max() + objects, regions)
+        np.save(kept, regions)
+    return np.load(kept)
+
+
+@lru_cache(1)
+def _segmenter() -> Any:
+    """A DeepLabV3 whose weights lie in PyTorch's cache, or None: the studio downloads nothing."""
+    import torch.hub
+
+    from mend.masks.segment import load_segmenter
+
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    for name in ("deeplabv3_resnet101", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"):
+        if any(cache.glob(f"{name}_coco-*.pth")):
+            return load_segmenter(name)
+    return None
+
+
+# --- Models ----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(1)
+def _inpainter(model: str, device: str) -> "Inpainter":
+    from mend.inpaint import load
+
+    return load(model, device)
+
+
+def _scores(picture: "Picture", filled: "Picture", hole: "Tensor") -> Facts:
+    """PSNR and SSIM over the hole; computed around it alone, which is the same and far less at 24 megapixels."""
+    from mend.metrics import psnr, ssim
+
+    rows, columns = (np.flatnonzero(hole[0, 0].numpy().any(axis)) for axis in (1, 0))
+    margin = 16  # more than half of SSIM's window
+    box = (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1),
+    )
+    around = hole[..., box[0], box[1]]
+    image, result = (part.image()[..., box[0], box[1]] for part in (picture, filled))
+    return {"psnr": float(psnr(result, image, around)), "ssim": float(ssim(result, image, around))}
+
+
+# --- The process -----------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Do tasks until standard input ends. What libraries print goes to standard error, not among the answers."""
+    import torch
+
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    Image.MAX_IMAGE_PIXELS = MEGAPIXELS * 1_000_000
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+
+        def answer(**said: Any) -> None:
+            print(json.dumps(said), file=answers, flush=True)
+
+        try:
+            answer(done=TASKS[name](lambda stage: answer(says=stage), **arguments))
+        except InputError as error:
+            answer(error=str(error))
+        except (MemoryError, torch.OutOfMemoryError):
+            answer(error="there was not enough memory for that. Try a smaller picture or another model.")
+        except Exception as error:
+            traceback.print_exc()
+            answer(error=f"a fault of mend itself ({type(error).__name__}); the terminal has the details.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Processes that do tasks: one for pictures and masks, and one a model, each with a short queue."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from mend.errors import InputError
+
+WAITING = 8  # tasks that one worker lets wait; the next is refused
+MODELS = 3  # models that are kept loaded
+
+Message = dict[str, Any]
+
+
+class Worker:
+    """A process of `mend.studio.work`, started when it is needed and ended when what it does is no longer wanted."""
+
+    def __init__(self) -> None:
+        self.process: asyncio.subprocess.Process | None = None
+        self.turn = asyncio.Lock()
+        self.wanted = 0
+
+    async def do(self, task: str, **arguments: Any) -> AsyncIterator[Message]:
+        """What the process says about a task: {"says": stage}, and {"done": facts} last.
+
+        InputError for what the task refuses, for a full queue, and for a process that died. Whoever stops listening
+        ends the process in the middle of the task; the next task starts another.
+        """
+        if self.wanted > WAITING:
+            raise InputError(f"{self.wanted} tasks are waiting already. Try again in a moment.")
+        self.wanted += 1
+        try:
+            if self.turn.locked():
+                yield {"says": "waiting for its turn"}
+            async with self.turn:
+                over = False
+                try:
+                    async for message in self._ask(task, arguments):
+                        over = "says" not in message
+                        if "error" in message:
+                            raise InputError(message["error"])
+                        yield message
+                finally:
+                    if not over:
+                        self.end()
+        finally:
+            self.wanted -= 1
+
+    async def _ask(self, task: str, arguments: dict[str, Any]) -> AsyncIterator[Message]:
+        if self.process is None or self.process.returncode is not None:
+            pipe = asyncio.subprocess.PIPE
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "mend.studio.work"), stdin=pipe, stdout=pipe, start_new_session=True
+            )
+        process = self.process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps([task, arguments]).encode() + b"\n")
+        while line := await process.stdout.readline():
+            message = json.loads(line)
+            yield message
+            if "says" not in message:
+                return
+        raise InputError("the process that worked on it died, perhaps for want of memory. Try a smaller picture.")
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+        self.process = None
+
+
+class Workers:
+    """The workers by name: "pictures", and a few models, of which the one unused longest gives way."""
+
+    def __init__(self) -> None:
+        self.pictures = Worker()
+        self.models: dict[str, Worker] = {}
+
+    def model(self, name: str) -> Worker:
+        worker = self.models.pop(name, None) or Worker()
+        self.models[name] = worker  # last is latest used
+        idle = [other for other, one in self.models.items() if not one.wanted and other != name]
+        for other in idle[: max(0, len(self.models) - MODELS)]:
+            self.models.pop(other).end()
+        return worker
+
+    def end(self) -> None:
+        for worker in (self.pictures, *self.models.values()):
+            worker.end()

@@ -1,0 +1,359 @@
+"""The studio without a browser: what it answers, what it refuses, and what it leaves behind."""
+
+import base64
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from conftest import ROOT, smooth
+from PIL import Image
+
+from mend.cli import main
+from mend.images import write_image
+
+pytest.importorskip("gradio", reason="the extra [studio] is not installed")
+
+PAGE = ROOT / "mend" / "studio" / "page"
+
+
+class Studio:
+    """A studio that runs, as a program talks to it."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.folder, self.temporary = folder, folder / "temporary"
+        self.temporary.mkdir(parents=True)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(self.temporary),
+            "OMP_NUM_THREADS": "1",
+            "NO_PROXY": "*",
+        }
+        self.log = (folder / "log").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mend", "studio", "--port", "0", "--no-open-page", *words],
+            cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline()
+        assert "http" in said, (folder / "log").read_text()
+        self.address = said.split()[2]
+        self.client = httpx.Client(base_url=self.address, timeout=300, trust_env=False)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                self.client.get("/")
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+
+    def session(self) -> str:
+        return self.client.post("/sessions").json()["session"]
+
+    def ask(self, path: str, **words: object) -> dict[str, object]:
+        """The facts or the error that an address of the page answers last."""
+        answer = self.client.post(path, **words)  # type: ignore[arg-type]
+        last = json.loads(answer.text.splitlines()[-1])
+        return last.get("done", last)
+
+    def open(self, session: str, file: Path, name: str = "photo.png") -> dict[str, object]:
+        return self.ask(f"/sessions/{session}/pictures", params={"name": name}, content=file.read_bytes())
+
+    def end(self) -> None:
+        self.client.close()
+        self.process.send_signal(signal.SIGINT)
+        try:
+            assert self.process.wait(60) == 0
+        finally:
+            self.process.kill()
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    running = Studio(tmp_path_factory.mktemp("studio"))
+    yield running
+    running.end()
+    assert not list(running.temporary.glob("mend-studio-*")), "a folder was left behind"
+    running.log.seek(0)
+    assert "Traceback" not in (said := running.log.read()), said
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """photo.png, and photo.jpg with EXIF; mask.png, and all.png, which covers everything."""
+    folder = tmp_path_factory.mktemp("files")
+    write_image(folder / "photo.png", smooth(45, 61, 0))
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    Image.fromarray(smooth(45, 61, 1)).save(folder / "photo.jpg", exif=exif, quality=90)
+    mask = np.zeros((45, 61, 1), np.uint8)
+    mask[10:20, 15:40] = 255
+    write_image(folder / "mask.png", mask)
+    write_image(folder / "all.png", np.full((45, 61, 1), 255, np.uint8))
+    return folder
+
+
+def by_command_line(files: Path, photo: str, model: str = "telea") -> bytes:
+    out = files / f"{model}-{photo}"
+    with contextlib.suppress(SystemExit):
+        main(["fill", str(files / photo), "--mask", str(files / "mask.png"), "-o", str(out), "--model", model])
+    return out.read_bytes()
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("photo", ["photo.png", "photo.jpg"])
+def test_the_same_file_as_the_command_line(studio: Studio, files: Path, photo: str):
+    from gradio_client import Client, handle_file
+
+    expected = digest(by_command_line(files, photo))
+    sent = {"image": (files / photo).open("rb"), "mask": (files / "mask.png").open("rb")}
+    answer = studio.client.post("/fill", files=sent, data={"model": "telea"})
+    assert answer.status_code == 200, answer.text
+    assert digest(answer.content) == expected
+    assert f'filename="photo-mended{Path(photo).suffix}"' in answer.headers["content-disposition"]
+    client = Client(f"{studio.address}/gradio/", verbose=False)
+    result = client.predict(handle_file(files / photo), handle_file(files / "mask.png"), "telea", api_name="/fill")
+    assert digest(Path(result).read_bytes()) == expected
+
+    session = studio.session()
+    picture = studio.open(session, files / photo, photo)
+    assert (picture["width"], picture["height"], picture["name"]) == (61, 45, photo)
+    at = f"/sessions/{session}/pictures"
+    mask = base64.b64encode((files / "mask.png").read_bytes()).decode()
+    painted = studio.ask(f"{at}/{picture['picture']}/fill", json={"model": "telea", "mask": f"data:image/png;base64,{mask}"})
+    assert digest(studio.client.get(f"{at}/{painted['picture']}/result").content) == expected
+    studio.ask(f"{at}/{picture['picture']}/mask", content=(files / "mask.png").read_bytes())
+    loaded = studio.ask(f"{at}/{picture['picture']}/fill", json={"model": "telea", "score": True})
+    assert digest(studio.client.get(f"{at}/{loaded['picture']}/result").content) == expected
+    assert 5 < float(str(loaded["psnr"])) < 60
+    # the result as the next input: nothing marked in vain, and what was filled is what is filled on
+    again = studio.ask(f"{at}/{loaded['picture']}/fill", json={"model": "mean-colour", "mask": f"data:,{mask}", "grow": 3})
+    assert float(str(again["share"])) > 0.0911
+
+
+def test_a_click_selects_what_is_there(studio: Studio, files: Path):
+    pixels = np.full((80, 120, 3), 200, np.uint8)
+    pixels[20:50, 30:70] = (200, 30, 30)
+    write_image(files / "box.png", pixels)
+    session = studio.session()
+    picture = studio.open(session, files / "box.png")["picture"]
+    found = studio.ask(f"/sessions/{session}/pictures/{picture}/select", json={"x": 0.4, "y": 0.4})
+    (files / "found.png").write_bytes(base64.b64decode(str(found["mask"]).partition(",")[2]))
+    mask = np.asarray(Image.open(files / "found.png")) > 0
+    truth = pixels[..., 1] == 30
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.85
+
+
+def bomb(files: Path) -> bytes:
+    """A PNG of a few bytes that says it is 60,000 pixels wide and high."""
+    data = bytearray((files / "photo.png").read_bytes())
+    data[16:24] = (60000).to_bytes(4, "big") * 2
+    import zlib
+
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "model", "sentence"),
+    [
+        (lambda files: b"not a picture", "mask.png", "telea", "photo.png is not a picture"),
+        (lambda files: b"", "mask.png", "telea", "photo.png is empty"),
+        (lambda files: (files / "photo.png").read_bytes()[:200], "mask.png", "telea", "photo.png is damaged"),
+        (bomb, "mask.png", "telea", "3600 megapixels|far more"),
+        (lambda files: (files / "photo.png").read_bytes(), "all.png", "telea", "covers the whole picture"),
+        (lambda files: (files / "photo.png").read_bytes(), "photo.jpg", "tela", "unknown model 'tela'. Did you mean 'telea'"),
+        (lambda files: smooth(9, 9, 0).tobytes(), "mask.png", "telea", "not a picture"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    studio: Studio, files: Path, image: Callable[[Path], bytes], mask: str, model: str, sentence: str
+):
+    sent = {"image": ("photo.png", image(files)), "mask": (files / mask).read_bytes()}
+    answer = studio.client.post("/fill", files=sent, data={"model": model})
+    assert answer.status_code == 400
+    assert re.search(sentence, said := answer.json()["error"])
+    assert "Traceback" not in said
+    assert str(studio.temporary) not in said
+
+
+def test_nothing_marked_and_a_mask_of_another_size(studio: Studio, files: Path):
+    session = studio.session()
+    picture = studio.open(session, files / "photo.png")["picture"]
+    at = f"/sessions/{session}/pictures/{picture}"
+    write_image(files / "small.png", np.full((9, 9, 1), 255, np.uint8))
+    assert "9×9, its picture 61×45" in str(studio.ask(f"{at}/mask", content=(files / "small.png").read_bytes()))
+    write_image(files / "none.png", np.zeros((45, 61, 1), np.uint8))
+    mask = base64.b64encode((files / "none.png").read_bytes()).decode()
+    assert "nothing is marked" in str(studio.ask(f"{at}/fill", json={"model": "telea", "mask": f"data:,{mask}"}))
+    assert "no mask came" in studio.client.post("/fill", files={"image": b"x"}).json()["error"]
+    assert studio.client.get("/").status_code == 200
+
+
+def test_no_file_outside_the_session_can_be_read(studio: Studio, files: Path):
+    session, other = studio.session(), studio.session()
+    picture = studio.open(session, files / "photo.png", "../../../../etc/passwd")
+    assert picture["name"] == "passwd"
+    secret = files / "secret.txt"
+    secret.write_text("secret")
+    key = picture["picture"]
+    tries = [
+        "/page/..%2fserver.py", "/page/../server.py", "/page/%2e%2e/server.py", "/examples/..%2f..%2fetc%2fpasswd",
+        f"/sessions/{other}/pictures/{key}/preview", f"/sessions/{session}/pictures/{key}/source",
+        f"/sessions/{session}/pictures/{key}/..%2f..%2fsource", f"/sessions/{session}/pictures/..%2f{key}/preview",
+        f"/sessions/..%2f{session}/pictures/{key}/preview", f"/gradio/gradio_api/file={secret}", f"/gradio/file={secret}",
+        "/gradio/gradio_api/file=/etc/passwd", "/gradio/gradio_api/file=//etc/passwd", f"//gradio/gradio_api/file={secret}",
+        "/gradio/gradio_api/file=http://127.0.0.1:1/", "/gradio/gradio_api/proxy=http://127.0.0.1:1/", "/gradio/",
+        "/gradio/gradio_api/deep_link", "/gradio/monitoring", "/gradio/gradio_api/vibe-code", "/docs", "/openapi.json",
+    ]  # fmt: skip
+    for path in tries:
+        request = httpx.Request("GET", f"{studio.address}{path}")
+        request.url = request.url.copy_with(raw_path=path.encode())  # httpx would tidy the dots away
+        answer = studio.client.send(request)
+        assert answer.status_code in (400, 403, 404), path
+        assert "secret" not in answer.text.replace("secret.txt", "")
+        assert "root:" not in answer.text
+
+
+def test_a_client_can_name_no_file_of_this_machine(studio: Studio, files: Path):
+    """Gradio's client says where its upload lies: only there is looked, and no address is fetched."""
+    at = f"{studio.address}/gradio/gradio_api"
+    for extra in ({}, {"meta": {"_type": "gradio.FileData"}}, {"url": f"{studio.address}/page/icon.svg"}):
+        data = [{"path": str(files / name), **extra} for name in ("photo.png", "mask.png")]
+        called = studio.client.post(f"{at}/call/fill", json={"data": [*data, "telea"]})
+        answer = studio.client.get(f"{at}/call/fill/{called.json()['event_id']}").text
+        assert "event: error" in answer, answer
+        assert "complete" not in answer
+
+
+def test_strangers_are_refused(studio: Studio):
+    for headers in ({"Origin": "http://elsewhere.example"}, {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}):
+        answer = studio.client.post("/sessions", headers=headers)
+        assert answer.status_code == 403
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert studio.client.get("/", headers={"Host": "rebound.example"}).status_code == 421
+    asked = http.client.HTTPConnection(studio.address.removeprefix("http://"))
+    asked.putrequest("POST", "/fill")
+    asked.putheader("Content-Length", str(10**9))
+    asked.endheaders()
+    assert asked.getresponse().status == 413
+    asked.close()
+    answer = studio.client.get("/", headers={"Origin": studio.address})
+    assert answer.status_code == 200
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_the_page_asks_nobody_else():
+    for file in PAGE.iterdir():
+        addresses = re.findall(r"(?:https?:)?//[a-z][\w.-]+\.[a-z]{2,}", file.read_text(encoding="utf-8"))
+        assert set(addresses) <= {"http://www.w3.org"}, file  # the name of SVG, which nothing fetches
+
+
+def test_hanging_up_ends_the_work(studio: Studio, files: Path):
+    write_image(files / "large.png", smooth(900, 1200, 3))
+    session = studio.session()
+    picture = studio.open(session, files / "large.png")["picture"]
+    large = np.zeros((900, 1200, 1), np.uint8)
+    large[100:800, 100:1100] = 255
+    write_image(files / "large-mask.png", large)
+    mask = base64.b64encode((files / "large-mask.png").read_bytes()).decode()
+    at = f"/sessions/{session}/pictures/{picture}/fill"
+    asked = {"model": "biharmonic", "mask": f"data:,{mask}"}  # minutes, if it were let
+    with studio.client.stream("POST", at, json=asked) as answer:
+        for line in answer.iter_lines():
+            if "filling" in line:
+                break
+    start = time.monotonic()
+    small = base64.b64encode((files / "mask.png").read_bytes()).decode()  # scaled to the picture
+    other = studio.open(session, files / "photo.png")["picture"]
+    done = studio.ask(f"/sessions/{session}/pictures/{other}/fill", json={"model": "biharmonic", "mask": f"data:,{small}"})
+    assert "share" in done, done
+    assert time.monotonic() - start < 60
+
+
+def test_a_closed_session_leaves_nothing(studio: Studio, files: Path):
+    before = set(studio.temporary.rglob("*"))
+    session = studio.session()
+    studio.open(session, files / "photo.png")
+    assert set(studio.temporary.rglob("*")) > before
+    studio.client.post(f"/sessions/{session}/close")
+    assert set(studio.temporary.rglob("*")) <= before
+    assert "session is over" in str(studio.ask(f"/sessions/{session}/pictures", content=b""))
+
+
+def test_fifty_requests_leave_memory_as_it_is(studio: Studio, files: Path):
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from studio_soak import soak
+
+    found = soak(studio.address, studio.process.pid, requests=50, warm=10)
+    assert found["lost"] == 0
+    assert found["growth"] < 0.05, found
+
+
+def test_auth_asks_for_a_password():
+    from starlette.responses import JSONResponse
+    from starlette.testclient import TestClient
+
+    from mend.studio.door import Door
+
+    client = TestClient(Door(JSONResponse({}), None, "anna:secret"))
+    for path in ("/", "/gradio/config"):
+        assert client.get(path).status_code == 401
+        assert "Basic" in client.get(path).headers["www-authenticate"]
+        assert client.get(path, auth=("anna", "wrong")).status_code == 401
+        assert client.get(path, auth=("anna", "secret")).status_code == 200
+
+
+def test_a_long_queue_is_refused():
+    import asyncio
+
+    from mend.errors import InputError
+    from mend.studio.workers import WAITING, Worker
+
+    worker = Worker()
+    worker.wanted = WAITING + 1
+
+    async def ask() -> None:
+        async for _ in worker.do("warm"):
+            pass
+
+    with pytest.raises(InputError, match="waiting already"):
+        asyncio.run(ask())
+
+
+def test_the_names_agree_with_what_they_stand_for():
+    from mend.classical import CLASSICAL
+    from mend.inpaint import DEFAULT
+    from mend.studio import CLASSICAL as offered
+    from mend.studio import DEFAULT as default
+    from mend.studio.examples import EXAMPLES
+
+    assert set(offered) == set(CLASSICAL)
+    assert default == DEFAULT
+    assert all(example.file.is_file() for example in EXAMPLES.values())
+
+
+def test_what_cannot_be_served_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    for words, said in (
+        (["--auth", "anna"], "NAME:PASSWORD"),
+        ([str(tmp_path)], "there is no model in"),
+        (["--host", "192.0.2.1"], "cannot listen"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["studio", "--no-open-page", "--port", "0", *words])
+        assert said in capsys.readouterr().err

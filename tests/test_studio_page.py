@@ -1,0 +1,295 @@
+"""The studio's page in a real browser, with every address but its own cut off; $MEND_SHOTS is a folder for screenshots."""
+
+import hashlib
+import io
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import smooth
+from PIL import Image
+from test_studio import Studio
+
+from mend.images import write_image
+
+pytest.importorskip("gradio", reason="the extra [studio] is not installed")
+api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH (Debian: apt-get install chromium)")
+
+SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    running = Studio(tmp_path_factory.mktemp("studio"))
+    yield running
+    running.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with api.sync_playwright() as playwright:
+        cut = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", cut])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=list(SIZES))
+def page(request: pytest.FixtureRequest, browser: Any, studio: Studio) -> Iterator[Any]:
+    """The page as it opens. Any request that would leave the machine, and any fault in its scripts, fails the test."""
+    width, height = SIZES[request.param]
+    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=request.param == "phone")
+    opened = context.new_page()
+    opened.set_default_timeout(120_000)
+    asked: list[str] = []
+    faults: list[str] = []
+    opened.on("request", lambda one: asked.append(one.url))
+    opened.on("pageerror", lambda fault: faults.append(str(fault)))
+    opened.goto(studio.address)
+    opened.wait_for_selector("body[data-ready]")
+    opened.kind = request.param
+    yield opened
+    context.close()
+    assert not [url for url in asked if not url.startswith((studio.address, "data:", "blob:"))]
+    assert not faults
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    pixels = np.asarray(Image.fromarray(smooth(300, 400, 5))).copy()
+    pixels[100:180, 150:250] = (30, 40, 200)
+    write_image(tmp_path / "photo.png", pixels)
+    return tmp_path / "photo.png"
+
+
+def shot(page: Any, name: str) -> None:
+    folder = os.environ.get("MEND_SHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{page.kind}-{name}.png", full_page=True)
+
+
+def open_photo(page: Any, photo: Path) -> None:
+    page.set_input_files("#choose" if page.is_visible("#choose") else "#another", photo)
+    page.wait_for_selector("body[data-state=marking]")
+
+
+def paint(page: Any, *points: tuple[float, float]) -> None:
+    """A stroke through points, shares of the picture's width and height."""
+    page.locator("#overlay").scroll_into_view_if_needed()
+    box = page.locator("#overlay").bounding_box()
+    page.mouse.move(box["x"] + points[0][0] * box["width"], box["y"] + points[0][1] * box["height"])
+    page.mouse.down()
+    for x, y in points:
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+    page.mouse.up()
+
+
+def until(page: Any, expression: str) -> None:
+    """Wait for an expression to be true; Playwright's own waiting needs `eval`, which the page forbids."""
+    deadline = time.monotonic() + 120
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, expression
+        time.sleep(0.05)
+
+
+def fill(page: Any) -> None:
+    page.select_option("#model", "telea")
+    page.click("#fill")
+    page.wait_for_selector("body[data-state=result]:not([aria-busy])")
+
+
+def marked(page: Any) -> int:
+    """How many pixels the page shows as marked or grown."""
+    return page.evaluate(
+        "(() => { const c = document.querySelector('#overlay');"
+        "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 3 && v).length })()"
+    )
+
+
+def set_range(page: Any, name: str, value: int) -> None:
+    page.locator(name).fill(str(value))
+
+
+def accessible(page: Any) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the screen"
+    found = Axe().run(page)
+    assert not found.violations_count, found.generate_report()
+
+
+def test_a_person_removes_something(page: Any, photo: Path, tmp_path: Path):
+    shot(page, "1-empty")
+    accessible(page)
+    open_photo(page, photo)
+    assert page.is_disabled("#fill")
+    set_range(page, "#size", 40)
+    paint(page, (0.4, 0.4), (0.6, 0.5))
+    stroke = marked(page)
+    assert stroke > 1000
+    set_range(page, "#grow", 8)
+    assert marked(page) > stroke * 1.2
+    shot(page, "2-marked")
+    page.click("#undo")
+    assert marked(page) == 0
+    paint(page, (0.4, 0.4), (0.6, 0.5))
+    before = marked(page)
+    page.check("[value=eraser]", force=True)
+    paint(page, (0.58, 0.3), (0.58, 0.7))
+    assert 0 < marked(page) < before
+    accessible(page)
+    fill(page)
+    assert "filled by telea" in page.inner_text("#took")
+    shot(page, "3-result")
+    accessible(page)
+
+    page.focus("#split")
+    page.keyboard.press("Home")
+    until(page, "getComputedStyle(document.querySelector('#handle')).left === '0px'")
+    with page.expect_download() as download:
+        page.click("#download")
+    assert download.value.suggested_filename == "photo-mended.png"
+    data = Path(download.value.path()).read_bytes()
+    served = page.request.get(page.evaluate("document.querySelector('#download').href")).body()
+    assert hashlib.sha256(data).digest() == hashlib.sha256(served).digest()
+    with page.expect_download() as download:
+        page.click("#mask-download")
+    mask = np.asarray(Image.open(download.value.path())) > 0
+    changed = (np.asarray(Image.open(io.BytesIO(data))) != np.asarray(Image.open(photo))).any(-1)
+    assert changed.any()
+    assert not changed[~mask].any()
+
+    # again, on the result, with the mask that was saved
+    Image.fromarray(mask).save(tmp_path / "again.png")
+    page.click("#again")
+    page.wait_for_selector("body[data-state=marking]")
+    page.set_input_files("#load", tmp_path / "again.png")
+    until(page, "!document.querySelector('#fill').disabled")
+    assert marked(page) == mask.sum()
+    fill(page)
+    assert page.locator("#items button").count() == 2
+    page.click("#items button:first-child")
+    page.wait_for_selector("#items button:first-child[aria-current]")
+
+
+def test_a_click_and_the_keyboard_select_an_object(page: Any, photo: Path):
+    open_photo(page, photo)
+    page.check("[value=object]", force=True)
+    page.locator("#overlay").scroll_into_view_if_needed()
+    box = page.locator("#overlay").bounding_box()
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.45 * box["height"])
+    until(page, "!document.querySelector('#fill').disabled")
+    found = marked(page)
+    assert 0.8 * 8000 < found < 1.25 * 8000
+    shot(page, "4-selected")
+    page.click("#clear")
+    page.focus("#overlay")
+    page.keyboard.press("Space")  # the cursor stands where the click was
+    until(page, "!document.querySelector('#fill').disabled")
+    assert marked(page) == found
+    page.check("[value=brush]", force=True)
+    page.focus("#overlay")
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "Space"):
+        page.keyboard.press(key)
+    assert marked(page) > found
+
+
+def test_an_example_needs_one_click(page: Any):
+    page.click("#examples button:first-child")
+    page.wait_for_selector("body[data-state=marking]")
+    assert not page.is_disabled("#fill")
+    fill(page)
+
+
+def test_what_goes_wrong_is_one_sentence(page: Any, photo: Path, tmp_path: Path):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
+    page.set_input_files("#choose", tmp_path / "broken.jpg")
+    until(page, "document.querySelector('#error').textContent")
+    said = page.inner_text("#error")
+    assert "broken.jpg" in said
+    assert "Traceback" not in said
+    shot(page, "5-error")
+    accessible(page)
+    open_photo(page, photo)
+    assert page.inner_text("#error") == ""
+    write_image(tmp_path / "all.png", np.full((300, 400, 1), 255, np.uint8))
+    page.set_input_files("#load", tmp_path / "all.png")
+    until(page, "!document.querySelector('#fill').disabled")
+    page.click("#fill")
+    until(page, "document.querySelector('#error').textContent.includes('covers the whole picture')")
+    page.click("#clear")
+    paint(page, (0.4, 0.4), (0.5, 0.5))
+    fill(page)
+
+
+def test_a_long_task_can_be_cancelled(page: Any, tmp_path: Path):
+    write_image(tmp_path / "large.png", smooth(900, 1200, 7))
+    open_photo(page, tmp_path / "large.png")
+    set_range(page, "#size", 200)
+    paint(page, (0.2, 0.3), (0.8, 0.3), (0.8, 0.7), (0.2, 0.7))
+    page.select_option("#model", "biharmonic")
+    page.click("#fill")
+    until(page, "document.querySelector('#stage-said').textContent.startsWith('Filling')")
+    shot(page, "6-progress")
+    start = time.monotonic()
+    page.click("#cancel")
+    page.wait_for_selector("body:not([aria-busy])")
+    assert time.monotonic() - start < 5
+    assert page.get_attribute("body", "data-state") == "marking"
+    fill(page)
+
+
+def test_methods_side_by_side_and_a_link(page: Any, photo: Path, browser: Any):
+    open_photo(page, photo)
+    paint(page, (0.2, 0.2), (0.3, 0.2))
+    page.click("nav [data-view=compare]")
+    for name in ("biharmonic", "navier-stokes"):
+        page.uncheck(f"[value={name}]")
+    page.click("#compare")
+    page.wait_for_selector("#link:not([hidden])")
+    page.wait_for_selector("body:not([aria-busy])")
+    captions = page.locator("figcaption").all_inner_texts()
+    assert len(captions) == 3
+    assert "PSNR" in captions[1]
+    shot(page, "7-compared")
+    accessible(page)
+    page.click("#link")
+    until(page, "location.hash.includes('methods')")
+    other = browser.new_page()
+    other.goto(page.url)
+    other.wait_for_selector("#link:not([hidden])", timeout=120_000)
+    assert [one.split("·")[1:] for one in other.locator("figcaption").all_inner_texts()] == [
+        one.split("·")[1:] for one in captions
+    ]
+    other.close()
+
+
+def test_a_training_is_watched(page: Any, studio: Studio):
+    page.click("nav [data-view=runs]")
+    page.wait_for_selector("#runs p, #runs table")
+    folder = studio.folder / "runs" / f"fresh-{page.kind}"
+    (folder / "samples").mkdir(parents=True)
+    rows = "epoch,step,loss,val_psnr,val_ssim,val_loss,seconds\n1,10,0.5,20,0.7,0.4,60\n2,20,0.4,21.25,0.75,0.35,60\n"
+    (folder / "metrics.csv").write_text(rows)
+    for epoch in (1, 2):
+        write_image(folder / "samples" / f"epoch-{epoch:03d}.png", smooth(64, 128, epoch))
+    (folder / "config.toml").write_text('model = "unet"\nwidth = 8\nepochs = 3\n')
+    page.wait_for_selector(f"text={folder.name}")  # by itself
+    line = page.locator("tr", has_text=folder.name).inner_text()
+    assert "2 of 3" in line
+    assert "21.25" in line
+    (folder / "metrics.csv").write_text(rows + "3,30,0.3,22.5,0.8,0.3,60\n")
+    page.locator("tr", has_text=folder.name).filter(has_text="3 of 3").wait_for()
+    page.locator("tr", has_text=folder.name).locator("button").click()
+    page.locator("#runs input[type=range]").fill("0")
+    assert "epoch 001" in page.inner_text("#runs output")
+    until(page, "document.querySelector('#runs .card > img').naturalWidth === 128")
+    shot(page, "8-runs")
+    accessible(page)
