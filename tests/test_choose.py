@@ -7,8 +7,9 @@ from conftest import SHARED, smooth
 from test_cli import mend as run_mend
 
 from mend.errors import InputError
+from mend.holes import grown
 from mend.images import read_image, read_rgb, write_image
-from mend.masks.choose import class_map, object_finder
+from mend.masks.choose import GROW, class_map, object_finder
 from mend.masks.segment import Segmenter, load_segmenter
 from mend.photos import folder as skimage_folder
 
@@ -117,8 +118,8 @@ def test_a_pretrained_deeplabv3_finds_an_astronaut():
     deeplab = load_segmenter(f"hf:{DEEPLAB}", "cpu")
     pixels = read_rgb(skimage_folder() / "astronaut.png")
     hole, note = object_finder("Person", deeplab)(pixels)
-    found = hole[0, 0].bool().numpy()
     assert hole.shape == (1, 1, 512, 512)
+    found = grown(hole, round(GROW * 512))[0, 0].bool().numpy()
     assert note == "person"
     assert found[60:150, 180:270].all(), "her face"
     assert found[300:400, 60:200].all(), "her suit"

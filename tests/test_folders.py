@@ -348,7 +348,8 @@ def test_flags_that_do_not_fit(tree: Path, capsys: pytest.CaptureFixture[str]):
     for words, said in (
         ((tree / "photos", *end), "Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER"),
         ((tree / "photos", "--mask", tree / "m.png", "--masks", tree / "masks", *end), "Give one of --mask"),
-        ((tree / "photos", "--mask", tree / "m.png", "--grow", 3, *end), "--grow is for --object"),
+        ((tree / "photos", "--masks", tree / "masks", "--preview", tree / "p.png", *end), "no --preview"),
+        ((tree / "photos", "--masks", tree / "masks", *end, "--max-memory", "2"), "expected a number and a unit"),
         ((tree / "photos" / "a.png", "--masks", tree / "masks", *end), "is no folder; --masks"),
         ((tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "--dry-run", *end), "are for folders"),
     ):
