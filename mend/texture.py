@@ -19,16 +19,18 @@ from torch import Tensor
 
 PATCH = 7  # pixels, the side of a patch
 REACH = PATCH // 2
-DEPTH = 3.0  # pixels from a hole's middle to its rim at the coarsest scale: a patch there sees what is known on both sides
+DEPTH = 4.0  # pixels from a hole's middle to its rim at the coarsest scale: a patch there sees what is known on both sides
 SEARCHED = 60_000  # pixels of a scale at which every patch is compared with every other
 MATCHED = 1_500_000  # pixels of a scale at which patches are compared at all: above it, matches are only enlarged
-FEWEST = 64  # known patches that a coarser scale must have to be worth going to
+FEWEST = 500  # known patches that a coarser scale must have to be gone to: a choice among fewer repeats itself
 COMPONENTS = 24  # principal components by which patches are compared: 147 numbers each would take six times as long
-GUIDE = 0.3  # weight of the network's low frequencies beside the patch itself
+GUIDE = 0.6  # weight of the network's low frequencies beside the patch itself
 CROWDING = 0.3  # what a patch costs that is used once more often than its share, in mean distances
 FADING = 1.3  # by how much a patch counts less for each pixel that it is farther from the rim
+PAIRS = 200_000_000  # of a target and a source that a finer scale compares once, to mend what the coarsest got wrong
 ROUNDS = (8, 3)  # of searching and voting: at the coarsest scale, at every other
 HOLD = 0.05**2  # holds pixels to the colour copied: a step between copies is evened out over about 1/0.05 pixels
+EDGE = 0.1  # a step between copies that is much higher stays: it is an edge, and evened out would be a glow
 STEPS = 40  # of conjugate gradients at a scale; the scale below has dealt with what is wider
 AROUND = ((0, 1), (0, -1), (1, 0), (-1, 0))
 INSIDE = [(y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]  # of a patch, from its centre
@@ -167,17 +169,19 @@ def _matched(scale: _Scale, coarse: _Match | None) -> _Match:
     else:
         match = _enlarged_match(coarse, scale)
         _vote(scale, match.source, torch.ones(len(scale.targets)))
-    for _ in range(ROUNDS[0 if coarse is None else 1]):
+    few = len(scale.targets) * len(scale.sources) <= PAIRS
+    for turn in range(ROUNDS[0 if coarse is None else 1]):
         about = _described(scale, axes)
         cost = torch.zeros(len(about))
-        if coarse is None:
-            if match is not None:
+        if coarse is None or (few and turn == 0):
+            if match is not None and coarse is None:
                 cost = CROWDING * match.distance.mean() * _use(scale, match.source)
             match = _searched(scale, about, cost)
         assert match is not None
         match = _improved(scale, match.source, about, cost)
-        tolerance = 2 * torch.quantile(match.distance, 0.75) + 1e-8
-        _vote(scale, match.source, scale.faith * torch.exp(-match.distance / tolerance))
+        tolerance = 2 * torch.quantile(match.distance, 0.75) + 1e-3  # patches of a flat picture are no distance apart
+        likeness = torch.exp(-match.distance / tolerance).clamp(min=1e-3)  # a pixel under none but poor matches needs a vote
+        _vote(scale, match.source, scale.faith * likeness)
     assert match is not None
     return match
 
@@ -330,7 +334,8 @@ def _evened(pixels: Tensor, hole: Tensor, source: Tensor, coarse: _Copies | None
         wanted = one * (colour - pixels[ours_beside]) + other * (pixels[theirs_beside] - pixels[theirs])
         both = one + other
         wanted = torch.where(both > 0, wanted / both.clamp(min=1), step)
-        left += exists[:, None] * (wanted - step)
+        excess = wanted - step
+        left += exists[:, None] * excess * torch.exp(-excess.square().sum(1, keepdim=True) / (2 * EDGE**2))
         degree += exists[:, None]
         neighbours.append(torch.where(exists, number[there], len(missing)))
     change = torch.zeros_like(colour)
