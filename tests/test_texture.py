@@ -5,7 +5,6 @@ from torch import Tensor
 
 import mend.texture
 from mend.chance import uniform
-from mend.images import to_image, to_pixels
 from mend.texture import textured
 
 
@@ -56,12 +55,12 @@ def test_an_edge_that_was_filled_with_a_blur_is_sharp_and_the_colours_are_those_
 
 
 def test_steps_between_copies_do_not_show_in_a_gradient():
-    image = torch.linspace(0.2, 0.8, 96).expand(1, 3, 64, 96)
-    hole = box(64, 96, slice(20, 44), slice(30, 60))
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 96), indexing="ij")
+    image = (0.8 - 0.3 * (x.square() + y.square())).expand(1, 3, 64, 96)  # brightest in the hole: no known patch fits
+    hole = box(64, 96, slice(16, 48), slice(30, 66))
     result = textured(smooth_filling(image, hole), hole)
-    step = 0.6 / 95
-    assert (result[..., 1:] - result[..., :-1] - step).abs().max() < 1.5 * step
-    assert (result[..., 1:, :] - result[..., :-1, :]).abs().max() < 1.5 * step
+    steepest = (image[..., 1:] - image[..., :-1]).abs().max()
+    assert (result[..., 1:] - result[..., :-1]).abs().max() < 1.5 * steepest
 
 
 def test_a_patch_of_the_colour_of_the_filling_is_taken():
@@ -74,15 +73,17 @@ def test_a_patch_of_the_colour_of_the_filling_is_taken():
 @pytest.mark.parametrize("matched", [1_500_000, 61 * 75 // 2])
 def test_nothing_outside_the_hole_changes_and_neither_do_the_arguments(matched, monkeypatch):
     monkeypatch.setattr(mend.texture, "MATCHED", matched)
-    image = to_image(to_pixels(grain(61, 75)))  # its channels lie last in memory, as a photograph's do
+    image = grain(61, 75)
     hole = box(61, 75, slice(0, 20), slice(50, 75))
     hole[0, 0, 40:42, :20] = 1
-    filled = smooth_filling(image, hole)
+    filled = smooth_filling(image, hole).contiguous(memory_format=torch.channels_last)  # as a photograph is
     before = filled.clone(memory_format=torch.preserve_format), hole.clone()
     result = textured(filled, hole)
     known = (hole == 0).expand_as(image)
-    assert torch.equal(result[known], filled[known]) and not torch.equal(result, filled)
-    assert torch.equal(filled, before[0]) and torch.equal(hole, before[1])
+    assert torch.equal(result[known], filled[known])
+    assert not torch.equal(result, filled)
+    assert torch.equal(filled, before[0])
+    assert torch.equal(hole, before[1])
 
 
 def test_above_a_size_the_copies_are_enlarged_and_keep_their_grain(monkeypatch):
@@ -90,6 +91,21 @@ def test_above_a_size_the_copies_are_enlarged_and_keep_their_grain(monkeypatch):
     monkeypatch.setattr(mend.texture, "MATCHED", 90 * 101 // 3)
     result = textured(smooth_filling(image, hole), hole)
     assert inside(result, hole).std() == pytest.approx(inside(image, hole).std().item(), rel=0.2)
+
+
+def test_a_copy_lies_in_its_cell_of_an_enlarged_scale_as_its_pixel_does(monkeypatch):
+    image = 0.8 * grain(90, 101) + 0.2 * (torch.arange(101) % 2)
+    hole = box(90, 101, slice(20, 51), slice(30, 61))
+    monkeypatch.setattr(mend.texture, "MATCHED", 90 * 101 // 3)
+    result = textured(smooth_filling(image, hole), hole)[..., 20:50, 30:60]
+    assert (result[..., 1::2] - result[..., ::2]).mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_where_most_of_a_picture_is_flat_the_rest_does_not_spread():
+    image = torch.cat([grain(32, 128, 0.0, 0.6), torch.ones(1, 3, 64, 128)], 2)
+    hole = box(96, 128, slice(24, 70), slice(40, 90))
+    result = textured(smooth_filling(image, hole), hole)
+    assert (result - image)[..., 40:70, 40:90].abs().max() < 0.01
 
 
 def test_a_flat_picture_stays_flat():
@@ -111,7 +127,14 @@ def test_one_known_patch_is_enough():
     hole = torch.ones(1, 1, 20, 30)
     hole[..., :7, :7] = 0
     result = textured(filled, hole)
-    assert result.isfinite().all() and not torch.equal(result, filled)
+    assert result.isfinite().all()
+    assert not torch.equal(result, filled)
+
+
+def test_a_large_picture_without_a_scale_to_match_patches_at_comes_back(monkeypatch):
+    monkeypatch.setattr(mend.texture, "MATCHED", 400)
+    filled, hole = grain(24, 30), box(24, 30, slice(10, 14), slice(10, 20))
+    assert torch.equal(textured(filled, hole), filled)
 
 
 def test_a_picture_without_a_hole_is_returned():
