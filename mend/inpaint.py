@@ -17,32 +17,37 @@ from mend.errors import InputError
 from mend.holes import as_hole
 from mend.images import Picture, composite, mask_out, pad_to, picture_from_pil, read_image
 from mend.models.pyramid import Pyramid
-from mend.plan import REACH, Plan, make_plan
+from mend.plan import REACH, TEXTURE, Plan, make_plan
+from mend.texture import textured
 from mend.tiles import tiles
 
 Kind = TypeVar("Kind", np.ndarray, Tensor, Image.Image)
 DEFAULT = Path(__file__).parent / "assets" / "pyramid"
 
 
-def load(path: str | Path = DEFAULT, device: str = "auto") -> "Inpainter":
+def load(path: str | Path = DEFAULT, device: str = "auto", texture: bool = False) -> "Inpainter":
     """An `Inpainter` from a model folder, a run folder, or the name of a classical filler such as "telea"; else the default.
 
-    `device` is "auto" (a GPU where there is one), or a PyTorch device. Raises InputError as `load_model` does.
+    `device` is "auto" (a GPU where there is one), or a PyTorch device. With `texture` the filling is made anew of patches of
+    the known picture (see `mend.texture`). Raises InputError as `load_model` does.
     """
     if str(path) in CLASSICAL:
-        return Inpainter(Classical(str(path)), torch.device("cpu"), {"model": str(path)})
+        return Inpainter(Classical(str(path)), torch.device("cpu"), {"model": str(path)}, texture)
     network, config = load_model(path)
-    return Inpainter(network, find_device(device), config)
+    return Inpainter(network, find_device(device), config, texture)
 
 
-def fill(image: "str | Path | Kind", mask: Any) -> "Kind | Image.Image":
-    """Fill `image` where `mask` is white with the default network; see `Inpainter.__call__` for what both may be."""
-    return _default()(image, mask)
+def fill(image: "str | Path | Kind", mask: Any, texture: bool = False) -> "Kind | Image.Image":
+    """Fill `image` where `mask` is white with the default network; see `Inpainter.__call__` for what both may be.
+
+    With `texture` the filling is made anew of patches of the known picture: sharper, and farther from the truth on average.
+    """
+    return _default(texture)(image, mask)
 
 
 @lru_cache
-def _default() -> "Inpainter":
-    return load()
+def _default(texture: bool) -> "Inpainter":
+    return load(texture=texture)
 
 
 def any_size(network: Callable[[Tensor, Tensor], Tensor], stride: int, masked: Tensor, hole: Tensor) -> Tensor:
@@ -52,15 +57,15 @@ def any_size(network: Callable[[Tensor, Tensor], Tensor], stride: int, masked: T
 
 
 class Inpainter:
-    """Fills holes with one network, or with a classical filler. `config` says what it is."""
+    """Fills holes with one network, or with a classical filler, and with texture if asked to. `config` says what it is."""
 
-    def __init__(self, network: nn.Module, device: torch.device, config: dict[str, Any]) -> None:
-        self.network, self.device, self.config = network.eval().to(device), device, config
+    def __init__(self, network: nn.Module, device: torch.device, config: dict[str, Any], texture: bool = False) -> None:
+        self.network, self.device, self.config, self.texture = network.eval().to(device), device, config, texture
         self.stride = int(getattr(network, "stride", 1))
 
     def plan(self, hole: Tensor, most: int | None = None) -> Plan:
         """How a hole (B, 1, H, W) will be filled in at most so many bytes; see `make_plan`."""
-        return make_plan(self.network, hole, most)
+        return make_plan(self.network, hole, most, TEXTURE if self.texture else 0)
 
     @torch.inference_mode()
     def raw(self, image: Tensor, hole: Tensor, plan: Plan | None = None) -> Tensor:
@@ -78,7 +83,8 @@ class Inpainter:
             for tile in tiles(1 - hole, side, REACH):
                 seen = any_size(self.network, self.stride, masked[(..., *tile.seen)], hole[(..., *tile.seen)])
                 raw[(..., *tile.place)] = seen[(..., *tile.inner)].float()
-        return raw.float().to(back)
+        raw = raw.float()
+        return (textured(composite(masked, raw, hole), hole) if self.texture else raw).to(back)
 
     def fill(self, image: Tensor, hole: Tensor, plan: Plan | None = None) -> Tensor:
         """`filled`: an image (B, 3, H, W) with its hole (B, 1, H, W) filled; known pixels are the same bits."""

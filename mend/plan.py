@@ -10,6 +10,7 @@ from mend.tiles import tiles
 
 PROGRAM = 700 * 2**20  # bytes: Python with PyTorch and OpenCV loaded; 570 MB where it was measured, and some room
 PICTURE = 100  # bytes for each pixel of the picture: it and its hole, masked, halved again and again, and filled
+TEXTURE = 110  # bytes for each pixel of the picture, more: 1.2 GB for 12 megapixels where it was measured
 REACH = 64  # pixels seen around a tile
 SIDES = (2048, 1024, 512, 256, 128)
 USUAL = 4 * 2**30  # bytes: what a plan keeps to where nobody asked
@@ -28,11 +29,11 @@ class Plan:
         return f"{how}, at most {self.memory / 2**30:.1f} GB of memory"
 
 
-def make_plan(network: nn.Module, hole: Tensor, most: int | None = None) -> Plan:
+def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: int = 0) -> Plan:
     """The largest tile whose filling of `hole` (B, 1, H, W) takes no more than `most` bytes, the program included.
 
-    A network with a tile of its own keeps to that or smaller ones. Raises InputError when even the smallest tile takes more
-    than was asked for, and for a filler whose memory is not known.
+    `more` is what each pixel of the picture takes besides. A network with a tile of its own keeps to that or smaller ones.
+    Raises InputError when even the smallest tile takes more than was asked for, and for a filler whose memory is not known.
     """
     own: int | None = getattr(network, "TILE", None)
     per_pixel: int | None = getattr(network, "memory", None)
@@ -40,9 +41,9 @@ def make_plan(network: nn.Module, hole: Tensor, most: int | None = None) -> Plan
     if per_pixel is None:
         if most is not None:
             raise InputError("how much memory this filler takes is not known, so none can be promised. Leave --max-memory out.")
-        return Plan(None, 1, PROGRAM + PICTURE * pixels)
-    plans = [_with(side, hole, per_pixel) for side in (SIDES if own is None else SIDES[SIDES.index(own) :])]
-    whole = Plan(None, 1, PROGRAM + (PICTURE + per_pixel) * pixels)
+        return Plan(None, 1, PROGRAM + (PICTURE + more) * pixels)
+    plans = [_with(side, hole, per_pixel, PICTURE + more) for side in (SIDES if own is None else SIDES[SIDES.index(own) :])]
+    whole = Plan(None, 1, PROGRAM + (PICTURE + more + per_pixel) * pixels)
     for plan in plans if own else (whole, *plans):
         if plan.memory <= (most or USUAL):
             return plan
@@ -54,11 +55,11 @@ def make_plan(network: nn.Module, hole: Tensor, most: int | None = None) -> Plan
     return plans[-1]
 
 
-def _with(side: int, hole: Tensor, per_pixel: int) -> Plan:
+def _with(side: int, hole: Tensor, per_pixel: int, picture: int) -> Plan:
     height, width = hole.shape[-2:]
     at_once = min(height, side + 2 * REACH) * min(width, side + 2 * REACH) * len(hole)
     count = sum(1 for _ in tiles(1 - hole, side, REACH))
-    return Plan(side, count, PROGRAM + PICTURE * hole.numel() + per_pixel * at_once)
+    return Plan(side, count, PROGRAM + picture * hole.numel() + per_pixel * at_once)
 
 
 def memory_size(text: str) -> int:

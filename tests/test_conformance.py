@@ -128,6 +128,16 @@ def test_the_network_in_the_box_is_small_and_fills_better_than_telea(default: me
     assert errors["pyramid"] < 0.9 * errors["telea"], errors
 
 
+def test_texture_is_sharper_and_keeps_what_is_known(default: mend.Inpainter):
+    from skimage.data import grass
+
+    pixels = np.repeat(grass()[..., None], 3, axis=2)
+    mask = box(512, 512, 200, 300, 180, 320)
+    plain, sharp = default(pixels, mask), mend.fill(pixels, mask, texture=True)
+    assert np.array_equal(sharp[~mask], pixels[~mask])
+    assert 1.3 * plain[mask].std() < sharp[mask].std() < 1.3 * pixels[mask].std()
+
+
 def test_memory_is_kept_to_what_was_promised(tmp_path: Path):
     if sys.platform != "linux":
         pytest.skip("the peak of a process is read from /proc")

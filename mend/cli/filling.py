@@ -37,6 +37,7 @@ def fill(
     marked: Marked = "auto",
     grow: int | None = None,
     feather: int = 0,
+    texture: Flag = False,
     preview: Path | None = None,
     quality: int | None = None,
     max_memory: str | None = None,
@@ -61,6 +62,7 @@ def fill(
         model: run folder, model folder, or mean-colour, telea, navier-stokes, biharmonic; the network in the box unless given.
         grow: pixels by which the hole is made larger on every side; 2 % of the longer side for an object, else 0, unless given.
         feather: pixels of the grown part, from its rim, over which the filling fades into the picture.
+        texture: make the filling anew of patches of the picture around it: sharper, and farther from the truth on average.
         preview: write the picture with the hole shown on it to this file, and fill nothing.
         quality: 1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95.
         max_memory: memory that filling may take, such as 2GB; large pictures are then worked through in smaller tiles.
@@ -88,7 +90,7 @@ def fill(
         if dry_run:
             _print_plan(folder)
         else:
-            _fill_folder(folder, Filler(load(model or DEFAULT, device), hole_of, quality, most))
+            _fill_folder(folder, Filler(load(model or DEFAULT, device, texture), hole_of, quality, most))
         return
     if masks or suffix or skip_existing or dry_run:
         raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
@@ -103,7 +105,7 @@ def fill(
         done = "to be filled"
     else:
         check_fits(target, picture)
-        inpainter = load(model or DEFAULT, device)
+        inpainter = load(model or DEFAULT, device, texture)
         print(f"plan: {inpainter.plan(hole, most)}", file=sys.stderr)
         filled = inpainter.fill_picture(picture, hole, weight, most)
         done, notes = "filled", write_filled(target, picture, hole, filled, quality) + picture.notes + notes

@@ -52,7 +52,7 @@ def make_app(models: dict[str, str], device: str, hosts: frozenset[str] | None, 
         warming = asyncio.create_task(warm(workers, models, device))
         yield
         warming.cancel()
-        workers.end()
+        await workers.end()
         sessions.end()
 
     app = FastAPI(title="mend studio", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)

@@ -21,6 +21,7 @@ class Worker:
         self.process: asyncio.subprocess.Process | None = None
         self.turn = asyncio.Lock()
         self.wanted = 0
+        self.ending: set[asyncio.Task[int]] = set()
 
     async def do(self, task: str, **arguments: Any) -> AsyncIterator[Message]:
         """What the process says about a task: {"says": stage}, and {"done": facts} last.
@@ -69,6 +70,9 @@ class Worker:
         """End the process, whatever it is at."""
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
+            task = asyncio.ensure_future(self.process.wait())
+            self.ending.add(task)
+            task.add_done_callback(self.ending.discard)
         self.process = None
 
 
@@ -87,6 +91,10 @@ class Workers:
             self.models.pop(other).end()
         return worker
 
-    def end(self) -> None:
-        for worker in (self.pictures, *self.models.values()):
+    async def end(self) -> None:
+        """End every process, and wait until they are gone: asyncio complains of one that outlives its loop."""
+        workers = (self.pictures, *self.models.values())
+        for worker in workers:
             worker.end()
+        await asyncio.gather(*(task for worker in workers for task in worker.ending))
+        await asyncio.sleep(0.05)  # their pipes are closed a turn of the loop later
