@@ -120,7 +120,8 @@ def fill(filler: Inpainter, image: Tensor, missing: Tensor) -> tuple[Tensor, flo
 def measure() -> tuple[pd.DataFrame, np.ndarray]:
     """A row for each filling, and a picture of some of them."""
     made, everything = fillers(), list(scenes())
-    shown = set(range(1, len(everything), max(1, len(everything) // SHOWN)))
+    wide = [i for i, (_, _, _, image, _) in enumerate(everything) if image.shape[-1] > image.shape[-2]]
+    shown = set(wide[1 :: max(1, len(wide) // SHOWN)])  # of one shape, so that none is squeezed
     rows: list[dict[str, object]] = []
     pictures: list[np.ndarray] = []
     with progress("large holes", "scenes") as report:
