@@ -25,13 +25,14 @@ CARD = """\
 `pyramid`, width {width}: {weights:,} weights, {size:.1f} MB in half precision. One small residual U-Net that is applied at
 every scale of a picture, from coarse to fine; see `mend/models/pyramid.py`.
 
-- **Data**: {images} photographs, all but 20 of the training images of BSDS500 (Arbeláez et al., 2011), random crops of
+- **Data**: {images} of the training images of BSDS500 (Arbeláez et al., 2011), random crops of
   {crop}×{crop} pixels, mirrored, shrunk by up to {zoom:g} times. BSDS500 is given for non-commercial research; ask its authors
   for more.
 - **Holes**: {masks}.
 - **Recipe**: `pyramid` ({epochs} epochs of {crops} crops a picture, batches of {batch_size}, Adam at {lr:g}, {schedule};
   {loss}), seed {seed}; {minutes:.0f} minutes on {device}, PyTorch {torch}, commit {commit}. PSNR on held-out crops
   {val_psnr:.2f} dB.
+- **Learning curve**: `results/pyramid/metrics.csv`.
 - **Measured**: `results/large-holes.json`, against classical fillers, on photographs that were not trained on.
 - **Limits**: it continues what surrounds a hole: surfaces, edges, gradients. It does not invent things, and a hole that is much
   larger than the detail around it comes out smooth. Faces, text and regular patterns behind a hole do not come back.
@@ -55,6 +56,7 @@ facts |= {
 write_bytes(DEFAULT / "model.safetensors", data)
 write_bytes(DEFAULT / "config.json", json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n")
 write_bytes(DEFAULT / "README.md", CARD.format(**facts).encode())
+write_bytes(RESULTS / "pyramid" / "metrics.csv", (run / "metrics.csv").read_bytes())
 with TemporaryDirectory() as folder:
     write_bytes(RESULTS / "removed.png", fill_large(folder).read_bytes())
 print(f"{DEFAULT.name}: {len(data):,} bytes")

@@ -346,6 +346,29 @@ def square(pixels: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(cut.resize((size, size), Image.Resampling.LANCZOS))
 
 
+ROOM = 2**28  # bytes of decoded pictures that are kept, and as many of masks
+
+
+def kept(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
+    """`read`, which keeps what it read while there is room.
+
+    For what is read again and again in the same order: where not all fit, dropping the oldest would never find one again.
+    """
+    there: dict[int, np.ndarray] = {}
+    room = ROOM
+
+    def read_once(i: int) -> np.ndarray:
+        nonlocal room
+        if i in there:
+            return there[i]
+        array = read(i)
+        if array.nbytes <= room:
+            there[i], room = array, room - array.nbytes
+        return array
+
+    return read_once
+
+
 # --- Batches ---------------------------------------------------------------------------------------------------------
 
 
@@ -381,8 +404,6 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
     (seed, epoch, i) alone, not on the worker that reads it.
     """
 
-    KEPT = 256 * 2**20  # bytes of decoded pictures that a worker keeps
-
     def __init__(
         self,
         files: list[Path],
@@ -406,21 +427,20 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         batches = [self.rows[i : i + self.batch_size] for i in range(0, len(self.rows), self.batch_size)]
         mine = self.rows if worker is None else np.concatenate([self.rows[:0], *batches[worker.id :: worker.num_workers]])
         broken: list[str] = []
-        kept: dict[int, np.ndarray] = {}
-        room = self.KEPT
+        several = len(self.rows) > len(self.files)  # crops of a picture in one pass
+        read = kept(self._read) if several else self._read
         for i in mine.tolist():
-            file = i % len(self.files)
             try:
-                picture = kept[file] if file in kept else read_rgb(self.files[file])
+                picture = read(i % len(self.files))
             except InputError as error:
                 broken.append(str(error))
                 stop_when_broken(broken, max(len(mine), 100))
                 continue
-            if file not in kept and picture.nbytes <= room:
-                kept[file] = picture
-                room -= picture.nbytes
             cut = torch.from_numpy(random_crop(picture, self.crop, self.zoom, self.seed, self.epoch, i))
             yield cut.permute(2, 0, 1).float() / 255, self.draw_hole(self.epoch, i)
+
+    def _read(self, file: int) -> np.ndarray:
+        return read_rgb(self.files[file])
 
 
 def random_crop(pixels: np.ndarray, crop: int, zoom: float, *keys: int) -> np.ndarray:

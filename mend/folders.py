@@ -327,7 +327,7 @@ def fill_folder(
             try:
                 picture, hole, weight, notes = future.result()
                 start = time.perf_counter()
-                filled = filler.inpainter.fill_picture(picture, hole, weight, filler.most)
+                filled = filler.inpainter.fill_picture(picture, hole, weight, filler.inpainter.plan(hole, filler.most))
                 seconds = round(time.perf_counter() - start, 3)
                 result = Result("filled", str(job.output), _text(job.mask), round(hole.mean().item(), 4), seconds, notes)
                 writing.append((job, pool.submit(write, job, picture, hole, filled, result)))

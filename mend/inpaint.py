@@ -86,17 +86,17 @@ class Inpainter:
         raw = raw.float()
         return (textured(composite(masked, raw, hole), hole) if self.texture else raw).to(back)
 
-    def fill(self, image: Tensor, hole: Tensor, plan: Plan | None = None) -> Tensor:
+    def fill(self, image: Tensor, hole: Tensor) -> Tensor:
         """`filled`: an image (B, 3, H, W) with its hole (B, 1, H, W) filled; known pixels are the same bits."""
-        return composite(image, self.raw(image, hole, plan), hole)
+        return composite(image, self.raw(image, hole), hole)
 
-    def fill_picture(self, picture: Picture, hole: Tensor, weight: Tensor | None = None, most: int | None = None) -> Picture:
+    def fill_picture(self, picture: Picture, hole: Tensor, weight: Tensor | None = None, plan: Plan | None = None) -> Picture:
         """A picture with its hole (1, 1, H, W) filled: every value outside it is the same integer, alpha is kept.
 
-        `weight` (1, 1, H, W) is the share of the filling that is taken in the hole; all of it unless given. `most` is how many
-        bytes of memory it may take, the program included. Raises InputError where that is too little.
+        `weight` (1, 1, H, W) is the share of the filling that is taken in the hole; all of it unless given. `plan` says in
+        which tiles it is worked through; that of `plan(hole)` unless given.
         """
-        raw = self.raw(picture.image(), hole, self.plan(hole, most))
+        raw = self.raw(picture.image(), hole, plan or self.plan(hole))
         return picture.fill(raw if weight is None else picture.image().lerp(raw, weight), hole)
 
     def __call__(self, image: "str | Path | Kind", mask: Any) -> "Kind | Image.Image":

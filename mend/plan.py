@@ -42,24 +42,28 @@ def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: i
         if most is not None:
             raise InputError("how much memory this filler takes is not known, so none can be promised. Leave --max-memory out.")
         return Plan(None, 1, PROGRAM + (PICTURE + more) * pixels)
-    plans = [_with(side, hole, per_pixel, PICTURE + more) for side in (SIDES if own is None else SIDES[SIDES.index(own) :])]
-    whole = Plan(None, 1, PROGRAM + (PICTURE + more + per_pixel) * pixels)
-    for plan in plans if own else (whole, *plans):
-        if plan.memory <= (most or USUAL):
-            return plan
-    if most is not None:
-        raise InputError(
-            f"{most / 2**30:.2g} GB are too little: {hole.shape[-1]}×{hole.shape[-2]} pixels take "
-            f"{plans[-1].memory / 2**30:.1f} GB even in the smallest tiles. Allow more, or fill a smaller picture."
-        )
-    return plans[-1]
+    picture = PROGRAM + (PICTURE + more) * pixels
+    sides = SIDES if own is None else SIDES[SIDES.index(own) :]
+    if own is None and picture + per_pixel * pixels <= (most or USUAL):
+        return Plan(None, 1, picture + per_pixel * pixels)
+    side, memory = 0, 0
+    for side in sides:
+        memory = picture + per_pixel * _seen(side, hole)
+        if memory <= (most or USUAL):
+            break
+    else:
+        if most is not None:
+            raise InputError(
+                f"{most / 2**30:.2g} GB are too little: {hole.shape[-1]}×{hole.shape[-2]} pixels take {memory / 2**30:.1f} GB "
+                "even in the smallest tiles. Allow more, or fill a smaller picture."
+            )
+    return Plan(side, sum(1 for _ in tiles(1 - hole, side, REACH)), memory)
 
 
-def _with(side: int, hole: Tensor, per_pixel: int, picture: int) -> Plan:
+def _seen(side: int, hole: Tensor) -> int:
+    """The pixels that are looked at, at once, for one tile."""
     height, width = hole.shape[-2:]
-    at_once = min(height, side + 2 * REACH) * min(width, side + 2 * REACH) * len(hole)
-    count = sum(1 for _ in tiles(1 - hole, side, REACH))
-    return Plan(side, count, PROGRAM + picture * hole.numel() + per_pixel * at_once)
+    return min(height, side + 2 * REACH) * min(width, side + 2 * REACH) * len(hole)
 
 
 def memory_size(text: str) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mend import photos
 from mend.chance import uniform
-from mend.data import Images, content_id, image_files, load_images, picture_files
+from mend.data import Images, content_id, image_files, kept, load_images, picture_files
 from mend.errors import InputError, pick
 from mend.holes import read_mask
 from mend.images import read_rgb, to_image
@@ -26,7 +26,6 @@ from mend.masks.store import ObjectPolicy, find_set
 from mend.recipes import FOLDER, read_toml
 
 BATCH = 250 * 32 * 32  # pixels scored at once; one picture at least
-ROOM = 2**28  # bytes of decoded pictures that are kept, and as many of masks
 
 
 @dataclass(frozen=True)
@@ -145,28 +144,8 @@ def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = N
         holes = find_set(masks or protocol.masks, images).holes(images, protocol.policy)[:, 0].bool().numpy()
         return _in_memory(images, ids, 1, lambda i: holes[i])
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
-    mask = _kept(lambda i: drawn.mask(*images.size, ids[i // per_image], i % per_image))
+    mask = kept(lambda i: drawn.mask(*images.size, ids[i // per_image], i % per_image))
     return _in_memory(images, ids, per_image, mask)
-
-
-def _kept(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
-    """`read`, which keeps what it read while there is room.
-
-    Every method reads every picture, in the same order: where not all fit, dropping the oldest would never find one again.
-    """
-    kept: dict[int, np.ndarray] = {}
-    room = ROOM
-
-    def read_once(i: int) -> np.ndarray:
-        nonlocal room
-        if i in kept:
-            return kept[i]
-        array = read(i)
-        if array.nbytes <= room:
-            kept[i], room = array, room - array.nbytes
-        return array
-
-    return read_once
 
 
 def _in_memory(images: Images, ids: list[str], per_image: int, mask: Callable[[int], np.ndarray]) -> Scenes:
@@ -188,7 +167,7 @@ def _whole(protocol: Protocol, source: str) -> Scenes:
         raise InputError(f"{protocol.name} takes whole photographs, whose masks are drawn; it has no [drawn] table.")
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
     files = [photos.folder() / name for name in photos.WHOLE] if source == "photos" else image_files(Path(source), "test")
-    read = _kept(lambda p: read_rgb(files[p]))
+    read = kept(lambda p: read_rgb(files[p]))
     seen = [(content_id(pixels), pixels.shape[:2]) for pixels in map(read, range(len(files)))]
     place = np.repeat(np.arange(len(files)), per_image)
 
@@ -198,7 +177,7 @@ def _whole(protocol: Protocol, source: str) -> Scenes:
 
     names = [f"{files[p].stem}-{i % per_image}" for i, p in enumerate(place)]
     ids, sizes = [seen[p][0] for p in place], [seen[p][1] for p in place]
-    return Scenes(names, [""] * len(names), place, ids, sizes, lambda i: read(place[i]), _kept(mask), source)
+    return Scenes(names, [""] * len(names), place, ids, sizes, lambda i: read(place[i]), kept(mask), source)
 
 
 # --- Folders of pictures ---------------------------------------------------------------------------------------------
@@ -213,7 +192,7 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
     pictures = _by_name(truth)
     paired = _paired(truth, pictures, masks)
     names, sizes, ids = list(pictures), [], []
-    read = _kept(lambda i: read_rgb(pictures[names[i]]))
+    read = kept(lambda i: read_rgb(pictures[names[i]]))
     for i in range(len(names)):
         pixels = read(i)
         sizes.append(pixels.shape[:2])
@@ -222,7 +201,7 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
     def mask(i: int) -> np.ndarray:
         return read_mask(paired[names[i]], sizes[i])[0, 0].bool().numpy()
 
-    return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, _kept(mask), str(truth))
+    return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, kept(mask), str(truth))
 
 
 def folder_fillings(truth: str | Path, filled: str | Path) -> list[Path]:

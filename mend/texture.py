@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mend.models.pyramid import doubled, halved
+
 PATCH = 7  # pixels, the side of a patch
 REACH = PATCH // 2
 DEPTH = 4.0  # pixels from a hole's middle to its rim at the coarsest scale: a patch there sees what is known on both sides
@@ -56,7 +58,7 @@ def _textured(filled: Tensor, hole: Tensor) -> Tensor:
         image, missing = images.pop(), holes.pop()
         height, width = missing.shape[-2:]
         if missing.numel() <= MATCHED:
-            guide = _doubled(guide, height, width) if match else guide
+            guide = doubled(guide, height, width) if match else guide
             scale = _Scale(_pixels(image), missing[0, 0], _pixels(guide))
             match = _matched(scale, match)
             source = _copied(scale, match)
@@ -77,7 +79,7 @@ def _scales(filled: Tensor, hole: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         hole = F.max_pool2d(hole.float(), 2, ceil_mode=True) > 0
         if int(_known_patches(hole).sum()) < FEWEST:
             break
-        images.append(F.avg_pool2d(images[-1], 2, ceil_mode=True, count_include_pad=False))
+        images.append(halved(images[-1]))
         holes.append(hole)
     return images, holes
 
@@ -91,10 +93,6 @@ def _smoothed(image: Tensor) -> Tensor:
     picture = image[0].permute(1, 2, 0).contiguous().numpy()
     smooth = cv2.GaussianBlur(picture, (0, 0), 1, borderType=cv2.BORDER_REFLECT)
     return torch.from_numpy(smooth).permute(2, 0, 1)[None]
-
-
-def _doubled(coarse: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
 
 
 def _depth(hole: Tensor) -> Tensor:
@@ -342,7 +340,7 @@ def _evened(pixels: Tensor, hole: Tensor, source: Tensor, coarse: _Copies | None
     if coarse is not None:
         below = torch.zeros(coarse.shape.numel(), 3)
         below[coarse.pixels] = coarse.change
-        change = _pixels(_doubled(below.T.reshape(1, 3, *coarse.shape), height, width))[missing]
+        change = _pixels(doubled(below.T.reshape(1, 3, *coarse.shape), height, width))[missing]
 
     def applied(field: Tensor) -> Tensor:
         padded = torch.cat([field, torch.zeros(1, 3)])

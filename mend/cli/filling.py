@@ -1,6 +1,7 @@
 """The verbs of those who want something gone from a picture: fill, mask check, verify, studio."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -82,7 +83,10 @@ def fill(
     if [mask, masks, of_object].count(None) != 2:
         raise InputError("what is to be filled? Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER.")
     most = memory_size(max_memory) if max_memory else None
-    hole_of = object_hole(of_object, segmenter, device, grow, feather) if of_object else mask_hole(marked, grow or 0, feather)
+    if of_object:  # called when it is needed: it loads a network
+        find = partial(object_hole, of_object, segmenter, device, grow, feather)
+    else:
+        find = partial(mask_hole, marked, grow or 0, feather)
     if photo.is_dir():
         if output is None or preview is not None:
             raise InputError(f"{photo} is a folder; give --output, a folder to write to, and no --preview.")
@@ -90,7 +94,7 @@ def fill(
         if dry_run:
             _print_plan(folder)
         else:
-            _fill_folder(folder, Filler(load(model or DEFAULT, device, texture), hole_of, quality, most))
+            _fill_folder(folder, Filler(load(model or DEFAULT, device, texture), find(), quality, most))
         return
     if masks or suffix or skip_existing or dry_run:
         raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
@@ -99,15 +103,16 @@ def fill(
     _spare(target, photo, *([mask] if mask else []))
     if output is None and preview is None and target.exists():
         raise InputError(f"{target} is there already. Remove it, or name the file with --output, which overwrites.")
-    hole, weight, notes = hole_of(picture, photo.name, mask)
+    hole, weight, notes = find()(picture, photo.name, mask)
     if preview is not None:
         _show_hole(preview, picture.image(), hole)
         done = "to be filled"
     else:
         check_fits(target, picture)
         inpainter = load(model or DEFAULT, device, texture)
-        print(f"plan: {inpainter.plan(hole, most)}", file=sys.stderr)
-        filled = inpainter.fill_picture(picture, hole, weight, most)
+        plan = inpainter.plan(hole, most)
+        print(f"plan: {plan}", file=sys.stderr)
+        filled = inpainter.fill_picture(picture, hole, weight, plan)
         done, notes = "filled", write_filled(target, picture, hole, filled, quality) + picture.notes + notes
     print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
 

@@ -28,7 +28,7 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
     except IsADirectoryError:
         raise InputError(f"{name} is a folder. Expected a picture file.") from None
     except UnidentifiedImageError:
-        head = _content(file)[:12]
+        head = _head(file, 12)
         if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
             raise InputError(f"{name} is HEIC, which Pillow cannot read. Convert it to JPEG or PNG first.") from None
         if head[:4] in (b"II*\0", b"MM\0*"):
@@ -169,12 +169,19 @@ def _content(file: str | Path | bytes) -> bytes:
     return file if isinstance(file, bytes) else Path(file).read_bytes()
 
 
+def _head(file: str | Path | bytes, count: int) -> bytes:
+    if isinstance(file, bytes):
+        return file[:count]
+    with Path(file).open("rb") as opened:
+        return opened.read(count)
+
+
 def _is_deep(file: str | Path | bytes, opened: Image.Image) -> bool:
     """Whether this is 16-bit colour, which Pillow cuts to 8 bits."""
     if opened.mode not in ("RGB", "RGBA"):
         return False
     if opened.format == "PNG":
-        return _content(file)[24] == 16
+        return _head(file, 25)[24] == 16
     return opened.format == "TIFF" and 16 in opened.tag_v2.get(258, ())  # type: ignore[attr-defined]
 
 

@@ -88,9 +88,8 @@ def picture_from_pil(opened: Image.Image) -> Picture:
         return Picture(np.asarray(upright).astype(np.uint16)[..., None], metadata, source, notes)
     target = _plain_mode(upright)
     if target != upright.mode:
-        profile = (
-            metadata.pop("icc_profile", None) if upright.mode in ("CMYK", "LAB", "YCbCr") else None
-        )  # of the colours before
+        foreign = upright.mode in ("CMYK", "LAB", "YCbCr")  # the profile is of the colours of before
+        profile = metadata.pop("icc_profile", None) if foreign else None
         upright, how = _converted(upright, target, profile)
         notes.append(f"{_MODES.get(opened.mode, opened.mode)} converted to {target}{how}")
     pixels = np.asarray(upright)
