@@ -13,8 +13,7 @@ import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ import lightning.pytorch as pl
 import numpy as np
 import tomli_w
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -30,7 +28,6 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from mend.chance import uniform
 from mend.checkpoint import commit, save_model
 from mend.data import Batches, Crops, epoch_rows, image_files, load_images, split_rows
 from mend.device import device_name, has_bf16
@@ -38,8 +35,8 @@ from mend.errors import InputError, pick
 from mend.images import composite, grid, mask_out, pad_to, to_pixels, write_bytes, write_image
 from mend.inpaint import any_size
 from mend.losses import LOSSES, weighted
-from mend.masks.draw import DRAWN
-from mend.masks.store import MaskSet, ObjectPolicy, find_set
+from mend.masks.crops import hole_drawer
+from mend.masks.store import ObjectPolicy, find_set
 from mend.metrics import psnr, ssim
 from mend.models import build
 from mend.models.pyramid import Pyramid, halved
@@ -209,7 +206,7 @@ class CropData(pl.LightningDataModule):
         self.config, self.crop = config, config.crop
         self.files = image_files(Path(config.data), "train")
         self.rows = {split: split_rows(len(self.files), split) for split in ("train", "val")}
-        self.draw_hole, described = _hole_drawer(config.masks, self.crop, config.seed)
+        self.draw_hole, described = hole_drawer(config.masks, self.crop, config.seed)
         self.facts = {"data": config.data, "masks": described, "images": len(self.rows["train"])}
 
     def train_dataloader(self) -> Loader:
@@ -234,70 +231,6 @@ def _epoch_rows(trainer: pl.Trainer, count: int, config: TrainConfig) -> np.ndar
 
 def _share(batch_size: int, trainer: pl.Trainer) -> int:
     return max(1, batch_size // trainer.world_size)
-
-
-@dataclass(frozen=True)
-class DrawnHole:
-    """A new hole of one kind for every crop, covering 5 % to 50 %."""
-
-    kind: str
-    side: int
-    seed: int
-
-    def __call__(self, epoch: int, i: int) -> Tensor:
-        coverage = 0.05 + 0.45 * uniform(1, self.seed, epoch, i, 2)[0]
-        mask = DRAWN[self.kind](self.side, self.side, coverage, self.seed, epoch, i, 3)
-        return torch.from_numpy(mask).float()[None]
-
-
-@dataclass(frozen=True)
-class BorrowedHole:
-    """A mask of a set, drawn for every crop and scaled to it; the set is read in each worker."""
-
-    folder: str
-    side: int
-    seed: int
-
-    def __call__(self, epoch: int, i: int) -> Tensor:
-        masks, rows = _borrowable(self.folder)
-        row = rows[int(uniform(1, self.seed, epoch, i, 2)[0] * len(rows))]
-        mask = torch.from_numpy(masks.read(np.array([row]))).float()[None]
-        if mask.shape[-2:] != (self.side, self.side):
-            mask = F.interpolate(mask, (self.side, self.side), mode="bicubic", antialias=True)
-        return (mask[0] >= 0.5).float()
-
-
-@lru_cache
-def _borrowable(folder: str) -> tuple[MaskSet, np.ndarray]:
-    masks = MaskSet.open(folder)
-    return masks, masks.donors(ObjectPolicy())
-
-
-@dataclass(frozen=True)
-class AnyHole:
-    """For every crop a hole of one of several kinds, each as likely."""
-
-    kinds: tuple[DrawnHole | BorrowedHole, ...]
-    seed: int
-
-    def __call__(self, epoch: int, i: int) -> Tensor:
-        return self.kinds[int(uniform(1, self.seed, epoch, i, 4)[0] * len(self.kinds))](epoch, i)
-
-
-def _hole_drawer(masks: str, side: int, seed: int) -> tuple[AnyHole, str]:
-    kinds, described = zip(*(_one_kind(name.strip(), side, seed) for name in masks.split(",")), strict=True)
-    return AnyHole(kinds, seed), "; ".join(described)
-
-
-def _one_kind(masks: str, side: int, seed: int) -> tuple[DrawnHole | BorrowedHole, str]:
-    if masks in DRAWN:
-        return DrawnHole(masks, side, seed), f"{masks}, 5 % to 50 %"
-    if not Path(masks).exists():
-        raise InputError(
-            f"unknown masks {masks!r}. With --crop expected {', '.join(DRAWN)}, or a mask set; several with commas between."
-        )
-    masks = str(Path(masks) / "train") if (Path(masks) / "train" / "manifest.json").exists() else masks
-    return BorrowedHole(masks, side, seed), f"{MaskSet.open(masks).manifest.segmenter}, borrowed"
 
 
 # --- The run folder --------------------------------------------------------------------------------------------------
