@@ -43,24 +43,20 @@ METRICS = ("psnr", "ssim", "lpips-cifar")
 SHOWN = 8  # scenes in the picture
 OUT = Path(__file__).parent.parent / "results" / "large-holes"
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("photos", type=Path)
-parser.add_argument("silhouettes", type=Path)
-parser.add_argument("--every", type=int, default=1, help="each so many-th photograph only")
-arguments = parser.parse_args()
+Scene = tuple[str, int, str, Tensor, Tensor]  # photograph, bin, kind, image, hole
 device = find_device("auto")
 
 
-def scenes() -> Iterator[tuple[str, int, str, Tensor, Tensor]]:
-    """Photograph, bin, kind, image and hole."""
-    masks = MaskSet.open(arguments.silhouettes)
+def scenes(photos: Path, silhouettes: Path, every: int = 1) -> Iterator[Scene]:
+    """Every so many-th photograph with a hole of each size."""
+    masks = MaskSet.open(silhouettes)
     covers = masks.coverage()
-    for i, file in enumerate(picture_files(arguments.photos)):
-        if i % arguments.every:
+    for i, file in enumerate(picture_files(photos)):
+        if i % every:
             continue
         image = to_image(read_rgb(file)[None])
         for b, (low, high) in enumerate(BINS):
-            kind = KINDS[(i // arguments.every + b) % 3]
+            kind = KINDS[(i // every + b) % 3]
             yield file.stem, b, kind, image, hole(kind, image.shape[-2:], low, high, masks, covers, i, b)
 
 
@@ -117,9 +113,8 @@ def fill(filler: Inpainter, image: Tensor, missing: Tensor) -> tuple[Tensor, flo
     return to_image(to_pixels(composite(image, raw, missing))), time.perf_counter() - start
 
 
-def measure() -> tuple[pd.DataFrame, np.ndarray]:
+def measure(made: dict[str, Inpainter], everything: list[Scene]) -> tuple[pd.DataFrame, np.ndarray]:
     """A row for each filling, and a picture of some of them."""
-    made, everything = fillers(), list(scenes())
     wide = [i for i, (_, _, _, image, _) in enumerate(everything) if image.shape[-1] > image.shape[-2]]
     shown = set(wide[1 :: max(1, len(wide) // SHOWN)])  # of one shape, so that none is squeezed
     rows: list[dict[str, object]] = []
@@ -189,11 +184,20 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"<sub>{note}</sub>", ""])
 
 
-rows, picture = measure()
-write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
-write_image(OUT.with_suffix(".png"), picture)
-found = summary(rows)
-write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
-write_into(OUT.parent.parent / "README.md", table(found), "large-holes")
-print(rows.pivot_table(index="method", columns="bin", values=[*METRICS, "seconds"]).round(3).to_string())
-print(rows.pivot_table(index="method", columns=["kind", "bin"], values="psnr").round(2).to_string())
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("silhouettes", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="each so many-th photograph only")
+    rows, picture = measure(fillers(), list(scenes(**vars(parser.parse_args()))))
+    write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
+    write_image(OUT.with_suffix(".png"), picture)
+    found = summary(rows)
+    write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+    write_into(OUT.parent.parent / "README.md", table(found), "large-holes")
+    print(rows.pivot_table(index="method", columns="bin", values=[*METRICS, "seconds"]).round(3).to_string())
+    print(rows.pivot_table(index="method", columns=["kind", "bin"], values="psnr").round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -25,10 +25,14 @@ TINT = np.array([230, 57, 70])
 def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
     """The mask at `path` as a hole (1, 1, H, W), strictly: white is missing, the threshold is half.
 
-    `size` is the (height, width) of its picture; InputError when the mask has another.
+    `size` is the (height, width) of its picture; InputError when the mask has another, and when it has no white, but greys.
     """
     with open_picture(path) as opened:
         grey = np.asarray(as_rgb(ImageOps.exif_transpose(opened)).convert("L"))
+    if 0 < grey.max() < 128:
+        raise InputError(
+            f"the mask {path} holds levels up to {grey.max()} of 255, so none is white. Save what is missing as 255."
+        )
     return check_hole(torch.from_numpy((grey >= 128).astype(np.float32))[None, None], size, f"the mask {path}")
 
 
@@ -68,6 +72,14 @@ def as_hole(mask: Any, size: tuple[int, int]) -> Tensor:
 # --- Masks as people have them ---------------------------------------------------------------------------------------
 
 
+class Undecided(InputError):
+    """More than one reading of a mask makes sense; `why` is the reason alone."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
 @dataclass(frozen=True)
 class Reading:
     """A mask understood: its `hole` (1, 1, H, W), what `marked` it, the facts `seen`, and `notes` on all that was decided."""
@@ -85,7 +97,8 @@ def understand_mask(path: str | Path, size: tuple[int, int] | None = None, marke
     noise and smooth edges allowed, or colours on black. A mask of the same shape in another size is scaled. `photo` is the
     picture's file name, which COCO annotations of several pictures go by.
 
-    Raises InputError, with the facts and what to add, for all that cannot be decided; and for a damaged file or another shape.
+    Raises Undecided, with the facts and what to add, for all that cannot be decided; InputError for a damaged file or another
+    shape.
     """
     if Path(path).suffix.lower() == ".json":
         if marked != "auto":
@@ -180,7 +193,7 @@ def _look(path: str | Path) -> _Look:
 
 
 def _decide(path: str | Path, look: _Look) -> tuple[str, list[str]]:
-    """What marks the hole, with notes; InputError where more than one answer makes sense."""
+    """What marks the hole, with notes; Undecided where more than one answer makes sense."""
     black, white, coloured = look.black(), look.white(), look.coloured()
     top = int(look.rgb.max())
     if look.alpha is not None and look.alpha.min() < 255 - NEAR:
@@ -203,8 +216,8 @@ def _decide(path: str | Path, look: _Look) -> tuple[str, list[str]]:
         why = "it has greys that are not the edges of black and white, as a photograph has"
     offers = [f"--hole {name} ({share(part)})" for name, mark in MARKS.items() if (part := mark(look)).any() and not part.all()]
     advice = f"Add the one that is the hole: {', '.join(offers)}; or paint" if offers else "Paint"
-    raise InputError(
-        f"cannot tell which part of {path} is the hole: {why}. It is {look.facts()}. {advice} the hole white on black."
+    raise Undecided(
+        f"cannot tell which part of {path} is the hole: {why}. It is {look.facts()}. {advice} the hole white on black.", why
     )
 
 

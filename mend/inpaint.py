@@ -18,6 +18,7 @@ from mend.holes import as_hole
 from mend.images import Picture, composite, mask_out, pad_to, picture_from_pil, read_image
 from mend.models.pyramid import Pyramid
 from mend.plan import REACH, TEXTURE, Plan, make_plan
+from mend.progress import Report, shared
 from mend.texture import textured
 from mend.tiles import tiles
 
@@ -68,35 +69,46 @@ class Inpainter:
         return make_plan(self.network, hole, most, TEXTURE if self.texture else 0)
 
     @torch.inference_mode()
-    def raw(self, image: Tensor, hole: Tensor, plan: Plan | None = None) -> Tensor:
-        """What the network returns for an image and its hole, un-padded, on the image's device; in tiles when planned so."""
-        back = image.device
+    def raw(self, image: Tensor, hole: Tensor, plan: Plan | None = None, report: Report = lambda done, of: None) -> Tensor:
+        """What the network returns for an image and its hole, un-padded, on the image's device; in tiles when planned so.
+
+        `report` is told how far it is; of what is filled at once it hears nothing.
+        """
+        back, (report, for_texture) = image.device, shared(report, 2) if self.texture else (report, report)
         masked, hole = mask_out(image, hole).to(self.device), hole.to(self.device)
         del image  # a large one, which the caller may have let go
         side = None if plan is None else plan.tile
         if side is None:
             raw = any_size(self.network, self.stride, masked, hole)
         elif isinstance(self.network, Pyramid):
-            raw = self.network.by_tiles(masked, hole, side)
+            raw = self.network.fill(masked, hole, side, report)
         else:
-            raw = masked.clone()
-            for tile in tiles(1 - hole, side, REACH):
+            raw, work = masked.clone(), list(tiles(1 - hole, side, REACH))
+            for done, tile in enumerate(work, 1):
                 seen = any_size(self.network, self.stride, masked[(..., *tile.seen)], hole[(..., *tile.seen)])
                 raw[(..., *tile.place)] = seen[(..., *tile.inner)].float()
+                report(done, len(work))
         raw = raw.float()
-        return (textured(composite(masked, raw, hole), hole) if self.texture else raw).to(back)
+        return (textured(composite(masked, raw, hole), hole, for_texture) if self.texture else raw).to(back)
 
     def fill(self, image: Tensor, hole: Tensor) -> Tensor:
         """`filled`: an image (B, 3, H, W) with its hole (B, 1, H, W) filled; known pixels are the same bits."""
         return composite(image, self.raw(image, hole), hole)
 
-    def fill_picture(self, picture: Picture, hole: Tensor, weight: Tensor | None = None, plan: Plan | None = None) -> Picture:
+    def fill_picture(
+        self,
+        picture: Picture,
+        hole: Tensor,
+        weight: Tensor | None = None,
+        plan: Plan | None = None,
+        report: Report = lambda done, of: None,
+    ) -> Picture:
         """A picture with its hole (1, 1, H, W) filled: every value outside it is the same integer, alpha is kept.
 
         `weight` (1, 1, H, W) is the share of the filling that is taken in the hole; all of it unless given. `plan` says in
         which tiles it is worked through; that of `plan(hole)` unless given.
         """
-        raw = self.raw(picture.image(), hole, plan or self.plan(hole))
+        raw = self.raw(picture.image(), hole, plan or self.plan(hole), report)
         return picture.fill(raw if weight is None else picture.image().lerp(raw, weight), hole)
 
     def __call__(self, image: "str | Path | Kind", mask: Any) -> "Kind | Image.Image":

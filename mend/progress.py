@@ -46,6 +46,16 @@ def summed(report: Report, parts: int) -> Callable[[str, int, int], None]:
     return count
 
 
+def shared(report: Report, parts: int) -> list[Report]:
+    """A report for each of `parts` equal parts of one work, whatever each of them counts."""
+    count = summed(report, parts)
+
+    def part(name: str) -> Report:
+        return lambda done, of: count(name, round(100 * done / of), 100)
+
+    return [part(str(i)) for i in range(parts)]
+
+
 def _lines(label: str, unit: str) -> Report:
     start: list[float] = []
     last = [0.0]

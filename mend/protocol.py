@@ -61,8 +61,8 @@ class Drawn:
 class Protocol:
     """What is measured on what. Masks are those of a mask set under an object policy, or `drawn`.
 
-    `images_sha256` and `masks_sha256` pin both ("" pins nothing). `whole` takes photographs at their own sizes.
-    `published` rows are quoted beside the table, with their source.
+    `images_sha256` and `masks_sha256` pin both ("" pins nothing). `whole` takes photographs at their own sizes. `first` takes
+    the first so many. `published` rows are quoted beside the table, with their source.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Protocol:
     drawn: Drawn | None = None
     whole: bool = False
     size: int | None = None
+    first: int | None = None
     images_sha256: str = ""
     masks_sha256: str = ""
     published: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -134,8 +135,15 @@ class Scenes:
 
 
 def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = None, size: int | None = None) -> Scenes:
-    """The protocol's images and holes; `data`, `masks` and `size` say where they are when not where it says."""
+    """The protocol's images and holes; `data`, `masks` and `size` say where they are when not where it says.
+
+    Raises InputError where its rules have no use for one of them.
+    """
     source, size = data or protocol.data, size or protocol.size
+    if protocol.drawn is not None and masks is not None:
+        raise InputError(f"{protocol.name} draws its masks; leave out --masks {masks}, or choose a protocol of object masks.")
+    if protocol.whole and size is not None:
+        raise InputError(f"{protocol.name} takes whole photographs at their own sizes; leave out --size {size}.")
     if protocol.whole:
         return _whole(protocol, source)
     images = load_images(source, "test", size)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mend.models.pyramid import doubled, halved
+from mend.progress import Report, shared
 
 PATCH = 7  # pixels, the side of a patch
 REACH = PATCH // 2
@@ -39,18 +40,20 @@ INSIDE = [(y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH 
 
 
 @torch.inference_mode()
-def textured(filled: Tensor, hole: Tensor) -> Tensor:
+def textured(filled: Tensor, hole: Tensor, report: Report = lambda done, of: None) -> Tensor:
     """A filled image (B, 3, H, W) with what is in its hole (B, 1, H, W) replaced by patches of what is not.
 
     Nothing outside the hole changes. An image comes back as it is where it has no patch of 7×7 pixels that is all known. The
-    same arguments give the same result. It works on the CPU, and returns to the device of `filled`.
+    same arguments give the same result. It works on the CPU, and returns to the device of `filled`. `report` is told how far
+    it is.
     """
-    pairs = zip(filled.float().cpu().split(1), hole.cpu().split(1), strict=True)
-    return torch.cat([_textured(image, missing > 0) for image, missing in pairs]).to(filled)
+    parts = zip(filled.float().cpu().split(1), hole.cpu().split(1), shared(report, len(filled)), strict=True)
+    return torch.cat([_textured(image, missing > 0, one) for image, missing, one in parts]).to(filled)
 
 
-def _textured(filled: Tensor, hole: Tensor) -> Tensor:
+def _textured(filled: Tensor, hole: Tensor, report: Report) -> Tensor:
     images, holes = _scales(filled, hole)
+    done, of = 0, sum(scale.numel() for scale in holes)
     if not hole.any() or not _known_patches(holes[-1]).any() or holes[-1].numel() > MATCHED:
         return filled
     guide, match, copies = _smoothed(images[-1]), None, None
@@ -66,6 +69,8 @@ def _textured(filled: Tensor, hole: Tensor) -> Tensor:
             assert copies is not None
             source = _enlarged(copies, missing[0, 0])
         copies = _evened(_pixels(image), missing[0, 0], source, copies)
+        done += missing.numel()
+        report(done, of)
     assert copies is not None
     result = filled.clone()
     result[0].flatten(1)[:, copies.pixels] = (copies.colour + copies.change).T.clamp(0, 1)

@@ -1,5 +1,6 @@
 """A large picture in tiles, with what has to be seen around each; only the tiles that miss something."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,11 @@ class Tile:
     place: tuple[slice, slice]
     seen: tuple[slice, slice]
     inner: tuple[slice, slice]
+
+    @property
+    def pixels(self) -> int:
+        """How many are seen: what the tile costs."""
+        return math.prod(part.stop - part.start for part in self.seen)
 
 
 def tiles(known: Tensor, side: int, reach: int) -> Iterator[Tile]:

@@ -525,3 +525,11 @@ def test_a_preview_is_seen_on_any_colour_and_leaves_the_rest(level: tuple[int, i
     if level != (230, 57, 70):
         assert np.abs(shown[30, 40].astype(int) - level).max() > 50
     assert np.array_equal(preview(pixels, torch.zeros_like(hole)), pixels)
+
+
+def test_a_strict_mask_without_white_is_refused(tmp_path: Path):
+    Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "ones.png")
+    with pytest.raises(InputError, match=r"levels up to 1 of 255, so none is white"):
+        read_mask(tmp_path / "ones.png")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "none.png")
+    assert not read_mask(tmp_path / "none.png").any()

@@ -13,7 +13,7 @@ from mend.data import load_images
 from mend.errors import InputError
 from mend.evaluate import evaluate, read_summary
 from mend.masks import make_masks
-from mend.protocol import Drawn, Protocol, folder_scenes, read_protocol, scenes_of
+from mend.protocol import Drawn, Protocol, folder_scenes, protocol_from, read_protocol, scenes_of
 
 DRAWN = Drawn(("strokes", "boxes"), ((0.1, 0.2), (0.3, 0.4)), per_image=3, seed=5)
 
@@ -92,7 +92,7 @@ def test_other_masks_are_refused_and_other_images_take_another_name(folder: Path
     evaluate([str(run)], pinned, tmp_path / "a", device="cpu")
     others = make_masks(load_images(str(folder), "test"), "boxes", tmp_path / "boxes").folder
     with pytest.raises(
-        InputError, match=r"these are not the masks of pinned-v1: their SHA-256 is .* write a protocol of your own"
+        InputError, match=r"these are not the masks of pinned-v1: their SHA-256 is .* take --protocol cifar10-object, or"
     ):
         evaluate([str(run)], pinned, tmp_path / "b", masks=str(others), device="cpu")
     with pytest.raises(InputError, match=r"does not hold the images of pinned-v1.*With --data"):
@@ -110,6 +110,26 @@ def test_other_masks_are_refused_and_other_images_take_another_name(folder: Path
     measured = read_summary(tmp_path / "c")["protocol"]
     assert (measured["name"], measured["title"]) == ("pinned-v1-on-mine", "mine, by the rules of pinned-v1")
     assert measured["published"] == [], "nothing is quoted beside other images"
+    assert measured["data"] == mine, "so that the same can be done again"
+
+
+def test_what_a_protocol_has_no_use_for_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match=r"photos-large-v1 takes whole photographs.*leave out --size 64"):
+        evaluate(["telea"], read_protocol("photos-large-v1"), tmp_path / "a", size=64)
+    with pytest.raises(InputError, match=r"cifar10-strokes-v1 draws its masks; leave out --masks mine"):
+        evaluate(["telea"], read_protocol("cifar10-strokes-v1"), tmp_path / "a", masks="mine")
+    with pytest.raises(InputError, match="limit is 0"):
+        evaluate(["telea"], read_protocol("photos-large-v1"), tmp_path / "a", limit=0)
+
+
+def test_the_first_images_are_the_first_again(tmp_path: Path):
+    """A result of the first so many images carries what it takes to measure the same again."""
+    first = evaluate(["telea"], read_protocol("photos-large-v1"), tmp_path / "a", metrics=["psnr"], limit=3, device="cpu")
+    said = read_summary(first)
+    assert (said["protocol"]["name"], said["n"]) == ("photos-large-v1-first-3", 3)
+    again = evaluate(["telea"], protocol_from(said["protocol"]), tmp_path / "b", metrics=["psnr"], device="cpu")
+    assert read_summary(again)["methods"]["telea"]["metrics"] == said["methods"]["telea"]["metrics"]
+    assert read_summary(again)["protocol"] == said["protocol"]
 
 
 def test_what_is_no_protocol_is_refused(tmp_path: Path):
@@ -135,10 +155,10 @@ def test_holes_are_tensors_of_zeros_and_ones(drawn: Protocol):
 
 
 def test_files_are_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for name, shape in (("truth", (16, 16, 3)), ("masks", (16, 16))):
+    for name, shape, levels in (("truth", (16, 16, 3), (0, 60, 120, 180)), ("masks", (16, 16), (0, 255, 0, 255))):
         (tmp_path / name).mkdir()
-        for i in range(4):
-            Image.fromarray(np.full(shape, 60 * i, np.uint8)).save(tmp_path / name / f"{i}.png")
+        for i, level in enumerate(levels):
+            Image.fromarray(np.full(shape, level, np.uint8)).save(tmp_path / name / f"{i}.png")
     decoded: list[str] = []
 
     def counted(read: Callable) -> Callable:

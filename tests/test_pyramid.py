@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mend.images import composite, mask_out
 from mend.models import build
-from mend.models.pyramid import Corrector, Pyramid, doubled, doubled_part, halved, known_statistics
+from mend.models.pyramid import Corrector, Pyramid, darker_half_first, doubled, doubled_part, halved, known_statistics, mirrored
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,40 @@ def test_a_large_picture_in_tiles_is_the_same_too(network: Pyramid):
         assert not torch.allclose(
             network.by_tiles(mask_out(far, hole), hole, 64)[..., 100:150, 250:300], whole[..., 100:150, 250:300]
         )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 1000), st.sampled_from([(2,), (3,), (2, 3)]))
+def test_a_mirrored_picture_is_filled_as_the_picture_is(network: Pyramid, height: int, width: int, seed: int, axes: tuple[int]):
+    masked, hole = scene(height, width, seed)
+    with torch.inference_mode():
+        raw, other = network(masked, hole), network(masked.flip(axes), hole.flip(axes))
+    assert torch.equal(other.flip(axes), raw)
+
+
+def test_each_image_of_a_batch_is_mirrored_by_itself(network: Pyramid):
+    turns = [(), (2,), (3,), (2, 3), (), (3,)]
+    scenes = [tuple(part.flip(axes) for part in scene(40, 50, seed)) for seed, axes in enumerate(turns)]
+    masked, hole = (torch.cat(parts) for parts in zip(*scenes, strict=True))
+    over = darker_half_first(masked)
+    assert 0 < over[:, 0].sum() < 6
+    assert 0 < over[:, 1].sum() < 6
+    turned = mirrored(masked, over)
+    assert not darker_half_first(turned).any()
+    assert torch.equal(mirrored(turned, over), masked)
+    with torch.inference_mode():
+        assert torch.allclose(network(masked, hole), torch.cat([network(*one) for one in scenes]), atol=1e-5)
+
+
+def test_what_is_reported_grows_to_all_of_it(network: Pyramid):
+    masked, hole = scene(300, 200)
+    told: list[tuple[int, int]] = []
+    with torch.inference_mode():
+        network.fill(masked, hole, 64, lambda done, of: told.append((done, of)))
+    done, of = zip(*told, strict=True)
+    assert list(done) == sorted(set(done))
+    assert set(of) == {done[-1]}
+    assert len(told) > 10
 
 
 def test_only_tiles_that_miss_something_are_worked_on(network: Pyramid, monkeypatch: pytest.MonkeyPatch):

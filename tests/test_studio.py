@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT, smooth
 from PIL import Image
@@ -105,10 +106,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def by_command_line(files: Path, photo: str, model: str = "telea") -> bytes:
-    out = files / f"{model}-{photo}"
+def by_command_line(files: Path, photo: str, *words: str, mask: str = "mask.png") -> bytes:
+    out = files / f"filled-{photo}"
     with contextlib.suppress(SystemExit):
-        main(["fill", str(files / photo), "--mask", str(files / "mask.png"), "-o", str(out), "--model", model])
+        main(["fill", str(files / photo), "--mask", str(files / mask), "-o", str(out), *words])
     return out.read_bytes()
 
 
@@ -120,7 +121,7 @@ def digest(data: bytes) -> str:
 def test_the_same_file_as_the_command_line(studio: Studio, files: Path, photo: str):
     from gradio_client import Client, handle_file
 
-    expected = digest(by_command_line(files, photo))
+    expected = digest(by_command_line(files, photo, "--model", "telea"))
     sent = {"image": (files / photo).open("rb"), "mask": (files / "mask.png").open("rb")}
     answer = studio.client.post("/fill", files=sent, data={"model": "telea"})
     assert answer.status_code == 200, answer.text
@@ -144,6 +145,101 @@ def test_the_same_file_as_the_command_line(studio: Studio, files: Path, photo: s
     # the result as the next input: nothing marked in vain, and what was filled is what is filled on
     again = studio.ask(f"{at}/{loaded['picture']}/fill", json={"model": "mean-colour", "mask": f"data:,{mask}", "grow": 3})
     assert float(str(again["share"])) > 0.0911
+
+
+def test_texture_as_by_the_command_line(studio: Studio, files: Path):
+    sent = {name: (files / f"{file}.png").read_bytes() for name, file in (("image", "photo"), ("mask", "mask"))}
+    smooth_one, textured = (studio.client.post("/fill", files=sent, data={"model": m}) for m in ("mend", "mend with texture"))
+    assert digest(smooth_one.content) == digest(by_command_line(files, "photo.png"))
+    assert digest(textured.content) == digest(by_command_line(files, "photo.png", "--texture"))
+    assert textured.content != smooth_one.content
+
+
+def test_a_mask_is_read_as_by_the_command_line(studio: Studio, files: Path):
+    """With the hole cut out of it, twice as large, or black if that is said; what cannot be decided is said without flags."""
+    mask = np.asarray(Image.open(files / "mask.png"))
+    image = (files / "photo.png").read_bytes()
+    Image.fromarray(mask).resize((122, 90), Image.Resampling.NEAREST).save(files / "twice.png")
+    expected = by_command_line(files, "photo.png", "--model", "telea", mask="twice.png")
+    answer = studio.client.post(
+        "/fill", files={"image": image, "mask": (files / "twice.png").read_bytes()}, data={"model": "telea"}
+    )
+    assert digest(answer.content) == digest(expected)
+    Image.fromarray(255 - mask).save(files / "inverted.png")
+    sent = {"image": image, "mask": (files / "inverted.png").read_bytes()}
+    answer = studio.client.post("/fill", files=sent, data={"model": "telea", "hole": "black"})
+    assert digest(answer.content) == digest(expected)
+    answer = studio.client.post("/fill", files={"image": image, "mask": image})
+    assert answer.status_code == 400
+    assert re.search("cannot tell which part of the mask is the hole: it has colours.* white on black", answer.json()["error"])
+    assert "--" not in answer.json()["error"]
+
+
+def test_a_filling_says_how_far_it_is(studio: Studio, files: Path):
+    write_image(files / "large.png", smooth(700, 900, 2))
+    mask = np.zeros((700, 900, 1), np.uint8)
+    mask[100:600, 100:800] = 255
+    write_image(files / "large-mask.png", mask)
+    session = studio.session()
+    picture = studio.open(session, files / "large.png")["picture"]
+    at = f"/sessions/{session}/pictures/{picture}"
+    studio.ask(f"{at}/mask", content=(files / "large-mask.png").read_bytes())
+    lines = studio.client.post(f"{at}/fill", json={"model": "mend"}).text.splitlines()
+    shares = [said["share"] for said in map(json.loads, lines) if "share" in said]
+    assert len(shares) > 3
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_the_images_of_an_evaluation_are_sorted(studio: Studio):
+    folder = studio.folder / "results"
+    (folder / "mine").mkdir(parents=True)
+    values = {"psnr": [20.0, 30.0, 25.0], "ssim": [0.9, 0.7, 0.8]}
+    table = pd.DataFrame({"row": range(3), "name": ["a", "b", "c"], "image": ["1", "2", "3"], **values})
+    table.to_parquet(folder / "mine" / "net.parquet")
+    means = {"psnr": {"mean": 25.0}, "psnr_hole": {"mean": 9.0}}
+    said = {"protocol": {"title": "Mine"}, "n": 3, "methods": {"net": {"metrics": means}, "gone": {"metrics": means}}}
+    (folder / "mine.json").write_text(json.dumps(said))
+    (folder / "other.json").write_text("[1]")
+    assert studio.client.get("/results").json() == {"mine": {"title": "Mine", "n": 3, "methods": {"net": {"psnr": 25.0}}}}
+    found = studio.client.get("/results/mine/net", params={"by": "ssim", "up": False}).json()
+    assert found == {"columns": ["name", "psnr", "ssim"], "rows": [["a", 20, 0.9], ["c", 25, 0.8], ["b", 30, 0.7]], "of": 3}
+    assert "no column 'image'" in studio.client.get("/results/mine/net", params={"by": "image"}).json()["error"]
+    for missing in ("mine/gone", "mine/%2e%2e", "other/net", "%2e%2e/mine/net"):
+        assert studio.client.get(f"/results/{missing}").status_code == 404
+
+
+def test_a_segmenter_whose_weights_are_here_selects_objects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Stand-in weights of DeepLabV3 lie where torchvision would have put them."""
+    import torch
+    from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
+
+    from mend.masks import segment
+    from mend.studio import work
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    work._segmenter.cache_clear()
+    assert work._segmenter() is None
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    weights = deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, aux_loss=True).state_dict()
+    torch.save(weights, tmp_path / "hub" / "checkpoints" / "deeplabv3_mobilenet_v3_large-fc3c493d.pth")
+    work._segmenter.cache_clear()
+    found = work._segmenter()
+    work._segmenter.cache_clear()
+    assert isinstance(found, segment.Segmenter)
+
+    class Finder:
+        def masks(self, pixels: np.ndarray) -> np.ndarray:
+            return (pixels[..., 0] == 200).astype(np.uint8)
+
+    pixels = np.random.default_rng(0).integers(0, 100, (60, 90, 3), np.uint8)  # nothing that a graph would hold together
+    pixels[20:40, 30:60, 0] = 200
+    Image.fromarray(pixels).save(tmp_path / "preview.webp", lossless=True)
+    monkeypatch.setattr(work, "_segmenter", Finder)
+    work.select(lambda *said: None, str(tmp_path), 0.5, 0.5, str(tmp_path / "found"))
+    mask = np.asarray(Image.open(tmp_path / "found")) > 0
+    assert mask[20:40, 30:60].all()
+    assert mask.sum() < 1.5 * 20 * 30
 
 
 def test_a_click_selects_what_is_there(studio: Studio, files: Path):
@@ -339,9 +435,9 @@ def test_a_long_queue_is_refused():
 def test_the_names_agree_with_what_they_stand_for():
     from mend.classical import CLASSICAL
     from mend.inpaint import DEFAULT
-    from mend.studio import CLASSICAL as offered
-    from mend.studio import DEFAULT as default
     from mend.studio.examples import EXAMPLES
+    from mend.studio.methods import CLASSICAL as offered
+    from mend.studio.methods import DEFAULT as default
 
     assert set(offered) == set(CLASSICAL)
     assert default == DEFAULT

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import time
@@ -201,6 +202,22 @@ def test_a_click_and_the_keyboard_select_an_object(page: Any, photo: Path):
     assert marked(page) > found
 
 
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_picture_is_dropped_or_pasted(page: Any, photo: Path, way: str):
+    data = list(photo.read_bytes())
+    event = {"drop": "new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: held})",
+             "paste": "new ClipboardEvent('paste', {bubbles: true, clipboardData: held})"}[way]  # fmt: skip
+    page.evaluate(
+        "bytes => { const held = new DataTransfer();"
+        "held.items.add(new File([new Uint8Array(bytes)], 'held.png', {type: 'image/png'}));"
+        f"document.querySelector('#stage').dispatchEvent({event}); }}",
+        data,
+    )
+    page.wait_for_selector("body[data-state=marking]")
+    assert page.inner_text("#name") == "held.png"
+    assert "400 × 300" in page.inner_text("#facts")
+
+
 def test_an_example_needs_one_click(page: Any):
     page.click("#examples button:first-child")
     page.wait_for_selector("body[data-state=marking]")
@@ -292,4 +309,30 @@ def test_a_training_is_watched(page: Any, studio: Studio):
     assert "epoch 001" in page.inner_text("#runs output")
     until(page, "document.querySelector('#runs .card > img').naturalWidth === 128")
     shot(page, "8-runs")
+    accessible(page)
+
+
+def test_the_images_of_an_evaluation_are_sorted(page: Any, studio: Studio):
+    import pandas as pd
+
+    folder = studio.folder / "results"
+    (folder / "mine").mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(0)
+    scores = {"coverage": generator.random(40), "psnr": 20 + generator.random(40), "psnr_hole": generator.random(40)}
+    table = pd.DataFrame({"row": range(40), "name": [f"image {i}" for i in range(40)], "image": "", "class": "cat", **scores})
+    table.to_parquet(folder / "mine" / "net.parquet")
+    said = {"protocol": {"title": "Holes of mine"}, "n": 40, "methods": {"net": {"metrics": {"psnr": {"mean": 20.5}}}}}
+    (folder / "mine.json").write_text(json.dumps(said))
+    page.click("nav [data-view=runs]")
+    page.click("#scores td button")
+    page.wait_for_selector("#scores .tall td")
+    first = "#scores .tall tbody tr:first-child td:first-child"
+    assert page.inner_text(first) == f"image {table.psnr.argmin()}"
+    head = page.locator("#scores .tall th", has_text="PSNR (dB), in the hole").locator("button")
+    head.click()
+    until(page, f"document.querySelector('{first}').textContent === 'image {table.psnr_hole.argmin()}'")
+    page.keyboard.press("Enter")  # what was chosen has the focus, and turns round
+    until(page, f"document.querySelector('{first}').textContent === 'image {table.psnr_hole.argmax()}'")
+    assert page.locator("#scores th[aria-sort]").count() == 1
+    shot(page, "9-scores")
     accessible(page)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -59,6 +60,8 @@ def masks(
     from mend.progress import progress
 
     start, stop = _range(rows)
+    if rows != ":" and split == "both":
+        raise InputError("--range counts the images of one split; add --split train or --split test.")
     for name in ("train", "test") if split == "both" else (split,):
         images = load_images(data, "all" if name == "train" else name, size)
         with progress(f"masks {name}", "images") as on_batch:
@@ -141,7 +144,7 @@ def train(
     folder = out or Path("runs") / f"{config.model}-w{config.width}"
     with progress(f"train {folder.name}", "steps") as on_step:
         run(config, folder, on_step)
-    print(f"{folder}: trained; measure it with 'mend evaluate {folder}'")
+    print(f"{folder}: trained; now 'mend evaluate {folder}', or 'mend fill PHOTO --mask MASK --model {folder}'")
 
 
 @app.command
@@ -178,24 +181,29 @@ def evaluate(
     """
     from mend import evaluate as module
     from mend.classical import CLASSICAL
+    from mend.metrics import Unavailable
     from mend.progress import progress, summed
     from mend.protocol import read_protocol
 
     names = metrics.replace(" ", "").split(",") if metrics else None
+    methods = [*(runs or []), *(name for name in CLASSICAL if classical and name not in (runs or []))]
     if truth or filled:
-        if runs or data or limit or size or protocol != "cifar10-object-v1" or not (truth and filled and masks):
+        if data or limit or size or protocol != "cifar10-object-v1" or not (truth and filled and masks):
             raise InputError(
-                "to score folders give --truth, --filled and --masks; runs, --data, --protocol, --limit, --size do not fit."
+                "to score folders give --truth, --filled and --masks; --data, --protocol, --limit, --size do not fit."
             )
-        with progress("evaluate", "images") as on_batch:
-            target = out or Path("results") / truth.resolve().name
-            file = module.evaluate_folders(truth, filled, masks, target, names, device, summed(on_batch, len(filled)))
+        target = out or Path("results") / truth.resolve().name
+        score = partial(module.evaluate_folders, truth, filled, masks, target, names, device, methods=methods)
     else:
-        methods = [*(runs or []), *(name for name in CLASSICAL if classical and name not in (runs or []))]
         given = str(masks) if masks else None
+        score = partial(module.evaluate, methods, read_protocol(protocol), out, data, given, names, limit, size, device)
+    try:
         with progress("evaluate", "images") as on_batch:
-            each = summed(on_batch, len(methods))
-            file = module.evaluate(methods, read_protocol(protocol), out, data, given, names, limit, size, device, each)
+            file = score(on_batch=summed(on_batch, len(methods) + len(filled or [])))
+    except Unavailable as error:  # of what was asked for by name; all else is scored
+        if error.result:
+            _print_table(error.result)
+        raise
     _print_table(file)
 
 

@@ -78,6 +78,7 @@ def fill(
     from mend.images import check_fits, output_beside, read_image
     from mend.inpaint import DEFAULT, load
     from mend.plan import memory_size
+    from mend.progress import progress, shared
     from mend.verify import write_filled
 
     if [mask, masks, of_object].count(None) != 2:
@@ -112,7 +113,9 @@ def fill(
         inpainter = load(model or DEFAULT, device, texture)
         plan = inpainter.plan(hole, most)
         print(f"plan: {plan}", file=sys.stderr)
-        filled = inpainter.fill_picture(picture, hole, weight, plan)
+        with progress("fill", "%") as report:
+            (in_percent,) = shared(report, 1)
+            filled = inpainter.fill_picture(picture, hole, weight, plan, in_percent)
         done, notes = "filled", write_filled(target, picture, hole, filled, quality) + picture.notes + notes
     print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
 

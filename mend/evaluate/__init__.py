@@ -55,13 +55,17 @@ def evaluate(
     set are; for other images the result takes another name. `size` scales the images, `limit` takes the first so many.
     `on_batch(method, done, of)` is called after each batch. Raises InputError for anything that does not fit together.
     """
+    if limit is not None and limit < 1:
+        raise InputError(f"the limit is {limit}; expected a number of images, 1 or more.")
     names = method_names(methods)
     scenes = scenes_of(protocol, data, masks, size)
     protocol, hashes = _pinned(protocol, scenes, data, size)
     if limit is not None and limit < len(scenes):
-        scenes = scenes.part(range(limit))
         name, title = f"{protocol.name}-first-{limit}", f"{protocol.title}, the first {limit}"
-        protocol, hashes = replace(protocol, name=name, title=title, published=[]), scenes.hashes()
+        protocol = replace(protocol, name=name, title=title, first=limit, published=[])
+    if protocol.first is not None:
+        scenes = scenes.part(range(protocol.first))
+        hashes = scenes.hashes()
     openers = [partial(network_method, method, name, protocol, scenes, device) for method, name in names.items()]
     target = result_folder(out or Path("results") / protocol.name)
     return _evaluate(list(names.values()), openers, protocol, scenes, hashes, target, metrics, on_batch)
@@ -75,10 +79,12 @@ def evaluate_folders(
     metrics: Sequence[str] | None = None,
     device: str = "auto",
     on_batch: Callable[[str, int, int], None] | None = None,
+    methods: Sequence[str] = (),
 ) -> Path:
     """Score folders of filled pictures, made by any program, against the originals; returns the summary's path.
 
-    `masks` are white where pictures were filled. Files are paired by name. Raises InputError for files without a partner, sizes
+    `masks` are white where pictures were filled. Files are paired by name. `methods` (runs, model folders, names of classical
+    fillers) fill the same holes and are scored beside them. Raises InputError for files without a partner, sizes
     that differ, or pictures whose known pixels show swapped channels or another range.
     """
     scenes = folder_scenes(truth, masks)
@@ -91,7 +97,12 @@ def evaluate_folders(
     if taken:
         raise InputError(f"a folder's name names its method, and {', '.join(sorted(set(taken)))} is taken; rename the folder.")
     openers = [partial(folder_method, folder, truth, scenes, find_device(device)) for folder in filled]
-    return _evaluate(names, openers, protocol, scenes, scenes.hashes(), result_folder(out), metrics, on_batch)
+    beside = method_names(methods)
+    doubles = sorted(set(names) & set(beside))
+    if doubles:
+        raise InputError(f"a folder and a run are called {', '.join(doubles)}; rename one.")
+    openers += [partial(network_method, method, name, protocol, scenes, device) for method, name in beside.items()]
+    return _evaluate([*names, *beside], openers, protocol, scenes, scenes.hashes(), result_folder(out), metrics, on_batch)
 
 
 def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | None) -> tuple[Protocol, tuple[str, str]]:
@@ -106,11 +117,12 @@ def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | No
     if others:
         name = f"{protocol.name}-on-{Path(scenes.source).name}" + (f"-{size}" if size else "")
         title = f"{Path(scenes.source).name}{f' at {size}×{size}' if size else ''}, by the rules of {protocol.name}"
-        return replace(protocol, name=name, title=title, images_sha256="", masks_sha256="", published=[]), (images, masks)
+        protocol = replace(protocol, name=name, title=title, data=scenes.source, size=size, published=[])
+        return replace(protocol, images_sha256="", masks_sha256=""), (images, masks)
     if protocol.masks_sha256 and masks != protocol.masks_sha256:
         raise InputError(
             f"these are not the masks of {protocol.name}: their SHA-256 is {masks[:16]}, not {protocol.masks_sha256[:16]}. "
-            "Numbers under other masks do not compare; for yours write a protocol of your own (a .toml like the shipped ones)."
+            "Numbers under other masks do not compare; for yours take --protocol cifar10-object, or write one (a .toml)."
         )
     return protocol, (images, masks)
 
@@ -167,7 +179,9 @@ def _evaluate(
         summary = _write_summary(out, summary, {name: done}, missing, wanted)
     _write_summary(out, summary, {}, missing, wanted)
     if metrics and missing:
-        raise next(iter(missing.values()))
+        error = next(iter(missing.values()))
+        error.result = summary_file(out)
+        raise error
     return summary_file(out)
 
 

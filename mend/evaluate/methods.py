@@ -17,6 +17,7 @@ from mend.checkpoint import model_folder
 from mend.classical import CLASSICAL
 from mend.device import find_device
 from mend.errors import InputError, nearest
+from mend.evaluate.pictures import SHARED
 from mend.images import read_rgb, to_image
 from mend.inpaint import load
 from mend.masks.segment import weights_hash
@@ -50,6 +51,9 @@ def method_names(methods: Sequence[str]) -> dict[str, str]:
             )
         folder = model_folder(method).resolve()
         names[method] = folder.parent.name if folder.name == "model" else folder.name
+    taken = sorted({name for name in names.values() if name in SHARED})
+    if taken:
+        raise InputError(f"a run's folder names its method, and {', '.join(taken)} is taken; rename the folder.")
     doubles = {n for n in names.values() if list(names.values()).count(n) > 1}
     if doubles:
         raise InputError(f"two methods are called {', '.join(sorted(doubles))}; rename one of the run folders.")

@@ -1,5 +1,6 @@
 """The pictures of an evaluation: every one, small, for the page that shows them; and a strip of samples for the report."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,17 @@ from mend.protocol import Scenes
 SAMPLES = 12  # pictures in a strip
 SHARED = ("original", "mask", "masked input")  # pictures that every method shares
 SIDE = 192  # pixels, of the largest picture kept for looking
+ROOM = 2**30  # bytes that the pictures of a method may take; where there are very many, each is smaller
 
 
 class Pictures:
-    """Every picture of a method, scaled down to at most 192 pixels: `pictures/<name>.npy`, (N, S, S, 3) uint8 on white."""
+    """Every picture of a method, scaled down to `side` pixels: `pictures/<name>.npy`, (N, S, S, 3) uint8 on white."""
 
     def __init__(self, out: Path, name: str, scenes: Scenes) -> None:
-        self.side = min(SIDE, max(max(size) for size in scenes.sizes))
+        self.side = max(1, min(SIDE, max(max(size) for size in scenes.sizes), int((ROOM / 3 / len(scenes)) ** 0.5)))
         self.file = out / "pictures" / f"{name}.npy"
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.part = self.file.with_suffix(".part")
+        self.part = self.file.with_suffix(f".{os.getpid()}.part")  # another process may be at the shared ones
         self.array = new_array(self.part, np.uint8, (len(scenes), self.side, self.side, 3))
 
     def add(self, places: np.ndarray, image: Tensor) -> None:

@@ -22,7 +22,12 @@ Features = Callable[[Tensor], Tensor]
 
 
 class Unavailable(InputError):
-    """A metric that cannot be had here: its weights are missing, or there are too few images for it."""
+    """A metric that cannot be had here: its weights are missing, or there are too few images for it.
+
+    `result` is the evaluation that was made without it.
+    """
+
+    result: Path | None = None
 
     @property
     def reason(self) -> str:

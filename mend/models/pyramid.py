@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mend.images import pad_to
+from mend.progress import Report
 from mend.tiles import tiles
 
 
@@ -62,7 +63,8 @@ class Pyramid(nn.Module):
     """`(masked, hole) -> raw`, from coarse to fine, for any H and W.
 
     In evaluation a scale is worked through in tiles, and only those that miss something: the result is the same for any side
-    of a tile (`Corrector.reach` is seen around each), memory is bounded, and time follows the area of the holes.
+    of a tile (`Corrector.reach` is seen around each), memory is bounded, and time follows the area of the holes. A picture is
+    first mirrored so that its lighter half is above, and left: so the filling of a mirrored picture is the filling, mirrored.
     """
 
     stride = 1
@@ -75,7 +77,12 @@ class Pyramid(nn.Module):
         self.memory = 12 * width
 
     def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
-        return self.scales(masked, hole)[0] if self.training else self.by_tiles(masked, hole, self.TILE)
+        return self.scales(masked, hole)[0] if self.training else self.fill(masked, hole, self.TILE)
+
+    def fill(self, masked: Tensor, hole: Tensor, side: int, report: Report = lambda done, of: None) -> Tensor:
+        """`raw` in evaluation, worked through in tiles of `side` pixels, a multiple of 8; `report` counts pixels."""
+        over = darker_half_first(masked)
+        return mirrored(self.by_tiles(mirrored(masked, over), mirrored(hole, over), side, report), over)
 
     def scales(self, masked: Tensor, hole: Tensor) -> list[Tensor]:
         """`raw` at every scale, the finest first; each is half as large as the one before, odd sides rounded up."""
@@ -107,19 +114,42 @@ class Pyramid(nn.Module):
         correction = self.correct(pad_to(seen, self.correct.stride))[..., :height, :width].float()
         return (base + (1 - known) * contrast * correction).clamp(0, 1)
 
-    def by_tiles(self, masked: Tensor, hole: Tensor, side: int) -> Tensor:
-        """`raw`, worked through in tiles of `side` pixels, a multiple of 8."""
+    def by_tiles(self, masked: Tensor, hole: Tensor, side: int, report: Report = lambda done, of: None) -> Tensor:
+        """`raw` as `scales` gives it, tile by tile."""
         levels, mean, contrast = self._levels(masked, hole)
+        work = [list(tiles(known, side, self.correct.reach)) for _, known in levels]
+        done, of = 0, sum(tile.pixels for scale in work for tile in scale)
         raw = mean
         while levels:
             colour, known = levels.pop()
             coarse, raw = raw, colour.clone()
-            for tile in tiles(known, side, self.correct.reach):
+            for tile in work.pop():
                 seen = colour[(..., *tile.seen)]
                 guess = mean.expand_as(seen) if coarse is mean else doubled_part(coarse, *tile.seen)
                 refined = self._refine(seen, known[(..., *tile.seen)], guess, mean, contrast)
                 raw[(..., *tile.place)] = refined[(..., *tile.inner)]
+                done += tile.pixels
+                report(done, of)
         return raw
+
+
+def darker_half_first(masked: Tensor) -> Tensor:
+    """Whether the upper half of each image is darker than the lower one, and the left than the right: (B, 2), bool."""
+    halves = []
+    for axis in (2, 3):
+        lines = masked.sum((1, 5 - axis), dtype=torch.float64)
+        middle = lines.shape[1] // 2
+        halves.append(lines[:, :middle].sum(1) < lines[:, lines.shape[1] - middle :].sum(1))
+    return torch.stack(halves, 1)
+
+
+def mirrored(tensor: Tensor, over: Tensor) -> Tensor:
+    """Images (B, C, H, W), each turned upside down and left to right where `over` (B, 2) says so."""
+    for axis, which in ((2, over[:, 0]), (3, over[:, 1])):
+        if which.any():
+            flipped = tensor.flip(axis)
+            tensor = flipped if which.all() else torch.where(which[:, None, None, None], flipped, tensor)
+    return tensor
 
 
 def halved(tensor: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The studio: a web page on which a person removes something from a picture.
 
-`work` does it, in processes that `workers` keeps; `sessions` holds what is open, `door` says who may come in, `server` answers,
-and `page/` is what is seen.
+`work` does it, in processes that `workers` keeps, by one of the `methods`; `sessions` holds what is open, `door` says who may
+come in, `server` answers, and `page/` is what is seen.
 """
 
 import contextlib
@@ -9,9 +9,9 @@ import os
 import socket
 import sys
 import webbrowser
-from pathlib import Path
 
 from mend.errors import InputError
+from mend.studio.methods import offered
 
 
 def studio(models: list[str], host: str, port: int, auth: str | None, device: str, show: bool) -> None:
@@ -29,7 +29,7 @@ def studio(models: list[str], host: str, port: int, auth: str | None, device: st
     local = host in LOCAL
     if not local and auth is None:
         print(f"mend: anyone who reaches {host} can use this studio; --auth NAME:PASSWORD asks for a password", file=sys.stderr)
-    app = make_app(_offered(models), device, LOCAL if local else None, auth)
+    app = make_app(offered(models), device, LOCAL if local else None, auth)
     with _listening(host, port) as listening:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         print(f"mend studio: {address}   (Ctrl-C ends it)", flush=True)
@@ -42,26 +42,6 @@ def studio(models: list[str], host: str, port: int, auth: str | None, device: st
 
 
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
-DEFAULT = Path(__file__).parents[1] / "assets" / "pyramid"  # `mend.inpaint.DEFAULT`, without PyTorch
-CLASSICAL = ("telea", "biharmonic", "navier-stokes", "mean-colour")  # of `mend.classical`, those that look best first
-
-
-def _offered(folders: list[str]) -> dict[str, str]:
-    """What the page calls each model, and what `mend.load` calls it: those named, the default where it is, the classical.
-
-    Without PyTorch, which the processes that fill import; the page is there meanwhile.
-    """
-    offered: dict[str, str] = {}
-    for folder in folders:
-        if not any((Path(folder) / part / "config.json").is_file() for part in ("", "model")):
-            raise InputError(
-                f"there is no model in {folder}: expected a run folder or a model folder, which holds config.json."
-            )
-        name = Path(folder).resolve().name
-        offered[name if name not in offered else folder] = folder
-    if (DEFAULT / "config.json").exists():
-        offered["mend"] = str(DEFAULT)
-    return offered | {name: name for name in CLASSICAL}
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -1,6 +1,7 @@
-"""Run folders as the page shows them: what each was asked to do, its rows so far, its samples."""
+"""Run folders as the page shows them: what each was asked to do, its rows so far, its samples. And evaluations."""
 
 import csv
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -26,3 +27,25 @@ def read_run(folder: Path) -> dict[str, Any]:
 def samples(folder: Path) -> dict[str, Path]:
     """The sample grids of a run by name, in the order of epochs."""
     return {file.stem: file for file in sorted((folder / "samples").glob("epoch-*.png"))}
+
+
+def find_results(folder: Path = Path("results")) -> dict[str, dict[str, Any]]:
+    """Evaluations by name, as `mend evaluate` writes them: title, number of images, and the means of each method."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(folder.glob("*.json")):
+        try:
+            summary = json.loads(file.read_text(encoding="utf-8"))
+            methods = {
+                method: {name: value["mean"] for name, value in scored["metrics"].items() if "_" not in name}
+                for method, scored in summary["methods"].items()
+                if rows_file(file.stem, method, folder).is_file()
+            }
+            found[file.stem] = {"title": summary["protocol"]["title"], "n": summary["n"], "methods": methods}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # another kind of result
+    return found
+
+
+def rows_file(result: str, method: str, folder: Path = Path("results")) -> Path:
+    """Where the per-image rows of a method lie."""
+    return folder / result / f"{method}.parquet"

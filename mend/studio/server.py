@@ -28,20 +28,22 @@ from starlette.exceptions import HTTPException as HTTPError
 from mend.errors import InputError, pick
 from mend.studio.door import MEGABYTES, Door
 from mend.studio.examples import EXAMPLES, Example
-from mend.studio.runs import find_runs, read_run, samples
+from mend.studio.methods import Method
+from mend.studio.runs import find_results, find_runs, read_run, rows_file, samples
 from mend.studio.sessions import Item, Session, Sessions
-from mend.studio.workers import Message, Worker, Workers
+from mend.studio.workers import Message, Workers
 
 T = TypeVar("T")
 
 PAGE = Path(__file__).parent / "page"
 QUEUE = 16  # of Gradio's client: calls that may wait
+ROWS = 100  # of a table of scores: the first, in the order asked for
 
 
-def make_app(models: dict[str, str], device: str, hosts: frozenset[str] | None, auth: str | None) -> FastAPI:
+def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | None, auth: str | None) -> FastAPI:
     """The studio as an ASGI application.
 
-    models  what the page calls each model, and what `mend.load` calls it; the first is chosen at the start
+    models  the methods by what the page calls them; the first is chosen at the start
     hosts   names under which it may be asked for; None for any
     auth    "name:password", or None
     """
@@ -152,7 +154,7 @@ def make_app(models: dict[str, str], device: str, hosts: frozenset[str] | None, 
         item = sessions.find(token).item(key)
         await _receive(request, item.folder / "loaded")
         task = workers.pictures.do("open_mask", file=str(item.folder / "loaded"), size=item.size)
-        return _lines(_with_image(task, item.folder / "loaded.preview", item.folder / "loaded", "the mask"))
+        return _lines(_with_image(task, item.folder / "loaded.preview"))
 
     @app.post("/sessions/{token}/pictures/{key}/select")
     async def select(token: str, key: str, request: Request) -> StreamingResponse:
@@ -164,7 +166,7 @@ def make_app(models: dict[str, str], device: str, hosts: frozenset[str] | None, 
     @app.post("/sessions/{token}/pictures/{key}/fill")
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
         session, asked = sessions.find(token), await _json(request)
-        item, model = session.item(key), pick(models, str(asked.get("model")), "model")
+        item, method = session.item(key), pick(models, str(asked.get("model")), "model")
         mask = item.folder / "loaded"  # a mask file that was loaded and not painted on is used at its full size
         if "mask" in asked:
             mask = item.folder / "painted"
@@ -172,13 +174,13 @@ def make_app(models: dict[str, str], device: str, hosts: frozenset[str] | None, 
         result, into = session.add(item.name)
         into.facts = dict(item.facts)
         words = {"grow": min(max(int(asked.get("grow", 0)), 0), 1000), "score": bool(asked.get("score"))}
-        return _lines(filled(session, item, mask, model, result, into, words))
+        return _lines(filled(session, item, mask, method, result, into, words))
 
     async def filled(
-        session: Session, item: Item, mask: Path, model: str, result: str, into: Item, words: dict[str, Any]
+        session: Session, item: Item, mask: Path, method: Method, result: str, into: Item, words: dict[str, Any]
     ) -> AsyncIterator[Message]:
         try:
-            async for message in _fill(workers.model(model), item, mask, model, device, into, **words):
+            async for message in _fill(workers, method, device, item, mask, into, **words):
                 yield {"done": {"picture": result, "name": item.name, **message["done"]}} if "done" in message else message
         except BaseException:
             session.remove(result)
@@ -186,21 +188,32 @@ def make_app(models: dict[str, str], device: str, hosts: frozenset[str] | None, 
 
     # --- Runs ---
 
+    named = [method.model for method in models.values()]
+
     @app.get("/runs")
     def all_runs() -> dict[str, Any]:
-        return {name: read_run(folder) for name, folder in find_runs(list(models.values())).items()}
+        return {name: read_run(folder) for name, folder in find_runs(named).items()}
 
     @app.get("/runs/{name}/{sample}")
     def sample(name: str, sample: str) -> FileResponse:
-        return FileResponse(_listed(samples(_listed(find_runs(list(models.values())), name)), sample))
+        return FileResponse(_listed(samples(_listed(find_runs(named), name)), sample))
+
+    @app.get("/results")
+    def results() -> dict[str, Any]:
+        return find_results()
+
+    @app.get("/results/{name}/{method}")
+    async def rows(name: str, method: str, by: str = "psnr", up: bool = True) -> dict[str, Any]:
+        _listed(_listed(find_results(), name)["methods"], method)
+        return await _last(workers.pictures.do("rows", file=str(rows_file(name, method)), by=by, up=up, count=ROWS))
 
     # --- For programs ---
 
     @app.post("/fill")
     async def fill_once(request: Request) -> FileResponse:
-        async with request.form(max_files=2, max_fields=2) as form:
+        async with request.form(max_files=2, max_fields=3) as form:
             given = {part: form.get(part) for part in ("image", "mask")}
-            model = str(form.get("model", next(iter(models))))
+            model, marked = str(form.get("model", next(iter(models)))), str(form.get("hole", "auto"))
             token, session = sessions.create()
             try:
                 _, item = session.add("picture")
@@ -210,7 +223,7 @@ def make_app(models: dict[str, str], device: str, hosts: frozenset[str] | None, 
                         raise InputError(f"no {part} came. Send two files: -F image=@photo.jpg -F mask=@mask.png.")
                     await _spool(upload, item.folder / place)
                 item.name = Path(getattr(given["image"], "filename", None) or "picture").name
-                into = await once(session, item, pick(models, model, "model"))
+                into = await once(session, item, pick(models, model, "model"), marked)
             except BaseException:
                 sessions.close(token)
                 raise
@@ -218,18 +231,17 @@ def make_app(models: dict[str, str], device: str, hosts: frozenset[str] | None, 
         name = f"{Path(item.name).stem}-mended{suffix}"
         return FileResponse(into.folder / f"result{suffix}", filename=name, background=BackgroundTask(sessions.close, token))
 
-    async def once(session: Session, item: Item, model: str) -> Item:
-        """The result of filling `source` in the folder of an item where its `loaded` is white."""
+    async def once(session: Session, item: Item, method: Method, marked: str = "auto") -> Item:
+        """The result of filling `source` in the folder of an item where its `loaded` is `marked`."""
         _, into = session.add(item.name)
         try:
             item.facts = await _last(workers.pictures.do("open_picture", folder=str(item.folder)))
             into.facts = item.facts
             mask = item.folder / "loaded"
-            await _last(workers.pictures.do("open_mask", file=str(mask), size=item.size))
-            await _last(_fill(workers.model(model), item, mask, model, device, into, grow=0, score=False))
+            await _last(workers.pictures.do("open_mask", file=str(mask), size=item.size, marked=marked))
+            await _last(_fill(workers, method, device, item, mask, into, grow=0, score=False))
         except InputError as error:
-            said = str(error).replace(str(item.folder / "source"), item.name).replace(str(item.folder / "loaded"), "the mask")
-            raise InputError(said) from None
+            raise InputError(str(error).replace(str(item.folder / "source"), item.name)) from None
         return into
 
     uploads = sessions.folder / "uploads"
@@ -263,19 +275,20 @@ def make_app(models: dict[str, str], device: str, hosts: frozenset[str] | None, 
     return app
 
 
-async def warm(workers: Workers, models: dict[str, str], device: str) -> None:
+async def warm(workers: Workers, models: dict[str, Method], device: str) -> None:
     """Let the first picture and the first filling find their process awake; one after the other, for small machines."""
-    model = next(iter(models.values()))
+    model = next(iter(models.values())).model
     for worker, words in ((workers.pictures, {}), (workers.model(model), {"model": model, "device": device})):
         with contextlib.suppress(InputError):  # a model that does not load is said when somebody asks for it
             await _last(worker.do("warm", **words))
 
 
 def _fill(
-    worker: Worker, item: Item, mask: Path, model: str, device: str, into: Item, grow: int, score: bool
+    workers: Workers, method: Method, device: str, item: Item, mask: Path, into: Item, grow: int, score: bool
 ) -> AsyncIterator[Message]:
     places = {"folder": str(item.folder), "mask": str(mask), "out": str(into.folder)}
-    return worker.do("fill", **places, size=item.size, grow=grow, model=model, device=device, score=score)
+    how = {"model": method.model, "texture": method.texture, "device": device, "grow": grow, "score": score}
+    return workers.model(method.model).do("fill", **places, size=item.size, **how)
 
 
 class OnlyUploads(gradio.Blocks):
@@ -317,17 +330,13 @@ def _lines(messages: AsyncIterator[Message]) -> StreamingResponse:
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-async def _with_image(
-    messages: AsyncIterator[Message], image: Path, file: Path | None = None, name: str = ""
-) -> AsyncIterator[Message]:
-    """The messages of a task that draws a mask, which comes with the last; `file` is called `name` in errors."""
+async def _with_image(messages: AsyncIterator[Message], image: Path) -> AsyncIterator[Message]:
+    """The messages of a task that draws a mask, which comes with the last."""
     try:
         async for message in messages:
             if "done" in message:
                 message = {"done": {"mask": "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()}}
             yield message
-    except InputError as error:
-        raise InputError(str(error).replace(str(file), name)) from None
     finally:
         await messages.aclose()  # type: ignore[attr-defined]
 

@@ -1,8 +1,9 @@
 """What the studio does to pictures: files in, files out, one thing after another, in a process of its own.
 
 `python -m mend.studio.work` reads one task a line from standard input, [name, arguments], and answers in lines of JSON:
-{"says": stage} as it goes, then {"done": facts} or {"error": sentence}. A process can be ended in the middle of anything,
-which a thread cannot: so everything can be cancelled, and a picture that takes all memory takes no page with it.
+{"says": stage} as it goes, with the "share" done where that is known, then {"done": facts} or {"error": sentence}. A process
+can be ended in the middle of anything, which a thread cannot: so everything can be cancelled, and a picture that takes all
+memory takes no page with it.
 
 A picture is a folder: `source`, the file as it came; `preview.webp`; and a result has `pixels.npy`, `mask.png` and `result`.
 """
@@ -38,7 +39,7 @@ FORMATS = {".jpg": "JPEG", ".webp": "WebP"}  # where it is not the suffix in cap
 
 Facts = dict[str, Any]
 Size = tuple[int, int]  # height, width
-Says = Callable[[str], None]
+Says = Callable[..., None]  # of a stage, and of the share done where that is known
 
 
 # --- Tasks -----------------------------------------------------------------------------------------------------------
@@ -69,13 +70,19 @@ def open_picture(says: Says, folder: str) -> Facts:
     return {"width": width, "height": height, "suffix": suffix, "kind": ", ".join(kind), "notes": picture.notes}
 
 
-def open_mask(says: Says, file: str, size: Size) -> Facts:
-    """Check the uploaded mask `file` against its picture's size, and make it an 8-bit PNG; a preview lies beside."""
-    from mend.holes import read_mask
+def open_mask(says: Says, file: str, size: Size, marked: str = "auto") -> Facts:
+    """Read the uploaded mask `file` as `mend fill` does, and make it an 8-bit PNG; a preview lies beside."""
+    from mend.holes import Undecided, understand_mask
 
     says("reading the mask")
     _checked(Path(file))
-    mask = read_mask(file, (size[0], size[1]))[0, 0].numpy() > 0
+    try:
+        hole = understand_mask(file, (size[0], size[1]), marked).hole
+    except Undecided as error:
+        raise InputError(f"cannot tell which part of the mask is the hole: {error.why}. Make it white on black.") from None
+    except InputError as error:
+        raise InputError(str(error).replace(f"the mask {file}", "the mask").replace(file, "the mask")) from None
+    mask = hole[0, 0].numpy() > 0
     Path(file).write_bytes(_png(mask))
     Path(f"{file}.preview").write_bytes(_png(_resized(mask, _preview_size(size))))
     return {}
@@ -97,7 +104,18 @@ def select(says: Says, folder: str, x: float, y: float, file: str) -> Facts:
     return {}
 
 
-def fill(says: Says, folder: str, size: Size, mask: str, grow: int, model: str, device: str, out: str, score: bool) -> Facts:
+def fill(
+    says: Says,
+    folder: str,
+    size: Size,
+    mask: str,
+    grow: int,
+    model: str,
+    texture: bool,
+    device: str,
+    out: str,
+    score: bool,
+) -> Facts:
     """Fill the picture in `folder` where `mask` is white, grown by `grow` pixels; the result is the picture in `out`.
 
     A mask of another size is scaled: what was painted on a preview. With `score` the picture is intact under the mask, and
@@ -109,10 +127,11 @@ def fill(says: Says, folder: str, size: Size, mask: str, grow: int, model: str, 
     hole, target = _hole(mask, (size[0], size[1]), grow), Path(out)
     says("loading the model")
     inpainter = _inpainter(model, device)
+    inpainter.texture = texture
     picture = _picture(Path(folder))
     says("filling")
     start = time.perf_counter()
-    filled = inpainter.fill_picture(picture, hole)
+    filled = inpainter.fill_picture(picture, hole, report=lambda done, of: says("filling", done / of))
     seconds = time.perf_counter() - start
     says("writing the result")
     (target / "mask.png").write_bytes(_png(hole[0, 0].numpy() > 0))
@@ -124,12 +143,25 @@ def fill(says: Says, folder: str, size: Size, mask: str, grow: int, model: str, 
     return {**facts, **_scores(picture, filled, hole)} if score else facts
 
 
+def rows(says: Says, file: str, by: str, up: bool, count: int) -> Facts:
+    """The first `count` images of a table of scores, a row each, sorted by a column; and how many there are."""
+    import pandas as pd
+
+    says("reading the scores")
+    table = pd.read_parquet(file).drop(columns=["row", "image"])
+    if by not in table:
+        raise InputError(f"there is no column {by!r}; expected one of {', '.join(table.columns)}.")
+    first = table.sort_values(by, ascending=up, kind="stable").head(count)
+    return {"columns": list(first.columns), "rows": json.loads(first.to_json(orient="values")), "of": len(table)}
+
+
 TASKS: dict[str, Callable[..., Facts]] = {
     "warm": warm,
     "open_picture": open_picture,
     "open_mask": open_mask,
     "select": select,
     "fill": fill,
+    "rows": rows,
 }
 
 
@@ -241,7 +273,7 @@ def _segmenter() -> Any:
 
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     for name in ("deeplabv3_resnet101", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"):
-        if any(cache.glob(f"{name}_coco-*.pth")):
+        if any(cache.glob(f"{name}*.pth")):  # torchvision adds a digest, and to some the data set
             return load_segmenter(name)
     return None
 
@@ -287,8 +319,11 @@ def main() -> None:
         def answer(**said: Any) -> None:
             print(json.dumps(said), file=answers, flush=True)
 
+        def says(stage: str, share: float | None = None) -> None:
+            answer(says=stage) if share is None else answer(says=stage, share=share)
+
         try:
-            answer(done=TASKS[name](lambda stage: answer(says=stage), **arguments))
+            answer(done=TASKS[name](says, **arguments))
         except InputError as error:
             answer(error=str(error))
         except (MemoryError, torch.OutOfMemoryError):

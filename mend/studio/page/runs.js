@@ -1,8 +1,7 @@
-// Trainings: their curves side by side, their samples epoch by epoch. A running one is asked for again every few seconds.
+// Trainings: their curves side by side, their samples epoch by epoch.
 
 const NAMES = { val_psnr: "Validation PSNR (dB)", val_ssim: "Validation SSIM", val_loss: "Validation loss", loss: "Training loss" };
 const COLOURS = ["#1f5f5b", "#b4452f", "#3d5a9e", "#8a6d1a", "#7b3f8c", "#4c6b1f"];
-const EVERY = 5000; // milliseconds
 
 export class Runs {
   chosen = new Set();
@@ -11,7 +10,6 @@ export class Runs {
 
   constructor(root) {
     this.root = root;
-    setInterval(() => this.root.hidden || this.refresh(), EVERY);
   }
 
   async refresh() {
@@ -79,7 +77,7 @@ export class Runs {
   }
 }
 
-function make(tag, properties = {}, ...children) {
+export function make(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;

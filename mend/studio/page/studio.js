@@ -1,11 +1,12 @@
 // The page of the studio: a picture, what is marked on it, and what became of it.
 import { Marks } from "./marks.js";
 import { Runs } from "./runs.js";
+import { Scores } from "./scores.js";
 
 const $ = (id) => document.getElementById(id);
 const body = document.body;
 const marks = new Marks($("overlay"), $("cursor"), $("easel"));
-const runs = new Runs($("runs"));
+const watched = [new Runs($("trainings")), new Scores($("scores"))];
 let session, limits;
 let picture = null; // facts of the picture that is open
 let result = null; // an entry of the history that is shown
@@ -34,7 +35,7 @@ async function ask(url, options, onStage = () => {}) {
     if (!line) return;
     last = JSON.parse(line);
     if (last.error) throw new Error(last.error);
-    if (last.says) onStage(last.says);
+    if (last.says) onStage(last.says, last.share);
   };
   for (const reader = response.body.getReader(); ;) {
     const { done, value } = await reader.read();
@@ -63,7 +64,12 @@ async function task(what) {
   };
   const clock = setInterval(tick, 100);
   try {
-    const stage = (said) => ($("stage-said").textContent = said[0].toUpperCase() + said.slice(1) + " …");
+    const stage = (said, share) => {
+      const percent = share === undefined ? "…" : `${Math.floor(100 * share)} %`;
+      $("stage-said").textContent = `${said[0].toUpperCase()}${said.slice(1)} ${percent}`;
+      $("progress").classList.toggle("measured", share !== undefined);
+      $("progress").style.setProperty("--share", share ?? 0);
+    };
     stage("working");
     await what({ signal: running.signal }, stage);
   } catch (error) {
@@ -250,7 +256,7 @@ $("compare").onclick = () =>
     const figures = [];
     $("linked").textContent = "";
     for (const [i, model] of methods().entries()) {
-      const entry = await filled(model, score, options, (said) => stage(`${i + 1} of ${methods().length}, ${model}: ${said}`));
+      const entry = await filled(model, score, options, (said, share) => stage(`${i + 1} of ${methods().length}, ${model}: ${said}`, share));
       figures.push(entry);
       shared = entry.picture;
       compared(figures, score);
@@ -320,9 +326,12 @@ function view(name) {
     else button.removeAttribute("aria-current");
   }
   if (picture && ["result", "compared"].includes(body.dataset.state)) body.dataset.state = "marking";
-  if (name === "runs") runs.refresh();
+  if (name === "runs") watch();
   update();
 }
+// A training that runs, or an evaluation that ends, shows up by itself.
+const watch = () => watched.forEach((part) => part.refresh());
+setInterval(() => $("runs").hidden || watch(), 5000);
 for (const button of document.querySelectorAll("nav button")) button.onclick = () => view(button.dataset.view);
 
 function update() {

@@ -1,0 +1,116 @@
+"""What the network in the box owes to what: short trainings that differ from its recipe in one thing each.
+
+    python benchmarks/pyramid_ablation.py ../shared/data masks/cifar10
+
+The first argument is a folder with `photos` and `cifar10`, the second a folder of mask sets of CIFAR-10. Every variant is given
+as many pixels, in runs/ablation, and goes on there when it was stopped; then all fill the same large holes in photographs that
+none has seen (see large_holes.py). Writes results/pyramid/ablation.json, .csv (a row a filling) and .md.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from large_holes import BINS, device, measure, scenes
+
+from mend.checkpoint import commit
+from mend.device import device_name
+from mend.images import write_bytes
+from mend.inpaint import load
+from mend.models import MODELS
+from mend.models.pyramid import Pyramid
+from mend.progress import progress
+from mend.recipes import TrainConfig, read_recipe
+from mend.statistics import bootstrap
+from mend.train import train
+
+OUT = Path(__file__).parent.parent / "results" / "pyramid" / "ablation"
+EPOCHS = 2  # of the recipe's fifteen
+METRICS = ("psnr", "ssim", "lpips-cifar")
+
+
+class OneScale(Pyramid):
+    """The same network at full size alone, trained so: it fills what it cannot see across from the mean colour."""
+
+    COARSEST = 1_000_000
+
+
+MODELS["pyramid-one-scale"] = OneScale
+
+
+def variants(data: Path, masks: Path) -> dict[str, dict[str, Any]]:
+    """What each changes of the recipe."""
+    photos = {"data": str(data / "photos"), "masks": f"strokes,boxes,{masks}", "epochs": EPOCHS}
+    small = {"data": str(data / "cifar10"), "masks": str(masks), "epochs": EPOCHS, "crop": None, "zoom": 1.0, "crops": 1}
+    return {
+        "as the recipe has it": photos,
+        "one scale": {**photos, "model": "pyramid-one-scale"},
+        "squares in place of absolute differences": {**photos, "loss": {"hole_mse": 1.0}},
+        "details only (zoom 1)": {**photos, "zoom": 1.0},
+        "half the width": {**photos, "width": 24},
+        "CIFAR-10 in place of photographs": {**small, "batch_size": 128},
+    }
+
+
+def trained(name: str, changes: dict[str, Any]) -> Path:
+    out = Path("runs/ablation") / name.split(" (")[0].replace(" ", "-")
+    config = TrainConfig(**{**read_recipe("pyramid"), **changes})
+    with progress(name, "steps") as report:
+        return train(config, out, report)
+
+
+def table(rows: pd.DataFrame, minutes: dict[str, float]) -> str:
+    """Means by the size of the hole, and the paired difference from the recipe, with its 95 % interval over photographs."""
+    labels = ["–".join(f"{edge:.0%}".rstrip("%") for edge in edges) + " %" for edges in BINS]
+    lines = [
+        "| Variant | " + " | ".join(labels) + " | PSNR beside the recipe's (dB) | minutes |",
+        "| :--- |" + " ---: |" * (len(labels) + 2),
+    ]
+    wide = rows.pivot_table(index=["photo", "bin"], columns="method", values="psnr")
+    first = next(iter(minutes))
+    for name in minutes:
+        own = rows[rows["method"] == name].groupby("bin")[list(METRICS)].mean()
+        cells = [f"{own.loc[b, 'psnr']:.2f} dB · {own.loc[b, 'ssim']:.3f}" for b in range(len(BINS))]
+        apart = (wide[name] - wide[first]).groupby("photo").mean().to_numpy()
+        low, high = bootstrap(apart[:, None])
+        said = "–" if name == first else f"{apart.mean():+.2f} ({low[0]:+.2f} to {high[0]:+.2f})"
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {said} | {minutes[name]:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("masks", type=Path)
+    parser.add_argument("--every", type=int, default=2, help="each so many-th photograph only")
+    asked = parser.parse_args()
+    changes = variants(asked.data, asked.masks)
+    runs = {name: trained(name, change) for name, change in changes.items()}
+    minutes = {name: float(pd.read_csv(run / "metrics.csv")["seconds"].sum() / 60) for name, run in runs.items()}
+    fillers = {name: load(run) for name, run in runs.items()}
+    rows, _ = measure(fillers, list(scenes(asked.data / "photos" / "val", asked.masks / "test", asked.every)))
+    facts = {"commit": commit(), "device": device_name(device), "photographs": rows["photo"].nunique(), "seed": 0}
+    means = rows.groupby(["method", "bin"], sort=False)[list(METRICS)].mean().reset_index().to_dict("records")
+    found = {
+        **facts,
+        "definition": "PSNR and SSIM of the pixels of the hole",
+        "variants": changes,
+        "minutes": minutes,
+        "means": means,
+    }
+    note = (
+        f"PSNR and SSIM of the pixels of the hole, means over n = {facts['photographs']} photographs a column; {EPOCHS} epochs "
+        f"each, one training each (seed 0), {facts['device']}, commit {facts['commit']}. `benchmarks/pyramid_ablation.py`"
+    )
+    write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
+    write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+    write_bytes(
+        OUT.with_suffix(".md"), f"# What the network in the box owes to what\n\n{table(rows, minutes)}\n\n{note}\n".encode()
+    )
+    print(table(rows, minutes))
+
+
+if __name__ == "__main__":
+    main()
