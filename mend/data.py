@@ -78,6 +78,8 @@ def load_images(source: str, split: str, size: int | None = None, limit: int | N
     """
     if split not in (*SPLITS, "all"):
         raise unknown("split", split, (*SPLITS, "all"))
+    if size is not None and size < 1:
+        raise InputError(f"the size is {size}; expected a side in pixels, 1 or more.")
     whole = _load_file_split(source, "test" if split == "test" else "train", size)
     rows = split_rows(len(whole), split)
     images = whole if len(rows) == len(whole) else whole.part(rows)
@@ -111,6 +113,7 @@ def _load_file_split(source: str, split: str, size: int | None) -> Images:
             if not (folder / "meta.json").exists():
                 _decode(read, source, size, folder)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    name_broken(meta["broken"], len(meta["broken"]) + len(meta["names"]))  # at every start, not at the first alone
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npy")
     classes = tuple(meta["classes"])
@@ -176,6 +179,8 @@ def image_files(folder: Path, split: str) -> list[Path]:
     Where the folder has `train` and `test` (or `val`) folders these are the splits. Otherwise a file is for test when the
     SHA-256 of its name says so, for one in ten: adding a file never moves another.
     """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}. Pictures of any size are read from a folder of files, nothing else.")
     named = {"train": ["train"], "test": ["test", "val"]}[split]
     if (folder / "train").is_dir():
         folders = [folder / name for name in named if (folder / name).is_dir()]
@@ -200,7 +205,7 @@ def picture_files(root: Path) -> list[Path]:
     found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, root))
     if not found:
         others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]
-        said = f"it holds {', '.join(others)} …" if others else "it is empty"
+        said = f"it holds {', '.join(others)} …" if others else "it is empty."
         raise InputError(f"no pictures in {root}: {said} Expected .png, .jpg, .webp or another format Pillow reads.")
     return found
 
@@ -251,7 +256,9 @@ def _dataset_entries(table: Any, column: str) -> tuple[Iterable[Entry], int, tup
     kind = table.features[labels[0]] if labels else None
     classes = tuple(kind.names) if isinstance(kind, datasets.ClassLabel) else ()
     if kind is not None and not classes and set(table[labels[0]]) <= set(range(10)):
-        classes = CIFAR10_CLASSES if len(table) in (50_000, 10_000) else ()  # plain Parquet has lost the names
+        first = table[0][column]  # plain Parquet has lost the names
+        known = len(table) in (50_000, 10_000) and read_rgb(first["bytes"] or first["path"]).shape == (32, 32, 3)
+        classes = CIFAR10_CLASSES if known else ()
 
     def entries() -> Iterator[Entry]:
         for i, row in enumerate(table):
@@ -327,15 +334,22 @@ def new_array(file: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
 
 
 def stop_when_broken(broken: list[str], count: int) -> None:
-    """Warn of the unreadable files by name; raise InputError when they are more than 1 % of `count`."""
-    if not broken:
-        return
-    shown = "\n  ".join(broken[:10]) + (f"\n  … and {len(broken) - 10} more" if len(broken) > 10 else "")
+    """Raise InputError when the unreadable files, named, are more than 1 % of `count`."""
     if len(broken) > BROKEN * count:
         raise InputError(
-            f"{len(broken)} of {count} pictures are unreadable, more than {BROKEN:.0%}; nothing was kept:\n  {shown}"
+            f"{len(broken)} of {count} pictures are unreadable, more than {BROKEN:.0%}; nothing was kept:\n  {_first(broken)}"
         )
-    warnings.warn(f"{len(broken)} of {count} pictures are unreadable and were skipped:\n  {shown}", stacklevel=2)
+
+
+def name_broken(broken: list[str], count: int) -> None:
+    """Warn of the unreadable files by name."""
+    if broken:
+        said = f"{len(broken)} of {count} pictures are unreadable and were skipped:\n  {_first(broken)}"
+        warnings.warn(said, stacklevel=2)
+
+
+def _first(broken: list[str]) -> str:
+    return "\n  ".join(broken[:10]) + (f"\n  … and {len(broken) - 10} more" if len(broken) > 10 else "")
 
 
 def square(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -426,15 +440,19 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         worker = get_worker_info()
         batches = [self.rows[i : i + self.batch_size] for i in range(0, len(self.rows), self.batch_size)]
         mine = self.rows if worker is None else np.concatenate([self.rows[:0], *batches[worker.id :: worker.num_workers]])
-        broken: list[str] = []
+        broken: dict[int, str] = {}
         several = len(self.rows) > len(self.files)  # crops of a picture in one pass
         read = kept(self._read) if several else self._read
         for i in mine.tolist():
+            file = i % len(self.files)
+            if file in broken:
+                continue
             try:
-                picture = read(i % len(self.files))
+                picture = read(file)
             except InputError as error:
-                broken.append(str(error))
-                stop_when_broken(broken, max(len(mine), 100))
+                broken[file] = str(error)
+                stop_when_broken(list(broken.values()), len(self.files))
+                name_broken([broken[file]], len(self.files))
                 continue
             cut = torch.from_numpy(random_crop(picture, self.crop, self.zoom, self.seed, self.epoch, i))
             yield cut.permute(2, 0, 1).float() / 255, self.draw_hole(self.epoch, i)
@@ -455,4 +473,4 @@ def random_crop(pixels: np.ndarray, crop: int, zoom: float, *keys: int) -> np.nd
     part = pixels[top : top + side, left : left + side]
     if side != crop:
         part = np.asarray(Image.fromarray(part).resize((crop, crop), Image.Resampling.LANCZOS))
-    return np.ascontiguousarray(part[:, ::-1] if mirror < 0.5 else part)
+    return (part[:, ::-1] if mirror < 0.5 else part).copy()

@@ -4,6 +4,7 @@ Fillers without training must give the same numbers. A network trained again doe
 and training carries that on. How far it may be off is `RETRAINED`.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from mend.data import load_images
 from mend.errors import InputError
 from mend.evaluate import evaluate, read_summary
 from mend.masks import make_masks
+from mend.masks.draw import DRAWN
 from mend.masks.segment import SEGMENTERS
 from mend.masks.store import MaskSet, from_npz
 from mend.metrics import METRICS
@@ -58,34 +60,39 @@ def reproduce(
 ) -> list[Line]:
     """Do a result again under `out`, which may be gone on with; a line for each method and metric of the composited view.
 
-    `data` and `masks` say where the images and the mask sets are, when not where the result has them. Masks that are not there
-    are made: from the archives `*-train.npz` and `*-test.npz` in that folder, or by mend's segmenter if one made them.
-    Raises InputError when something cannot be had, or is not what was used.
+    `data` and `masks` say where the images and the mask sets are, when not where the result has them; a network trained on
+    crops goes to what it names itself. Masks that are not there are made: from the archives `*-train.npz` and `*-test.npz`
+    in that folder, or as the result says they were. Raises InputError when something cannot be had, or is not what was used.
     """
     summary, out = read_summary(result), Path(out)
+    protocol = protocol_from(summary["protocol"])
+    trainings: dict[str, dict[str, Any] | None] = {n: m["model"].get("trained") for n, m in summary["methods"].items()}
+    for name, trained in trainings.items():
+        if trained is None and name not in CLASSICAL:
+            raise InputError(f"{name} was not trained by mend: nothing says how to make it again.")
     runs: list[str] = []
-    for name, method in summary["methods"].items():
-        trained = method["model"].get("trained")
+    for name, trained in trainings.items():
         if trained is None:
-            if name not in CLASSICAL:
-                raise InputError(f"{name} was not trained by mend: nothing says how to make it again.")
             runs.append(name)
             continue
         config = TrainConfig(**trained["config"])
-        source = data or config.data
-        where = _masks(masks or config.masks, source, config.size, trained["masks"], out, device, progress)
-        sealed = MaskSet.open(where / "train").manifest.sha256
-        if sealed != trained["mask_set"]:
-            raise InputError(
-                f"{where / 'train'} holds other masks ({sealed[:12]}) than {name} was trained with "
-                f"({trained['mask_set'][:12]})."
-            )
-        runs.append(str(train(replace(config, data=source, masks=str(where)), out / "runs" / name, progress(f"train {name}"))))
+        if config.crop is None:
+            source = data or config.data
+            where = _masks(masks or config.masks, source, config.size, trained["masks"], out, device, progress)
+            sealed = MaskSet.open(where / "train").manifest.sha256
+            if sealed != trained["mask_set"]:
+                raise InputError(
+                    f"{where / 'train'} holds other masks ({sealed[:12]}) than {name} was trained with "
+                    f"({trained['mask_set'][:12]})."
+                )
+            config = replace(config, data=source, masks=str(where))
+        runs.append(str(train(config, out / "runs" / name, progress(f"train {name}"))))
+    if protocol.drawn is None:
+        made_by = next((t["masks"] for t in trainings.values() if t and "mask_set" in t), "another program")
+        masks = str(_masks(masks or protocol.masks, data or protocol.data, protocol.size, made_by, out, device, progress))
     on_batch = summed(progress("evaluate"), len(runs))
     scored = sorted({n for m in summary["methods"].values() for n in m["metrics_scored"]}, key=list(METRICS).index)
-    protocol = replace(protocol_from(summary["protocol"]), metrics=tuple(scored))
-    if protocol.masks and not (Path(masks or protocol.masks) / "test" / "manifest.json").exists():
-        masks = str(out / "masks")
+    protocol = replace(protocol, metrics=tuple(scored))
     new = read_summary(evaluate(runs, protocol, out / "result", data, masks, device=device, on_batch=on_batch))
     for what in ("n", "images", "mask_set"):
         if new[what] != summary[what]:
@@ -94,12 +101,15 @@ def reproduce(
 
 
 def _masks(folder: str, source: str, size: int | None, segmenter: str, out: Path, device: str, progress: Progress) -> Path:
-    """The folder of mask sets: the one named, or made under `out`, from archives in it or by the segmenter on record."""
-    if (Path(folder) / "train" / "manifest.json").exists():
+    """The folder of mask sets: the one named, or made under `out`, from archives in it or as those on record were."""
+    if (Path(folder) / "test" / "manifest.json").exists():
         return Path(folder)
     archives = {split: sorted(Path(folder).glob(f"*-{split}.npz")) for split in ("train", "test")}
     given = all(len(found) == 1 for found in archives.values())
-    if not given and segmenter not in SEGMENTERS:
+    drawn = re.fullmatch(r"(\w+) coverage (\S+) seed (\d+)", segmenter)
+    kind = drawn[1] if drawn else segmenter
+    how: dict[str, Any] = {"coverage": float(drawn[2]), "seed": int(drawn[3])} if drawn else {}
+    if not given and not (kind in SEGMENTERS or kind in DRAWN or kind.startswith("hf:")):
         raise InputError(
             f"the masks were made by {segmenter}, which mend cannot run. With --masks give the folder of the mask sets, "
             "or of their archives *-train.npz and *-test.npz."
@@ -109,7 +119,7 @@ def _masks(folder: str, source: str, size: int | None, segmenter: str, out: Path
         if given:
             from_npz(archives[split][0], images, segmenter, out / "masks" / split)
         else:
-            make_masks(images, segmenter, out / "masks" / split, device, on_batch=progress(f"masks {split}"))
+            make_masks(images, kind, out / "masks" / split, device, **how, on_batch=progress(f"masks {split}"))
     return out / "masks"
 
 

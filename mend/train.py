@@ -248,10 +248,21 @@ class RunFiles(pl.Callback):
         self.started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "best": self.best}
+        return {"rows": self.rows, "best": self.best, "of": self._of()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on; InputError when the pictures or masks are no longer those that the run began with."""
+        others = [name for name, value in state_dict.get("of", {}).items() if self._of().get(name) != value]
+        if others:
+            raise InputError(
+                f"{self.out} was begun with other {' and '.join(others)} than are there now. Choose another --out, or put "
+                "them back."
+            )
         self.rows, self.best = state_dict["rows"], state_dict["best"]
+
+    def _of(self) -> dict[str, str | None]:
+        """What tells the pictures and the masks apart."""
+        return {"pictures": self.trained.get("fingerprint"), "masks": self.trained.get("mask_set")}
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         if self.on_step is not None and trainer.is_global_zero:
@@ -348,13 +359,15 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
 
 
 class WholeFiles(TorchCheckpointIO):
-    """A checkpoint is written beside its place and renamed; Lightning's goes through the temporary folder of the system."""
+    """A checkpoint is written beside its place and renamed; Lightning's goes through the temporary folder of the system.
+
+    PyTorch writes into memory: of a full disk it would say no more than that its own writing failed.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        part = Path(f"{path}.part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(checkpoint, part)
-        part.replace(path)
+        data = io.BytesIO()
+        torch.save(checkpoint, data)
+        write_bytes(Path(path), data.getvalue())
 
 
 def _precision(config: TrainConfig) -> Any:

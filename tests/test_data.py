@@ -77,9 +77,34 @@ def test_one_broken_file_in_many_is_skipped_by_name_and_more_stop(tmp_path: Path
     (tmp_path / "train" / "bad.png").write_bytes(b"")
     with pytest.warns(UserWarning, match=r"1 of 151 pictures are unreadable and were skipped:\n  train/bad\.png"):
         assert len(load_images(str(tmp_path), "all")) == 150
+    with pytest.warns(UserWarning, match=r"train/bad\.png"):  # from the cache too
+        load_images(str(tmp_path), "all")
     (tmp_path / "train" / "worse.png").write_bytes(b"words")
     with pytest.raises(InputError, match="2 of 152 pictures are unreadable, more than 1%"):
         load_images(str(tmp_path), "all")
+
+
+def test_broken_files_are_counted_once_however_many_crops_they_give(tmp_path: Path):
+    files = [tmp_path / f"{i:03d}.png" for i in range(101)]
+    for file in files:
+        Image.fromarray(smooth(8, 8, 0)).save(file)
+    files[7].write_bytes(b"words")
+
+    def crops(several: list[Path]) -> int:
+        rows = np.arange(3 * len(several))
+        return len(list(Crops(several, 8, rows, lambda epoch, i: torch.zeros(1, 8, 8), 0, 0)))
+
+    with pytest.warns(UserWarning, match=r"1 of 101 pictures.*\n.*007.png") as said:
+        assert crops(files) == 300
+    assert len(said) == 1
+    with pytest.raises(InputError, match="1 of 10 pictures are unreadable, more than 1%"):
+        crops(files[:10])
+
+
+def test_crops_come_from_a_folder_alone():
+    for source in ("cifar10", "hub:a/b", "no/such/folder"):
+        with pytest.raises(InputError, match=f"there is no folder {source}"):
+            image_files(Path(source), "train")
 
 
 def test_unequal_sizes_name_both_and_the_way_out(tmp_path: Path):

@@ -96,6 +96,24 @@ def vgg() -> Path:
     return file
 
 
+def test_lpips_of_alexnet_equals_the_reference_package_too(pair: tuple[torch.Tensor, torch.Tensor]):
+    import lpips
+    from torchvision.models import alexnet
+
+    torch.manual_seed(0)
+    file = Path(torch.hub.get_dir()) / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(alexnet(weights=None).state_dict(), file)
+    try:
+        image, filled = (torch.nn.functional.interpolate(part, 64) for part in pair)  # AlexNet has nothing left of 32 pixels
+        ours = networks.lpips_alex(torch.device("cpu"))(filled, image)
+        reference = lpips.LPIPS(net="alex", verbose=False).eval()
+        with torch.no_grad():
+            assert torch.allclose(ours, reference(filled * 2 - 1, image * 2 - 1).flatten(), atol=1e-6)
+    finally:
+        file.unlink()
+
+
 def test_lpips_equals_the_reference_package_with_the_same_weights(vgg: Path, pair: tuple[torch.Tensor, torch.Tensor]):
     import lpips
 

@@ -8,9 +8,11 @@ import pytest
 from mend.errors import InputError
 from mend.evaluate import evaluate, read_summary
 from mend.masks.store import MaskSet
-from mend.protocol import Protocol
+from mend.protocol import Drawn, Protocol
+from mend.recipes import TrainConfig
 from mend.report.tables import reproduction_text
 from mend.reproduce import reproduce
+from mend.train import train
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +63,37 @@ def test_mask_sets_are_made_anew_from_their_archives(result: Path, tmp_path: Pat
     assert MaskSet.open(tmp_path / "again" / "masks" / "test").done.all()
 
 
-def test_what_cannot_be_made_again_is_said(result: Path, tmp_path: Path, masks: Path):
-    with pytest.raises(InputError, match="made by strokes coverage 0.25 seed 0, which mend cannot run.*--masks"):
-        reproduce(result, tmp_path / "out", masks=str(tmp_path / "nothing"), device="cpu")
+def test_drawn_masks_are_drawn_anew(result: Path, tmp_path: Path):
+    lines = reproduce(result, tmp_path / "again", masks=str(tmp_path / "nothing"), device="cpu")
+    assert [line.new for line in lines] == [line.old for line in lines]
+
+
+def test_fillers_alone_need_their_masks_too(result: Path, tmp_path: Path, masks: Path):
     summary = json.loads(result.read_text())
+    del summary["methods"]["tiny"]
+    (tmp_path / "classical.json").write_text(json.dumps(summary))
+    np.savez(tmp_path / "objects-train.npz", mask=np.array(MaskSet.open(masks / "train").packed))
+    np.savez(tmp_path / "objects-test.npz", mask=np.array(MaskSet.open(masks / "test").packed))
+    lines = reproduce(tmp_path / "classical.json", tmp_path / "again", masks=str(tmp_path), device="cpu")
+    assert [(line.method, line.within) for line in lines] == [("telea", True)] * 2
+
+
+def test_a_network_trained_on_crops_is_trained_again(folder: Path, tmp_path: Path):
+    config = TrainConfig(str(folder), "strokes", "pyramid", width=4, crop=16, epochs=1, batch_size=8, workers=0)
+    run = train(config, tmp_path / "small")
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("psnr",), drawn=Drawn(("boxes",), ((0.1, 0.3),)))
+    result = evaluate([str(run)], protocol, tmp_path / "crops", device="cpu")
+    (line,) = reproduce(result, tmp_path / "again", device="cpu")
+    assert line.new == line.old
+    assert (tmp_path / "again" / "runs" / "small" / "metrics.csv").exists()
+
+
+def test_what_cannot_be_made_again_is_said(result: Path, tmp_path: Path, masks: Path):
+    summary = json.loads(result.read_text())
+    summary["methods"]["tiny"]["model"]["trained"]["masks"] = "a hand"
+    (tmp_path / "hand.json").write_text(json.dumps(summary))
+    with pytest.raises(InputError, match="made by a hand, which mend cannot run.*--masks"):
+        reproduce(tmp_path / "hand.json", tmp_path / "out", masks=str(tmp_path / "nothing"), device="cpu")
     summary["methods"]["tiny"]["model"]["trained"]["mask_set"] = "0" * 64
     (tmp_path / "masks.json").write_text(json.dumps(summary))
     with pytest.raises(InputError, match="holds other masks .* than tiny was trained with"):

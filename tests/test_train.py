@@ -1,5 +1,7 @@
 import csv
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +16,9 @@ from conftest import ROOT, smooth, stopped
 from PIL import Image
 
 from mend.checkpoint import load_model
-from mend.data import split_rows
+from mend.data import load_images, split_rows
 from mend.errors import InputError
+from mend.masks import make_masks
 from mend.masks.crops import hole_drawer
 from mend.recipes import TrainConfig
 from mend.train import _build, train
@@ -203,3 +206,36 @@ def test_two_processes_train_as_one_does(config: TrainConfig, finished: Path, tm
     assert np.isfinite(two.numpy()).all()
     start = _build(replace(config, model="unet")).state_dict()["head.weight"]
     assert (one - two).norm() < 0.5 * (one - start).norm(), "both went the same way"
+
+
+def test_other_masks_under_the_same_name_are_noticed(config: TrainConfig, tmp_path: Path, folder: Path):
+    masks = tmp_path / "masks"
+    for split, part in (("train", "all"), ("test", "test")):
+        make_masks(load_images(str(folder), part), "boxes", masks / split)
+    mine = replace(config, masks=str(masks), epochs=1)
+    train(mine, tmp_path / "run")
+    shutil.rmtree(masks / "train")
+    make_masks(load_images(str(folder), "all"), "boxes", masks / "train", seed=1)
+    with pytest.raises(InputError, match="begun with other masks than are there now"):
+        train(mine, tmp_path / "run")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    written = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if ".ckpt" in path.name:
+            written(path, data[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return written(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(replace(config, epochs=1), tmp_path / "run")
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_numbers_that_no_run_can_have_are_refused(config: TrainConfig):
+    for name, value in (("seed", -1), ("workers", -1), ("epochs", 0), ("ema", 1)):
+        with pytest.raises(InputError, match=f"{name} is {value}"):
+            replace(config, **{name: value})

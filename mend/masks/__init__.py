@@ -55,6 +55,8 @@ def _finder(name: str, device: str) -> Segmenter:
 def _drawer(kind: str, coverage: float, seed: int, size: tuple[int, int]) -> Segmenter:
     if not 0 < coverage < 1:
         raise InputError(f"the coverage is {coverage:g}; expected a share of the image between 0 and 1, such as 0.25.")
+    if seed < 0:
+        raise InputError(f"the seed is {seed}; expected 0 or more.")
     draw = DRAWN[kind]
     name = f"{kind} coverage {coverage:g} seed {seed}"
     return Segmenter(name, "", lambda rows: np.stack([draw(*size, coverage, seed, int(row)) for row in rows]), 256)

@@ -66,6 +66,9 @@ class TrainConfig:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0.")
+        for name in ("seed", "workers"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         if not self.zoom >= 1:
             raise InputError(f"zoom is {self.zoom:g}; expected 1 (crops as they are) or more.")
         if not 0 <= self.ema < 1:

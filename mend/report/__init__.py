@@ -31,7 +31,7 @@ from mend.statistics import bootstrap, summaries
 VIEWS = {
     "": "Composited: the known pixels kept",
     "_hole": "Inside the hole only",
-    "_band": "At the rim of the hole, where a seam would show",
+    "_band": "At the rim of the hole, where a seam would show: a 32nd of the shorter side deep, 2 pixels at least",
     "_raw": "Raw output of the method",
 }
 

@@ -13,13 +13,14 @@ from mend.classical import CLASSICAL
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#999933")  # Okabe and Ito, 2008
 
 
-def picture_grid(folder: Path, methods: list[str], scale: int = 3) -> Image.Image:
+def picture_grid(folder: Path, methods: list[str]) -> Image.Image:
     """The seed's grid: original, mask, masked input, then one row a method, each with its name."""
     rows = [
         (name, Image.open(folder / f"{name}.png").convert("RGB")) for name in ("original", "mask", "masked input", *methods)
     ]
     first = rows[0][1]
     side, count = first.height, first.width // first.height
+    scale = 3 if side <= 64 else 1
     font = _font(15)
     label = max(int(font.getlength(name)) for name, _ in rows) + 24
     gap, cell = 4, side * scale

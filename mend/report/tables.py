@@ -148,10 +148,15 @@ def latex_table(table: Table, caption: str) -> str:
     lines = [
         *(r"\begin{table}", r"\centering", r"\begin{tabular}{l" + "r" * (len(header) - 1) + "}", r"\toprule"),
         *(" & ".join(map(_latex, header)) + r" \\", r"\midrule"),
-        *(" & ".join(rf"\textbf{{{_latex(c.text)}}}" if c.best else _latex(c.text) for c in row) + r" \\" for row in rows),
+        *(" & ".join(map(_latex_cell, row)) + r" \\" for row in rows),
         *(r"\bottomrule", r"\end{tabular}", rf"\caption{{{_latex(caption)}}}", r"\end{table}"),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = rf"\textbf{{{_latex(cell.text)}}}" if cell.best else _latex(cell.text)
+    return text + (rf" {{\scriptsize {_latex(cell.note)}}}" if cell.note else "")
 
 
 def _latex(text: str) -> str:
@@ -166,7 +171,7 @@ def as_text(summary: dict[str, Any]) -> str:
     header, rows = metric_table(summary, ordered(summary, None))
     texts = [header] + [[c.text + ("*" if c.best else " ") for c in row] for row in rows]
     texts[0] = [header[0], *(f"{name} " for name in header[1:])]
-    return "\n".join([*aligned(texts, 1), "", *footnotes(summary)])
+    return "\n".join([*aligned(texts, 1), "", *footnotes(summary, intervals=False)])
 
 
 def comparison_text(found: list[Difference], a: str, b: str) -> str:
@@ -218,12 +223,14 @@ def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     return ["  ".join(side(text, width) for side, text, width in zip(sides, row, widths, strict=True)) for row in rows]
 
 
-def footnotes(summary: dict[str, Any]) -> list[str]:
+def footnotes(summary: dict[str, Any], intervals: bool = True) -> list[str]:
     """What stands under every table: n, the interval, what is missing, and the definitions of the metrics shown."""
     protocol = summary["protocol"]
+    per_image = (protocol.get("drawn") or {}).get("per_image", 1)
+    count = f"{summary['n']} images" if per_image == 1 else f"{summary['n']} holes, {per_image} an image"
+    small = "Small: 95 % bootstrap interval of the mean over images. " if intervals else ""
     lines = [
-        f"n = {summary['n']} images, protocol {protocol['name']}, mask set {summary['mask_set'][:12]}. Small: 95 % "
-        "bootstrap interval of the mean over images. Marked: best of its column."
+        f"n = {count}, protocol {protocol['name']}, mask set {summary['mask_set'][:12]}. {small}Marked: best of its column."
     ]
     reasons: dict[str, list[str]] = {}
     for name, reason in summary["unavailable"].items():
@@ -243,10 +250,12 @@ def readme_table(summary: dict[str, Any]) -> str:
     """The table for the README's first screen: the composited view with a line on n, the interval and what is quoted."""
     methods = ordered(summary, None)
     lines = footnotes(summary)
-    short = [line for line in lines if not any(line.startswith(f"{m.title}:") for m in METRICS.values())]
+    defined = [line for line in lines if any(line.startswith(f"{m.title}:") for m in METRICS.values())]
     return (
         markdown_table(metric_table(summary, methods, further=False), notes=True)
         + "\n"
-        + "<br>\n".join(f"<sub>{s}</sub>" for s in short)
-        + "\n"
+        + "<br>\n".join(f"<sub>{line}</sub>" for line in lines if line not in defined)
+        + "\n\n<details><summary>What is measured</summary>\n\n"
+        + "\n".join(f"- {line}" for line in defined)
+        + "\n\n</details>\n"
     )
