@@ -83,7 +83,7 @@ class Inpainter:
         elif isinstance(self.network, Pyramid):
             raw = self.network.fill(masked, hole, side, report)
         else:
-            raw, work = masked.clone(), list(tiles(1 - hole, side, REACH))
+            raw, work = masked.clone(), list(tiles(1 - hole, side, REACH, side))
             for done, tile in enumerate(work, 1):
                 seen = any_size(self.network, self.stride, masked[(..., *tile.seen)], hole[(..., *tile.seen)])
                 raw[(..., *tile.place)] = seen[(..., *tile.inner)].float()

@@ -57,7 +57,7 @@ def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: i
                 f"{most / 2**30:.2g} GB are too little: {hole.shape[-1]}×{hole.shape[-2]} pixels take {memory / 2**30:.1f} GB "
                 "even in the smallest tiles. Allow more, or fill a smaller picture."
             )
-    return Plan(side, sum(1 for _ in tiles(1 - hole, side, REACH)), memory)
+    return Plan(side, sum(1 for _ in tiles(1 - hole, side, REACH, side)), memory)
 
 
 def _seen(side: int, hole: Tensor) -> int:

@@ -19,12 +19,17 @@ def hole(height: int, width: int, *boxes: tuple[int, int, int]) -> Tensor:
 
 
 def test_a_tile_knows_its_place_and_what_lies_around_it():
-    (first, last) = tiles(1 - hole(300, 200, (0, 0, 5), (299, 199, 1)), 128, 64)
+    missing = hole(300, 200, (0, 0, 5), (299, 199, 1))
+    (first, last) = tiles(1 - missing, 128, 64, 128)
     assert first.place == (slice(0, 128), slice(0, 128))
     assert first.seen == (slice(0, 192), slice(0, 192))
     assert last.place == (slice(256, 300), slice(128, 200))
     assert last.seen == (slice(192, 300), slice(64, 200))
     assert last.inner == (slice(64, 108), slice(64, 136))
+    (first, last) = tiles(1 - missing, 128, 64, 8)
+    assert (first.place, last.place) == ((slice(0, 8), slice(0, 8)), (slice(296, 300), slice(192, 200)))
+    assert (first.seen, last.seen) == ((slice(0, 72), slice(0, 72)), (slice(232, 300), slice(128, 200)))
+    assert last.pixels == 68 * 72
 
 
 def test_the_largest_tile_that_keeps_to_the_memory_is_chosen():

@@ -97,6 +97,11 @@ def test_only_tiles_that_miss_something_are_worked_on(network: Pyramid, monkeypa
         network.by_tiles(mask_out(image, hole), hole, 64)
     assert sum(seen) < 0.2 * 1024 * 1024, seen
     seen.clear()
+    hole[..., 10:20, 10:20], hole[..., 510:514, 510:514] = 0, 1
+    with torch.inference_mode():
+        network.by_tiles(mask_out(image, hole), hole, 512)
+    assert sum(seen) < 4 * 2 * 136 * 136, "four tiles, each cut to the corner that it misses"
+    seen.clear()
     with torch.inference_mode():
         raw = network(image, torch.zeros_like(hole))
     assert not seen
