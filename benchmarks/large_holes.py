@@ -4,7 +4,8 @@
 
 The first argument is a folder of photographs, the second a mask set whose silhouettes, enlarged, are the objects. Every
 photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `pyramid, once` is
-the network in the box applied at full size alone, with no coarser filling below it; `unet-aspp-w16` is the seed's way.
+the network in the box applied at full size alone, with no coarser filling below it; `unet-aspp-w16` is the seed's way;
+`pyramid, texture` is `mend fill --texture`.
 Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of the README.
 """
 
@@ -38,8 +39,9 @@ from mend.statistics import bootstrap
 
 BINS = ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40))
 KINDS = ("object", "boxes", "strokes")
-METHODS = ("telea", "navier-stokes", "biharmonic", "unet-aspp-w16", "pyramid, once", "pyramid")
+METHODS = ("telea", "navier-stokes", "biharmonic", "unet-aspp-w16", "pyramid, once", "pyramid", "pyramid, texture")
 METRICS = ("psnr", "ssim", "lpips-cifar")
+DIGITS = {"psnr": 2, "ssim": 3, "lpips-cifar": 3}
 SHOWN = 8  # scenes in the picture
 OUT = Path(__file__).parent.parent / "results" / "large-holes"
 
@@ -88,7 +90,12 @@ def fillers() -> dict[str, Inpainter]:
     default = load()
     assert isinstance(default.network, Pyramid)
     seed = load(OUT.parent / "cifar10-object-v1" / "models" / "unet-aspp-w16")
-    named = {"unet-aspp-w16": seed, "pyramid, once": Inpainter(Once(default.network), device, {}), "pyramid": default}
+    named = {
+        "unet-aspp-w16": seed,
+        "pyramid, once": Inpainter(Once(default.network), device, {}),
+        "pyramid": default,
+        "pyramid, texture": load(texture=True),
+    }
     return {name: named.get(name) or load(name) for name in METHODS}
 
 
@@ -158,7 +165,7 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """For the README: hole PSNR and SSIM by coverage, and the time of the largest holes."""
+    """For the README: the metrics by coverage, and the time of the largest holes."""
     coverages = found["by coverage"]
     lines = [
         "| Hole | " + " | ".join(f"{label} of the photograph" for label in coverages) + " | seconds |",
@@ -167,18 +174,19 @@ def table(found: dict[str, Any]) -> str:
     for method in METHODS:
         cells = []
         for scores in coverages.values():
-            best = {m: max(other[m]["mean"] for other in scores.values()) == scores[method][m]["mean"] for m in METRICS[:2]}
-            mean = {m: scores[method][m]["mean"] for m in METRICS}
-            psnr_text, ssim_text = (
-                f"**{text}**" if best[m] else text
-                for m, text in (("psnr", f"{mean['psnr']:.2f} dB"), ("ssim", f"{mean['ssim']:.3f}"))
-            )
-            cells.append(f"{psnr_text} · {ssim_text}")
+            texts = []
+            for metric in METRICS:
+                values = [other[metric]["mean"] for other in scores.values()]
+                best = min(values) if metric == "lpips-cifar" else max(values)
+                text = f"{scores[method][metric]['mean']:.{DIGITS[metric]}f}"
+                texts.append(f"**{text}**" if scores[method][metric]["mean"] == best else text)
+            cells.append(" · ".join(texts))
         seconds = max(scores[method]["seconds"]["median"] for scores in coverages.values())
         lines.append(f"| {method} | " + " | ".join(cells) + f" | {seconds:.2f} |")
     note = (
-        f"PSNR and SSIM of the pixels of the hole; means over n = {found['photographs']} photographs a column (BSDS500, val), "
-        "with objects, boxes and strokes in turn. Seconds: the median of the largest holes, "
+        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph; means over "
+        f"n = {found['photographs']} photographs a column (BSDS500, val), with objects, boxes and strokes in turn. "
+        "Bold: best. Seconds: the median of the largest holes, "
         f"{found['device']}. Commit {found['commit']}."
     )
     return "\n".join([*lines, "", f"<sub>{note}</sub>", ""])

@@ -28,6 +28,8 @@ from mend.images.picture import picture_from_pil as picture_from_pil
 
 def to_image(pixels: np.ndarray | Tensor) -> Tensor:
     """uint8 (B, H, W, 3) or (B, 3, H, W) pixels as an image; a tensor stays on its device."""
+    if isinstance(pixels, np.ndarray):
+        pixels = np.require(pixels, requirements="W")  # Pillow's are read-only, of which PyTorch warns
     tensor = torch.as_tensor(pixels)
     if tensor.shape[-1] == 3 and tensor.shape[1] != 3:
         tensor = tensor.permute(0, 3, 1, 2)
