@@ -30,6 +30,7 @@ COMPONENTS = 24  # principal components by which patches are compared: 147 numbe
 GUIDE = 0.6  # weight of the network's low frequencies beside the patch itself
 CROWDING = 0.3  # what a patch costs that is used once more often than its share, in mean distances
 FADING = 1.3  # by how much a patch counts less for each pixel that it is farther from the rim
+FADED = 200.0  # pixels from the rim at which that ends: from 390 on its weight would be less than a float can hold
 PAIRS = 200_000_000  # of a target and a source that a finer scale compares once, to mend what the coarsest got wrong
 ROUNDS = (8, 3)  # of searching and voting: at the coarsest scale, at every other
 HOLD = 0.05**2  # holds pixels to the colour copied: a step between copies is evened out over about 1/0.05 pixels
@@ -142,7 +143,7 @@ class _Scale:
         self.number[self.targets] = torch.arange(len(self.targets))
         self.nearest_source, self.nearest_target = _nearest(known), _nearest(within & ~known)
         self.missing = torch.nonzero(hole.flatten())[:, 0]
-        self.faith = FADING ** -_depth(hole).flatten()[self.targets]
+        self.faith = FADING ** -_depth(hole).flatten()[self.targets].clamp(max=FADED)
 
     def source_at(self, row: Tensor, column: Tensor) -> Tensor:
         """The source there, or the one nearest to there."""
@@ -295,14 +296,18 @@ def _copied(scale: _Scale, match: _Match) -> Tensor:
 
 
 def _enlarged(copies: _Copies, hole: Tensor) -> Tensor:
-    """What each missing pixel of a hole twice as large copies: it lies in its source's cell as it lies in its own."""
-    wide, width = copies.shape[1], hole.shape[1]
+    """What each missing pixel of a hole twice as large copies: it lies in its source's cell as it lies in its own.
+
+    At an odd side the last cell has but one row or column, which is copied then.
+    """
+    wide, (height, width) = copies.shape[1], hole.shape
     below = torch.zeros(copies.shape.numel(), dtype=torch.long)
     below[copies.pixels] = copies.source
     missing = torch.nonzero(hole.flatten())[:, 0]
     y, x = missing // width, missing % width
     source = below[(y // 2) * wide + x // 2]
-    return (source // wide * 2 + y % 2) * width + source % wide * 2 + x % 2
+    row, column = source // wide * 2 + y % 2, source % wide * 2 + x % 2
+    return row.clamp(max=height - 1) * width + column.clamp(max=width - 1)
 
 
 def _evened(pixels: Tensor, hole: Tensor, source: Tensor, coarse: _Copies | None) -> _Copies:

@@ -93,6 +93,13 @@ def test_above_a_size_the_copies_are_enlarged_and_keep_their_grain(monkeypatch):
     assert inside(result, hole).std() == pytest.approx(inside(image, hole).std().item(), rel=0.2)
 
 
+def test_the_last_row_and_column_of_an_odd_side_are_the_only_ones_of_their_cell():
+    hole = box(3, 5, slice(0, 2), slice(0, 2))[0, 0] > 0
+    last = torch.tensor([5])  # of the 2×3 cells, which the first one copies
+    copies = mend.texture._Copies(torch.Size((2, 3)), torch.tensor([0]), last, torch.zeros(1, 3), torch.zeros(1, 3))
+    assert mend.texture._enlarged(copies, hole).tolist() == [14, 14, 14, 14]
+
+
 def test_a_copy_lies_in_its_cell_of_an_enlarged_scale_as_its_pixel_does(monkeypatch):
     image = 0.8 * grain(90, 101) + 0.2 * (torch.arange(101) % 2)
     hole = box(90, 101, slice(20, 51), slice(30, 61))
@@ -106,6 +113,12 @@ def test_where_most_of_a_picture_is_flat_the_rest_does_not_spread():
     hole = box(96, 128, slice(24, 70), slice(40, 90))
     result = textured(smooth_filling(image, hole), hole)
     assert (result - image)[..., 40:70, 40:90].abs().max() < 0.01
+
+
+def test_a_hole_of_any_depth_is_filled_with_grain():
+    image, hole = grain(900, 24), box(900, 24, slice(0, 860), slice(0, 24))  # nothing known but below: 860 pixels deep
+    result = inside(textured(torch.where(hole > 0, 0.5, image), hole), hole).reshape(1, 3, 860, 24)
+    assert result[:, :, :100].std() > 0.5 * image.std()
 
 
 def test_a_flat_picture_stays_flat():
