@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def understand_mask(path: str | Path, size: tuple[int, int] | None = None, marke
         seen, notes = f"{path}: {inside.shape[1]}×{inside.shape[0]}, COCO", []
     else:
         look = _look(path)
-        _check_shape(path, look.rgb.shape[:2], size)
+        _check_shape(path, look.highest.shape, size)
         seen, notes = f"{path}: {look.facts()}", look.notes
         if marked == "auto":
             marked, why = _decide(path, look)
@@ -128,52 +129,77 @@ def understand_mask(path: str | Path, size: tuple[int, int] | None = None, marke
 
 @dataclass(frozen=True)
 class _Look:
-    """A mask file upright: `rgb` (H, W, 3) and, where there is one, `alpha` (H, W), both uint8."""
+    """A mask file upright: its `colours`, a Pillow image in mode L or RGB, and, where there is one, `alpha` (H, W), uint8.
+
+    What is asked of a pixel is worked out once, channel by channel: over the last axis of (H, W, 3) it takes far longer.
+    """
 
     mode: str
-    rgb: np.ndarray
+    colours: Image.Image
     alpha: np.ndarray | None
     notes: list[str]
 
+    @cached_property
+    def channels(self) -> list[np.ndarray]:
+        return [np.asarray(channel) for channel in self.colours.split()]
+
+    @cached_property
+    def highest(self) -> np.ndarray:
+        """The largest of each pixel's channels."""
+        return reduce(np.maximum, self.channels)
+
+    @cached_property
+    def lowest(self) -> np.ndarray:
+        return reduce(np.minimum, self.channels)
+
+    @cached_property
     def black(self) -> np.ndarray:
-        return self.rgb.max(-1) <= NEAR
+        return self.highest <= NEAR
 
+    @cached_property
     def white(self) -> np.ndarray:
-        return self.rgb.min(-1) >= 255 - NEAR
+        return self.lowest >= 255 - NEAR
 
+    @cached_property
     def coloured(self) -> np.ndarray:
-        return self.rgb.max(-1) - self.rgb.min(-1) >= COLOURED
+        return self.highest - self.lowest >= COLOURED
 
+    @cached_property
     def light(self) -> np.ndarray:
-        return np.asarray(Image.fromarray(self.rgb).convert("L")) >= 128
+        return np.asarray(self.colours.convert("L")) >= 128
 
+    @cached_property
     def opaque(self) -> np.ndarray:
-        return np.ones(self.rgb.shape[:2], np.bool_) if self.alpha is None else self.alpha >= 128
+        return np.ones(self.highest.shape, np.bool_) if self.alpha is None else self.alpha >= 128
 
     def facts(self) -> str:
         """Size, mode, and the share of each kind of pixel, as a phrase."""
-        parts = {"black": self.black(), "white": self.white(), "coloured": self.coloured()}
-        parts["grey"] = ~np.logical_or.reduce(list(parts.values()))
+        parts = {"black": self.black, "white": self.white, "coloured": self.coloured}
+        parts["grey"] = ~(self.black | self.white | self.coloured)
         if self.alpha is not None:
-            parts["transparent"] = ~self.opaque()
+            parts["transparent"] = ~self.opaque
         shares = ", ".join(f"{share(part)} {name}" for name, part in parts.items() if part.any())
-        return f"{self.rgb.shape[1]}×{self.rgb.shape[0]}, mode {self.mode}: {shares}"
+        return f"{self.colours.width}×{self.colours.height}, mode {self.mode}: {shares}"
 
 
 MARKS: dict[str, Callable[[_Look], np.ndarray]] = {
-    "white": _Look.light,
-    "black": lambda look: ~look.light(),
-    "opaque": _Look.opaque,
-    "transparent": lambda look: ~look.opaque(),
-    "painted": _Look.coloured,
+    "white": lambda look: look.light,
+    "black": lambda look: ~look.light,
+    "opaque": lambda look: look.opaque,
+    "transparent": lambda look: ~look.opaque,
+    "painted": lambda look: look.coloured,
 }
 """What can mark a hole: the lighter or the darker half, what is opaque or transparent, what is strongly coloured."""
 
 
 def share(part: np.ndarray) -> str:
     """The share of True in text; a small one is not rounded to nothing."""
-    mean = part.mean()
+    mean = _mean(part)
     return "under 0.1%" if 0 < mean < 0.001 else f"{mean:.1%}"
+
+
+def _mean(part: np.ndarray) -> float:
+    return np.count_nonzero(part) / part.size  # mean() goes through floats
 
 
 def _look(path: str | Path) -> _Look:
@@ -183,23 +209,26 @@ def _look(path: str | Path) -> _Look:
             notes.append(f"the first of {frames} frames")
         if opened.getexif().get(274, 1) != 1:
             notes.append("turned upright, as its EXIF orientation says")
-        rgb, alpha = np.asarray(as_rgb(upright, str(path))), None
+        grey = upright.mode in ("1", "L", "LA")
+        colours, alpha = upright.convert("L") if grey else as_rgb(upright, str(path)), None
         if upright.has_transparency_data and upright.mode[0] not in "IF":  # Pillow converts neither integers nor floats
-            alpha = np.asarray(upright.convert("RGBA"))[..., 3]
-    if rgb.max() == 1:
-        rgb = rgb * np.uint8(255)
+            alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
+    look = _Look(opened.mode, colours, alpha, notes)
+    if look.highest.max() == 1:
         notes.append("its values are 0 and 1: 1 is taken as white")
-    return _Look(opened.mode, rgb, alpha, notes)
+        return _Look(opened.mode, colours.point(lambda level: 255 * level), alpha, notes)
+    return look
 
 
 def _decide(path: str | Path, look: _Look) -> tuple[str, list[str]]:
     """What marks the hole, with notes; Undecided where more than one answer makes sense."""
-    black, white, coloured = look.black(), look.white(), look.coloured()
-    top = int(look.rgb.max())
+    black, white, coloured = look.black, look.white, look.coloured
+    top = int(look.highest.max())
     if look.alpha is not None and look.alpha.min() < 255 - NEAR:
         why = "it is not opaque all over"
     elif coloured.any():
-        if black.mean() >= 1 - MOST and _few_colours(look.rgb[coloured]) and _at_edges(~black & ~coloured, black, coloured):
+        paint = np.stack([channel[coloured] for channel in look.channels], -1)
+        if _mean(black) >= 1 - MOST and _few_colours(paint) and _at_edges(~black & ~coloured, black, coloured):
             return "painted", ["colours on black: what is coloured is the hole"]
         why = "it has colours, and not just a few on black"
     elif 0 < top <= NEAR:
@@ -210,8 +239,8 @@ def _decide(path: str | Path, look: _Look) -> tuple[str, list[str]]:
             notes = []
             if between.any():
                 notes.append(f"{share(between)} of its pixels are neither black nor white (edges, noise): cut at half")
-            if look.light().mean() > MOST:
-                notes.append(f"{share(look.light())} is white; if the black part is the hole, add --hole black")
+            if _mean(look.light) > MOST:
+                notes.append(f"{share(look.light)} is white; if the black part is the hole, add --hole black")
             return "white", notes
         why = "it has greys that are not the edges of black and white, as a photograph has"
     offers = [f"--hole {name} ({share(part)})" for name, mark in MARKS.items() if (part := mark(look)).any() and not part.all()]
@@ -223,9 +252,11 @@ def _decide(path: str | Path, look: _Look) -> tuple[str, list[str]]:
 
 def _at_edges(between: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
     """Whether pixels are but the edges of two areas: at most a fifth of all, with both areas close to each."""
+    if not between.any():
+        return True
     block = np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)
     close = cv2.dilate(one.astype(np.uint8), block) & cv2.dilate(other.astype(np.uint8), block)
-    return bool(between.mean() <= 0.2 and close[between].all())
+    return bool(_mean(between) <= 0.2 and close[between].all())
 
 
 def _few_colours(colours: np.ndarray) -> bool:
