@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
@@ -48,25 +49,33 @@ def check_hole(hole: Tensor, size: tuple[int, int] | None, name: str = "the mask
     return hole
 
 
-def as_hole(mask: Any, size: tuple[int, int]) -> Tensor:
+def as_hole(mask: Any, size: tuple[int, int], marked: str = "auto", photo: str = "") -> Tensor:
     """A mask of any kind that `Inpainter` takes as a hole (B, 1, H, W); `size` is the (height, width) it must have.
 
-    A file is read by `understand_mask`. Booleans are taken as they are, floats at one half; integers up to 1 are zeros and
-    ones, others 8-bit levels at 128.
+    A file or a Pillow image is read by `understand_mask`, to which `marked` and `photo` go. In arrays and tensors booleans are
+    taken as they are, floats at one half; integers up to 1 are zeros and ones, others 8-bit levels at 128. `marked` is "auto",
+    "white" or "black" for them. InputError for what has another shape, size or range, or could mean labels.
     """
-    if isinstance(mask, (str, Path)):
-        return understand_mask(mask, size).hole
-    if isinstance(mask, Image.Image):
-        mask = np.asarray(mask.convert("L"))
+    if isinstance(mask, (str, Path, Image.Image)):
+        return understand_mask(mask, size, marked, photo).hole
+    if marked not in ("auto", "white", "black"):
+        raise InputError(f"hole={marked!r} is for mask files and Pillow images; an array is white or black where the hole is.")
     values = torch.as_tensor(mask if isinstance(mask, Tensor) else np.array(mask))
     if values.ndim < 2 or values.ndim > 4 or (values.ndim > 2 and values.shape[-3] != 1):
         raise InputError(f"a mask is (H, W), (1, H, W) or (B, 1, H, W); this one is {tuple(values.shape)}.")
+    if values.dtype in (torch.uint16, torch.uint32):  # of which PyTorch knows no maximum
+        values = values.long()
     if values.dtype != torch.bool:
         top = 1.0 if values.is_floating_point() or values.max() <= 1 else 255.0
         if not (values.min() >= 0 and values.max() <= top):
             raise InputError(f"mask values run from {values.min():g} to {values.max():g}; expected 0 to {top:g}, white = hole.")
+        if top > 1 and values.max() < 128:
+            raise InputError(
+                f"mask values end at {values.max():g}, so none is white; expected 0 and 1, or levels up to 255. "
+                "Pass booleans, such as labels == 2."
+            )
         values = values >= (top + 1) // 2 if top > 1 else values >= 0.5
-    hole = values.float().reshape(-1, 1, *values.shape[-2:])
+    hole = (~values if marked == "black" else values).float().reshape(-1, 1, *values.shape[-2:])
     return check_hole(hole, size)
 
 
@@ -91,8 +100,10 @@ class Reading:
     notes: list[str]
 
 
-def understand_mask(path: str | Path, size: tuple[int, int] | None = None, marked: str = "auto", photo: str = "") -> Reading:
-    """The mask at `path`, a picture or COCO annotations (.json), as a hole of its picture's `size`, (height, width).
+def understand_mask(
+    mask: str | Path | Image.Image, size: tuple[int, int] | None = None, marked: str = "auto", photo: str = ""
+) -> Reading:
+    """A mask, a picture file, COCO annotations (.json) or a Pillow image, as a hole of its picture's `size`, (height, width).
 
     `marked` says what marks the hole, a name of `MARKS`; "auto" decides where there is only one sense in it: white on black,
     noise and smooth edges allowed, or colours on black. A mask of the same shape in another size is scaled. `photo` is the
@@ -101,18 +112,19 @@ def understand_mask(path: str | Path, size: tuple[int, int] | None = None, marke
     Raises Undecided, with the facts and what to add, for all that cannot be decided; InputError for a damaged file or another
     shape.
     """
-    if Path(path).suffix.lower() == ".json":
+    name = "the mask" if isinstance(mask, Image.Image) else str(mask)
+    if name.lower().endswith(".json"):
         if marked != "auto":
-            raise InputError(f"{path} says itself what the hole is. Leave out --hole {marked}.")
-        inside, marked = _read_coco(Path(path), size, photo)
-        _check_shape(path, inside.shape, size)
-        seen, notes = f"{path}: {inside.shape[1]}×{inside.shape[0]}, COCO", []
+            raise InputError(f"{name} says itself what the hole is. Leave out --hole {marked}.")
+        inside, marked = _read_coco(Path(name), size, photo)
+        _check_shape(name, inside.shape, size)
+        seen, notes = f"{name}: {inside.shape[1]}×{inside.shape[0]}, COCO", []
     else:
-        look = _look(path)
-        _check_shape(path, look.highest.shape, size)
-        seen, notes = f"{path}: {look.facts()}", look.notes
+        look = _look(mask, name)
+        _check_shape(name, look.highest.shape, size)
+        seen, notes = f"{name}: {look.facts()}", look.notes
         if marked == "auto":
-            marked, why = _decide(path, look)
+            marked, why = _decide(name, look)
             notes += why
         elif marked in ("opaque", "transparent") and look.alpha is None:
             raise InputError(f"--hole {marked} needs an alpha channel, and there is none. {seen}.")
@@ -202,15 +214,15 @@ def _mean(part: np.ndarray) -> float:
     return np.count_nonzero(part) / part.size  # mean() goes through floats
 
 
-def _look(path: str | Path) -> _Look:
-    with open_picture(path) as opened:
+def _look(mask: str | Path | Image.Image, name: str) -> _Look:
+    with nullcontext(mask) if isinstance(mask, Image.Image) else open_picture(mask) as opened:
         upright, notes = ImageOps.exif_transpose(opened), []
         if (frames := getattr(opened, "n_frames", 1)) > 1:
             notes.append(f"the first of {frames} frames")
         if opened.getexif().get(274, 1) != 1:
             notes.append("turned upright, as its EXIF orientation says")
         grey = upright.mode in ("1", "L", "LA")
-        colours, alpha = upright.convert("L") if grey else as_rgb(upright, str(path)), None
+        colours, alpha = upright.convert("L") if grey else as_rgb(upright, name), None
         if upright.has_transparency_data and upright.mode[0] not in "IF":  # Pillow converts neither integers nor floats
             alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
     look = _Look(opened.mode, colours, alpha, notes)
@@ -220,7 +232,7 @@ def _look(path: str | Path) -> _Look:
     return look
 
 
-def _decide(path: str | Path, look: _Look) -> tuple[str, list[str]]:
+def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
     """What marks the hole, with notes; Undecided where more than one answer makes sense."""
     black, white, coloured = look.black, look.white, look.coloured
     top = int(look.highest.max())
@@ -246,7 +258,7 @@ def _decide(path: str | Path, look: _Look) -> tuple[str, list[str]]:
     offers = [f"--hole {name} ({share(part)})" for name, mark in MARKS.items() if (part := mark(look)).any() and not part.all()]
     advice = f"Add the one that is the hole: {', '.join(offers)}; or paint" if offers else "Paint"
     raise Undecided(
-        f"cannot tell which part of {path} is the hole: {why}. It is {look.facts()}. {advice} the hole white on black.", why
+        f"cannot tell which part of {name} is the hole: {why}. It is {look.facts()}. {advice} the hole white on black.", why
     )
 
 
@@ -266,7 +278,7 @@ def _few_colours(colours: np.ndarray) -> bool:
     return bool(counts[:32].sum() >= 0.95 * len(colours))
 
 
-def _check_shape(path: str | Path, own: tuple[int, ...], size: tuple[int, int] | None) -> None:
+def _check_shape(name: str, own: tuple[int, ...], size: tuple[int, int] | None) -> None:
     """InputError unless one size is the other scaled, up to the rounding of its sides to whole pixels."""
     if size is None:
         return
@@ -275,7 +287,7 @@ def _check_shape(path: str | Path, own: tuple[int, ...], size: tuple[int, int] |
     if off > min(max(height, width, tall, wide), 0.02 * height * wide):
         turned = own == (wide, tall)
         raise InputError(
-            f"the mask {path} is {width}×{height}, its picture {wide}×{tall} (width×height). "
+            f"{name} is {width}×{height}, its picture {wide}×{tall} (width×height). "
             + ("Turn the mask as the picture is turned." if turned else "A mask has the shape of its picture; draw it on that.")
         )
 

@@ -38,12 +38,12 @@ def load(path: str | Path = DEFAULT, device: str = "auto", texture: bool = False
     return Inpainter(network, find_device(device), config, texture)
 
 
-def fill(image: "str | Path | Kind", mask: Any, texture: bool = False) -> "Kind | Image.Image":
-    """Fill `image` where `mask` is white with the default network; see `Inpainter.__call__` for what both may be.
+def fill(image: "str | Path | Kind", mask: Any, texture: bool = False, *, hole: str = "auto") -> "Kind | Image.Image":
+    """Fill `image` where `mask` is white with the default network; see `Inpainter.__call__` for what they and `hole` may be.
 
     With `texture` the filling is made anew of patches of the known picture: sharper, and farther from the truth on average.
     """
-    return _default(texture)(image, mask)
+    return _default(texture)(image, mask, hole=hole)
 
 
 @lru_cache
@@ -111,31 +111,38 @@ class Inpainter:
         raw = self.raw(picture.image(), hole, plan or self.plan(hole), report)
         return picture.fill(raw if weight is None else picture.image().lerp(raw, weight), hole)
 
-    def __call__(self, image: "str | Path | Kind", mask: Any) -> "Kind | Image.Image":
+    def __call__(self, image: "str | Path | Kind", mask: Any, *, hole: str = "auto") -> "Kind | Image.Image":
         """Fill `image` where `mask` is white (or True, or 1); the same kind comes back, and the argument is not changed.
 
         image  a path (a PIL image comes back) · a PIL image · an array (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]
                · a tensor (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]
-        mask   a path (read by `mend.holes.understand_mask`) · a PIL image · an array (H, W) · a tensor (H, W), (1, H, W) or
+        mask   a path or a PIL image (read by `mend.holes.understand_mask`) · an array (H, W) · a tensor (H, W), (1, H, W) or
                (B, 1, H, W); of the image's size
+        hole   what marks the hole in the mask, as --hole: "auto", "white", "black", "opaque", "transparent" or "painted"
 
-        Raises InputError for another size, shape, type or range.
+        Raises InputError for another size, shape, type or range, and for a mask that can be read in more than one way.
         """
         if isinstance(image, Tensor):
-            return self._fill_tensor(image, mask)
+            return self._fill_tensor(image, mask, hole)
         if isinstance(image, np.ndarray):
-            picture = _picture_from_array(image)
-            return self.fill_picture(picture, as_hole(mask, picture.pixels.shape[:2])).pixels.reshape(image.shape)
-        picture = picture_from_pil(image) if isinstance(image, Image.Image) else read_image(image)
-        return self.fill_picture(picture, as_hole(mask, picture.pixels.shape[:2])).to_pil()
+            return self._fill_alone(_picture_from_array(image), mask, hole).pixels.reshape(image.shape)
+        if isinstance(image, Image.Image):
+            return self._fill_alone(picture_from_pil(image), mask, hole).to_pil()
+        return self._fill_alone(read_image(image), mask, hole, Path(image).name).to_pil()
 
-    def _fill_tensor(self, image: Tensor, mask: Any) -> Tensor:
+    def _fill_alone(self, picture: Picture, mask: Any, marked: str, name: str = "") -> Picture:
+        hole = as_hole(mask, picture.pixels.shape[:2], marked, name)
+        if len(hole) > 1:
+            raise InputError(f"{len(hole)} masks for one picture; give one, or a tensor (B, 3, H, W) with as many images.")
+        return self.fill_picture(picture, hole)
+
+    def _fill_tensor(self, image: Tensor, mask: Any, marked: str) -> Tensor:
         if image.ndim not in (3, 4) or image.shape[-3] != 3:
             raise InputError(f"a tensor image is (3, H, W) or (B, 3, H, W); this one is {tuple(image.shape)}.")
         batch = image if image.ndim == 4 else image[None]
         colours = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
         _check_range(colours.min().item(), colours.max().item())
-        hole = as_hole(mask, (batch.shape[-2], batch.shape[-1])).to(image.device)
+        hole = as_hole(mask, (batch.shape[-2], batch.shape[-1]), marked).to(image.device)
         if len(hole) not in (1, len(batch)):
             raise InputError(f"{len(hole)} masks for {len(batch)} images; give one, or one for each.")
         raw = self.raw(colours, hole.expand(len(batch), -1, -1, -1))

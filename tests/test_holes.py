@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
 from mend.errors import InputError
-from mend.holes import MARKS, _counts, as_hole, grown, parts, preview, ramp, read_mask, understand_mask, widen
+from mend.holes import MARKS, Undecided, _counts, as_hole, grown, parts, preview, ramp, read_mask, understand_mask, widen
 
 Save = Callable[..., Path]
 
@@ -76,6 +76,40 @@ def test_masks_of_every_kind():
     ):
         assert torch.equal(as_hole(mask, (1, 2)), wanted)
     assert torch.equal(as_hole(np.array([[0, 1], [0, 0]], np.uint8), (2, 2)).sum(), torch.tensor(1.0))
+
+
+def test_a_pillow_image_is_read_as_a_file_is(save: Save):
+    exif = Image.Exif()
+    exif[274] = 6
+    turned = Image.fromarray(shape().T[:, ::-1].astype(np.uint8) * 255).transpose(Image.Transpose.ROTATE_180)
+    for content, how in (
+        (painted(shape(), [255, 0, 0], [0, 0, 0]), {}),  # red is level 76 of grey
+        (palette(shape()), {}),
+        (shape(240, 180).astype(np.uint8) * 255, {}),
+        (turned, {"exif": exif}),
+    ):
+        path = save(content, **how)
+        with Image.open(path) as opened:
+            assert torch.equal(as_hole(opened, (90, 120)), understand_mask(path, (90, 120)).hole)
+    erased = Image.fromarray(layer(shape()))
+    with pytest.raises(Undecided, match="which part of the mask is the hole: it is not opaque all over"):
+        as_hole(erased, (90, 120))
+    assert np.array_equal(as_hole(erased, (90, 120), "transparent")[0, 0].numpy(), shape())
+    assert erased.getpixel((0, 0)) is not None, "closed, though it is the caller's"
+
+
+def test_integers_that_may_be_labels_are_refused():
+    for dtype, top in ((np.uint8, 2), (np.int64, 127), (np.uint16, 20)):
+        for mask in (np.array([[0, top]], dtype), torch.from_numpy(np.array([[0, top]], dtype))):
+            with pytest.raises(InputError, match=f"mask values end at {top}, so none is white"):
+                as_hole(mask, (1, 2))
+
+
+def test_black_may_be_the_hole_in_arrays_too():
+    for mask in (np.array([[True, False]]), np.array([[255, 0]], np.uint8), torch.tensor([[0.8, 0.1]])):
+        assert as_hole(mask, (1, 2), "black").tolist() == [[[[0.0, 1.0]]]]
+    with pytest.raises(InputError, match="hole='painted' is for mask files and Pillow images"):
+        as_hole(np.array([[True]]), (1, 1), "painted")
 
 
 # --- What is certain -------------------------------------------------------------------------------------------------

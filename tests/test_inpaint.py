@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,22 @@ def test_the_same_kind_comes_back_and_all_kinds_agree(inpainter: mend.Inpainter,
     assert np.abs(deep / 257 - expected).max() <= 0.51
 
 
+def test_a_mask_that_can_be_read_in_two_ways_is_asked_and_answered_by_name(tmp_path: Path):
+    pixels, mask = smooth(20, 24, 1), np.zeros((20, 24), np.bool_)
+    mask[5:12, 8:14] = True
+    layer = Image.fromarray(np.dstack([pixels, np.where(mask, 0, 255).astype(np.uint8)]))
+    expected = mend.fill(pixels, mask)
+    with pytest.raises(InputError, match="--hole transparent"):
+        mend.fill(pixels, layer)
+    assert np.array_equal(mend.fill(pixels, layer, hole="transparent"), expected)
+    assert np.array_equal(mend.fill(pixels, ~mask, hole="black"), expected)
+    images = [{"id": i, "file_name": f"{name}.png", "height": 20, "width": 24} for i, name in enumerate("xp")]
+    segments = [{"image_id": 1, "segmentation": [[8, 5, 14, 5, 14, 12, 8, 12]]}]
+    (tmp_path / "coco.json").write_text(json.dumps({"images": images, "annotations": segments}))
+    write_image(tmp_path / "p.png", pixels)
+    assert np.array_equal(np.asarray(mend.fill(tmp_path / "p.png", tmp_path / "coco.json")), expected)
+
+
 def test_an_empty_hole_is_the_identity_and_a_full_one_is_finite(inpainter: mend.Inpainter):
     pixels = np.random.default_rng(0).random((33, 31, 3)).astype(np.float32)
     assert np.array_equal(inpainter(pixels, np.zeros((33, 31), np.bool_)), pixels)
@@ -94,6 +111,8 @@ def test_what_does_not_fit_is_refused(inpainter: mend.Inpainter):
         (pixels, np.zeros((3, 8, 9)), r"a mask is \(H, W\)"),
         (pixels, mask - 1.0, "mask values run from -1"),
         (torch.rand(3, 3, 8, 9), torch.zeros(2, 1, 8, 9), "2 masks for 3 images"),
+        (pixels, torch.zeros(2, 1, 8, 9), "2 masks for one picture"),
+        (Image.fromarray(pixels), torch.zeros(2, 1, 8, 9), "2 masks for one picture"),
     ):
         with pytest.raises(InputError, match=said):
             inpainter(image, hole)
