@@ -1,9 +1,10 @@
 """The `Inpainter`: one object that fills any image of any size. Command line, notebook and evaluation all use it."""
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from mend.progress import Report, shared
 from mend.texture import textured
 from mend.tiles import tiles
 
-Kind = TypeVar("Kind", np.ndarray, Tensor, Image.Image)
+Picturelike = str | Path | Image.Image | np.ndarray | Tensor
 DEFAULT = Path(__file__).parent / "assets" / "pyramid"
 
 
@@ -38,7 +39,13 @@ def load(path: str | Path = DEFAULT, device: str = "auto", texture: bool = False
     return Inpainter(network, find_device(device), config, texture)
 
 
-def fill(image: "str | Path | Kind", mask: Any, texture: bool = False, *, hole: str = "auto") -> "Kind | Image.Image":
+@overload
+def fill(image: np.ndarray, mask: Any, texture: bool = False, *, hole: str = "auto") -> np.ndarray: ...
+@overload
+def fill(image: Tensor, mask: Any, texture: bool = False, *, hole: str = "auto") -> Tensor: ...
+@overload
+def fill(image: str | Path | Image.Image, mask: Any, texture: bool = False, *, hole: str = "auto") -> Image.Image: ...
+def fill(image: Picturelike, mask: Any, texture: bool = False, *, hole: str = "auto") -> np.ndarray | Tensor | Image.Image:
     """Fill `image` where `mask` is white with the default network; see `Inpainter.__call__` for what they and `hole` may be.
 
     With `texture` the filling is made anew of patches of the known picture: sharper, and farther from the truth on average.
@@ -111,7 +118,13 @@ class Inpainter:
         raw = self.raw(picture.image(), hole, plan or self.plan(hole), report)
         return picture.fill(raw if weight is None else picture.image().lerp(raw, weight), hole)
 
-    def __call__(self, image: "str | Path | Kind", mask: Any, *, hole: str = "auto") -> "Kind | Image.Image":
+    @overload
+    def __call__(self, image: np.ndarray, mask: Any, *, hole: str = "auto") -> np.ndarray: ...
+    @overload
+    def __call__(self, image: Tensor, mask: Any, *, hole: str = "auto") -> Tensor: ...
+    @overload
+    def __call__(self, image: str | Path | Image.Image, mask: Any, *, hole: str = "auto") -> Image.Image: ...
+    def __call__(self, image: Picturelike, mask: Any, *, hole: str = "auto") -> np.ndarray | Tensor | Image.Image:
         """Fill `image` where `mask` is white (or True, or 1); the same kind comes back, and the argument is not changed.
 
         image  a path (a PIL image comes back) · a PIL image · an array (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]
@@ -162,5 +175,7 @@ def _picture_from_array(array: np.ndarray) -> Picture:
 
 
 def _check_range(low: float, high: float) -> None:
-    if not (low >= 0 and high <= 1):  # NaN fails both
+    if math.isnan(low):  # the least of values of which one is NaN
+        raise InputError("the image holds NaN; expected 0 to 1. Put a number there, any where the mask is white.")
+    if not (low >= 0 and high <= 1):
         raise InputError(f"float values run from {low:g} to {high:g}; expected 0 to 1. Divide by the value of white.")

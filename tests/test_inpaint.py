@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import get_overloads
 
 import numpy as np
 import pytest
@@ -105,7 +106,8 @@ def test_what_does_not_fit_is_refused(inpainter: mend.Inpainter):
         (pixels, mask.T, r"the mask is 8×9, its picture 9×8"),
         (pixels.astype(np.int32), mask, "is uint8, uint16 or float"),
         (pixels.astype(np.float32), mask, "expected 0 to 1"),
-        (np.full((8, 9, 3), np.nan), mask, "float values run from nan"),
+        (np.full((8, 9, 3), np.nan), mask, "the image holds NaN; expected 0 to 1"),
+        (torch.full((3, 8, 9), torch.nan), mask, "the image holds NaN"),
         (np.zeros((8, 9, 5), np.uint8), mask, "with 1 to 4 channels"),
         (torch.rand(4, 8, 9), mask, r"is \(3, H, W\) or"),
         (pixels, np.zeros((3, 8, 9)), r"a mask is \(H, W\)"),
@@ -116,6 +118,13 @@ def test_what_does_not_fit_is_refused(inpainter: mend.Inpainter):
     ):
         with pytest.raises(InputError, match=said):
             inpainter(image, hole)
+
+
+def test_the_kind_that_comes_back_is_typed():
+    for function in (mend.fill, mend.Inpainter.__call__):
+        returned = [overload.__annotations__["return"] for overload in get_overloads(function)]
+        assert returned == [np.ndarray, torch.Tensor, Image.Image]
+    assert (Path(mend.__file__).parent / "py.typed").is_file(), "type checkers look no further"
 
 
 def test_alpha_and_sixteen_bits_survive_the_way_through_files(inpainter: mend.Inpainter, tmp_path: Path):
