@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from mend.errors import InputError, nearest, pick
-from mend.images import as_rgb, open_picture
+from mend.images import as_rgb, is_turned, open_picture
 
 NEAR = 32  # levels this close to black or white count as such: JPEG noise stays below it, away from edges
 COLOURED = 48  # a pixel whose channels differ by so much is coloured; the darkest paint of VOC and DAVIS masks differs by 64
@@ -216,10 +216,10 @@ def _mean(part: np.ndarray) -> float:
 
 def _look(mask: str | Path | Image.Image, name: str) -> _Look:
     with nullcontext(mask) if isinstance(mask, Image.Image) else open_picture(mask) as opened:
-        upright, notes = ImageOps.exif_transpose(opened), []
+        turned, upright, notes = is_turned(opened), ImageOps.exif_transpose(opened), []
         if (frames := getattr(opened, "n_frames", 1)) > 1:
             notes.append(f"the first of {frames} frames")
-        if opened.getexif().get(274, 1) != 1:
+        if turned:
             notes.append("turned upright, as its EXIF orientation says")
         grey = upright.mode in ("1", "L", "LA")
         colours, alpha = upright.convert("L") if grey else as_rgb(upright, name), None

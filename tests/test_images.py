@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
 from mend.holes import read_mask
@@ -76,6 +77,7 @@ def test_padding_reaches_the_stride_and_keeps_the_picture(height: int, width: in
     assert torch.equal(padded[..., -1, -1], image[..., -1, -1])
 
 
+TURNED = "turned upright, as its EXIF orientation says; the mask is taken as drawn on the upright picture"
 MODES = {
     "grey": ("L", 1, np.uint8),
     "grey-alpha": ("LA", 2, np.uint8),
@@ -136,7 +138,7 @@ def test_exif_orientation_is_applied_once_in_8_and_16_bits(orientation: int, tmp
     tifffile.imwrite(tmp_path / "deep.tif", high, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
     for suffix in ("png", "tif"):
         deep = read_image(tmp_path / f"deep.{suffix}")
-        assert (deep.pixels.dtype, deep.notes) == (np.uint16, [])
+        assert (deep.pixels.dtype, deep.notes) == (np.uint16, [TURNED] if orientation > 1 else [])
         assert np.array_equal(deep.pixels // 257, upright.pixels), suffix
     assert upright.pixels.shape[:2] == ((6, 9) if orientation < 5 else (9, 6))
     write_image(tmp_path / "b.png", upright)
@@ -214,7 +216,7 @@ def test_a_jpeg_is_turned_once_and_its_preview_goes_but_the_rest_of_its_exif_sta
     Image.fromarray(smooth(6, 9, 3)).save(tmp_path / "a.jpg", exif=exif)
     picture = read_image(tmp_path / "a.jpg")
     assert picture.pixels.shape == (9, 6, 3)
-    assert picture.notes == [PREVIEW]
+    assert picture.notes == [PREVIEW, TURNED]
     write_image(tmp_path / "b.jpg", picture)
     again = read_image(tmp_path / "b.jpg")
     assert (again.pixels.shape, again.notes) == ((9, 6, 3), [])
@@ -310,6 +312,39 @@ def test_sixteen_bit_tiff_of_either_byte_order_and_with_alpha(tmp_path: Path):
         assert np.array_equal(tifffile.imread(tmp_path / "b.tif").reshape(pixels.shape), pixels), "only mend reads it"
         with tifffile.TiffFile(tmp_path / "b.tif") as opened:
             assert opened.pages[0].extrasamples == ((2,) if channels == 4 else ()), "what the fourth channel is"
+
+
+def test_a_tiff_of_grey_has_its_white_where_it_belongs(tmp_path: Path):
+    levels = np.array([[0, 1, 1000, 65535]], np.uint16)
+    tifffile.imwrite(tmp_path / "inverted.tif", 65535 - levels, photometric="miniswhite")
+    twelve = np.array([[0, 1, 2048, 4095]], np.uint16)
+    first, second = twelve[0, ::2], twelve[0, 1::2]  # two levels to three bytes
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], -1).astype(np.uint8).tobytes()
+    tags = ImageFileDirectory_v2()
+    for tag, value in {256: 4, 257: 1, 258: 12, 259: 1, 262: 1, 277: 1, 278: 1, 279: len(packed)}.items():
+        tags[tag] = value
+    tags[273] = 0
+    data = io.BytesIO()
+    tags.save(data)
+    (tmp_path / "twelve.tif").write_bytes(data.getvalue() + packed)
+    for name, expected in (("inverted", levels), ("twelve", np.array([[0, 16, 32776, 65535]], np.uint16))):
+        picture = read_image(tmp_path / f"{name}.tif")
+        assert np.array_equal(picture.pixels[..., 0], expected), name
+        write_image(tmp_path / "again.tif", picture)
+        assert np.array_equal(read_image(tmp_path / "again.tif").pixels, picture.pixels)
+        assert np.array_equal(tifffile.imread(tmp_path / "again.tif").squeeze(), expected.squeeze())
+        assert read_rgb(tmp_path / f"{name}.tif")[0, :, 0].tolist() == (expected[0] // 257).tolist()
+
+
+def test_values_that_eight_and_sixteen_bits_do_not_hold_are_refused_not_cut(tmp_path: Path):
+    for dtype, said in ((np.int16, "grey of 32 bits or with a sign"), (np.int32, "grey of 32 bits"), (np.float32, "floats")):
+        tifffile.imwrite(tmp_path / "a.tif", np.ones((4, 5), dtype))
+        with pytest.raises(InputError, match=rf"a\.tif holds {said}.* Save it with 16 bits"):
+            read_image(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="the picture holds floats"):
+        picture_from_pil(Image.fromarray(np.ones((4, 5), np.float32)))
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 1 65535 " + np.array([7, 65535], ">u2").tobytes())
+    assert read_image(tmp_path / "a.pgm").pixels[..., 0].tolist() == [[7, 65535]]
 
 
 def test_sixteen_bits_that_cannot_be_read_are_cut_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
-from mend.images.metadata import save_arguments, tiff_tags
+from mend.images.metadata import ORIENTATION, save_arguments, tiff_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil
 
 
@@ -21,7 +21,11 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
     name = f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
     try:
         opened = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+        if opened.format == "TIFF":  # Pillow turns it as it loads, and forgets that it did
+            opened.info["orientation"] = opened.getexif().get(ORIENTATION)
         opened.load()
+        if opened.format == "TIFF" and opened.mode in ("I;16", "I;16B"):
+            _straighten(opened)
         return opened
     except FileNotFoundError:
         raise InputError(f"there is no file {name}.") from None
@@ -163,6 +167,17 @@ def _compression(source: dict[str, Any], kind: str, quality: int | None) -> tupl
 
 
 # --- What Pillow does not do -----------------------------------------------------------------------------------------
+
+
+def _straighten(opened: Image.Image) -> None:
+    """Make white 65535 in a TIFF of 16-bit grey: Pillow leaves 12 bits at the lower end, and white as 0 where that is said."""
+    tags = opened.tag_v2  # type: ignore[attr-defined]
+    levels, bits, order = np.asarray(opened), tags[258][0], "<u2" if opened.mode == "I;16" else ">u2"
+    if bits < 16:
+        levels = levels << (16 - bits) | levels >> (2 * bits - 16)
+    if tags.get(262) == 0:
+        levels = 65535 - levels
+    opened.paste(Image.fromarray(levels.astype(order)))
 
 
 def _content(file: str | Path | bytes) -> bytes:

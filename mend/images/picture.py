@@ -10,7 +10,7 @@ from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 from torch import Tensor
 
 from mend.errors import InputError
-from mend.images.metadata import read_metadata
+from mend.images.metadata import ORIENTATION, read_metadata
 
 
 @dataclass
@@ -77,12 +77,22 @@ class Picture:
 
 
 def picture_from_pil(opened: Image.Image) -> Picture:
-    """A Pillow image as a `Picture`: upright, metadata kept; what is not grey or RGB is converted, which `notes` says."""
-    upright = ImageOps.exif_transpose(opened)
+    """A Pillow image as a `Picture`: upright, metadata kept; what is not grey or RGB is converted, which `notes` says.
+
+    InputError for floats and for integers of 32 bits or with a sign: neither 8 nor 16 bits hold them.
+    """
+    turned, upright = is_turned(opened), ImageOps.exif_transpose(opened)
     metadata, left_out = read_metadata(opened, upright)
     notes = _frames(opened) + left_out
+    if turned:
+        notes.append("turned upright, as its EXIF orientation says; the mask is taken as drawn on the upright picture")
     source = _compression(opened)
-    if upright.mode.startswith("I;16"):
+    if upright.mode == "F" or (upright.mode == "I" and opened.format != "PPM"):
+        raise InputError(
+            f"{getattr(opened, 'filename', '') or 'the picture'} holds {_MODES[upright.mode]}, which would be cut to 8 bits; "
+            "expected 8 or 16 bits a channel, without a sign. Save it with 16 bits, or pass an array of floats from 0 to 1."
+        )
+    if upright.mode[0] == "I":  # a PGM of 16 bits is I, all others I;16
         if "transparency" in upright.info:
             notes.append("its transparent grey level is not kept: 16-bit grey has no alpha here")
         return Picture(np.asarray(upright).astype(np.uint16)[..., None], metadata, source, notes)
@@ -94,6 +104,11 @@ def picture_from_pil(opened: Image.Image) -> Picture:
         notes.append(f"{_MODES.get(opened.mode, opened.mode)} converted to {target}{how}")
     pixels = np.asarray(upright)
     return Picture(pixels[..., None] if pixels.ndim == 2 else pixels, metadata, source, notes)
+
+
+def is_turned(opened: Image.Image) -> bool:
+    """Whether its EXIF says that it is to be turned or mirrored, or was when it was opened."""
+    return opened.info.get("orientation", opened.getexif().get(ORIENTATION)) in range(2, 9)
 
 
 def as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
@@ -114,7 +129,13 @@ def _float_levels(values: np.ndarray, name: str) -> np.ndarray:
     return np.rint(values * 255).astype(np.uint8)
 
 
-_MODES = {"P": "palette", "PA": "palette with alpha", "1": "black and white", "F": "float", "I": "32-bit grey"}
+_MODES = {
+    "P": "palette",
+    "PA": "palette with alpha",
+    "1": "black and white",
+    "F": "floats",
+    "I": "grey of 32 bits or with a sign",
+}
 
 
 def _plain_mode(opened: Image.Image) -> str:
