@@ -297,7 +297,7 @@ def fill_folder(
         picture = read_image(job.photo)
         check_fits(job.output, picture)
         hole, weight, notes = filler.hole_of(picture, job.photo.name, job.mask)
-        return picture, hole, weight, [*picture.notes, *notes]
+        return picture, hole, weight, notes
 
     def write(job: Job, picture: Picture, hole: Tensor, filled: Picture, result: Result) -> None:
         result.notes.extend(write_filled(job.output, picture, hole, filled, filler.quality))
@@ -329,6 +329,7 @@ def fill_folder(
                 start = time.perf_counter()
                 filled = filler.inpainter.fill_picture(picture, hole, weight, filler.inpainter.plan(hole, filler.most))
                 seconds = round(time.perf_counter() - start, 3)
+                notes = [*filled.notes, *notes]
                 result = Result("filled", str(job.output), _text(job.mask), round(hole.mean().item(), 4), seconds, notes)
                 writing.append((job, pool.submit(write, job, picture, hole, filled, result)))
             except Exception as error:

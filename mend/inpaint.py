@@ -1,6 +1,7 @@
 """The `Inpainter`: one object that fills any image of any size. Command line, notebook and evaluation all use it."""
 
 import math
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from mend.images import Picture, composite, mask_out, pad_to, picture_from_pil, 
 from mend.models.pyramid import Pyramid
 from mend.plan import REACH, TEXTURE, Plan, make_plan
 from mend.progress import Report, shared
-from mend.texture import textured
+from mend.texture import has_patches, textured
 from mend.tiles import tiles
 
 Picturelike = str | Path | Image.Image | np.ndarray | Tensor
@@ -116,7 +117,10 @@ class Inpainter:
         which tiles it is worked through; that of `plan(hole)` unless given.
         """
         raw = self.raw(picture.image(), hole, plan or self.plan(hole), report)
-        return picture.fill(raw if weight is None else picture.image().lerp(raw, weight), hole)
+        filled = picture.fill(raw if weight is None else picture.image().lerp(raw, weight), hole)
+        if self.texture and hole.any() and not has_patches(hole):
+            filled.notes.append("no texture was made: too little of the picture is known to take patches from")
+        return filled
 
     @overload
     def __call__(self, image: np.ndarray, mask: Any, *, hole: str = "auto") -> np.ndarray: ...
@@ -133,15 +137,22 @@ class Inpainter:
                (B, 1, H, W); of the image's size
         hole   what marks the hole in the mask, as --hole: "auto", "white", "black", "opaque", "transparent" or "painted"
 
-        Raises InputError for another size, shape, type or range, and for a mask that can be read in more than one way.
+        Raises InputError for another size, shape, type or range, and for a mask that can be read in more than one way. Warns of
+        all that had to be converted in a file or a PIL image.
         """
         if isinstance(image, Tensor):
             return self._fill_tensor(image, mask, hole)
         if isinstance(image, np.ndarray):
             return self._fill_alone(_picture_from_array(image), mask, hole).pixels.reshape(image.shape)
         if isinstance(image, Image.Image):
-            return self._fill_alone(picture_from_pil(image), mask, hole).to_pil()
-        return self._fill_alone(read_image(image), mask, hole, Path(image).name).to_pil()
+            picture, name = picture_from_pil(image), ""
+        else:
+            picture, name = read_image(image), Path(image).name
+        picture.to_pil()  # what Pillow cannot hold is an error before the work, not after it
+        filled = self._fill_alone(picture, mask, hole, name)
+        for note in filled.notes:
+            warnings.warn(f"{name or 'the picture'}: {note}", stacklevel=2)
+        return filled.to_pil()
 
     def _fill_alone(self, picture: Picture, mask: Any, marked: str, name: str = "") -> Picture:
         hole = as_hole(mask, picture.pixels.shape[:2], marked, name)

@@ -52,11 +52,23 @@ def textured(filled: Tensor, hole: Tensor, report: Report = lambda done, of: Non
     return torch.cat([_textured(image, missing > 0, one) for image, missing, one in parts]).to(filled)
 
 
+def has_patches(hole: Tensor) -> bool:
+    """Whether an image with this hole (1, 1, H, W) has known patches, at a scale small enough to look through them."""
+    return _searchable(_scales(hole.cpu() > 0))
+
+
+def _searchable(holes: list[Tensor]) -> bool:
+    return bool(_known_patches(holes[-1]).any()) and holes[-1].numel() <= MATCHED
+
+
 def _textured(filled: Tensor, hole: Tensor, report: Report) -> Tensor:
-    images, holes = _scales(filled, hole)
-    done, of = 0, sum(scale.numel() for scale in holes)
-    if not hole.any() or not _known_patches(holes[-1]).any() or holes[-1].numel() > MATCHED:
+    holes = _scales(hole)
+    if not (hole.any() and _searchable(holes)):
         return filled
+    images = [filled]
+    for _ in holes[1:]:
+        images.append(halved(images[-1]))
+    done, of = 0, sum(scale.numel() for scale in holes)
     guide, match, copies = _smoothed(images[-1]), None, None
     while images:
         image, missing = images.pop(), holes.pop()
@@ -78,16 +90,15 @@ def _textured(filled: Tensor, hole: Tensor, report: Report) -> Tensor:
     return result
 
 
-def _scales(filled: Tensor, hole: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Images and holes (bool), the finest first, each half as large as the one before, until the hole is thin."""
-    images, holes = [filled], [hole]
+def _scales(hole: Tensor) -> list[Tensor]:
+    """The hole (bool) at every scale, the finest first, each half as large as the one before, until it is thin."""
+    holes = [hole]
     while hole.numel() > SEARCHED or _depth(hole[0, 0]).max() > DEPTH:
         hole = F.max_pool2d(hole.float(), 2, ceil_mode=True) > 0
         if int(_known_patches(hole).sum()) < FEWEST:
             break
-        images.append(halved(images[-1]))
         holes.append(hole)
-    return images, holes
+    return holes
 
 
 def _pixels(image: Tensor) -> Tensor:

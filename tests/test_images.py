@@ -476,6 +476,18 @@ def test_a_filled_picture_changes_nothing_outside_the_hole():
         assert np.array_equal(pixels, before), "the argument changed"
 
 
+def test_transparent_pixels_of_a_hole_are_counted():
+    pixels = np.full((4, 5, 4), 255, np.uint8)
+    pixels[0, 0, 3], pixels[3, :, 3] = 254, 0
+    hole = torch.zeros(1, 1, 4, 5)
+    assert Picture(pixels).fill(torch.ones(1, 3, 4, 5), hole).notes == []
+    hole[..., :2, :2] = 1
+    filled = Picture(pixels, notes=["before"]).fill(torch.ones(1, 3, 4, 5), hole)
+    assert filled.notes == ["before", "1 of the 4 pixels of the hole are transparent, and stay so"]
+    assert filled.pixels[0, 0, 3] == 254
+    assert Picture(pixels[..., :3]).fill(torch.ones(1, 3, 4, 5), hole).notes == []
+
+
 _deep_grey_alpha = io.BytesIO()
 tifffile.imwrite(_deep_grey_alpha, np.zeros((4, 5, 2), np.uint16), photometric="minisblack", extrasamples=["unassalpha"])
 BROKEN = {

@@ -13,7 +13,7 @@ from PIL import Image
 import mend
 from mend.classical import CLASSICAL
 from mend.errors import InputError
-from mend.images import read_image, write_image
+from mend.images import Picture, read_image, write_image
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,36 @@ def test_what_does_not_fit_is_refused(inpainter: mend.Inpainter):
             inpainter(image, hole)
 
 
+def test_what_pillow_cannot_hold_is_an_error_before_the_work(inpainter: mend.Inpainter, tmp_path: Path):
+    write_image(tmp_path / "deep.png", Picture(smooth(20, 24, 1).astype(np.uint16) * 257))
+    with pytest.raises(InputError, match="Pillow has no 16-bit colour"):
+        inpainter(tmp_path / "deep.png", tmp_path / "no mask.png")
+
+
+def test_what_was_converted_is_warned_of(inpainter: mend.Inpainter, tmp_path: Path):
+    palette, mask = Image.fromarray(smooth(20, 24, 1)).convert("P"), np.eye(20, 24, dtype=np.bool_)
+    palette.save(tmp_path / "p.png")
+    with pytest.warns(UserWarning, match=r"^p\.png: palette converted to RGB$") as warned:
+        inpainter(tmp_path / "p.png", mask)
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    with pytest.warns(UserWarning, match="^the picture: palette converted to RGB$"):
+        inpainter(palette, mask)
+
+
+def test_texture_without_a_patch_to_take_it_from_is_said(inpainter: mend.Inpainter):
+    hole = torch.ones(1, 1, 20, 24)
+    hole[..., ::5, ::5] = 0
+    textured = mend.Inpainter(inpainter.network, inpainter.device, {}, texture=True)
+    said = "no texture was made: too little of the picture is known to take patches from"
+    picture = Picture(smooth(20, 24, 1))
+    assert textured.fill_picture(picture, hole).notes == [said]
+    assert inpainter.fill_picture(picture, hole).notes == picture.notes == []
+    hole[..., :8, :8] = 0
+    assert textured.fill_picture(picture, hole).notes == []
+    assert textured.fill_picture(picture, torch.zeros_like(hole)).notes == []
+
+
 def test_the_kind_that_comes_back_is_typed():
     for function in (mend.fill, mend.Inpainter.__call__):
         returned = [overload.__annotations__["return"] for overload in get_overloads(function)]
@@ -129,8 +159,6 @@ def test_the_kind_that_comes_back_is_typed():
 
 def test_alpha_and_sixteen_bits_survive_the_way_through_files(inpainter: mend.Inpainter, tmp_path: Path):
     pixels = np.random.default_rng(0).integers(0, 65536, (20, 22, 4)).astype(np.uint16)
-    from mend.images import Picture
-
     write_image(tmp_path / "p.png", Picture(pixels))
     hole = torch.zeros(1, 1, 20, 22)
     hole[..., 5:12, 6:13] = 1

@@ -5,7 +5,7 @@ from torch import Tensor
 
 import mend.texture
 from mend.chance import uniform
-from mend.texture import textured
+from mend.texture import has_patches, textured
 
 
 def grain(height: int, width: int, low: float = 0.3, high: float = 0.7) -> Tensor:
@@ -133,6 +133,7 @@ def test_where_no_patch_is_known_the_filling_comes_back(size):
     hole[..., ::5, ::5] = 0
     for missing in (hole, torch.ones_like(hole)):
         assert torch.equal(textured(filled, missing), filled)
+        assert not has_patches(missing)
 
 
 def test_one_known_patch_is_enough():
@@ -142,12 +143,14 @@ def test_one_known_patch_is_enough():
     result = textured(filled, hole)
     assert result.isfinite().all()
     assert not torch.equal(result, filled)
+    assert has_patches(hole)
 
 
 def test_a_large_picture_without_a_scale_to_match_patches_at_comes_back(monkeypatch):
     monkeypatch.setattr(mend.texture, "MATCHED", 400)
     filled, hole = grain(24, 30), box(24, 30, slice(10, 14), slice(10, 20))
     assert torch.equal(textured(filled, hole), filled)
+    assert not has_patches(hole)
 
 
 def test_a_picture_without_a_hole_is_returned():

@@ -116,7 +116,7 @@ def fill(
         with progress("fill", "%") as report:
             (in_percent,) = shared(report, 1)
             filled = inpainter.fill_picture(picture, hole, weight, plan, in_percent)
-        done, notes = "filled", write_filled(target, picture, hole, filled, quality) + picture.notes + notes
+        done, notes = "filled", write_filled(target, picture, hole, filled, quality) + filled.notes + notes
     print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
 
 

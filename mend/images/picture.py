@@ -53,7 +53,7 @@ class Picture:
     def fill(self, filled: Tensor, hole: Tensor) -> "Picture":
         """A copy whose colours come from `filled` (1, 3, H, W) in the hole; every other value is the same integer.
 
-        A pixel of the hole keeps its alpha.
+        A pixel of the hole keeps its alpha; `notes` says when it is transparent.
         """
         inside = hole[0, 0].cpu().numpy() > 0
         levels = filled[0].detach()[:, torch.from_numpy(inside)].float().clamp(0, 1).T.cpu().numpy()  # (pixels, 3)
@@ -62,7 +62,9 @@ class Picture:
         pixels = self.pixels.copy()
         levels = levels * self.full
         pixels[inside, : self._colours()] = (np.rint(levels) if pixels.dtype.kind == "u" else levels).astype(pixels.dtype)
-        return replace(self, pixels=pixels)
+        clear = int((pixels[inside, -1] < self.full).sum()) if pixels.shape[2] in (2, 4) else 0
+        said = [f"{clear:,} of the {inside.sum():,} pixels of the hole are transparent, and stay so"] if clear else []
+        return replace(self, pixels=pixels, notes=self.notes + said)
 
     def to_pil(self) -> Image.Image:
         """As a Pillow image, its metadata in `info`. InputError for 16-bit colour, which Pillow does not have."""
