@@ -1,6 +1,8 @@
 import io
 import itertools
 import struct
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +255,34 @@ def test_png_text_stays_and_orientation_as_text_is_not_applied_twice(tmp_path: P
     assert again.pixels.shape == (9, 6, 3)
     with Image.open(tmp_path / "b.png") as opened:
         assert opened.getexif()[271] == "camera"
+
+
+def test_gamma_and_primaries_of_a_png_stay(tmp_path: Path):
+    chunks = PngInfo()
+    numbers = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    chunks.add(b"gAMA", struct.pack(">I", 45455))
+    chunks.add(b"cHRM", struct.pack(">8I", *numbers))
+    chunks.add(b"sRGB", b"\2")
+    Image.fromarray(smooth(6, 9, 3)).save(tmp_path / "a.png", pnginfo=chunks)
+    picture = read_image(tmp_path / "a.png")
+    colour = {"gamma": 0.45455, "chromaticity": tuple(number / 100_000 for number in numbers), "srgb": 2}
+    assert picture.metadata["colour"] == colour
+    for dtype in (np.uint8, np.uint16):
+        write_image(tmp_path / "b.png", replace(picture, pixels=picture.pixels.astype(dtype)))
+        assert read_image(tmp_path / "b.png").metadata["colour"] == colour
+    assert picture.to_pil().info == colour
+    write_image(tmp_path / "b.jpg", picture)
+    assert differences(picture.metadata, read_image(tmp_path / "b.jpg").metadata) == {"gamma and primaries": "lost"}
+
+
+def test_extended_xmp_goes_and_is_said(tmp_path: Path):
+    Image.fromarray(smooth(6, 9, 3)).save(tmp_path / "a.jpg", xmp=XMP)
+    content = (tmp_path / "a.jpg").read_bytes()
+    more = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + struct.pack(">II", 3, 0) + b"<x>"
+    (tmp_path / "a.jpg").write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(more) + 2) + more + content[2:])
+    picture = read_image(tmp_path / "a.jpg")
+    assert picture.notes == ["the extended XMP (depth maps and the like) is left out"]
+    assert picture.metadata["xmp"] == XMP
 
 
 def test_previews_in_xmp_go_and_the_rest_of_it_stays(tmp_path: Path):

@@ -6,6 +6,7 @@ xmp          bytes: the editor's account
 dpi          (x, y) dots per inch
 comment      bytes, of a JPEG
 text         {keyword: text} of a PNG, such as `parameters`
+colour       what a PNG says of its numbers besides or without a profile: gamma, chromaticity, srgb, as Pillow has them
 """
 
 import re
@@ -15,6 +16,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+COLOUR = ("gamma", "chromaticity", "srgb")
 PREVIEW = "the embedded preview shows the picture as it was; it is left out"
 ORIENTATION, XMP_TAG, EXIF_POINTER, GPS_POINTER, INTEROP_POINTER = 274, 700, 34665, 34853, 40965
 # A TIFF keeps the camera's tags in one list with how its pixels are stored, and with what has a key of its own above.
@@ -49,8 +51,13 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
     text = {k: v for k, v in getattr(opened, "text", {}).items() if k not in _TOLD_ELSEWHERE}
     if text:
         found["text"] = text
+    colour = {key: info[key] for key in COLOUR if key in info}
+    if colour:
+        found["colour"] = colour
     if info.get("photoshop"):
         left_out.append("the Photoshop block (IPTC, paths) is left out")
+    if any(data.startswith(b"http://ns.adobe.com/xmp/extension/\0") for _, data in getattr(opened, "applist", [])):
+        left_out.append("the extended XMP (depth maps and the like) is left out")
     return found, left_out
 
 
@@ -116,14 +123,25 @@ def _without_storage(exif: Image.Exif) -> Image.Exif:
 
 def save_arguments(metadata: dict[str, Any], kind: str) -> dict[str, Any]:
     """Pillow's arguments that write `metadata` into a file of the format `kind`; what it has no place for stays out."""
-    arguments = {key: value for key, value in metadata.items() if key != "text"}
+    arguments = {key: value for key, value in metadata.items() if key not in ("text", "colour")}
     if kind == "PNG":
         arguments["pnginfo"] = chunks = PngInfo()
         for keyword, text in metadata.get("text", {}).items():
             chunks.add_text(keyword, text)
         if "xmp" in metadata:
             chunks.add_itxt("XML:com.adobe.xmp", metadata["xmp"].decode("utf-8", "replace"))
+        colour = metadata.get("colour", {})
+        if "gamma" in colour:
+            chunks.add(b"gAMA", _hundred_thousandths(colour["gamma"]))
+        if "chromaticity" in colour:
+            chunks.add(b"cHRM", _hundred_thousandths(*colour["chromaticity"]))
+        if "srgb" in colour:
+            chunks.add(b"sRGB", bytes([colour["srgb"]]))
     return arguments
+
+
+def _hundred_thousandths(*numbers: float) -> bytes:
+    return struct.pack(f">{len(numbers)}I", *(round(number * 100_000) for number in numbers))
 
 
 def tiff_tags(metadata: dict[str, Any]) -> Image.Exif:
@@ -146,7 +164,15 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str]
     return fates
 
 
-NAMES = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "DPI", "comment": "comment", "text": "PNG text"}
+NAMES = {
+    "icc_profile": "ICC profile",
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "dpi": "DPI",
+    "comment": "comment",
+    "text": "PNG text",
+    "colour": "gamma and primaries",
+}
 
 
 def _comparable(key: str, value: Any) -> Any:

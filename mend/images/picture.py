@@ -71,7 +71,10 @@ class Picture:
         if self.pixels.dtype == np.uint16 and self.pixels.shape[2] > 1:
             raise InputError("Pillow has no 16-bit colour. Pass an array instead of a path, or use 'mend fill'.")
         picture = Image.fromarray(self.pixels[..., 0] if self.pixels.shape[2] == 1 else self.pixels)
-        picture.info = {key: value for key, value in self.metadata.items() if key != "text"} | self.metadata.get("text", {})
+        several = ("text", "colour")  # each of which is a dictionary
+        picture.info = {key: value for key, value in self.metadata.items() if key not in several}
+        for key in several:
+            picture.info |= self.metadata.get(key, {})
         return picture
 
     def _colours(self) -> int:
