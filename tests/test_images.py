@@ -26,6 +26,7 @@ from mend.images import (
     encode,
     grid,
     mask_out,
+    open_picture,
     output_beside,
     pad_to,
     picture_from_pil,
@@ -35,6 +36,7 @@ from mend.images import (
     to_pixels,
     write_image,
 )
+from mend.images.files import PILLOWS_MOST
 from mend.images.metadata import PREVIEW, differences, upright_exif
 
 
@@ -544,6 +546,33 @@ def test_a_truncated_picture_is_named(tmp_path: Path):
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:600])
     with pytest.raises(InputError, match=r"cut\.jpg is damaged"):
         read_image(tmp_path / "cut.jpg")
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def denied(file: object) -> Image.Image:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr("mend.images.files.Image.open", denied)
+    with pytest.raises(InputError, match=r"a\.png may not be read: no permission"):
+        read_image(tmp_path / "a.png")
+
+
+def test_large_pictures_are_opened_up_to_a_limit_and_a_limit_of_ones_own_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert Image.MAX_IMAGE_PIXELS == PILLOWS_MOST, "Pillow has another limit now"
+    for name, compression in (("a.png", {}), ("a.tif", {"compression": "tiff_deflate"})):
+        Image.new("1", (14000, 13000)).save(tmp_path / name, **compression)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert open_picture(tmp_path / name).size == (14000, 13000)
+        assert Image.MAX_IMAGE_PIXELS == PILLOWS_MOST
+    monkeypatch.setattr("mend.images.files.MOST", 181_999_999)
+    with pytest.raises(InputError, match=r"a\.png is too large to open: it has 14000×13000 pixels, and 181,999,999 are"):
+        open_picture(tmp_path / "a.png")
+    assert Image.MAX_IMAGE_PIXELS == PILLOWS_MOST
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 90_000_000)
+    with pytest.raises(InputError, match=r"a\.png is too large to open: .*180000000 pixels"):
+        open_picture(tmp_path / "a.png")
+    assert Image.MAX_IMAGE_PIXELS == 90_000_000
 
 
 def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

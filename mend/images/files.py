@@ -4,7 +4,10 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,15 +18,22 @@ from mend.errors import InputError
 from mend.images.metadata import ORIENTATION, save_arguments, tiff_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil
 
+MOST = 1_000_000_000  # pixels of a picture that is opened
+PILLOWS_MOST = 1024**3 // 4 // 3  # pixels from which Pillow warns of an attack; at twice as many it refuses
+_opening, _lock = 0, Lock()
+
 
 def open_picture(file: str | Path | bytes) -> Image.Image:
-    """The file opened and decoded; every way in which it can be broken is one InputError that names it."""
+    """The file opened and decoded; every way in which it can be broken, or be too large, is one InputError that names it."""
     name = f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
     try:
-        opened = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
-        if opened.format == "TIFF":  # Pillow turns it as it loads, and forgets that it did
-            opened.info["orientation"] = opened.getexif().get(ORIENTATION)
-        opened.load()
+        with _room_for_most():
+            opened = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+            if opened.width * opened.height > MOST and Image.MAX_IMAGE_PIXELS == 2 * MOST:
+                raise Image.DecompressionBombError(f"it has {opened.width}×{opened.height} pixels, and {MOST:,} are the most.")
+            if opened.format == "TIFF":  # Pillow turns it as it loads, and forgets that it did
+                opened.info["orientation"] = opened.getexif().get(ORIENTATION)
+            opened.load()
         if opened.format == "TIFF" and opened.mode in ("I;16", "I;16B"):
             _straighten(opened)
         return opened
@@ -31,6 +41,8 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
         raise InputError(f"there is no file {name}.") from None
     except IsADirectoryError:
         raise InputError(f"{name} is a folder. Expected a picture file.") from None
+    except PermissionError:
+        raise InputError(f"{name} may not be read: no permission for it. Change that, or copy the file.") from None
     except UnidentifiedImageError:
         head = _head(file, 12)
         if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
@@ -42,7 +54,28 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InputError(f"{name} is damaged: {error}. Copy it again from where it came.") from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"{name} is too large to open safely: {error}.") from None
+        raise InputError(f"{name} is too large to open: {error} Scale it, or cut it into parts.") from None
+
+
+@contextmanager
+def _room_for_most() -> Iterator[None]:
+    """Pillow's limit, which is against pictures that strangers send, lifted for those that a person named.
+
+    Another limit than Pillow's own was set by somebody, and stays. Pillow has one for all threads: the last to leave puts it
+    back.
+    """
+    global _opening
+    with _lock:
+        _opening += 1
+        if Image.MAX_IMAGE_PIXELS == PILLOWS_MOST:
+            Image.MAX_IMAGE_PIXELS = 2 * MOST
+    try:
+        yield
+    finally:
+        with _lock:
+            _opening -= 1
+            if not _opening and Image.MAX_IMAGE_PIXELS == 2 * MOST:
+                Image.MAX_IMAGE_PIXELS = PILLOWS_MOST
 
 
 def read_image(file: str | Path | bytes) -> Picture:
