@@ -23,12 +23,13 @@ from mend import __version__
 from mend.data import picture_files
 from mend.errors import InputError
 from mend.holes import understand_mask, widen
-from mend.images import Picture, check_fits, read_image, to_pixels, write_bytes
+from mend.images import Picture, check_fits, format_of, output_suffix, read_image, to_pixels, write_bytes
 from mend.inpaint import Inpainter
 from mend.verify import write_filled
 
 AHEAD = 4  # pictures read ahead, and as many being written behind; also the number of threads
 SUMMARY = "mend-fill.json"
+AS_PNG = "written as PNG, which keeps every value"  # where the picture's own format is another, and nobody asked
 
 HoleOf = Callable[[Picture, str, Path | None], tuple[Tensor, Tensor | None, list[str]]]
 """The hole of a picture, given its file name and its mask; the hole's weight (see `widen`), and what to say about it."""
@@ -117,7 +118,7 @@ def plan_folder(
     """What to fill, with which mask, to where. Nothing is opened or written.
 
     `masks` is one mask for all; or a folder, in which the mask of a/b.jpg is called a/b, or what `pattern` makes of b, whatever
-    its suffix; or None where holes come from elsewhere. Outputs mirror the tree of `photos`, in the pictures' own formats or
+    its suffix; or None where holes come from elsewhere. Outputs mirror the tree of `photos`, in formats by `output_suffix` or
     in that of `suffix`. Pictures below `out` or a mask folder, and the masks themselves, are not filled.
 
     A picture whose mask is missing or undecided has a `problem`: it counts as failed, since a mask that was misnamed would
@@ -133,7 +134,7 @@ def plan_folder(
         raise InputError(f"there is no mask or folder of masks {masks}.")
     if out.resolve() == photos.resolve():
         raise InputError(f"{out} is the folder of the pictures; filling would overwrite them. Choose another --output.")
-    if suffix is not None and not _writable(f".{suffix.lstrip('.')}"):
+    if suffix is not None and not format_of(f".{suffix.lstrip('.')}"):
         raise InputError(f"{suffix!r} is no format that can be written. Use png, jpg, webp or tif.")
     aside = [folder.resolve() for folder in (out, masks) if folder and photos.resolve() in folder.resolve().parents]
     mask_files = [] if masks is None else picture_files(masks) if masks.is_dir() else [masks]
@@ -155,22 +156,19 @@ def plan_folder(
     jobs = []
     for picture in pictures:
         place, found = picture.relative_to(photos), masks_of[picture]
-        output = out / (place if suffix is None else place.with_suffix(f".{suffix.lstrip('.')}"))
+        output = out / place.with_suffix(output_suffix(place.suffix) if suffix is None else f".{suffix.lstrip('.')}")
         problem = ""
         if masks is not None and not found:
             problem = f"it has no mask: expected {(masks / _wanted(place, pattern)).with_suffix('.png')} or the like"
         elif len(found) > 1:
             problem = f"it has {len(found)} masks: {_some(found, masks)}. Keep one."
-        elif not _writable(output.suffix):
-            problem = f"{output.suffix} can be read, but not written. Add --format png."
         mask = found[0] if len(found) == 1 else None
-        jobs.append(Job(place.as_posix(), picture, mask, output, problem, skip_existing and output.exists()))
+        jobs.append(Job(place.as_posix(), picture, mask, output, problem, skip_existing and not problem and output.exists()))
     _check_outputs(jobs, mask_files)
-    return Plan(out, jobs, _notes(jobs, photos, mask_files, aside))
-
-
-def _writable(suffix: str) -> bool:
-    return Image.registered_extensions().get(suffix.lower()) in Image.SAVE
+    notes = _notes(jobs, photos, mask_files, aside)
+    if suffix is None and (changed := [job.photo for job in jobs if job.output.suffix != job.photo.suffix]):
+        notes.append(f"{AS_PNG}: {_some(changed, photos)}")
+    return Plan(out, jobs, notes)
 
 
 def _below(file: Path, folders: list[Path]) -> bool:
@@ -217,7 +215,7 @@ def _check_outputs(jobs: list[Job], mask_files: list[Path]) -> None:
             raise InputError(f"{job.output} is an input; filling {job.name} would overwrite it. Choose another --output.")
         if job.output in taken:
             raise InputError(
-                f"{taken[job.output]} and {job.name} would both become {job.output}. Rename one, or keep their formats."
+                f"{taken[job.output]} and {job.name} would both become {job.output}. Rename one, or move it elsewhere."
             )
         taken[job.output] = job.name
 
@@ -295,7 +293,7 @@ def fill_folder(
 
     def read(job: Job) -> tuple[Picture, Tensor, Tensor | None, list[str]]:
         picture = read_image(job.photo)
-        check_fits(job.output, picture)
+        check_fits(job.output, picture, filler.quality)
         hole, weight, notes = filler.hole_of(picture, job.photo.name, job.mask)
         return picture, hole, weight, notes
 

@@ -74,7 +74,12 @@ def run(folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return train(config, tmp_path_factory.mktemp("runs") / "tiny")
 
 
-def stopped(arguments: list[str], ready: Callable[[], bool], how: signal.Signals = signal.SIGINT) -> None:
+def stopped(
+    arguments: list[str],
+    ready: Callable[[], bool],
+    how: signal.Signals = signal.SIGINT,
+    says: str = "The same command goes on",
+) -> None:
     """Run Python with these arguments and stop it by a signal as soon as it is `ready`; Ctrl-C must end it as promised."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -91,7 +96,7 @@ def stopped(arguments: list[str], ready: Callable[[], bool], how: signal.Signals
         process.kill()
     assert process.returncode == (130 if how == signal.SIGINT else -how), said
     if how == signal.SIGINT:
-        assert "stopped. The same command goes on" in said
+        assert f"stopped. {says}" in said
         assert "Traceback" not in said
 
 

@@ -51,6 +51,15 @@ def test_a_lossy_output_is_said(photo: Path, capsys: pytest.CaptureFixture[str])
     assert ".jpg is lossy" in said
 
 
+def test_texture_that_does_nothing_is_said(photo: Path, capsys: pytest.CaptureFixture[str]):
+    specks = np.full((45, 61, 1), 255, np.uint8)
+    specks[::5, ::5] = 0
+    write_image(photo / "mask.png", specks)
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea")
+    assert "\n  no texture was made: too little" in mend(capsys, *words, "--texture")[1]
+    assert "no texture" not in mend(capsys, *words)[1]
+
+
 def test_grow_and_feather_blend_in_the_ring_alone(photo: Path, capsys: pytest.CaptureFixture[str]):
     def pixels(name: str, *more: object) -> np.ndarray:
         words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / name, "--model", "mean-colour")
@@ -165,7 +174,13 @@ def test_a_full_disk_is_said(photo: Path, capsys: pytest.CaptureFixture[str], mo
 
 def test_ctrl_c_and_faults(capsys: pytest.CaptureFixture[str], photo: Path, monkeypatch: pytest.MonkeyPatch):
     for raised, code, said in (
-        (KeyboardInterrupt(), 130, "The same command goes on"),
+        (KeyboardInterrupt(), 130, "stopped. Nothing was written."),
+        (MemoryError(), 1, "out of memory. Try a smaller picture, or --max-memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            1,
+            "out of memory. Try a smaller picture, or --max",
+        ),
         (RuntimeError("odd"), 2, "RuntimeError: odd"),
     ):
 
@@ -249,7 +264,7 @@ def test_ctrl_c_while_filling_leaves_no_file(tmp_path: Path):
     write_image(photo, np.full((2000, 2000, 3), 90, np.uint8))
     write_image(mask, ((y % 12 < 6) & (x % 12 < 6)).astype(np.uint8)[..., None] * 255)  # 27,889 holes: some seconds of work
     words = ["fill", str(photo), "--mask", str(mask), "-o", str(out), "--model", "biharmonic"]
-    stopped(["-c", FILL, str(filling), *words], filling.exists)
+    stopped(["-c", FILL, str(filling), *words], filling.exists, says="Nothing was written.")
     assert {file.name for file in tmp_path.iterdir()} == {"photo.png", "mask.png", "filling"}
 
 

@@ -134,6 +134,7 @@ def test_nothing_is_overwritten_or_written_twice(tree: Path):
         (tree / "masks", None, r"masks.a\.png is an input; filling a\.png would overwrite it"),
         (tree / "out", "png", r"a\.jpg and a\.png would both become .*out.a\.png"),
         (tree / "out", "docx", "'docx' is no format that can be written"),
+        (tree / "out", "pdf", "'pdf' is no format that can be written"),
     ):
         with pytest.raises(InputError, match=said):
             plan_folder(tree / "photos", out, tree / "masks", suffix=suffix)
@@ -141,6 +142,23 @@ def test_nothing_is_overwritten_or_written_twice(tree: Path):
         picture(tree / "out" / "x" / name)
     with pytest.raises(InputError, match=r"out.x.a\.png is an input; filling x/a\.png would overwrite it"):
         plan_folder(tree / "out" / "x", tree / "out", mask(tree / "m.png"))
+
+
+def test_what_a_rare_format_becomes_is_the_same_as_alone_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    photos, one = tmp_path / "photos", mask(tmp_path / "mask.png")
+    for name in ("a.gif", "b.bmp", "c.PNG", "d.jpg"):
+        picture(photos / name)
+    plan = plan_folder(photos, tmp_path / "out", one)
+    assert [job.output.name for job in plan.jobs] == ["a.png", "b.png", "c.PNG", "d.jpg"]
+    assert plan.notes == ["written as PNG, which keeps every value: a.gif, b.bmp"]
+    assert plan_folder(photos, tmp_path / "out", one, suffix="bmp").notes == []
+    code, said, _ = run_mend(capsys, "fill", photos / "b.bmp", "--mask", one, "--model", "mean-colour")
+    assert code == 0
+    assert said.startswith(f"{photos / 'b-filled.png'}: ")
+    assert said.endswith("  written as PNG, which keeps every value\n")
+    picture(photos / "a.png")
+    with pytest.raises(InputError, match=r"a\.gif and a\.png would both become"):
+        plan_folder(photos, tmp_path / "out", one)
 
 
 def test_a_folder_where_nothing_fits_is_refused(tree: Path):
@@ -341,6 +359,9 @@ def test_a_dry_run_tells_and_writes_nothing(tree: Path, capsys: pytest.CaptureFi
     assert "a.png (is there already, skipped)" in said
     assert "b/a.png: it has no mask" in said
     assert "(is overwritten)" in run_mend(capsys, *words)[1]
+    (tree / "masks" / "a.png").unlink()
+    code, said, _ = run_mend(capsys, *words, "--skip-existing")
+    assert "1 to fill, 0 skipped, 2 that cannot be filled; nothing was done" in said, "a.png is there, and has no mask"
 
 
 def test_flags_that_do_not_fit(tree: Path, capsys: pytest.CaptureFixture[str]):
@@ -352,6 +373,12 @@ def test_flags_that_do_not_fit(tree: Path, capsys: pytest.CaptureFixture[str]):
         ((tree / "photos", "--masks", tree / "masks", *end, "--max-memory", "2"), "expected a number and a unit"),
         ((tree / "photos" / "a.png", "--masks", tree / "masks", *end), "is no folder; --masks"),
         ((tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "--dry-run", *end), "are for folders"),
+        (
+            (tree / "photos", "--object", "dog", "--hole", "black", *end),
+            "--hole says what marks the hole in a mask, and does not",
+        ),
+        ((tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "--pattern", "{stem}_m", *end), "with --masks FOLDER"),
+        ((tree / "photos", "--object", "dog", "--pattern", "{stem}_m", *end), "with --masks FOLDER"),
     ):
         code, _, errors = run_mend(capsys, "fill", *words)
         assert (code, said in errors) == (1, True), errors

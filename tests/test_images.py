@@ -434,7 +434,7 @@ def test_quality_is_for_lossy_formats_and_stated(tmp_path: Path):
     assert len(encode(picture, "a.jpg", 60)[0]) < len(encode(picture, "a.jpg")[0])
     for name, quality in (("a.png", 90), ("a.jpg", 0), ("a.webp", 101)):
         with pytest.raises(InputError, match="it is 1 to 100"):
-            encode(picture, name, quality)
+            check_fits(name, picture, quality)
 
 
 def test_webp_stays_what_it_was(tmp_path: Path):

@@ -182,3 +182,4 @@ def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path, capsy
     photo = photograph(tmp_path, "alpha.png")
     words = ("fill", photo, "--mask", tmp_path / "mask.png", "--model", "nowhere", "-o", tmp_path / "out.jpg")
     assert "JPEG has no alpha" in mend(capsys, *words)[2]
+    assert "--quality is 90 for out.png" in mend(capsys, *words[:-1], tmp_path / "out.png", "--quality", "90")[2]

@@ -1,5 +1,6 @@
 """The command line: one verb a function. Nothing heavy is imported until a verb runs."""
 
+import errno
 import sys
 
 from mend.cli import experiment, filling  # noqa: F401 (they add their verbs to `app`)
@@ -14,36 +15,36 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app([token for token in tokens if token != "--debug"])
     except KeyboardInterrupt as stop:
-        print(f"\nstopped. {str(stop) or 'The same command goes on from what was finished.'}", file=sys.stderr)
+        done = "Nothing was written." if tokens[:1] == ["fill"] else "The same command goes on from what was finished."
+        print(f"\nstopped. {str(stop) or done}", file=sys.stderr)
         sys.exit(130)
-    except (InputError, OSError, MemoryError, torch_out_of_memory()) as error:
-        if debug:
-            raise
-        print(f"mend: {_said(error)}", file=sys.stderr)
-        sys.exit(1)
     except Exception as error:
         if debug:
             raise
-        print(
-            f"mend: a fault of mend itself ({type(error).__name__}: {error}). "
-            "Run the command again with --debug, and report what it prints.",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+        said = _said(error, tokens)
+        print(f"mend: {said or _fault(error)}", file=sys.stderr)
+        sys.exit(1 if said else 2)
 
 
-def torch_out_of_memory() -> type[BaseException]:
-    """PyTorch's error of that name, where PyTorch was imported at all."""
-    torch = sys.modules.get("torch")
-    return torch.OutOfMemoryError if torch is not None else MemoryError
-
-
-def _said(error: BaseException) -> str:
-    import errno
-
-    if not isinstance(error, (InputError, OSError)):
-        return "out of memory. Try a smaller picture, --batch-size or --width."
+def _said(error: Exception, tokens: list[str]) -> str:
+    """What the person can put right; nothing for what is our fault."""
+    if _is_out_of_memory(error):
+        fewer = "--max-memory, such as --max-memory 2GB" if tokens[:1] == ["fill"] else "--batch-size or --width"
+        return f"out of memory. Try a smaller picture, or {fewer}."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         place = f" for {error.filename}" if error.filename else ""
         return f"no space left on the disk{place}. Free some and run the command again."
-    return str(error)
+    return str(error) if isinstance(error, (InputError, OSError)) else ""
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")  # where it was imported at all
+    on_gpu = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def _fault(error: Exception) -> str:
+    return (
+        f"a fault of mend itself ({type(error).__name__}: {error}). "
+        "Run the command again with --debug, and report what it prints."
+    )

@@ -49,7 +49,7 @@ def fill(
     dry_run: Flag = False,
     device: Device = "auto",
 ) -> None:
-    """Fill a part of a photograph of any size, or of a folder of them. Every other pixel stays as it is.
+    """Fill a part of a photograph of any size, or of a folder of them. In lossless formats every other pixel stays as it is.
 
     A folder is searched through, and its tree mirrored. A picture that cannot be filled is named and the others are filled; the
     exit code is then 1. OUTPUT/mend-fill.json says what became of each.
@@ -59,7 +59,8 @@ def fill(
         mask: white where the picture is to be filled, or COCO annotations (.json); what cannot be decided is asked.
         masks: folder of masks, for a folder of pictures: that of a/b.jpg is a/b.png, or has another suffix.
         of_object: fill an object instead of a mask: its name, such as dog or person, or largest.
-        output: file to write; its suffix names the format. PHOTO-filled beside the photo unless given. For a folder: another.
+        output: file to write; its suffix names the format. PHOTO-filled beside the photo unless given: PNG, JPEG, WebP and
+            TIFF in their own format, all others as PNG. For a folder: another.
         model: run folder, model folder, or mean-colour, telea, navier-stokes, biharmonic; the network in the box unless given.
         grow: pixels by which the hole is made larger on every side; 2 % of the longer side for an object, else 0, unless given.
         feather: pixels of the grown part, from its rim, over which the filling fades into the picture.
@@ -70,11 +71,11 @@ def fill(
         segmenter: what finds --object: deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large, hf:owner/name,
             hf:FOLDER; or felzenszwalb, which finds the largest only, and not reliably in photographs.
         pattern: what the masks in --masks are called, such as {stem}_mask.
-        suffix: format of all outputs of a folder, such as png; each its picture's own unless given.
+        suffix: format of all outputs of a folder, such as png; for each as for one photo unless given.
         skip_existing: leave out pictures of a folder whose output is there, to go on with a run that was stopped.
         dry_run: print what would be done with a folder, and do nothing.
     """
-    from mend.folders import Filler, mask_hole, object_hole, plan_folder
+    from mend.folders import AS_PNG, Filler, mask_hole, object_hole, plan_folder
     from mend.images import check_fits, output_beside, read_image
     from mend.inpaint import DEFAULT, load
     from mend.plan import memory_size
@@ -83,6 +84,12 @@ def fill(
 
     if [mask, masks, of_object].count(None) != 2:
         raise InputError("what is to be filled? Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER.")
+    if of_object and marked != "auto":
+        raise InputError(
+            "--hole says what marks the hole in a mask, and does not fit --object, which needs none. Leave it out."
+        )
+    if pattern != "{stem}" and not (masks and photo.is_dir()):
+        raise InputError("--pattern says what masks in a folder are called; it fits a folder of pictures with --masks FOLDER.")
     most = memory_size(max_memory) if max_memory else None
     if of_object:  # called when it is needed: it loads a network
         find = partial(object_hole, of_object, segmenter, device, grow, feather)
@@ -109,7 +116,7 @@ def fill(
         _show_hole(preview, picture.image(), hole)
         done = "to be filled"
     else:
-        check_fits(target, picture)
+        check_fits(target, picture, quality)
         inpainter = load(model or DEFAULT, device, texture)
         plan = inpainter.plan(hole, most)
         print(f"plan: {plan}", file=sys.stderr)
@@ -117,6 +124,8 @@ def fill(
             (in_percent,) = shared(report, 1)
             filled = inpainter.fill_picture(picture, hole, weight, plan, in_percent)
         done, notes = "filled", write_filled(target, picture, hole, filled, quality) + filled.notes + notes
+        if output is None and target.suffix != photo.suffix:
+            notes.append(AS_PNG)
     print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
 
 

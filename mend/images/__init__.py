@@ -15,8 +15,10 @@ from torch import Tensor
 
 from mend.images.files import check_fits as check_fits
 from mend.images.files import encode as encode
+from mend.images.files import format_of as format_of
 from mend.images.files import open_picture as open_picture
 from mend.images.files import output_beside as output_beside
+from mend.images.files import output_suffix as output_suffix
 from mend.images.files import read_image as read_image
 from mend.images.files import read_rgb as read_rgb
 from mend.images.files import write_bytes as write_bytes

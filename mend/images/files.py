@@ -91,7 +91,7 @@ def read_image(file: str | Path | bytes) -> Picture:
         if opened.format == "WEBP":
             picture.source["lossless"] = _is_lossless_webp(_content(file))
     if not isinstance(file, bytes):
-        named, found = _formats().get(Path(file).suffix.lower()), picture.source["format"]
+        named, found = format_of(Path(file).suffix), picture.source["format"]
         if named and named != found:
             picture.notes.append(f"{Path(file).name} is a {found} by its content")
     return picture
@@ -130,19 +130,32 @@ def write_bytes(path: Path, data: bytes) -> None:
 def output_beside(photo: Path, picture: Picture) -> Path:
     """Where a filled `photo` goes unless told otherwise: NAME-filled beside it, in its own format.
 
-    PNG where the suffix lies about the format, or the format cannot hold every colour (GIF), or is rare.
+    PNG where the suffix lies about the format, and else as `output_suffix` says.
     """
-    own = _formats().get(photo.suffix.lower())
-    kept = own == picture.source["format"] and own in ("PNG", "JPEG", "WEBP", "TIFF")
-    return photo.with_name(f"{photo.stem}-filled{photo.suffix if kept else '.png'}")
+    suffix = output_suffix(photo.suffix) if format_of(photo.suffix) == picture.source["format"] else ".png"
+    return photo.with_name(f"{photo.stem}-filled{suffix}")
 
 
-def check_fits(path: str | Path, picture: Picture) -> str:
-    """The format that the suffix of `path` names. InputError when there is none, or when it cannot hold the picture."""
-    kind, channels = _formats().get(Path(path).suffix.lower()), picture.pixels.shape[2]
+def output_suffix(suffix: str) -> str:
+    """What is written of a picture with `suffix`: its own, or .png where that cannot hold every colour (GIF), or is rare."""
+    return suffix if format_of(suffix) in ("PNG", "JPEG", "WEBP", "TIFF") else ".png"
+
+
+def format_of(suffix: str) -> str | None:
+    """The format that a suffix names, if Pillow can write it, and read it again to see that it is right."""
+    kind = Image.registered_extensions().get(suffix.lower())  # which also makes Pillow load its formats
+    return None if kind not in Image.SAVE or kind not in Image.OPEN else "JPEG" if kind == "MPO" else kind
+
+
+def check_fits(path: str | Path, picture: Picture, quality: int | None = None) -> str:
+    """The format that the suffix of `path` names. InputError when there is none, or when it cannot hold the picture, and for
+    a `quality` (see `encode`) that it does not have."""
+    kind, channels = format_of(Path(path).suffix), picture.pixels.shape[2]
     if kind is None:
         suffix = Path(path).suffix
         raise InputError(f"cannot write {path}: the suffix {suffix!r} names no picture format. Use .png or .jpg.")
+    if quality is not None and not (kind in ("JPEG", "WEBP", "AVIF") and 1 <= quality <= 100):
+        raise InputError(f"--quality is {quality} for {Path(path).name}; it is 1 to 100, and for .jpg, .webp and .avif only.")
     if kind == "JPEG" and (picture.pixels.dtype == np.uint16 or channels in (2, 4)):
         raise InputError(f"cannot write {path}: JPEG has no alpha and 8 bits only. Use .png, which keeps both.")
     if picture.pixels.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
@@ -152,22 +165,13 @@ def check_fits(path: str | Path, picture: Picture) -> str:
     return kind
 
 
-def _formats() -> dict[str, str]:
-    """Format by suffix: what Pillow can write, and read again to see that it is right."""
-    known = Image.registered_extensions()  # which also makes Pillow load its formats
-    kinds = {suffix: "JPEG" if kind == "MPO" else kind for suffix, kind in known.items()}
-    return {suffix: kind for suffix, kind in kinds.items() if kind in Image.SAVE and kind in Image.OPEN}
-
-
 def encode(picture: Picture, path: str | Path, quality: int | None = None) -> tuple[bytes, str]:
     """A file for the name `path`, and how it loses something, in words: empty where the format keeps every value.
 
     A JPEG from a JPEG is made with the tables and the subsampling of before, a WebP is lossless unless it was lossy before;
     `quality`, 1 to 100, is for JPEG, WebP and AVIF. InputError as `check_fits` raises it.
     """
-    kind, pixels = check_fits(path, picture), picture.pixels
-    if quality is not None and not (kind in ("JPEG", "WEBP", "AVIF") and 1 <= quality <= 100):
-        raise InputError(f"--quality is {quality} for {Path(path).name}; it is 1 to 100, and for .jpg, .webp and .avif only.")
+    kind, pixels = check_fits(path, picture, quality), picture.pixels
     if kind == "TIFF":
         return _tiff(pixels, picture.metadata, picture.source.get("compression") != "raw"), ""
     metadata = save_arguments(picture.metadata, kind)
