@@ -31,7 +31,9 @@ class Corrector(nn.Module):
     """The U-Net of one scale: (B, 7, H, W) to (B, 3, H, W), both multiples of 8; features are `width`@H/2, 2@H/4, 4@H/8."""
 
     stride = 8
-    reach = 64  # pixels: nothing farther than this from an output changes it
+    # Pixels seen around a tile. An output depends on what is up to 67 pixels away, but on nothing farther than 62 from its own
+    # cell of 8×8; and tiles end where cells end.
+    reach = 64
 
     def __init__(self, width: int) -> None:
         super().__init__()
