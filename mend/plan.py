@@ -14,19 +14,22 @@ TEXTURE = 110  # bytes for each pixel of the picture, more: 1.2 GB for 12 megapi
 REACH = 64  # pixels seen around a tile
 SIDES = (2048, 1024, 512, 256, 128)
 USUAL = 4 * 2**30  # bytes: what a plan keeps to where nobody asked
+LEAST = 2**30  # bytes: what the network may take even of a picture that is more than USUAL alone, where nobody asked
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`tile` is the side in pixels, None for all at once; `count` tiles miss something; `memory` is the peak, in bytes."""
+    """`tile` is the side in pixels, None for all at once; `count` tiles miss something; `memory` is the peak, in bytes, None where
+    it is not known."""
 
     tile: int | None
     count: int
-    memory: int
+    memory: int | None
 
     def __str__(self) -> str:
         how = "whole" if self.tile is None else f"{self.count} tile{'s' * (self.count != 1)} of {self.tile} pixels"
-        return f"{how}, at most {self.memory / 2**30:.1f} GB of memory"
+        known = "" if self.memory is None else f", at most {self.memory / 2**30:.1f} GB of memory"
+        return how + known
 
 
 def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: int = 0) -> Plan:
@@ -37,27 +40,27 @@ def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: i
     """
     own: int | None = getattr(network, "TILE", None)
     per_pixel: int | None = getattr(network, "memory", None)
-    pixels = hole.numel()
     if per_pixel is None:
         if most is not None:
             raise InputError("how much memory this filler takes is not known, so none can be promised. Leave --max-memory out.")
-        return Plan(None, 1, PROGRAM + (PICTURE + more) * pixels)
+        return Plan(None, 1, None)
+    pixels = hole.numel()
     picture = PROGRAM + (PICTURE + more) * pixels
-    sides = SIDES if own is None else SIDES[SIDES.index(own) :]
-    if own is None and picture + per_pixel * pixels <= (most or USUAL):
+    room = max(USUAL - picture, LEAST) if most is None else most - picture
+    if own is None and per_pixel * pixels <= room:
         return Plan(None, 1, picture + per_pixel * pixels)
-    side, memory = 0, 0
-    for side in sides:
-        memory = picture + per_pixel * _seen(side, hole)
-        if memory <= (most or USUAL):
+    side = taken = 0
+    for side in SIDES if own is None else SIDES[SIDES.index(own) :]:
+        taken = per_pixel * _seen(side, hole)
+        if taken <= room:
             break
     else:
         if most is not None:
             raise InputError(
-                f"{most / 2**30:.2g} GB are too little: {hole.shape[-1]}×{hole.shape[-2]} pixels take {memory / 2**30:.1f} GB "
-                "even in the smallest tiles. Allow more, or fill a smaller picture."
+                f"{most / 2**30:.2g} GB are too little: {hole.shape[-1]}×{hole.shape[-2]} pixels take "
+                f"{(picture + taken) / 2**30:.1f} GB even in the smallest tiles. Allow more, or fill a smaller picture."
             )
-    return Plan(side, sum(1 for _ in tiles(1 - hole, side, REACH, side)), memory)
+    return Plan(side, sum(1 for _ in tiles(1 - hole, side, REACH, side)), picture + taken)
 
 
 def _seen(side: int, hole: Tensor) -> int:

@@ -56,8 +56,16 @@ def test_a_promise_that_cannot_be_kept_is_refused():
         make_plan(build("pyramid", width=48), hole(2000, 3000, (0, 0, 9)), GB // 2)
     with pytest.raises(InputError, match="not known"):
         make_plan(Classical("biharmonic"), hole(20, 20), GB)
+    assert str(make_plan(Classical("biharmonic"), hole(20, 20))) == "whole"
+
+
+def test_a_picture_that_is_more_than_usual_by_itself_is_not_cut_into_the_smallest_tiles():
     large = torch.zeros(1, 1, 1, 1).expand(1, 1, 7000, 7000)
-    assert make_plan(build("pyramid", width=48), large).memory > 4 * GB, "nobody asked: it is tried"
+    plan = make_plan(build("pyramid", width=48), large)
+    assert plan.tile == 512
+    assert plan.memory is not None
+    assert plan.memory > 4 * GB, "nobody asked: it is tried"
+    assert make_plan(build("unet", width=16), large).tile == 512, "the largest that takes less than 1 GB"
 
 
 @pytest.mark.parametrize(("text", "size"), [("2GB", 2 * GB), ("1.5 gb", 3 * GB // 2), ("800M", 800 * 2**20), ("1GiB", GB)])
