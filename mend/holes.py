@@ -116,9 +116,9 @@ def understand_mask(
     if name.lower().endswith(".json"):
         if marked != "auto":
             raise InputError(f"{name} says itself what the hole is. Leave out --hole {marked}.")
-        inside, marked = _read_coco(Path(name), size, photo)
+        inside, marked, notes = _read_coco(Path(name), size, photo)
         _check_shape(name, inside.shape, size)
-        seen, notes = f"{name}: {inside.shape[1]}×{inside.shape[0]}, COCO", []
+        seen = f"{name}: {inside.shape[1]}×{inside.shape[0]}, COCO"
     else:
         look = _look(mask, name)
         _check_shape(name, look.highest.shape, size)
@@ -304,8 +304,8 @@ def _scaled(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 KINDS = 'polygons [[x, y, x, y, …], …], an RLE {"size", "counts"}, annotations {"segmentation"}, or {"images", "annotations"}'
 
 
-def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np.ndarray, str]:
-    """All that a COCO file marks in `photo` united, bool (H, W), and in words what it was."""
+def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np.ndarray, str, list[str]]:
+    """All that a COCO file marks in `photo` united, bool (H, W), in words what it was, and what there is to note."""
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -317,7 +317,8 @@ def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np
             image = _entry(path, data["images"], photo)
             size = (int(image["height"]), int(image["width"]))
             data = [annotation for annotation in data["annotations"] if annotation["image_id"] == image["id"]]
-        segments = _segments(path, data)
+        found = _segments(path, data)
+        segments = [segment for segment in found if segment != []]
         parts = [_drawn(path, segment, size) for segment in segments]
     except InputError:
         raise
@@ -329,7 +330,9 @@ def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np
         parts = [np.zeros(size, np.bool_)]
     if len({part.shape for part in parts}) > 1:
         raise InputError(f"the annotations of {path} are for pictures of several sizes. Give those of one picture.")
-    return np.logical_or.reduce(parts), f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}"
+    empty = len(found) - len(segments)
+    notes = [f"segmentations that are empty and mark nothing: {empty} of {len(found)}"] if empty else []
+    return np.logical_or.reduce(parts), f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}", notes
 
 
 def _entry(path: Path, images: list[dict[str, Any]], photo: str) -> dict[str, Any]:

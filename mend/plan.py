@@ -19,8 +19,8 @@ LEAST = 2**30  # bytes: what the network may take even of a picture that is more
 
 @dataclass(frozen=True)
 class Plan:
-    """`tile` is the side in pixels, None for all at once; `count` tiles miss something; `memory` is the peak, in bytes, None where
-    it is not known."""
+    """`tile` is the side in pixels, None for all at once; `count` tiles miss something; `memory` is the peak, in bytes, None
+    where it is not known."""
 
     tile: int | None
     count: int

@@ -460,6 +460,16 @@ def test_annotations_go_by_the_name_of_the_picture_and_are_united(save: Save):
     assert np.array_equal(inside(save(annotations()["annotations"][2], "single.json")), np.arange(6)[None].repeat(4, 0) == 5)
 
 
+def test_an_empty_segmentation_marks_nothing_and_is_said(save: Save):
+    given = annotations()
+    given["annotations"].append({"image_id": 9, "segmentation": []})
+    reading = understand_mask(save(given, "coco.json"), (4, 6), photo="b.jpg")
+    assert reading.hole.all()
+    assert reading.marked == "COCO, 1 segmentation"
+    assert reading.notes[0] == "segmentations that are empty and mark nothing: 1 of 2"
+    assert not inside(save({"segmentation": []}, "one.json"), (4, 6)).any()
+
+
 def test_a_byte_order_mark_is_no_fault(save: Save):
     assert inside(save(b"\xef\xbb\xbf" + json.dumps({"size": [1, 1], "counts": [0, 1]}).encode(), "m.json")).all()
 
