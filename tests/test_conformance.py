@@ -85,21 +85,44 @@ def test_what_the_hole_holds_is_never_seen(default: mend.Inpainter):
     assert np.array_equal(default(pixels, mask), default(other, mask))
 
 
-def test_batches_and_threads_change_nothing(default: mend.Inpainter):
-    images = torch.stack([torch.from_numpy(smooth(65, 80, i)).permute(2, 0, 1) for i in range(3)])
-    masks = torch.stack([torch.from_numpy(box(65, 80, 10 + i, 40, 5, 60))[None] for i in range(3)])
-    together = default(images, masks).int()
-    alone = torch.stack([default(image, mask) for image, mask in zip(images, masks, strict=True)]).int()
+def test_batches_and_threads_change_no_more_than_the_last_bits(default: mend.Inpainter):
+    """Sums in another order: 4e-7 at most where it was measured, up to 600×700 pixels. In 8 bits that shows at one to four of a
+    million values, by one level, where a value lies on the edge between two."""
+    pixels = torch.stack([torch.from_numpy(smooth(129, 160, i)).permute(2, 0, 1) for i in range(3)])
+    masks = torch.stack([torch.from_numpy(box(129, 160, 20 + i, 80, 5, 120))[None] for i in range(3)])
+    images = pixels / 255
     threads = torch.get_num_threads()
+
+    def filled(count: int, several: bool) -> list[torch.Tensor]:
+        torch.set_num_threads(count)
+        if several:
+            return [default(images, masks), default(pixels, masks)]
+        return [torch.stack([default(*one) for one in zip(part, masks, strict=True)]) for part in (images, pixels)]
+
     try:
-        torch.set_num_threads(1)
-        single = default(images, masks).int()
+        (values, levels), *others = [filled(count, several) for count in (1, 2) for several in (True, False)]
     finally:
         torch.set_num_threads(threads)
-    # Sums in another order differ in their last bits; on the edge between two levels that is one level.
-    for other in (alone, single):
-        assert (together - other).abs().max() <= 1
-        assert (together != other).float().mean() < 0.001
+    edges = ((values * 255) % 1 - 0.5).abs() < 1e-3
+    for other_values, other_levels in others:
+        assert (values - other_values).abs().max() < 2e-6
+        off = (levels.int() - other_levels.int()).abs()
+        assert off.max() <= 1
+        assert not off[~edges].any()
+
+
+@pytest.mark.parametrize("across", [(0, 1), (1, 0), (0.5, 0.5)])
+def test_a_ramp_goes_on_through_a_hole_inside_it(default: mend.Inpainter, across: tuple[float, float]):
+    """It is no fixed point of the network: where it was measured it is off by at most 5 of 255 levels in a hole of a sixth of
+    each side, and by 14 in one of half. In a corner, where nobody can know that it goes on, by up to 76."""
+    y, x = np.mgrid[:257, :199]
+    ramp = 0.1 + 0.8 * (across[0] * y / 256 + across[1] * x / 198)
+    pixels = np.rint(255 * np.stack([ramp, 1 - ramp, 0.5 * ramp + 0.2], -1)).astype(np.uint8)
+    for place, most in (((85, 128, 66, 99), 8), ((64, 192, 49, 149), 24)):
+        mask = box(257, 199, *place)
+        off = np.abs(default(pixels, mask).astype(int) - pixels)
+        assert off.max() <= most
+        assert off[mask].mean() <= most / 4
 
 
 def test_all_kinds_of_pictures_agree(default: mend.Inpainter, tmp_path: Path):

@@ -156,6 +156,37 @@ def test_the_full_protocol_takes_ninety_seconds_at_most():
     assert "2 threads" in record["device"]
 
 
+@pytest.fixture(scope="module")
+def large_holes() -> dict:
+    return json.loads((ROOT / "results" / "large-holes.json").read_text(encoding="utf-8"))
+
+
+def test_the_large_holes_of_the_summary_and_the_readme_are_those_of_the_rows(large_holes: dict):
+    rows = pd.read_csv(ROOT / "results" / "large-holes.csv")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- large-holes -->")[1]
+    table = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in readme.splitlines() if " dB" in line}
+    assert set(table) == set(rows["method"])
+    for column, (label, methods) in enumerate(large_holes["by coverage"].items()):
+        assert f"| {label} of the photograph " in readme
+        assert set(methods) == set(table)
+        for name, scores in methods.items():
+            part = rows[(rows["method"] == name) & (rows["bin"] == column)]
+            assert len(part) == scores["n"] == large_holes["photographs"]
+            for metric in ("psnr", "ssim", "lpips-cifar"):
+                assert scores[metric]["mean"] == pytest.approx(part[metric].mean(), rel=1e-4), (label, name, metric)
+            cell = table[name][column].replace("*", "")
+            assert cell == f"{scores['psnr']['mean']:.2f} dB · {scores['ssim']['mean']:.3f}", (label, name)
+
+
+def test_large_holes_are_filled_better_than_by_any_other_and_by_a_decibel_above_ten_percent(large_holes: dict):
+    for label, methods in large_holes["by coverage"].items():
+        mean = {metric: {name: scores[metric]["mean"] for name, scores in methods.items()} for metric in ("psnr", "ssim")}
+        for scores in mean.values():
+            assert max(scores, key=scores.get) == "pyramid", label
+        lead = mean["psnr"]["pyramid"] - max(mean["psnr"][name] for name in ("telea", "navier-stokes", "biharmonic"))
+        assert lead >= (0 if label.startswith("5–") else 1), label
+
+
 def test_the_near_duplicates_are_listed():
     rows = pd.read_csv(ROOT / "results" / "cifar10-near-duplicates.csv")
     assert len(rows) == rows["image"].nunique() == 333
