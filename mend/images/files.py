@@ -81,8 +81,8 @@ def _room_for_most() -> Iterator[None]:
 def read_image(file: str | Path | bytes) -> Picture:
     """The picture in a file, or in its bytes: upright (EXIF orientation applied), with alpha, 16-bit depth and metadata kept.
 
-    Palette, CMYK and other colour spaces become RGB, which `notes` says. Raises InputError when the file is
-    missing, empty, truncated or no picture.
+    Palette, CMYK and other colour spaces become RGB, which `notes` says. Raises InputError when the file is missing, empty,
+    truncated or no picture, has more than a gigapixel, or holds floats or integers that 16 bits do not hold.
     """
     with open_picture(file) as opened:
         picture = picture_from_pil(opened)
@@ -144,7 +144,8 @@ def output_suffix(suffix: str) -> str:
 def format_of(suffix: str) -> str | None:
     """The format that a suffix names, if Pillow can write it, and read it again to see that it is right."""
     kind = Image.registered_extensions().get(suffix.lower())  # which also makes Pillow load its formats
-    return None if kind not in Image.SAVE or kind not in Image.OPEN else "JPEG" if kind == "MPO" else kind
+    kind = "JPEG" if kind == "MPO" else kind
+    return kind if kind in Image.SAVE and kind in Image.OPEN else None
 
 
 def check_fits(path: str | Path, picture: Picture, quality: int | None = None) -> str:
