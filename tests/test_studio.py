@@ -382,6 +382,68 @@ def test_hanging_up_ends_the_work(studio: Studio, files: Path):
     assert time.monotonic() - start < 60
 
 
+def test_what_is_used_stays_and_comparisons_give_way_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from mend.studio import sessions
+    from mend.studio.sessions import Session, wanted
+
+    session = Session(tmp_path)
+    photo, _ = session.add("photo.png")
+    results = [session.add("photo.png", compared=i >= 10)[0] for i in range(sessions.KEPT - 1)]
+    for i in range(9):  # of comparisons there are nine
+        assert session.item(photo)
+        session.add("photo.png")
+        assert results[10 + i] not in session.items
+    with wanted(session.items[results[0]]):
+        session.item(photo)
+        session.add("photo.png")
+        assert session.items.keys() >= {photo, results[0]}
+        assert results[1] not in session.items
+    assert len(session.items) == len(list(tmp_path.iterdir())) == sessions.KEPT
+
+    monkeypatch.setattr(sessions, "ROOM", 100)
+    (session.item(photo).folder / "source").write_bytes(bytes(101))
+    session.add("photo.png")
+    assert len(session.items) == 2, "what was used last stays, even where it alone is too much"
+
+
+def test_a_session_at_work_is_not_closed(monkeypatch: pytest.MonkeyPatch):
+    from mend.studio import sessions
+    from mend.studio.sessions import Sessions, wanted
+    from mend.studio.workers import Busy
+
+    monkeypatch.setattr(sessions, "SESSIONS", 2)
+    monkeypatch.setattr(sessions, "IDLE", -1)
+    held = Sessions()
+    (first, one), (second, two) = held.create(), held.create()
+    with wanted(one.add("photo.png")[1]):
+        held.create()
+        assert first in held.open
+        assert second not in held.open
+        two = held.open[next(token for token in held.open if token != first)]
+        with wanted(two.add("photo.png")[1]), pytest.raises(Busy, match="2 visitors"):
+            held.create()
+        held.expire()
+        assert list(held.open) == [first]
+    held.expire()
+    assert not held.open
+    held.end()
+
+
+def test_no_sentence_shows_a_path(studio: Studio, files: Path):
+    session = studio.session()
+    picture = studio.open(session, files / "photo.png")["picture"]
+    at = f"/sessions/{session}/pictures/{picture}"
+    broken = base64.b64encode(b"no picture").decode()
+    said = [studio.ask(f"{at}/fill", json={"model": "telea", "mask": f"data:,{broken}"})]
+    said += [
+        studio.ask(f"{at}/mask", content=content) for content in (b"", b"no picture", (files / "mask.png").read_bytes()[:60])
+    ]
+    said += [studio.ask(f"/sessions/{session}/pictures", params={"name": "a b.png"}, content=b"no picture")]
+    for one in said:
+        assert re.match("(the mask|a b.png) is (not a picture|empty|damaged)", str(one["error"])), one
+        assert "/" not in str(one["error"])
+
+
 def test_a_closed_session_leaves_nothing(studio: Studio, files: Path):
     before = set(studio.temporary.rglob("*"))
     session = studio.session()

@@ -30,7 +30,7 @@ from mend.studio.door import MEGABYTES, Door
 from mend.studio.examples import EXAMPLES, Example
 from mend.studio.methods import Method
 from mend.studio.runs import find_results, find_runs, read_run, rows_file, samples
-from mend.studio.sessions import Item, Session, Sessions
+from mend.studio.sessions import Item, Session, Sessions, wanted
 from mend.studio.workers import Message, Workers
 
 T = TypeVar("T")
@@ -51,9 +51,10 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(warm(workers, models, device))
+        beside = asyncio.create_task(warm(workers, models, device)), asyncio.create_task(_expiring(sessions))
         yield
-        warming.cancel()
+        for task in beside:
+            task.cancel()
         await workers.end()
         sessions.end()
 
@@ -80,6 +81,11 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
     async def create() -> dict[str, Any]:
         token, _ = sessions.create()
         return {"session": token, "models": list(models), "examples": list(EXAMPLES), "megabytes": MEGABYTES}
+
+    @app.post("/sessions/{token}/alive")
+    async def alive(token: str) -> dict[str, Any]:
+        sessions.find(token)
+        return {}
 
     @app.post("/sessions/{token}/share")
     async def share(token: str) -> dict[str, Any]:
@@ -114,16 +120,15 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
 
     async def opened(session: Session, key: str, item: Item, example: Example | None = None) -> AsyncIterator[Message]:
         try:
-            async for message in workers.pictures.do("open_picture", folder=str(item.folder)):
-                if "done" in message:
-                    item.facts = message["done"]
-                    outline = {"outline": example.outline} if example else {}
-                    message = {"done": {"picture": key, "name": item.name, **item.facts, **outline}}
-                yield message
-        except BaseException as error:
+            with wanted(item):
+                async for message in workers.pictures.do("open_picture", folder=str(item.folder), name=item.name):
+                    if "done" in message:
+                        item.facts = message["done"]
+                        outline = {"outline": example.outline} if example else {}
+                        message = {"done": {"picture": key, "name": item.name, **item.facts, **outline}}
+                    yield message
+        except BaseException:
             session.remove(key)
-            if isinstance(error, InputError):
-                raise InputError(str(error).replace(str(item.folder / "source"), item.name)) from None
             raise
 
     @app.get("/sessions/{token}/pictures/{key}")
@@ -153,15 +158,16 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
     async def upload_mask(token: str, key: str, request: Request) -> StreamingResponse:
         item = sessions.find(token).item(key)
         await _receive(request, item.folder / "loaded")
-        task = workers.pictures.do("open_mask", file=str(item.folder / "loaded"), size=item.size)
-        return _lines(_with_image(task, item.folder / "loaded.preview"))
+        task = workers.pictures.do("open_mask", mask=str(item.folder / "loaded"), size=item.size)
+        return _lines(_with_image(task, item, item.folder / "loaded.preview"))
 
     @app.post("/sessions/{token}/pictures/{key}/select")
     async def select(token: str, key: str, request: Request) -> StreamingResponse:
         item, asked = sessions.find(token).item(key), await _json(request)
         target = item.folder / "selected"
         x, y = (min(max(float(asked.get(axis, 0.5)), 0.0), 1.0) for axis in "xy")
-        return _lines(_with_image(workers.pictures.do("select", folder=str(item.folder), x=x, y=y, file=str(target)), target))
+        task = workers.pictures.do("select", folder=str(item.folder), x=x, y=y, mask=str(target))
+        return _lines(_with_image(task, item, target))
 
     @app.post("/sessions/{token}/pictures/{key}/fill")
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
@@ -180,8 +186,9 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
         session: Session, item: Item, mask: Path, method: Method, result: str, into: Item, words: dict[str, Any]
     ) -> AsyncIterator[Message]:
         try:
-            async for message in _fill(workers, method, device, item, mask, into, **words):
-                yield {"done": {"picture": result, "name": item.name, **message["done"]}} if "done" in message else message
+            with wanted(item, into):
+                async for message in _fill(workers, method, device, item, mask, into, **words):
+                    yield {"done": {"picture": result, "name": item.name, **message["done"]}} if "done" in message else message
         except BaseException:
             session.remove(result)
             raise
@@ -216,14 +223,15 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
             model, marked = str(form.get("model", next(iter(models)))), str(form.get("hole", "auto"))
             token, session = sessions.create()
             try:
-                _, item = session.add("picture")
-                for part, place in (("image", "source"), ("mask", "loaded")):
-                    upload = given[part]
-                    if not isinstance(upload, UploadFile):
-                        raise InputError(f"no {part} came. Send two files: -F image=@photo.jpg -F mask=@mask.png.")
-                    await _spool(upload, item.folder / place)
-                item.name = Path(getattr(given["image"], "filename", None) or "picture").name
-                into = await once(session, item, pick(models, model, "model"), marked)
+                _, item = session.add(Path(getattr(given["image"], "filename", None) or "picture").name)
+                with wanted(item):
+                    for part, place in (("image", "source"), ("mask", "loaded")):
+                        upload = given[part]
+                        if not isinstance(upload, UploadFile):
+                            raise InputError(f"no {part} came. Send two files: -F image=@photo.jpg -F mask=@mask.png.")
+                        with (item.folder / place).open("wb") as target:
+                            await asyncio.to_thread(shutil.copyfileobj, upload.file, target)
+                    into = await once(session, item, pick(models, model, "model"), marked)
             except BaseException:
                 sessions.close(token)
                 raise
@@ -234,14 +242,11 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
     async def once(session: Session, item: Item, method: Method, marked: str = "auto") -> Item:
         """The result of filling `source` in the folder of an item where its `loaded` is `marked`."""
         _, into = session.add(item.name)
-        try:
-            item.facts = await _last(workers.pictures.do("open_picture", folder=str(item.folder)))
-            into.facts = item.facts
-            mask = item.folder / "loaded"
-            await _last(workers.pictures.do("open_mask", file=str(mask), size=item.size, marked=marked))
-            await _last(_fill(workers, method, device, item, mask, into, grow=0, score=False))
-        except InputError as error:
-            raise InputError(str(error).replace(str(item.folder / "source"), item.name)) from None
+        item.facts = await _last(workers.pictures.do("open_picture", folder=str(item.folder), name=item.name))
+        into.facts = item.facts
+        mask = item.folder / "loaded"
+        await _last(workers.pictures.do("open_mask", mask=str(mask), size=item.size, marked=marked))
+        await _last(_fill(workers, method, device, item, mask, into, grow=0, score=False))
         return into
 
     uploads = sessions.folder / "uploads"
@@ -256,7 +261,8 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
             _, item = session.add(files[0].name)
             for file, place in zip(files, ("source", "loaded"), strict=True):
                 shutil.copyfile(file, item.folder / place)
-            into = await once(session, item, pick(models, model, "model"))
+            with wanted(item):
+                into = await once(session, item, pick(models, model, "model"))
             result = f"result{item.facts['suffix']}"
             shutil.move(into.folder / result, files[0].with_name(result))  # Gradio removes it with what was uploaded
             return FileData(path=str(files[0].with_name(result)))
@@ -273,6 +279,12 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
     )
     app.add_middleware(Door, hosts=hosts, auth=auth)
     return app
+
+
+async def _expiring(sessions: Sessions) -> None:
+    while True:
+        await asyncio.sleep(60)
+        sessions.expire()
 
 
 async def warm(workers: Workers, models: dict[str, Method], device: str) -> None:
@@ -330,13 +342,14 @@ def _lines(messages: AsyncIterator[Message]) -> StreamingResponse:
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-async def _with_image(messages: AsyncIterator[Message], image: Path) -> AsyncIterator[Message]:
-    """The messages of a task that draws a mask, which comes with the last."""
+async def _with_image(messages: AsyncIterator[Message], item: Item, image: Path) -> AsyncIterator[Message]:
+    """The messages of a task that draws a mask of an item, which comes with the last."""
     try:
-        async for message in messages:
-            if "done" in message:
-                message = {"done": {"mask": "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()}}
-            yield message
+        with wanted(item):
+            async for message in messages:
+                if "done" in message:
+                    message = {"done": {"mask": "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()}}
+                yield message
     finally:
         await messages.aclose()  # type: ignore[attr-defined]
 
@@ -351,12 +364,6 @@ async def _last(messages: AsyncIterator[Message]) -> dict[str, Any]:
 async def _receive(request: Request, file: Path) -> None:
     with file.open("wb") as target:
         async for chunk in request.stream():
-            target.write(chunk)
-
-
-async def _spool(upload: UploadFile, file: Path) -> None:
-    with file.open("wb") as target:
-        while chunk := await upload.read(1 << 20):
             target.write(chunk)
 
 

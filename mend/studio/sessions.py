@@ -3,19 +3,23 @@
 No name that comes from outside is ever part of a path: a token is looked up in a table, and names are only shown.
 """
 
+import contextlib
 import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mend.errors import InputError
+from mend.studio.workers import Busy
 
-IDLE = 3600.0  # seconds after which a session that nobody uses is removed
+IDLE = 3600.0  # seconds after which a session of which nobody hears is removed; a page says every few minutes that it is open
 SESSIONS = 32
 KEPT = 20  # pictures of a session: at 24 megapixels a result takes about 100 MB
+ROOM = 2_000_000_000  # bytes of a session
 
 
 @dataclass
@@ -24,27 +28,60 @@ class Item:
 
     folder: Path
     name: str
+    compared: bool = False  # a result of a comparison
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    wanted: int = 0  # tasks that work on it
 
     @property
     def size(self) -> tuple[int, int]:
         return int(self.facts["height"]), int(self.facts["width"])
 
+    @property
+    def bytes(self) -> int:
+        total = 0
+        for file in self.folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a task has renamed it meanwhile
+                total += file.stat().st_size
+        return total
+
+
+@contextlib.contextmanager
+def wanted(*items: Item) -> Iterator[None]:
+    """While a task works on items, they stay."""
+    for item in items:
+        item.wanted += 1
+    try:
+        yield
+    finally:
+        for item in items:
+            item.wanted -= 1
+
 
 @dataclass
 class Session:
     folder: Path
-    items: dict[str, Item] = field(default_factory=dict[str, Item])
+    items: dict[str, Item] = field(default_factory=dict[str, Item])  # the one used last is last
     used: float = field(default_factory=time.monotonic)
     shared: bool = False  # a link to it was given out: it stays when its page is closed
 
-    def add(self, name: str) -> tuple[str, Item]:
-        """A new item with its folder; the oldest goes when there are too many."""
+    @property
+    def works(self) -> bool:
+        return any(item.wanted for item in self.items.values())
+
+    def add(self, name: str, compared: bool = False) -> tuple[str, Item]:
+        """A new item with its folder, after room was made for it.
+
+        Results of comparisons give way first, then what was not used for longest; never what a task works on, and never what
+        was used last, of which the new one is made.
+        """
+        while len(self.items) >= KEPT or sum(item.bytes for item in self.items.values()) > ROOM:
+            free = [key for key, item in list(self.items.items())[:-1] if not item.wanted]
+            if not free:
+                break
+            self.remove(min(free, key=lambda key: not self.items[key].compared))  # the first of those, as `min` has it
         key = secrets.token_hex(8)
-        self.items[key] = Item(self.folder / key, name)
+        self.items[key] = Item(self.folder / key, name, compared)
         self.items[key].folder.mkdir()
-        while len(self.items) > KEPT:
-            self.remove(next(iter(self.items)))
         return key, self.items[key]
 
     def remove(self, key: str) -> None:
@@ -54,6 +91,7 @@ class Session:
     def item(self, key: str) -> Item:
         if key not in self.items:
             raise InputError("this picture is no longer open. Open it again.")
+        self.items[key] = self.items.pop(key)
         return self.items[key]
 
 
@@ -63,12 +101,12 @@ class Sessions:
         self.open: dict[str, Session] = {}
 
     def create(self) -> tuple[str, Session]:
-        """A new session; those unused for an hour go, and the one unused longest when there are too many."""
-        for token, session in list(self.open.items()):
-            if time.monotonic() - session.used > IDLE:
-                self.close(token)
+        """A new session; when there are too many, the one unused longest goes, unless a task works in it."""
         while len(self.open) >= SESSIONS:
-            self.close(min(self.open, key=lambda token: self.open[token].used))
+            free = [token for token, session in self.open.items() if not session.works]
+            if not free:
+                raise Busy(f"{SESSIONS} visitors are at work already. Try again in a moment.")
+            self.close(min(free, key=lambda token: self.open[token].used))
         token = secrets.token_urlsafe(24)
         session = self.open[token] = Session(self.folder / secrets.token_hex(8))
         session.folder.mkdir()
@@ -79,6 +117,12 @@ class Sessions:
             raise InputError("this session is over. Reload the page.")
         self.open[token].used = time.monotonic()
         return self.open[token]
+
+    def expire(self) -> None:
+        """Close what was not used for an hour."""
+        for token, session in list(self.open.items()):
+            if not session.works and time.monotonic() - session.used > IDLE:
+                self.close(token)
 
     def close(self, token: str) -> None:
         if (session := self.open.pop(token, None)) is not None:

@@ -10,6 +10,7 @@ A picture is a folder: `source`, the file as it came; `preview.webp`; and a resu
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -54,8 +55,8 @@ def warm(says: Says, model: str | None = None, device: str = "auto") -> Facts:
     return {}
 
 
-def open_picture(says: Says, folder: str) -> Facts:
-    """Make the picture in `folder`, whose `source` was just uploaded, ready to be worked on."""
+def open_picture(says: Says, folder: str, name: str) -> Facts:
+    """Make the picture in `folder`, whose `source` was just uploaded as `name`, ready to be worked on."""
     from mend.images import read_image
 
     says("reading the picture")
@@ -70,26 +71,23 @@ def open_picture(says: Says, folder: str) -> Facts:
     return {"width": width, "height": height, "suffix": suffix, "kind": ", ".join(kind), "notes": picture.notes}
 
 
-def open_mask(says: Says, file: str, size: Size, marked: str = "auto") -> Facts:
-    """Read the uploaded mask `file` as `mend fill` does, and make it an 8-bit PNG; a preview lies beside."""
+def open_mask(says: Says, mask: str, size: Size, marked: str = "auto") -> Facts:
+    """Read the uploaded file `mask` as `mend fill` does, and make it an 8-bit PNG; a preview lies beside."""
     from mend.holes import Undecided, understand_mask
 
     says("reading the mask")
-    _checked(Path(file))
+    _checked(Path(mask))
     try:
-        hole = understand_mask(file, (size[0], size[1]), marked).hole
+        inside = understand_mask(mask, (size[0], size[1]), marked).hole[0, 0].numpy() > 0
     except Undecided as error:
         raise InputError(f"cannot tell which part of the mask is the hole: {error.why}. Make it white on black.") from None
-    except InputError as error:
-        raise InputError(str(error).replace(f"the mask {file}", "the mask").replace(file, "the mask")) from None
-    mask = hole[0, 0].numpy() > 0
-    Path(file).write_bytes(_png(mask))
-    Path(f"{file}.preview").write_bytes(_png(_resized(mask, _preview_size(size))))
+    Path(mask).write_bytes(_png(inside))
+    Path(f"{mask}.preview").write_bytes(_png(_resized(inside, _preview_size(size))))
     return {}
 
 
-def select(says: Says, folder: str, x: float, y: float, file: str) -> Facts:
-    """Write the object at (x, y), shares of the width and the height, to `file`, a mask of the preview's size."""
+def select(says: Says, folder: str, x: float, y: float, mask: str) -> Facts:
+    """Write the object at (x, y), shares of the width and the height, to the file `mask`, of the preview's size."""
     from scipy.ndimage import binary_dilation, binary_fill_holes
 
     says("finding the object")
@@ -100,7 +98,7 @@ def select(says: Says, folder: str, x: float, y: float, file: str) -> Facts:
     chosen = binary_dilation(binary_fill_holes(regions == label), iterations=2)
     with Image.open(Path(folder) / "preview.webp") as preview:
         size = preview.height, preview.width
-    Path(file).write_bytes(_png(_resized(chosen, size)))
+    Path(mask).write_bytes(_png(_resized(chosen, size)))
     return {}
 
 
@@ -306,6 +304,14 @@ def _scores(picture: "Picture", filled: "Picture", hole: "Tensor") -> Facts:
 # --- The process -----------------------------------------------------------------------------------------------------
 
 
+def _named(sentence: str, arguments: dict[str, Any]) -> str:
+    """A sentence with names in place of the paths among a task's arguments."""
+    for argument, name in (("mask", "the mask"), ("folder", arguments.get("name", "the picture")), ("out", "the result")):
+        if argument in arguments:  # a mask lies in a folder, so it comes first
+            sentence = name.join(re.split(rf"{re.escape(arguments[argument])}(?:/[\w-]+(?:\.\w+)*)?", sentence))
+    return sentence.replace("the mask the mask", "the mask")
+
+
 def main() -> None:
     """Do tasks until standard input ends. What libraries print goes to standard error, not among the answers."""
     import torch
@@ -325,7 +331,7 @@ def main() -> None:
         try:
             answer(done=TASKS[name](says, **arguments))
         except InputError as error:
-            answer(error=str(error))
+            answer(error=_named(str(error), arguments))
         except (MemoryError, torch.OutOfMemoryError):
             answer(error="there was not enough memory for that. Try a smaller picture or another model.")
         except Exception as error:

@@ -14,6 +14,10 @@ MODELS = 3  # models that are kept loaded
 Message = dict[str, Any]
 
 
+class Busy(InputError):
+    """Too much is asked for at once; later it works."""
+
+
 class Worker:
     """A process of `mend.studio.work`, started when it is needed and ended when what it does is no longer wanted."""
 
@@ -26,11 +30,11 @@ class Worker:
     async def do(self, task: str, **arguments: Any) -> AsyncIterator[Message]:
         """What the process says about a task: {"says": stage}, and {"done": facts} last.
 
-        InputError for what the task refuses, for a full queue, and for a process that died. Whoever stops listening
+        InputError for what the task refuses and for a process that died, Busy for a full queue. Whoever stops listening
         ends the process in the middle of the task; the next task starts another.
         """
         if self.wanted > WAITING:
-            raise InputError(f"{self.wanted} tasks are waiting already. Try again in a moment.")
+            raise Busy(f"{self.wanted} tasks are waiting already. Try again in a moment.")
         self.wanted += 1
         try:
             if self.turn.locked():
