@@ -205,6 +205,9 @@ def test_the_images_of_an_evaluation_are_sorted(studio: Studio):
     found = studio.client.get("/results/mine/net", params={"by": "ssim", "up": False}).json()
     assert found == {"columns": ["name", "psnr", "ssim"], "rows": [["a", 20, 0.9], ["c", 25, 0.8], ["b", 30, 0.7]], "of": 3}
     assert "no column 'image'" in studio.client.get("/results/mine/net", params={"by": "image"}).json()["error"]
+    table = pd.DataFrame({"row": range(100), "name": ["n" * 1000] * 100, "image": "", "psnr": 20.0})  # one line of 100 KB
+    table.to_parquet(folder / "mine" / "net.parquet")
+    assert len(studio.client.get("/results/mine/net").json()["rows"]) == 100
     for missing in ("mine/gone", "mine/%2e%2e", "other/net", "%2e%2e/mine/net"):
         assert studio.client.get(f"/results/{missing}").status_code == 404
 
@@ -286,6 +289,64 @@ def test_bad_input_is_one_sentence(
     assert re.search(sentence, said := answer.json()["error"])
     assert "Traceback" not in said
     assert str(studio.temporary) not in said
+
+
+def test_what_cannot_be_understood_is_said(studio: Studio, files: Path):
+    session = studio.session()
+    picture = studio.open(session, files / "photo.png")["picture"]
+    at = f"/sessions/{session}/pictures/{picture}"
+    fill = {"model": "telea", "mask": "data:,"}
+    for path, body, status, said in (
+        ("fill", json.dumps({**fill, "grow": "a"}), 400, "grow is not what was expected: input should be a valid integer"),
+        ("fill", json.dumps({**fill, "mask": "data:,ä"}), 400, "no data URL"),
+        ("fill", json.dumps({"model": "telea"}), 400, "nothing is marked"),
+        ("fill", json.dumps({"mask": "data:,"}), 400, "model is not what was expected: field required"),
+        ("select", '{"x": null, "y": 0.5}', 400, "x is not what was expected: input should be a valid number"),
+        ("select", '{"x": 0.5, "y": 7}', 400, "less than or equal to 1"),
+        ("select", "{", 400, "the request is not what was expected: invalid JSON"),
+        ("fill", json.dumps({**fill, "mask": "data:," + "A" * 20_000_000}), 413, "larger than 20 MB"),
+    ):
+        answer = studio.client.post(f"{at}/{path}", content=body)
+        assert (answer.status_code, said in answer.json()["error"]) == (status, True), answer.text
+    asked = http.client.HTTPConnection(studio.address.removeprefix("http://"))
+    asked.putrequest("GET", "/", skip_host=True)
+    asked.putheader("Host", "[")
+    asked.endheaders()
+    assert asked.getresponse().status == 421
+    asked.close()
+    asked.putrequest("POST", f"/sessions/{session}/pictures")
+    asked.putheader("Content-Length", "1000")
+    asked.endheaders(b"the first bytes")
+    asked.close()  # in the middle; that this left no traceback is seen at the end
+
+
+def test_busy_and_faulty_are_no_bad_input(monkeypatch: pytest.MonkeyPatch, files: Path):
+    from starlette.testclient import TestClient
+
+    from mend.studio import server, workers
+    from mend.studio.methods import Method
+
+    class Stuck(workers.Worker):
+        said: workers.InputError
+
+        async def do(self, task: str, **arguments: object):
+            raise Stuck.said
+            yield {}
+
+    monkeypatch.setattr(workers, "Worker", Stuck)
+    monkeypatch.setattr(server, "find_runs", lambda named: named.no_such_thing)
+    Stuck.said = workers.Busy("9 tasks are waiting already. Try again in a moment.")
+    with TestClient(server.make_app({"telea": Method("telea")}, "cpu", None, None), raise_server_exceptions=False) as client:
+        sent = {"image": (files / "photo.png").read_bytes(), "mask": (files / "mask.png").read_bytes()}
+        answer = client.post("/fill", files=sent)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "waiting already" in answer.json()["error"]
+        Stuck.said = workers.Fault("the process that worked on it died.")
+        answer = client.post("/fill", files=sent)
+        assert (answer.status_code, answer.json()) == (500, {"error": "the process that worked on it died."})
+        answer = client.get("/runs")
+        assert answer.status_code == 500
+        assert answer.json() == {"error": "a fault of mend itself (AttributeError); the terminal has the details."}
 
 
 def test_nothing_marked_and_a_mask_of_another_size(studio: Studio, files: Path):
@@ -377,6 +438,13 @@ def test_hanging_up_ends_the_work(studio: Studio, files: Path):
     start = time.monotonic()
     small = base64.b64encode((files / "mask.png").read_bytes()).decode()  # scaled to the picture
     other = studio.open(session, files / "photo.png")["picture"]
+    done = studio.ask(f"/sessions/{session}/pictures/{other}/fill", json={"model": "biharmonic", "mask": f"data:,{small}"})
+    assert "share" in done, done
+    assert time.monotonic() - start < 60
+
+    sent = {"image": (files / "large.png").read_bytes(), "mask": (files / "large-mask.png").read_bytes()}
+    with pytest.raises(httpx.ReadTimeout):
+        studio.client.post("/fill", files=sent, data={"model": "biharmonic"}, timeout=4)
     done = studio.ask(f"/sessions/{session}/pictures/{other}/fill", json={"model": "biharmonic", "mask": f"data:,{small}"})
     assert "share" in done, done
     assert time.monotonic() - start < 60

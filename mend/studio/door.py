@@ -3,7 +3,7 @@
 import base64
 import hmac
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
@@ -61,11 +61,11 @@ class Door:
         await self.app(scope, measured, guarded)
 
     def _refusal(self, headers: Headers, path: str) -> JSONResponse | None:
-        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        host = _split(f"//{headers.get('host', '')}").hostname or ""
         if self.hosts is not None and host not in self.hosts:
             return _no(421, f"this is the studio of another host than {host!r}.")
         origin = headers.get("origin")
-        if (origin is not None and urlsplit(origin).netloc != headers.get("host")) or (
+        if (origin is not None and _split(origin).netloc != headers.get("host")) or (
             headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
         ):
             return _no(403, "another site may not use the studio.")
@@ -82,6 +82,13 @@ class Door:
 
 
 TOO_LARGE = f"the file is larger than {MEGABYTES} MB, the most that the studio takes. Use 'mend fill' for it."
+
+
+def _split(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:  # a bracket that is not closed
+        return urlsplit("")
 
 
 def _no(status: int, sentence: str) -> JSONResponse:

@@ -6,12 +6,12 @@ to cancel one is to hang up.
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +21,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from gradio.data_classes import FileData
 from gradio.events import api as gradio_api
+from pydantic import BaseModel, Field, ValidationError
 from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as HTTPError
+from starlette.requests import ClientDisconnect
 
 from mend.errors import InputError, pick
 from mend.studio.door import MEGABYTES, Door
@@ -31,12 +33,13 @@ from mend.studio.examples import EXAMPLES, Example
 from mend.studio.methods import Method
 from mend.studio.runs import find_results, find_runs, read_run, rows_file, samples
 from mend.studio.sessions import Item, Session, Sessions, wanted
-from mend.studio.workers import Message, Workers
+from mend.studio.workers import Busy, Fault, Message, Workers
 
 T = TypeVar("T")
 
 PAGE = Path(__file__).parent / "page"
 QUEUE = 16  # of Gradio's client: calls that may wait
+JSON_MEGABYTES = 20  # a painted mask takes less than one
 ROWS = 100  # of a table of scores: the first, in the order asked for
 
 
@@ -60,6 +63,10 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
 
     app = FastAPI(title="mend studio", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(InputError, lambda _, error: JSONResponse({"error": str(error)}, 400))
+    app.add_exception_handler(Busy, lambda _, error: JSONResponse({"error": str(error)}, 503, {"Retry-After": "5"}))
+    app.add_exception_handler(Fault, lambda _, error: JSONResponse({"error": str(error)}, 500))
+    app.add_exception_handler(Exception, lambda _, error: JSONResponse({"error": _fault(error)}, 500))
+    app.add_exception_handler(ClientDisconnect, lambda *_: Response(status_code=499))  # which nobody reads
     app.add_exception_handler(HTTPError, _said)
     app.add_exception_handler(RequestValidationError, lambda *_: JSONResponse({"error": "the request is incomplete."}, 422))
 
@@ -163,31 +170,32 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
 
     @app.post("/sessions/{token}/pictures/{key}/select")
     async def select(token: str, key: str, request: Request) -> StreamingResponse:
-        item, asked = sessions.find(token).item(key), await _json(request)
+        item, asked = sessions.find(token).item(key), await _json(request, Point)
         target = item.folder / "selected"
-        x, y = (min(max(float(asked.get(axis, 0.5)), 0.0), 1.0) for axis in "xy")
-        task = workers.pictures.do("select", folder=str(item.folder), x=x, y=y, mask=str(target))
+        task = workers.pictures.do("select", folder=str(item.folder), x=asked.x, y=asked.y, mask=str(target))
         return _lines(_with_image(task, item, target))
 
     @app.post("/sessions/{token}/pictures/{key}/fill")
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
-        session, asked = sessions.find(token), await _json(request)
-        item, method = session.item(key), pick(models, str(asked.get("model")), "model")
+        session, asked = sessions.find(token), await _json(request, Wanted)
+        item, method = session.item(key), pick(models, asked.model, "model")
+        painted = None if asked.mask is None else _decoded(asked.mask)
         mask = item.folder / "loaded"  # a mask file that was loaded and not painted on is used at its full size
-        if "mask" in asked:
-            mask = item.folder / "painted"
-            mask.write_bytes(_decoded(asked["mask"]))
-        result, into = session.add(item.name)
+        if painted is None and not mask.exists():
+            raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
+        result, into = session.add(item.name, asked.compared)
         into.facts = dict(item.facts)
-        words = {"grow": min(max(int(asked.get("grow", 0)), 0), 1000), "score": bool(asked.get("score"))}
-        return _lines(filled(session, item, mask, method, result, into, words))
+        if painted is not None:
+            mask = into.folder / "painted"
+            mask.write_bytes(painted)
+        return _lines(filled(session, item, mask, method, result, into, asked))
 
     async def filled(
-        session: Session, item: Item, mask: Path, method: Method, result: str, into: Item, words: dict[str, Any]
+        session: Session, item: Item, mask: Path, method: Method, result: str, into: Item, asked: Wanted
     ) -> AsyncIterator[Message]:
         try:
             with wanted(item, into):
-                async for message in _fill(workers, method, device, item, mask, into, **words):
+                async for message in _fill(workers, method, device, item, mask, into, asked.grow, asked.score):
                     yield {"done": {"picture": result, "name": item.name, **message["done"]}} if "done" in message else message
         except BaseException:
             session.remove(result)
@@ -231,7 +239,7 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
                             raise InputError(f"no {part} came. Send two files: -F image=@photo.jpg -F mask=@mask.png.")
                         with (item.folder / place).open("wb") as target:
                             await asyncio.to_thread(shutil.copyfileobj, upload.file, target)
-                    into = await once(session, item, pick(models, model, "model"), marked)
+                    into = await _while_waited_for(request, once(session, item, pick(models, model, "model"), marked))
             except BaseException:
                 sessions.close(token)
                 raise
@@ -324,6 +332,26 @@ class OnlyUploads(gradio.Blocks):
 
 # --- Requests and answers --------------------------------------------------------------------------------------------
 
+
+class Point(BaseModel):
+    """Where a click was, in shares of the picture's width and height."""
+
+    x: float = Field(ge=0, le=1)
+    y: float = Field(ge=0, le=1)
+
+
+class Wanted(BaseModel):
+    """How a picture is to be filled: by which model, where `mask`, a data URL of white on black, was painted."""
+
+    model: str
+    mask: str | None = None
+    grow: int = Field(0, ge=0, le=1000)
+    score: bool = False  # the picture is intact under the mask: measure against it
+    compared: bool = False
+
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
 PARTS = {file.name: file for file in PAGE.iterdir() if file.suffix in (".css", ".js", ".svg")}
 
 
@@ -336,6 +364,9 @@ def _lines(messages: AsyncIterator[Message]) -> StreamingResponse:
                 yield json.dumps(message).encode() + b"\n"
         except InputError as error:
             yield json.dumps({"error": str(error)}).encode() + b"\n"
+        except Exception as error:
+            traceback.print_exc()
+            yield json.dumps({"error": _fault(error)}).encode() + b"\n"
         finally:
             await messages.aclose()  # type: ignore[attr-defined]
 
@@ -361,27 +392,48 @@ async def _last(messages: AsyncIterator[Message]) -> dict[str, Any]:
     return facts
 
 
+async def _while_waited_for(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns; whoever hangs up ends it."""
+    working = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({working}, timeout=0.5))[0]:
+            if await request.is_disconnected():
+                raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
+
+
 async def _receive(request: Request, file: Path) -> None:
     with file.open("wb") as target:
         async for chunk in request.stream():
             target.write(chunk)
 
 
-async def _json(request: Request) -> dict[str, Any]:
+async def _json(request: Request, kind: type[Asked]) -> Asked:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > JSON_MEGABYTES * 1_000_000:  # it is parsed here, where everybody waits for it
+            raise HTTPException(413, f"the request is larger than {JSON_MEGABYTES} MB. Send a large mask as a file.")
     try:
-        asked = json.loads(await request.body())
+        return kind.model_validate_json(bytes(body))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(map(str, wrong["loc"])) or "the request"
+        raise InputError(f"{where} is not what was expected: {wrong['msg'][0].lower()}{wrong['msg'][1:]}.") from None
+
+
+def _decoded(url: str) -> bytes:
+    try:
+        return base64.b64decode(url.partition(",")[2], validate=True)
     except ValueError:
-        asked = None
-    if not isinstance(asked, dict):
-        raise InputError("the request is no JSON object.")
-    return asked
-
-
-def _decoded(url: Any) -> bytes:
-    try:
-        return base64.b64decode(str(url).partition(",")[2], validate=True)
-    except binascii.Error:
         raise InputError("the mask is no data URL in base64.") from None
+
+
+def _fault(error: Exception) -> str:
+    return f"a fault of mend itself ({type(error).__name__}); the terminal has the details."
 
 
 def _listed(table: dict[str, T], name: str) -> T:

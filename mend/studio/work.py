@@ -333,10 +333,10 @@ def main() -> None:
         except InputError as error:
             answer(error=_named(str(error), arguments))
         except (MemoryError, torch.OutOfMemoryError):
-            answer(error="there was not enough memory for that. Try a smaller picture or another model.")
+            answer(error="there was not enough memory for that. Try a smaller picture or another model.", fault=True)
         except Exception as error:
             traceback.print_exc()
-            answer(error=f"a fault of mend itself ({type(error).__name__}); the terminal has the details.")
+            answer(error=f"a fault of mend itself ({type(error).__name__}); the terminal has the details.", fault=True)
 
 
 if __name__ == "__main__":

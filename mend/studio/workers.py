@@ -10,12 +10,17 @@ from mend.errors import InputError
 
 WAITING = 8  # tasks that one worker lets wait; the next is refused
 MODELS = 3  # models that are kept loaded
+LINE = 1 << 24  # bytes of one line of a process: a hundred rows of scores are far less
 
 Message = dict[str, Any]
 
 
 class Busy(InputError):
     """Too much is asked for at once; later it works."""
+
+
+class Fault(InputError):
+    """What came was right, and yet it failed: told in one sentence, as bad input is."""
 
 
 class Worker:
@@ -30,7 +35,7 @@ class Worker:
     async def do(self, task: str, **arguments: Any) -> AsyncIterator[Message]:
         """What the process says about a task: {"says": stage}, and {"done": facts} last.
 
-        InputError for what the task refuses and for a process that died, Busy for a full queue. Whoever stops listening
+        InputError for what the task refuses, Fault for what it fails at, Busy for a full queue. Whoever stops listening
         ends the process in the middle of the task; the next task starts another.
         """
         if self.wanted > WAITING:
@@ -45,7 +50,7 @@ class Worker:
                     async for message in self._ask(task, arguments):
                         over = "says" not in message
                         if "error" in message:
-                            raise InputError(message["error"])
+                            raise (Fault if message.get("fault") else InputError)(message["error"])
                         yield message
                 finally:
                     if not over:
@@ -57,7 +62,7 @@ class Worker:
         if self.process is None or self.process.returncode is not None:
             pipe = asyncio.subprocess.PIPE
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "mend.studio.work"), stdin=pipe, stdout=pipe, start_new_session=True
+                *(sys.executable, "-m", "mend.studio.work"), stdin=pipe, stdout=pipe, start_new_session=True, limit=LINE
             )
         process = self.process
         assert process.stdin is not None
@@ -68,7 +73,7 @@ class Worker:
             yield message
             if "says" not in message:
                 return
-        raise InputError("the process that worked on it died, perhaps for want of memory. Try a smaller picture.")
+        raise Fault("the process that worked on it died, perhaps for want of memory. Try a smaller picture.")
 
     def end(self) -> None:
         """End the process, whatever it is at."""
