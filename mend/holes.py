@@ -131,7 +131,7 @@ def understand_mask(
         inside = pick(MARKS, marked, "mark of a hole")(look)
     if size is not None and inside.shape != tuple(size):
         notes.append(f"scaled from {inside.shape[1]}×{inside.shape[0]} to the picture's {size[1]}×{size[0]}")
-        inside = _scaled(inside, size)
+        inside = scaled(inside, size)
     if not inside.any():
         notes.append("nothing is marked: the hole is empty")
     elif inside.all():
@@ -292,7 +292,7 @@ def _check_shape(name: str, own: tuple[int, ...], size: tuple[int, int] | None) 
         )
 
 
-def _scaled(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def scaled(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A hole in another size, no marked pixel lost: smoothed and cut at half when larger, all that it touches when smaller."""
     if inside.shape[0] > size[0]:
         return cv2.resize(inside.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) > 0

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 MEGAPIXELS = 100
 PREVIEW = 1600  # longest side of what the page shows, in pixels
 SEGMENTED = 384  # longest side of what is segmented for a click: a second at most
-SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp", "GIF": ".gif"}
-
-FORMATS = {".jpg": "JPEG", ".webp": "WebP"}  # where it is not the suffix in capitals
+# The formats that are read, by Pillow's names, and what a result is saved as. Pillow knows forty more; one runs Ghostscript.
+SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp", "GIF": ".gif",
+            "AVIF": ".avif", "JPEG2000": ".png"}  # fmt: skip
+SHOWN = {"WEBP": "WebP", "MPO": "JPEG", "JPEG2000": "JPEG 2000"}  # formats by the names that people know
 
 Facts = dict[str, Any]
 Size = tuple[int, int]  # height, width
@@ -66,29 +67,32 @@ def open_picture(says: Says, folder: str, name: str) -> Facts:
         raise InputError("the picture holds float values. Save it as PNG, JPEG or TIFF with 8 or 16 bits.")
     _show(Path(folder), picture)
     height, width, channels = picture.pixels.shape
-    kind = [FORMATS.get(suffix, suffix[1:].upper()), "grey" if channels < 3 else "colour"]
+    name_of_format = picture.source["format"]
+    kind = [SHOWN.get(name_of_format, name_of_format), "grey" if channels < 3 else "colour"]
     kind += ["alpha"] * (channels in (2, 4)) + [f"{8 * picture.pixels.itemsize} bits"]
     return {"width": width, "height": height, "suffix": suffix, "kind": ", ".join(kind), "notes": picture.notes}
 
 
 def open_mask(says: Says, mask: str, size: Size, marked: str = "auto") -> Facts:
     """Read the uploaded file `mask` as `mend fill` does, and make it an 8-bit PNG; a preview lies beside."""
-    from mend.holes import Undecided, understand_mask
+    from mend.holes import Undecided, scaled, understand_mask
 
     says("reading the mask")
-    _checked(Path(mask))
+    _checked(Path(mask), "the mask")
     try:
         inside = understand_mask(mask, (size[0], size[1]), marked).hole[0, 0].numpy() > 0
     except Undecided as error:
         raise InputError(f"cannot tell which part of the mask is the hole: {error.why}. Make it white on black.") from None
     Path(mask).write_bytes(_png(inside))
-    Path(f"{mask}.preview").write_bytes(_png(_resized(inside, _preview_size(size))))
+    Path(f"{mask}.preview").write_bytes(_png(scaled(inside, _preview_size(size))))
     return {}
 
 
 def select(says: Says, folder: str, x: float, y: float, mask: str) -> Facts:
     """Write the object at (x, y), shares of the width and the height, to the file `mask`, of the preview's size."""
     from scipy.ndimage import binary_dilation, binary_fill_holes
+
+    from mend.holes import scaled
 
     says("finding the object")
     regions = _regions(Path(folder))
@@ -98,7 +102,7 @@ def select(says: Says, folder: str, x: float, y: float, mask: str) -> Facts:
     chosen = binary_dilation(binary_fill_holes(regions == label), iterations=2)
     with Image.open(Path(folder) / "preview.webp") as preview:
         size = preview.height, preview.width
-    Path(mask).write_bytes(_png(_resized(chosen, size)))
+    Path(mask).write_bytes(_png(scaled(chosen, size)))
     return {}
 
 
@@ -119,7 +123,7 @@ def fill(
     A mask of another size is scaled: what was painted on a preview. With `score` the picture is intact under the mask, and
     the result is measured against it.
     """
-    from mend.images import write_image
+    from mend.images import encode, write_bytes
 
     says("reading the mask")
     hole, target = _hole(mask, (size[0], size[1]), grow), Path(out)
@@ -135,9 +139,11 @@ def fill(
     (target / "mask.png").write_bytes(_png(hole[0, 0].numpy() > 0))
     shutil.copyfile(Path(folder) / "source", target / "source")
     np.save(target / "pixels.npy", filled.pixels)
-    write_image(target / f"result{_checked(target / 'source')}", filled)
+    result = target / f"result{_checked(target / 'source')}"
+    data, loss = encode(filled, result)
+    write_bytes(result, data)
     _show(target, filled)
-    facts: Facts = {"seconds": seconds, "share": float(hole.mean())}
+    facts: Facts = {"seconds": seconds, "share": float(hole.mean()), "lossy": bool(loss)}
     return {**facts, **_scores(picture, filled, hole)} if score else facts
 
 
@@ -166,8 +172,8 @@ TASKS: dict[str, Callable[..., Facts]] = {
 # --- Pictures --------------------------------------------------------------------------------------------------------
 
 
-def _checked(file: Path) -> str:
-    """The suffix of the picture `file`, of a size that is safe to decode; only its header is read."""
+def _checked(file: Path, what: str = "the picture") -> str:
+    """The suffix for what becomes of the picture `file`, of a size that is safe to decode; only its header is read."""
     try:
         with Image.open(file) as opened:
             pixels, suffix = opened.width * opened.height, SUFFIXES.get(opened.format or "", ".png")
@@ -177,9 +183,7 @@ def _checked(file: Path) -> str:
         return ".png"
     if pixels > MEGAPIXELS * 1_000_000:
         size = f"{pixels / 1e6:.0f}" if suffix else "far more than that many"
-        raise InputError(
-            f"the picture has {size} megapixels; the studio takes up to {MEGAPIXELS}. Use 'mend fill', or scale it."
-        )
+        raise InputError(f"{what} has {size} megapixels; the studio takes up to {MEGAPIXELS}. Use 'mend fill', or scale it.")
     return suffix
 
 
@@ -211,25 +215,18 @@ def _preview_size(size: Size) -> Size:
 
 
 def _hole(file: str, size: Size, grow: int) -> "Tensor":
-    from mend.holes import as_hole, grown
+    from mend.holes import as_hole, grown, scaled
     from mend.images import open_picture as decoded
 
+    _checked(Path(file), "the mask")
     with decoded(file) as opened:
-        hole = as_hole(_resized(np.asarray(opened.convert("L")) >= 128, size), size)
+        hole = as_hole(scaled(np.asarray(opened.convert("L")) >= 128, size), size)
     if not hole.any():
         raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
     hole = grown(hole, grow) if grow else hole
     if hole.all():
         raise InputError("the mask covers the whole picture, so nothing is left to fill it from. Erase some of it.")
     return hole
-
-
-def _resized(mask: np.ndarray, size: Size) -> np.ndarray:
-    """A mask at another (height, width), its outline kept smooth."""
-    if mask.shape == size:
-        return mask
-    levels = Image.fromarray(mask.astype(np.uint8) * 255).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(levels) >= 128
 
 
 def _png(mask: np.ndarray) -> bytes:
@@ -319,6 +316,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     Image.MAX_IMAGE_PIXELS = MEGAPIXELS * 1_000_000
+    Image.init()
+    Image.ID[:] = [name for name in Image.ID if name in SUFFIXES]
     for line in sys.stdin:
         name, arguments = json.loads(line)
 
