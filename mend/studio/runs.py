@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,28 @@ def find_runs(named: list[str], folder: Path = Path("runs")) -> dict[str, Path]:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """The configuration, one row of numbers an epoch, and the names of the sample grids of a run, finished or not."""
-    config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
-    rows: list[dict[str, float]] = []
-    if (folder / "metrics.csv").is_file():
-        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
-            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    asked = {name: config[name] for name in ("model", "width", "epochs") if name in config}
-    return {"config": asked, "rows": rows, "samples": list(samples(folder))}
+    """The configuration, one row of numbers an epoch, and the names of the sample grids of a run, finished or not.
+
+    What cannot be read is an `error`, a sentence, beside what can.
+    """
+    found: dict[str, Any] = {"config": {}, "rows": [], "samples": list(samples(folder))}
+    part = "config.toml"
+    try:
+        config = tomllib.loads((folder / part).read_text(encoding="utf-8"))
+        found["config"] = {name: config[name] for name in ("model", "width", "epochs") if name in config}
+        part = "metrics.csv"
+        if (folder / part).is_file():
+            with (folder / part).open(encoding="utf-8", newline="") as file:
+                found["rows"] = [_numbers(row) for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        found["error"] = f"{part} cannot be read: {error}."
+    return found
+
+
+def _numbers(row: dict[str, str]) -> dict[str, float]:
+    """What a row holds; a loss that is no longer a number is left out, as JSON has none for it."""
+    values = {name: float(value) for name, value in row.items() if value}
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def samples(folder: Path) -> dict[str, Path]:
@@ -34,7 +49,7 @@ def find_results(folder: Path = Path("results")) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.glob("*.json")):
         try:
-            summary = json.loads(file.read_text(encoding="utf-8"))
+            summary = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda _: None)
             methods = {
                 method: {name: value["mean"] for name, value in scored["metrics"].items() if "_" not in name}
                 for method, scored in summary["methods"].items()

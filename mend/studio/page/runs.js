@@ -7,74 +7,92 @@ export class Runs {
   chosen = new Set();
   runs = {};
   open = null; // the run whose samples are shown
+  epochs = {}; // by run, the sample that was chosen; the latest where none was
 
   constructor(root) {
-    this.root = root;
+    this.message = make("p");
+    this.table = make("div", { className: "card" });
+    this.curves = make("div", { className: "charts" });
+    this.title = make("span", { className: "heading" });
+    this.epoch = make("output");
+    this.slider = make("input", { type: "range", min: 0, ariaLabel: "Epoch of the samples" });
+    this.image = make("img");
+    this.samples = make("div", { className: "card" }, make("div", { className: "range" }, this.title, this.epoch), this.slider, this.image);
+    this.slider.oninput = () => {
+      this.epochs[this.open] = this.runs[this.open].samples[this.slider.value];
+      this.drawSamples();
+    };
+    root.append(this.message, this.table, this.curves, this.samples);
   }
 
   async refresh() {
-    const runs = await fetch("/runs").then((answer) => answer.json()).catch(() => null);
+    const runs = await fetch("/runs").then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
     if (!runs || JSON.stringify(runs) === this.last) return;
     this.last = JSON.stringify(runs);
     for (const name of Object.keys(runs)) if (!(name in this.runs) && this.chosen.size < 4) this.chosen.add(name);
     this.runs = runs;
-    this.open ??= Object.keys(runs)[0] ?? null;
+    if (!(this.open in runs)) this.open = Object.keys(runs)[0] ?? null;
     this.draw();
   }
 
   draw() {
     const names = Object.keys(this.runs);
-    if (!names.length) {
-      this.root.replaceChildren(make("p", { textContent: "No runs here. “mend train” makes them in the folder runs, and they show up by themselves." }));
-      return;
-    }
-    const shown = names.filter((name) => this.chosen.has(name)).slice(0, COLOURS.length);
-    this.root.replaceChildren(this.table(names, shown), this.curves(shown), this.samples());
+    this.message.textContent = names.length ? "" : "No runs here. “mend train” makes them in the folder runs, and they show up by themselves.";
+    this.message.hidden = names.length > 0;
+    this.table.hidden = this.curves.hidden = this.samples.hidden = names.length === 0;
+    if (!names.length) return;
+    const shown = names.filter((name) => this.chosen.has(name));
+    const focus = document.activeElement?.dataset.key;
+    this.table.replaceChildren(this.drawTable(names, shown));
+    if (focus) [...this.table.querySelectorAll("[data-key]")].find((one) => one.dataset.key === focus)?.focus();
+    this.curves.replaceChildren(...Object.entries(NAMES).map(([key, title]) => {
+      const lines = shown.map((name) => this.runs[name].rows.filter((row) => key in row).map((row) => [row.epoch, row[key]]));
+      return make("figure", { className: "card" }, make("figcaption", { textContent: title, className: "heading" }), chart(lines, title));
+    }));
+    this.drawSamples();
   }
 
-  table(names, shown) {
+  drawTable(names, shown) {
     const table = make("table");
     const head = ["Show", "Run", "Model", "Epochs", "PSNR (dB)", "SSIM", "Minutes"].map((textContent) => make("th", { textContent, scope: "col" }));
     table.append(make("caption", { textContent: "Trainings", className: "heading" }), make("thead", {}, make("tr", {}, ...head)));
     for (const name of names) {
-      const { config, rows } = this.runs[name];
+      const { config, rows, error } = this.runs[name];
       const best = rows.reduce((a, b) => (b.val_psnr > (a.val_psnr ?? -1) ? b : a), {});
       const box = make("input", { type: "checkbox", checked: this.chosen.has(name), ariaLabel: `Show the curves of ${name}` });
       box.onchange = () => (box.checked ? this.chosen.add(name) : this.chosen.delete(name), this.draw());
       const swatch = make("i");
-      if (shown.includes(name)) swatch.style.background = COLOURS[shown.indexOf(name)];
+      if (shown.includes(name)) Object.assign(swatch, look(shown.indexOf(name)).swatch);
       const pick = make("button", { textContent: name, className: "link", onclick: () => ((this.open = name), this.draw()) });
       if (name === this.open) pick.setAttribute("aria-current", "true");
-      const minutes = rows.reduce((sum, row) => sum + row.seconds, 0) / 60;
-      const cells = [config.model, `${rows.length} of ${config.epochs}`, best.val_psnr?.toFixed(2) ?? "–", best.val_ssim?.toFixed(4) ?? "–", minutes.toFixed(1)];
-      table.append(make("tr", {}, make("td", {}, box), make("td", {}, swatch, pick), ...cells.map((textContent) => make("td", { textContent }))));
+      [box.dataset.key, pick.dataset.key] = [`show ${name}`, `open ${name}`];
+      const minutes = rows.reduce((sum, row) => sum + (row.seconds ?? 0), 0) / 60;
+      const numbers = [config.model ?? "–", `${rows.length} of ${config.epochs ?? "?"}`, best.val_psnr?.toFixed(2) ?? "–", best.val_ssim?.toFixed(4) ?? "–", minutes.toFixed(1)];
+      const cells = error ? [make("td", { textContent: error, colSpan: 5, className: "bad" })] : numbers.map((textContent) => make("td", { textContent }));
+      table.append(make("tr", {}, make("td", {}, box), make("td", {}, swatch, pick), ...cells));
     }
-    return make("div", { className: "card" }, table);
+    return table;
   }
 
-  curves(shown) {
-    const charts = Object.entries(NAMES).map(([key, title]) => {
-      const lines = shown.map((name) => this.runs[name].rows.filter((row) => key in row).map((row) => [row.epoch, row[key]]));
-      return make("figure", { className: "card" }, make("figcaption", { textContent: title, className: "heading" }), chart(lines, title));
-    });
-    return make("div", { className: "charts" }, ...charts);
+  drawSamples() {
+    const names = this.runs[this.open].samples;
+    const chosen = names.includes(this.epochs[this.open]) ? names.indexOf(this.epochs[this.open]) : names.length - 1;
+    this.title.textContent = names.length ? `Samples of ${this.open}` : `${this.open} has no samples yet.`;
+    this.slider.hidden = this.image.hidden = this.epoch.hidden = names.length === 0;
+    if (!names.length) return;
+    this.slider.max = names.length - 1;
+    this.slider.value = chosen;
+    this.epoch.textContent = names[chosen].replace("epoch-", "epoch ");
+    const src = `/runs/${encodeURIComponent(this.open)}/${names[chosen]}`;
+    if (this.image.getAttribute("src") !== src) this.image.src = src;
+    this.image.alt = `Samples of ${this.open}, ${names[chosen]}: originals, holes, masked, filled`;
   }
+}
 
-  samples() {
-    const names = this.runs[this.open]?.samples ?? [];
-    if (!names.length) return make("p", { textContent: `${this.open} has no samples yet.`, className: "quiet" });
-    const image = make("img");
-    const said = make("output");
-    const slider = make("input", { type: "range", min: 0, max: names.length - 1, value: names.length - 1, ariaLabel: "Epoch of the samples" });
-    slider.oninput = () => {
-      image.src = `/runs/${encodeURIComponent(this.open)}/${names[slider.value]}`;
-      image.alt = `Samples of ${this.open}, ${names[slider.value]}: originals, holes, masked, filled`;
-      said.textContent = names[slider.value].replace("epoch-", "epoch ");
-    };
-    slider.oninput();
-    const title = make("span", { textContent: `Samples of ${this.open}`, className: "heading" });
-    return make("div", { className: "card" }, make("div", { className: "range" }, title, said), slider, image);
-  }
+// How a run is drawn: after as many runs as there are colours, these come again with dashes.
+function look(i) {
+  const colour = COLOURS[i % COLOURS.length];
+  return { colour, dashes: i < COLOURS.length ? "none" : "6 4", swatch: { className: i < COLOURS.length ? "" : "dashed", style: `--colour: ${colour}` } };
 }
 
 export function make(tag, properties = {}, ...children) {
@@ -100,8 +118,9 @@ function chart(lines, title) {
   }
   for (const value of new Set([x0, x1])) svg.append(draw("text", { x: x(value), y: height - 6, "text-anchor": value === x0 ? "start" : "end" }, value));
   lines.forEach((line, i) => {
-    svg.append(draw("polyline", { points: line.map(([a, b]) => `${x(a)},${y(b)}`).join(" "), stroke: COLOURS[i], class: "curve" }));
-    if (line.length) svg.append(draw("circle", { cx: x(line.at(-1)[0]), cy: y(line.at(-1)[1]), r: 3, fill: COLOURS[i] }));
+    const { colour, dashes } = look(i);
+    svg.append(draw("polyline", { points: line.map(([a, b]) => `${x(a)},${y(b)}`).join(" "), stroke: colour, "stroke-dasharray": dashes, class: "curve" }));
+    if (line.length) svg.append(draw("circle", { cx: x(line.at(-1)[0]), cy: y(line.at(-1)[1]), r: 3, fill: colour }));
   });
   return svg;
 }

@@ -13,7 +13,7 @@ export class Scores {
   }
 
   async refresh() {
-    const results = await fetch("/results").then((answer) => answer.json()).catch(() => null);
+    const results = await fetch("/results").then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
     if (!results || JSON.stringify(results) === this.last) return;
     this.last = JSON.stringify(results);
     this.results = results;
