@@ -16,7 +16,7 @@ MEGABYTES = 200
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # without a referrer Firefox would close a session with the origin "null"
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 # What Gradio's client needs. The rest of Gradio's routes (a proxy, a fetcher of addresses, its own page) stays shut.
