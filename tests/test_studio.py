@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import http.client
+import io
 import json
 import os
 import re
@@ -128,8 +129,13 @@ def test_the_same_file_as_the_command_line(studio: Studio, files: Path, photo: s
     assert digest(answer.content) == expected
     assert f'filename="photo-mended{Path(photo).suffix}"' in answer.headers["content-disposition"]
     client = Client(f"{studio.address}/gradio/", verbose=False)
-    result = client.predict(handle_file(files / photo), handle_file(files / "mask.png"), "telea", api_name="/fill")
-    assert digest(Path(result).read_bytes()) == expected
+    sent = handle_file(files / photo), handle_file(files / "mask.png")
+    results = [client.submit(*sent, model, api_name="/fill") for model in ("mean-colour", "telea", "mean-colour")]
+    results = [Path(one.result()).read_bytes() for one in results]
+    assert digest(results[1]) == expected
+    assert results[0] == results[2] != results[1]
+    beside = {file.parent for file in studio.temporary.rglob(f"uploads/*/{photo}")}
+    assert not [file for folder in beside for file in folder.iterdir() if file.name != photo], "a result lies beside its input"
 
     session = studio.session()
     picture = studio.open(session, files / photo, photo)
@@ -138,8 +144,8 @@ def test_the_same_file_as_the_command_line(studio: Studio, files: Path, photo: s
     mask = base64.b64encode((files / "mask.png").read_bytes()).decode()
     painted = studio.ask(f"{at}/{picture['picture']}/fill", json={"model": "telea", "mask": f"data:image/png;base64,{mask}"})
     assert digest(studio.client.get(f"{at}/{painted['picture']}/result").content) == expected
-    studio.ask(f"{at}/{picture['picture']}/mask", content=(files / "mask.png").read_bytes())
-    loaded = studio.ask(f"{at}/{picture['picture']}/fill", json={"model": "telea", "score": True})
+    key = studio.ask(f"{at}/{picture['picture']}/mask", content=(files / "mask.png").read_bytes())["mask"]
+    loaded = studio.ask(f"{at}/{picture['picture']}/fill", json={"model": "telea", "loaded": key, "score": True})
     assert digest(studio.client.get(f"{at}/{loaded['picture']}/result").content) == expected
     assert 5 < float(str(loaded["psnr"])) < 60
     # the result as the next input: nothing marked in vain, and what was filled is what is filled on
@@ -183,8 +189,8 @@ def test_a_filling_says_how_far_it_is(studio: Studio, files: Path):
     session = studio.session()
     picture = studio.open(session, files / "large.png")["picture"]
     at = f"/sessions/{session}/pictures/{picture}"
-    studio.ask(f"{at}/mask", content=(files / "large-mask.png").read_bytes())
-    lines = studio.client.post(f"{at}/fill", json={"model": "mend"}).text.splitlines()
+    key = studio.ask(f"{at}/mask", content=(files / "large-mask.png").read_bytes())["mask"]
+    lines = studio.client.post(f"{at}/fill", json={"model": "mend", "loaded": key}).text.splitlines()
     shares = [said["share"] for said in map(json.loads, lines) if "share" in said]
     assert len(shares) > 3
     assert shares == sorted(shares)
@@ -252,7 +258,7 @@ def test_a_click_selects_what_is_there(studio: Studio, files: Path):
     session = studio.session()
     picture = studio.open(session, files / "box.png")["picture"]
     found = studio.ask(f"/sessions/{session}/pictures/{picture}/select", json={"x": 0.4, "y": 0.4})
-    (files / "found.png").write_bytes(base64.b64decode(str(found["mask"]).partition(",")[2]))
+    (files / "found.png").write_bytes(base64.b64decode(str(found["image"]).partition(",")[2]))
     mask = np.asarray(Image.open(files / "found.png")) > 0
     truth = pixels[..., 1] == 30
     assert (mask & truth).sum() / (mask | truth).sum() > 0.85
@@ -289,6 +295,82 @@ def test_bad_input_is_one_sentence(
     assert re.search(sentence, said := answer.json()["error"])
     assert "Traceback" not in said
     assert str(studio.temporary) not in said
+
+
+def test_only_formats_of_pictures_are_read(studio: Studio, files: Path):
+    """Pillow would hand an EPS to Ghostscript, and knows readers that nobody asks for; what is taken comes back as it came."""
+    from PIL import features
+
+    session = studio.session()
+    for suffix in (".eps", ".ppm", ".tga"):
+        Image.open(files / "photo.png").save(files / f"photo{suffix}")
+        said = studio.open(session, files / f"photo{suffix}", f"photo{suffix}")
+        assert "is not a picture that Pillow can read. Expected PNG, JPEG" in str(said["error"])
+    mask = base64.b64encode((files / "mask.png").read_bytes()).decode()
+    for suffix, feature, back, kind, lossy in (
+        (".avif", "avif", ".avif", "AVIF", True), (".jp2", "jpg_2000", ".png", "JPEG 2000", False),
+        (".webp", "webp", ".webp", "WebP", False), (".jpg", "jpg", ".jpg", "JPEG", True),
+    ):  # fmt: skip
+        if features.check(feature):
+            options = {"lossless": True} if suffix == ".webp" else {}
+            Image.open(files / "photo.png").save(files / f"photo-{suffix}", **options)
+            picture = studio.open(session, files / f"photo-{suffix}")
+            assert (picture["suffix"], picture["kind"]) == (back, f"{kind}, colour, 8 bits")
+            at = f"/sessions/{session}/pictures/{picture['picture']}/fill"
+            assert studio.ask(at, json={"model": "mean-colour", "mask": f"data:,{mask}"})["lossy"] == lossy
+
+
+def test_a_thin_mask_is_seen_and_a_huge_one_refused(studio: Studio, files: Path):
+    write_image(files / "wide.png", smooth(200, 4000, 4))
+    thin = np.zeros((200, 4000, 1), np.uint8)
+    thin[:, 1000] = thin[100, :] = 255
+    write_image(files / "thin.png", thin)
+    session = studio.session()
+    picture = studio.open(session, files / "wide.png")["picture"]
+    at = f"/sessions/{session}/pictures/{picture}"
+    shown = str(studio.ask(f"{at}/mask", content=(files / "thin.png").read_bytes())["image"])
+    preview = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))))
+    assert preview.shape == (80, 1600)
+    assert preview.any(0).all()
+    assert preview.any(1).all()
+    huge = base64.b64encode(bomb(files)).decode()
+    said = studio.ask(f"{at}/fill", json={"model": "telea", "mask": f"data:,{huge}"})
+    assert re.match("the mask has (3600|far more than that many) megapixels", str(said["error"]))
+
+
+def test_a_link_copies_the_comparison(studio: Studio, files: Path):
+    """A visitor gets the picture and the mask into a session of their own, and nothing of the one who gave the link."""
+    giver, taker = studio.session(), studio.session()
+    picture = studio.open(giver, files / "photo.png")["picture"]
+    at = f"/sessions/{giver}/pictures/{picture}"
+    mask = studio.ask(f"{at}/mask", content=(files / "mask.png").read_bytes())["mask"]
+    result = studio.ask(f"{at}/fill", json={"model": "telea", "loaded": mask, "grow": 2, "compared": True})["picture"]
+    asked = {"picture": picture, "result": result, "methods": ["telea", "mend"], "score": True}
+    link = studio.ask(f"/sessions/{giver}/links", json=asked)["link"]
+    studio.client.post(f"/sessions/{giver}/close")
+    found = studio.ask(f"/sessions/{taker}/links/{link}")
+    assert (found["name"], found["methods"], found["score"]) == ("photo.png", ["telea", "mend"], True)
+    assert giver not in json.dumps(found)
+    at = f"/sessions/{taker}/pictures/{found['picture']}"
+    assert studio.client.get(f"{at}/preview").status_code == 200
+    again = studio.ask(f"{at}/fill", json={"model": "telea", "loaded": found["mask"]})
+    (files / "grown.png").write_bytes(studio.client.get(f"/sessions/{taker}/pictures/{again['picture']}/mask").content)
+    grown = by_command_line(files, "photo.png", "--model", "telea", "--grow", "2")
+    assert digest(studio.client.get(f"/sessions/{taker}/pictures/{again['picture']}/result").content) == digest(grown)
+    assert "no longer" in str(studio.ask(f"/sessions/{taker}/links/nonsense")["error"])
+    assert "expected" in str(studio.ask(f"/sessions/{taker}/links", json={**asked, "methods": 7})["error"])
+
+
+def test_each_mask_has_its_own_key(studio: Studio, files: Path):
+    session = studio.session()
+    at = [f"/sessions/{session}/pictures/{studio.open(session, files / 'photo.png')['picture']}" for _ in range(2)]
+    other = np.zeros((45, 61, 1), np.uint8)
+    other[30:40, 5:50] = 255
+    write_image(files / "other.png", other)
+    keys = [studio.ask(f"{at[0]}/mask", content=(files / name).read_bytes())["mask"] for name in ("mask.png", "other.png")]
+    shares = [studio.ask(f"{at[0]}/fill", json={"model": "telea", "loaded": key})["share"] for key in keys]
+    assert shares == [pytest.approx(250 / 2745), pytest.approx(450 / 2745)]
+    assert "no longer" in str(studio.ask(f"{at[1]}/fill", json={"model": "telea", "loaded": keys[0]})["error"])
 
 
 def test_what_cannot_be_understood_is_said(studio: Studio, files: Path):
@@ -336,7 +418,9 @@ def test_busy_and_faulty_are_no_bad_input(monkeypatch: pytest.MonkeyPatch, files
     monkeypatch.setattr(workers, "Worker", Stuck)
     monkeypatch.setattr(server, "find_runs", lambda named: named.no_such_thing)
     Stuck.said = workers.Busy("9 tasks are waiting already. Try again in a moment.")
-    with TestClient(server.make_app({"telea": Method("telea")}, "cpu", None, None), raise_server_exceptions=False) as client:
+    with TestClient(
+        server.make_app({"telea": Method("telea", "")}, [], "cpu", None, None), raise_server_exceptions=False
+    ) as client:
         sent = {"image": (files / "photo.png").read_bytes(), "mask": (files / "mask.png").read_bytes()}
         answer = client.post("/fill", files=sent)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
@@ -413,6 +497,7 @@ def test_strangers_are_refused(studio: Studio):
     answer = studio.client.get("/", headers={"Origin": studio.address})
     assert answer.status_code == 200
     assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["referrer-policy"] == "same-origin", "else Firefox closes a session as if from another site"
 
 
 def test_the_page_asks_nobody_else():
@@ -574,11 +659,62 @@ def test_the_names_agree_with_what_they_stand_for():
     assert all(example.file.is_file() for example in EXAMPLES.values())
 
 
+def test_a_port_that_is_taken_leaves_no_folder(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    import socket
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit):
+        main(["studio", "--no-open-page", "--port", str(taken.getsockname()[1])])
+    assert "Choose another --port" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_keep_their_names_and_a_run_without_a_model_is_watched(tmp_path: Path):
+    from mend.studio.methods import DEFAULT, Method, offered
+
+    for name in ("telea", "mend"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / "fresh").mkdir()
+    (tmp_path / "fresh" / "config.toml").write_text("")
+    found = offered([str(tmp_path / name) for name in ("telea", "mend", "fresh")])
+    assert list(found)[:2] == ["telea", "mend"]
+    assert found["telea"].model == str(tmp_path / "telea")
+    assert found["telea (built in)"].model == "telea"
+    assert found["mend (built in)"].model == str(DEFAULT)
+    assert "fresh" not in found
+    assert {Method(name, "").process for name in ("telea", "biharmonic")} == {"classical"}
+
+
+def test_a_broken_run_is_said_beside_the_others(tmp_path: Path):
+    from mend.studio.runs import find_runs, read_run
+
+    for name, config, rows in (
+        ("config", "model = ", "epoch,loss\n1,0.5\n"),
+        ("rows", 'model = "unet"', "epoch,loss\n1,many\n"),
+        ("more", 'model = "unet"', "epoch,loss\n1,0.5,7\n"),
+        ("nan", 'model = "unet"', "epoch,loss\n1,0.5\n2,nan\n"),
+    ):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.toml").write_text(config)
+        (tmp_path / "runs" / name / "metrics.csv").write_text(rows)
+    found = {name: read_run(folder) for name, folder in find_runs([], tmp_path / "runs").items()}
+    assert found["config"]["error"].startswith("config.toml cannot be read: ")
+    assert found["rows"]["error"].startswith("metrics.csv cannot be read: could not convert string to float")
+    assert found["rows"]["config"] == {"model": "unet"}
+    assert found["more"]["error"].startswith("metrics.csv cannot be read")
+    assert found["nan"] == {"config": {"model": "unet"}, "rows": [{"epoch": 1, "loss": 0.5}, {"epoch": 2}], "samples": []}
+    json.dumps(found, allow_nan=False)
+
+
 def test_what_cannot_be_served_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     for words, said in (
         (["--auth", "anna"], "NAME:PASSWORD"),
         ([str(tmp_path)], "there is no model in"),
-        (["--host", "192.0.2.1"], "cannot listen"),
+        (["--host", "192.0.2.1"], "no password was given. Add --auth"),
+        (["--host", "192.0.2.1", "--auth", "anna:secret"], "cannot listen"),
     ):
         with pytest.raises(SystemExit):
             main(["studio", "--no-open-page", "--port", "0", *words])

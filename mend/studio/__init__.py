@@ -7,7 +7,7 @@ come in, `server` answers, and `page/` is what is seen.
 import contextlib
 import os
 import socket
-import sys
+import threading
 import webbrowser
 
 from mend.errors import InputError
@@ -28,13 +28,14 @@ def studio(models: list[str], host: str, port: int, auth: str | None, device: st
         raise InputError(f"the studio needs {error.name}. Install it: pip install 'mend-inpainting[studio]'.") from None
     local = host in LOCAL
     if not local and auth is None:
-        print(f"mend: anyone who reaches {host} can use this studio; --auth NAME:PASSWORD asks for a password", file=sys.stderr)
-    app = make_app(offered(models), device, LOCAL if local else None, auth)
+        raise InputError(f"--host {host} lets other machines in, and no password was given. Add --auth NAME:PASSWORD.")
+    methods = offered(models)
     with _listening(host, port) as listening:
+        app = make_app(methods, models, device, LOCAL if local else None, auth)  # makes a folder, which the server removes
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         print(f"mend studio: {address}   (Ctrl-C ends it)", flush=True)
         if show:
-            webbrowser.open(address)
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some wait for the browser to end
         # A page that is left open holds its connection; five seconds is long enough for what is being sent.
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
         with contextlib.suppress(KeyboardInterrupt):  # which is how a server is ended
@@ -50,6 +51,7 @@ def _listening(host: str, port: int) -> socket.socket:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind((host, port))
+        opened.listen()
     except OSError as error:
         opened.close()
         raise InputError(

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import skimage
@@ -16,13 +17,6 @@ class Example:
 
     file: Path
     outline: list[tuple[float, float]]
-
-    def thumbnail(self) -> bytes:
-        small = Image.open(self.file).convert("RGB")
-        small.thumbnail((240, 240))
-        data = io.BytesIO()
-        small.save(data, format="JPEG", quality=85)
-        return data.getvalue()
 
 
 EXAMPLES: dict[str, Example] = {
@@ -39,3 +33,12 @@ EXAMPLES: dict[str, Example] = {
     ),
     "camera": Example(PHOTOS / "camera.png", [(0.79, 0.23), (0.855, 0.23), (0.865, 0.44), (0.785, 0.44)]),
 }
+
+
+@cache
+def thumbnail(name: str) -> bytes:
+    small = Image.open(EXAMPLES[name].file).convert("RGB")
+    small.thumbnail((240, 240))
+    data = io.BytesIO()
+    small.save(data, format="JPEG", quality=85)
+    return data.getvalue()

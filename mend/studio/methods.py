@@ -6,30 +6,49 @@ from pathlib import Path
 from mend.errors import InputError
 
 DEFAULT = Path(__file__).parents[1] / "assets" / "pyramid"  # `mend.inpaint.DEFAULT`, without PyTorch
-CLASSICAL = ("telea", "biharmonic", "navier-stokes", "mean-colour")  # of `mend.classical`, those that look best first
+CLASSICAL = {  # of `mend.classical`, those that look best first
+    "telea": "quick and smooth, for scratches",
+    "biharmonic": "smoothest, slow for large holes",
+    "navier-stokes": "quick, carries edges inward",
+    "mean-colour": "one colour, to compare with",
+}
 
 
 @dataclass(frozen=True)
 class Method:
-    """What `mend.load` is called with."""
+    """What `mend.load` is called with, and in a few words `what` it is."""
 
     model: str
+    what: str
     texture: bool = False
+
+    @property
+    def process(self) -> str:
+        """Of the worker that does it: a network has its own, the classical fillers, which load nothing, have one together."""
+        return "classical" if self.model in CLASSICAL else self.model
 
 
 def offered(folders: list[str]) -> dict[str, Method]:
     """What the page calls each method: those named, the default where it is, the classical.
 
-    Without PyTorch, which the processes that fill import; the page is there meanwhile.
+    Without PyTorch, which the processes that fill import; the page is there meanwhile. A run folder whose model is still to
+    come is watched, and offers nothing.
     """
     found: dict[str, Method] = {}
     for folder in folders:
-        if not any((Path(folder) / part / "config.json").is_file() for part in ("", "model")):
+        if any((Path(folder) / part / "config.json").is_file() for part in ("", "model")):
+            name = Path(folder).resolve().name
+            found[name if name not in found else folder] = Method(folder, "a network of yours")
+        elif not (Path(folder) / "config.toml").is_file():
             raise InputError(
-                f"there is no model in {folder}: expected a run folder or a model folder, which holds config.json."
+                f"there is no model in {folder}: expected a run folder, which holds config.toml, or a model folder, which "
+                "holds config.json."
             )
-        name = Path(folder).resolve().name
-        found[name if name not in found else folder] = Method(folder)
+    ours = {name: Method(name, what) for name, what in CLASSICAL.items()}
     if (DEFAULT / "config.json").exists():
-        found |= {"mend": Method(str(DEFAULT)), "mend with texture": Method(str(DEFAULT), texture=True)}
-    return found | {name: Method(name) for name in CLASSICAL}
+        network = {
+            "mend": Method(str(DEFAULT), "the network, for large holes"),
+            "mend with texture": Method(str(DEFAULT), "patches: for grass, stone, sand", texture=True),
+        }
+        ours = network | ours
+    return found | {name if name not in found else f"{name} (built in)": method for name, method in ours.items()}

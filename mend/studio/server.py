@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import traceback
 from collections.abc import AsyncIterator, Coroutine
@@ -30,6 +31,7 @@ from starlette.requests import ClientDisconnect
 from mend.errors import InputError, pick
 from mend.studio.door import MEGABYTES, Door
 from mend.studio.examples import EXAMPLES, Example
+from mend.studio.examples import thumbnail as thumbnail_of
 from mend.studio.methods import Method
 from mend.studio.runs import find_results, find_runs, read_run, rows_file, samples
 from mend.studio.sessions import Item, Session, Sessions, wanted
@@ -43,10 +45,13 @@ JSON_MEGABYTES = 20  # a painted mask takes less than one
 ROWS = 100  # of a table of scores: the first, in the order asked for
 
 
-def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | None, auth: str | None) -> FastAPI:
+def make_app(
+    models: dict[str, Method], named: list[str], device: str, hosts: frozenset[str] | None, auth: str | None
+) -> FastAPI:
     """The studio as an ASGI application.
 
     models  the methods by what the page calls them; the first is chosen at the start
+    named   run folders to show besides those in `runs`
     hosts   names under which it may be asked for; None for any
     auth    "name:password", or None
     """
@@ -82,27 +87,27 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
 
     @app.get("/examples/{name}")
     async def thumbnail(name: str) -> Response:
-        return Response(_listed(EXAMPLES, name).thumbnail(), media_type="image/jpeg")
+        _listed(EXAMPLES, name)
+        return Response(thumbnail_of(name), media_type="image/jpeg")
 
     @app.post("/sessions")
     async def create() -> dict[str, Any]:
         token, _ = sessions.create()
-        return {"session": token, "models": list(models), "examples": list(EXAMPLES), "megabytes": MEGABYTES}
+        return {
+            "session": token,
+            "models": {name: method.what for name, method in models.items()},
+            "examples": list(EXAMPLES),
+            "megabytes": MEGABYTES,
+        }
 
     @app.post("/sessions/{token}/alive")
     async def alive(token: str) -> dict[str, Any]:
         sessions.find(token)
         return {}
 
-    @app.post("/sessions/{token}/share")
-    async def share(token: str) -> dict[str, Any]:
-        sessions.find(token).shared = True
-        return {}
-
     @app.post("/sessions/{token}/close")
     async def close(token: str) -> dict[str, Any]:
-        if not sessions.find(token).shared:
-            sessions.close(token)
+        sessions.close(token)
         return {}
 
     # --- Pictures ---
@@ -143,6 +148,15 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
         item = sessions.find(token).item(key)
         return {"picture": key, "name": item.name, **item.facts}
 
+    @app.get("/sessions/{token}/pictures/{key}/full")
+    async def full(token: str, key: str) -> FileResponse:
+        item = sessions.find(token).item(key)
+        shown = item.folder / "full.jpg"
+        if not shown.exists():
+            with wanted(item):
+                await _last(workers.pictures.do("show_full", folder=str(item.folder)))
+        return FileResponse(shown, headers={"Cache-Control": "private, max-age=3600"})
+
     @app.get("/sessions/{token}/pictures/{key}/{part}")
     async def file(token: str, key: str, part: str) -> FileResponse:
         item = sessions.find(token).item(key)
@@ -164,9 +178,25 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
     @app.post("/sessions/{token}/pictures/{key}/mask")
     async def upload_mask(token: str, key: str, request: Request) -> StreamingResponse:
         item = sessions.find(token).item(key)
-        await _receive(request, item.folder / "loaded")
-        task = workers.pictures.do("open_mask", mask=str(item.folder / "loaded"), size=item.size)
-        return _lines(_with_image(task, item, item.folder / "loaded.preview"))
+        mask = item.folder / secrets.token_hex(8)
+        try:
+            await _receive(request, mask)
+        except BaseException:
+            mask.unlink()
+            raise
+        return _lines(loaded(item, mask))
+
+    async def loaded(item: Item, mask: Path) -> AsyncIterator[Message]:
+        try:
+            task = workers.pictures.do("open_mask", mask=str(mask), size=item.size)
+            async for message in _with_image(task, item, Path(f"{mask}.preview")):
+                if "done" in message:
+                    item.masks.append(mask.name)
+                    message["done"]["mask"] = mask.name
+                yield message
+        except BaseException:
+            mask.unlink()
+            raise
 
     @app.post("/sessions/{token}/pictures/{key}/select")
     async def select(token: str, key: str, request: Request) -> StreamingResponse:
@@ -179,13 +209,13 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
         session, asked = sessions.find(token), await _json(request, Wanted)
         item, method = session.item(key), pick(models, asked.model, "model")
-        painted = None if asked.mask is None else _decoded(asked.mask)
-        mask = item.folder / "loaded"  # a mask file that was loaded and not painted on is used at its full size
-        if painted is None and not mask.exists():
+        if asked.loaded is None and asked.mask is None:
             raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
+        painted = _decoded(asked.mask or "")
+        mask = item.mask(asked.loaded) if asked.loaded else None
         result, into = session.add(item.name, asked.compared)
         into.facts = dict(item.facts)
-        if painted is not None:
+        if mask is None:
             mask = into.folder / "painted"
             mask.write_bytes(painted)
         return _lines(filled(session, item, mask, method, result, into, asked))
@@ -201,9 +231,36 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
             session.remove(result)
             raise
 
-    # --- Runs ---
+    # --- Links ---
 
-    named = [method.model for method in models.values()]
+    @app.post("/sessions/{token}/links")
+    async def give(token: str, request: Request) -> dict[str, Any]:
+        session, asked = sessions.find(token), await _json(request, Compared)
+        mask = session.item(asked.result).folder / "mask.png"
+        if not mask.exists():
+            raise InputError("this is no result, so it has no mask. Compare again.")
+        return {"link": sessions.link(session.item(asked.picture), mask, asked.methods, asked.score)}
+
+    @app.post("/sessions/{token}/links/{link}")
+    async def take(token: str, link: str) -> StreamingResponse:
+        session = sessions.find(token)
+        if link not in sessions.links:
+            raise InputError("this link no longer works: the studio that gave it has ended. Open a picture and compare anew.")
+        given = sessions.links[link]
+        key, item = session.add(given.item.name)
+        item.facts = dict(given.item.facts)
+        given.item.copy_into(item.folder)
+        mask = item.folder / secrets.token_hex(8)
+        shutil.copyfile(given.item.folder / "mask", mask)
+        facts = {"picture": key, "name": item.name, **item.facts, "methods": given.methods, "score": given.score}
+
+        async def taken() -> AsyncIterator[Message]:
+            async for message in loaded(item, mask):
+                yield {"done": {**facts, **message["done"]}} if "done" in message else message
+
+        return _lines(taken())
+
+    # --- Runs ---
 
     @app.get("/runs")
     def all_runs() -> dict[str, Any]:
@@ -271,9 +328,10 @@ def make_app(models: dict[str, Method], device: str, hosts: frozenset[str] | Non
                 shutil.copyfile(file, item.folder / place)
             with wanted(item):
                 into = await once(session, item, pick(models, model, "model"))
-            result = f"result{item.facts['suffix']}"
-            shutil.move(into.folder / result, files[0].with_name(result))  # Gradio removes it with what was uploaded
-            return FileData(path=str(files[0].with_name(result)))
+            suffix = item.facts["suffix"]
+            result = shutil.move(into.folder / f"result{suffix}", uploads / f"{secrets.token_hex(8)}{suffix}")
+            blocks.upload_file_set.add(str(result))  # which Gradio removes in time
+            return FileData(path=str(result))
         except InputError as error:
             raise gradio.Error(str(error), print_exception=False) from None
         finally:
@@ -297,8 +355,8 @@ async def _expiring(sessions: Sessions) -> None:
 
 async def warm(workers: Workers, models: dict[str, Method], device: str) -> None:
     """Let the first picture and the first filling find their process awake; one after the other, for small machines."""
-    model = next(iter(models.values())).model
-    for worker, words in ((workers.pictures, {}), (workers.model(model), {"model": model, "device": device})):
+    first = next(iter(models.values()))
+    for worker, words in ((workers.pictures, {}), (workers.model(first.process), {"model": first.model, "device": device})):
         with contextlib.suppress(InputError):  # a model that does not load is said when somebody asks for it
             await _last(worker.do("warm", **words))
 
@@ -308,7 +366,7 @@ def _fill(
 ) -> AsyncIterator[Message]:
     places = {"folder": str(item.folder), "mask": str(mask), "out": str(into.folder)}
     how = {"model": method.model, "texture": method.texture, "device": device, "grow": grow, "score": score}
-    return workers.model(method.model).do("fill", **places, size=item.size, **how)
+    return workers.model(method.process).do("fill", **places, size=item.size, **how)
 
 
 class OnlyUploads(gradio.Blocks):
@@ -341,13 +399,24 @@ class Point(BaseModel):
 
 
 class Wanted(BaseModel):
-    """How a picture is to be filled: by which model, where `mask`, a data URL of white on black, was painted."""
+    """How a picture is to be filled: by which model, and where: `mask` is what was painted, a data URL of white on black,
+    `loaded` the key of a mask file, which is used at its full size."""
 
     model: str
     mask: str | None = None
+    loaded: str | None = None
     grow: int = Field(0, ge=0, le=1000)
     score: bool = False  # the picture is intact under the mask: measure against it
     compared: bool = False
+
+
+class Compared(BaseModel):
+    """What a link is to show: a picture where the mask of a `result` is white, filled by these methods."""
+
+    picture: str
+    result: str
+    methods: list[str]
+    score: bool
 
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -374,12 +443,12 @@ def _lines(messages: AsyncIterator[Message]) -> StreamingResponse:
 
 
 async def _with_image(messages: AsyncIterator[Message], item: Item, image: Path) -> AsyncIterator[Message]:
-    """The messages of a task that draws a mask of an item, which comes with the last."""
+    """The messages of a task that draws an `image` of an item, which comes with the last."""
     try:
         with wanted(item):
             async for message in messages:
                 if "done" in message:
-                    message = {"done": {"mask": "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()}}
+                    message = {"done": {"image": "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()}}
                 yield message
     finally:
         await messages.aclose()  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ No name that comes from outside is ever part of a path: a token is looked up in 
 """
 
 import contextlib
+import os
 import secrets
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from mend.studio.workers import Busy
 
 IDLE = 3600.0  # seconds after which a session of which nobody hears is removed; a page says every few minutes that it is open
 SESSIONS = 32
+LINKS = 100
 KEPT = 20  # pictures of a session: at 24 megapixels a result takes about 100 MB
 ROOM = 2_000_000_000  # bytes of a session
 
@@ -30,11 +32,23 @@ class Item:
     name: str
     compared: bool = False  # a result of a comparison
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    masks: list[str] = field(default_factory=list[str])  # those that were loaded: files in the folder
     wanted: int = 0  # tasks that work on it
 
     @property
     def size(self) -> tuple[int, int]:
         return int(self.facts["height"]), int(self.facts["width"])
+
+    def mask(self, key: str) -> Path:
+        if key not in self.masks:
+            raise InputError("this mask is no longer here. Load it again.")
+        return self.folder / key
+
+    def copy_into(self, folder: Path) -> None:
+        """Put the picture, without its masks, into another folder: as hard links, since nothing changes these files."""
+        for part in ("source", "preview.webp", "pixels.npy"):
+            if (self.folder / part).exists():
+                os.link(self.folder / part, folder / part)
 
     @property
     def bytes(self) -> int:
@@ -62,7 +76,6 @@ class Session:
     folder: Path
     items: dict[str, Item] = field(default_factory=dict[str, Item])  # the one used last is last
     used: float = field(default_factory=time.monotonic)
-    shared: bool = False  # a link to it was given out: it stays when its page is closed
 
     @property
     def works(self) -> bool:
@@ -95,10 +108,20 @@ class Session:
         return self.items[key]
 
 
+@dataclass
+class Link:
+    """What a link shows: a picture whose folder holds a `mask`, the methods compared, and whether they were measured."""
+
+    item: Item
+    methods: list[str]
+    score: bool
+
+
 class Sessions:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mend-studio-"))
         self.open: dict[str, Session] = {}
+        self.links: dict[str, Link] = {}
 
     def create(self) -> tuple[str, Session]:
         """A new session; when there are too many, the one unused longest goes, unless a task works in it."""
@@ -127,6 +150,17 @@ class Sessions:
     def close(self, token: str) -> None:
         if (session := self.open.pop(token, None)) is not None:
             shutil.rmtree(session.folder, ignore_errors=True)
+
+    def link(self, item: Item, mask: Path, methods: list[str], score: bool) -> str:
+        """The token of a link, which works until the studio ends: it needs nothing of the session that gave it."""
+        if len(self.links) >= LINKS:
+            raise InputError(f"{LINKS} links are given out, as many as a studio keeps. Start it anew to give out more.")
+        token, folder = secrets.token_urlsafe(24), self.folder / secrets.token_hex(8)
+        folder.mkdir()
+        item.copy_into(folder)
+        os.link(mask, folder / "mask")
+        self.links[token] = Link(Item(folder, item.name, facts=item.facts), methods, score)
+        return token
 
     def end(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -73,6 +73,18 @@ def open_picture(says: Says, folder: str, name: str) -> Facts:
     return {"width": width, "height": height, "suffix": suffix, "kind": ", ".join(kind), "notes": picture.notes}
 
 
+def show_full(says: Says, folder: str) -> Facts:
+    """Write the picture in `folder` for a browser at its full size, which a preview may not have; alpha on white."""
+    says("reading the picture")
+    shown = _in_eight_bits(_picture(Path(folder)))
+    if shown.mode in ("LA", "RGBA"):
+        shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown.convert("RGBA"))
+    part = Path(folder) / "full.part"
+    shown.convert("RGB").save(part, format="JPEG", quality=95)
+    part.rename(Path(folder) / "full.jpg")
+    return {}
+
+
 def open_mask(says: Says, mask: str, size: Size, marked: str = "auto") -> Facts:
     """Read the uploaded file `mask` as `mend fill` does, and make it an 8-bit PNG; a preview lies beside."""
     from mend.holes import Undecided, scaled, understand_mask
@@ -143,7 +155,7 @@ def fill(
     data, loss = encode(filled, result)
     write_bytes(result, data)
     _show(target, filled)
-    facts: Facts = {"seconds": seconds, "share": float(hole.mean()), "lossy": bool(loss)}
+    facts: Facts = {"seconds": seconds, "share": float(hole.mean()), "lossy": bool(loss), "centre": _centre(hole)}
     return {**facts, **_scores(picture, filled, hole)} if score else facts
 
 
@@ -162,6 +174,7 @@ def rows(says: Says, file: str, by: str, up: bool, count: int) -> Facts:
 TASKS: dict[str, Callable[..., Facts]] = {
     "warm": warm,
     "open_picture": open_picture,
+    "show_full": show_full,
     "open_mask": open_mask,
     "select": select,
     "fill": fill,
@@ -198,12 +211,16 @@ def _picture(folder: Path) -> "Picture":
 
 def _show(folder: Path, picture: "Picture") -> None:
     """Write what the page shows of a picture: scaled down, 8 bits."""
-    pixels = picture.pixels
-    levels = (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
-    shown = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
-    height, width = _preview_size(pixels.shape[:2])
+    shown = _in_eight_bits(picture)
+    height, width = _preview_size(picture.pixels.shape[:2])
     shown = shown.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0) if width < shown.width else shown
     shown.convert("RGBA" if shown.mode in ("LA", "RGBA") else "RGB").save(folder / "preview.webp", quality=90)
+
+
+def _in_eight_bits(picture: "Picture") -> Image.Image:
+    pixels = picture.pixels
+    levels = (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
+    return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
 
 
 def _preview_size(size: Size) -> Size:
@@ -287,7 +304,7 @@ def _scores(picture: "Picture", filled: "Picture", hole: "Tensor") -> Facts:
     """PSNR and SSIM over the hole; computed around it alone, which is the same and far less at 24 megapixels."""
     from mend.metrics import psnr, ssim
 
-    rows, columns = (np.flatnonzero(hole[0, 0].numpy().any(axis)) for axis in (1, 0))
+    rows, columns = _where(hole)
     margin = 16  # more than half of SSIM's window
     box = (
         slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
@@ -296,6 +313,18 @@ def _scores(picture: "Picture", filled: "Picture", hole: "Tensor") -> Facts:
     around = hole[..., box[0], box[1]]
     image, result = (part.image()[..., box[0], box[1]] for part in (picture, filled))
     return {"psnr": float(psnr(result, image, around)), "ssim": float(ssim(result, image, around))}
+
+
+def _where(hole: "Tensor") -> tuple[np.ndarray, np.ndarray]:
+    """The rows and the columns in which a hole is."""
+    inside = hole[0, 0].numpy()
+    return np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+
+
+def _centre(hole: "Tensor") -> tuple[float, float]:
+    """The middle of the box around a hole, (x, y) in shares of the width and the height."""
+    rows, columns = _where(hole)
+    return float(columns[0] + columns[-1] + 1) / 2 / hole.shape[3], float(rows[0] + rows[-1] + 1) / 2 / hole.shape[2]
 
 
 # --- The process -----------------------------------------------------------------------------------------------------
