@@ -70,6 +70,22 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "photo.png"
 
 
+desktop = pytest.mark.parametrize("page", ["desktop"], indirect=True)  # for what is the same at every size
+
+
+def drop(page: Any, way: str, photo: Path) -> None:
+    """Drop the file onto the page, or paste it."""
+    data = list(photo.read_bytes())
+    event = {"drop": "new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: held})",
+             "paste": "new ClipboardEvent('paste', {bubbles: true, clipboardData: held})"}[way]  # fmt: skip
+    page.evaluate(
+        "bytes => { const held = new DataTransfer();"
+        "held.items.add(new File([new Uint8Array(bytes)], 'held.png', {type: 'image/png'}));"
+        f"document.querySelector('#stage').dispatchEvent({event}); }}",
+        data,
+    )
+
+
 def shot(page: Any, name: str) -> None:
     folder = os.environ.get("MEND_SHOTS")
     if folder:
@@ -145,6 +161,7 @@ def test_a_person_removes_something(page: Any, photo: Path, tmp_path: Path):
     page.check("[value=eraser]", force=True)
     paint(page, (0.58, 0.3), (0.58, 0.7))
     assert 0 < marked(page) < before
+    first = marked(page)
     accessible(page)
     fill(page)
     assert "filled by telea" in page.inner_text("#took")
@@ -178,6 +195,10 @@ def test_a_person_removes_something(page: Any, photo: Path, tmp_path: Path):
     assert page.locator("#items button").count() == 2
     page.click("#items button:first-child")
     page.wait_for_selector("#items button:first-child[aria-current]")
+    page.click("#back")  # to the marks of that result, not to those of the other
+    page.wait_for_selector("body[data-state=marking]")
+    assert marked(page) == first
+    assert page.input_value("#grow") == "8"
 
 
 def test_a_click_and_the_keyboard_select_an_object(page: Any, photo: Path):
@@ -204,15 +225,7 @@ def test_a_click_and_the_keyboard_select_an_object(page: Any, photo: Path):
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
 def test_a_picture_is_dropped_or_pasted(page: Any, photo: Path, way: str):
-    data = list(photo.read_bytes())
-    event = {"drop": "new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: held})",
-             "paste": "new ClipboardEvent('paste', {bubbles: true, clipboardData: held})"}[way]  # fmt: skip
-    page.evaluate(
-        "bytes => { const held = new DataTransfer();"
-        "held.items.add(new File([new Uint8Array(bytes)], 'held.png', {type: 'image/png'}));"
-        f"document.querySelector('#stage').dispatchEvent({event}); }}",
-        data,
-    )
+    drop(page, way, photo)
     page.wait_for_selector("body[data-state=marking]")
     assert page.inner_text("#name") == "held.png"
     assert "400 × 300" in page.inner_text("#facts")
@@ -263,29 +276,197 @@ def test_a_long_task_can_be_cancelled(page: Any, tmp_path: Path):
     fill(page)
 
 
-def test_methods_side_by_side_and_a_link(page: Any, photo: Path, browser: Any):
-    open_photo(page, photo)
-    paint(page, (0.2, 0.2), (0.3, 0.2))
-    page.click("nav [data-view=compare]")
-    for name in ("biharmonic", "navier-stokes"):
-        page.uncheck(f"[value={name}]")
+def compare(page: Any) -> list[str]:
     page.click("#compare")
     page.wait_for_selector("#link:not([hidden])")
     page.wait_for_selector("body:not([aria-busy])")
-    captions = page.locator("figcaption").all_inner_texts()
-    assert len(captions) == 3
+    return page.locator("figcaption").all_inner_texts()
+
+
+def test_methods_side_by_side_and_a_link(page: Any, photo: Path, studio: Studio, browser: Any):
+    open_photo(page, photo)
+    page.click("nav [data-view=compare]")
+    assert not page.is_checked("#score")
+    page.click("#cut")
+    assert page.is_checked("#score")
+    assert 0.12 < marked(page) / (400 * 300) < 0.18
+    shot(page, "7-test-hole")
+    for name in ("mend with texture", "biharmonic"):
+        page.uncheck(f"#methods [value='{name}']")
+    page.check("#methods [value=navier-stokes]")
+    captions = compare(page)
+    assert len(captions) == 4
     assert "PSNR" in captions[1]
+    assert not page.is_visible("#marking")
     shot(page, "7-compared")
     accessible(page)
     page.click("#link")
-    until(page, "location.hash.includes('methods')")
+    until(page, "location.hash.startsWith('#compare=')")
+    until(page, "document.querySelector('#linked').textContent.includes('until this studio is ended')")
+    link = page.url
+
+    # what was compared, whatever happens to the page that gave the link
+    page.click("#change")
+    page.wait_for_selector("body[data-state=marking]")
+    assert not page.is_visible("#link")
+    page.click("nav [data-view=fill]")
+    fill(page)
+    page.click("nav [data-view=compare]")
+    assert page.get_attribute("body", "data-state") == "marking"
+    page.click("nav [data-view=fill]")
+    assert page.get_attribute("body", "data-state") == "result"
+    open_photo(page, photo)
+    assert "#" not in page.url
+    page.goto("about:blank")
     other = browser.new_page()
-    other.goto(page.url)
+    other.goto(link)
     other.wait_for_selector("#link:not([hidden])", timeout=120_000)
-    assert [one.split("·")[1:] for one in other.locator("figcaption").all_inner_texts()] == [
-        one.split("·")[1:] for one in captions
-    ]
+    other.wait_for_selector("body:not([aria-busy])")
+    numbers = [[one.split("·")[1:] for one in texts] for texts in (captions, other.locator("figcaption").all_inner_texts())]
+    assert numbers[0] == numbers[1]
     other.close()
+    page.goto(studio.address)
+    page.wait_for_selector("body[data-ready]")
+
+
+@desktop
+def test_a_link_that_no_longer_works_is_said(page: Any, studio: Studio, photo: Path):
+    page.goto(f"{studio.address}/#compare=gone")
+    until(page, "document.querySelector('#error').textContent.includes('link no longer works')")
+    assert page.url == f"{studio.address}/"
+    page.click("nav [data-view=fill]")
+    open_photo(page, photo)
+    paint(page, (0.4, 0.4), (0.5, 0.5))
+    fill(page)
+
+
+@desktop
+def test_a_method_that_fails_leaves_the_others(page: Any, photo: Path):
+    def refuse(route: Any) -> None:
+        if json.loads(route.request.post_data)["model"] == "telea":
+            route.fulfill(status=500, body='{"error": "the process died."}')
+        else:
+            route.continue_()
+
+    page.route("**/fill", refuse)
+    open_photo(page, photo)
+    paint(page, (0.2, 0.2), (0.3, 0.2))
+    page.click("nav [data-view=compare]")
+    page.uncheck("#methods [value='mend with texture']")
+    compare(page)
+    assert page.locator("figure").all_inner_texts()[2].split("\n")[:3:2] == ["The process died.", "telea"]
+    assert page.locator("figure img").count() == 2
+
+
+@desktop
+def test_an_answer_that_is_none_and_a_picture_too_many(page: Any, photo: Path):
+    page.route("**/pictures?name=*", lambda route: route.fulfill(status=502, body="<html>Bad gateway</html>"))
+    page.set_input_files("#choose", photo)
+    until(page, "document.querySelector('#error').textContent.includes('answer (502) cannot be read')")
+    page.unroute("**/pictures?name=*")
+    page.click("nav [data-view=runs]")
+    drop(page, "drop", photo)  # opens it where pictures are
+    page.wait_for_selector("body[data-view=fill][data-state=marking]")
+    held: list[Any] = []
+    page.route("**/fill", lambda route: held.append(route))
+    paint(page, (0.2, 0.2), (0.3, 0.2))
+    page.click("#fill")
+    page.wait_for_selector("body[aria-busy]")
+    drop(page, "drop", photo)
+    until(page, "document.querySelector('#error').textContent.startsWith('One thing at a time')")
+    until_held(held, page)
+    held[0].continue_()
+    page.wait_for_selector("body[data-state=result]:not([aria-busy])")
+    assert page.inner_text("#error") == ""
+
+
+def until_held(held: list[Any], page: Any) -> None:
+    while not held:
+        page.wait_for_timeout(50)
+
+
+@desktop
+def test_one_finger_paints_and_a_thin_mask_is_seen(page: Any, tmp_path: Path):
+    write_image(tmp_path / "large.png", smooth(1500, 3000, 7))
+    open_photo(page, tmp_path / "large.png")
+    paint(page, (0.2, 0.2), (0.3, 0.2))
+    before = marked(page)
+    page.evaluate(
+        "() => { const overlay = document.querySelector('#overlay'), box = overlay.getBoundingClientRect();"
+        "const words = {bubbles: true, pointerId: 7, pointerType: 'touch', isPrimary: false};"
+        "const at = {clientX: box.left + 9, clientY: box.top + box.height / 2};"
+        "for (const kind of ['pointerdown', 'pointerup']) overlay.dispatchEvent(new PointerEvent(kind, {...words, ...at})); }"
+    )
+    assert marked(page) == before
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    page.set_input_files("#load", tmp_path / "broken.png")
+    until(page, "document.querySelector('#error').textContent.startsWith('The mask is not a picture')")
+    assert marked(page) == before, "what was painted went with a file that was refused"
+    thin = np.zeros((1500, 3000, 1), np.uint8)
+    thin[700, 100:2900] = 255
+    write_image(tmp_path / "thin.png", thin)
+    page.set_input_files("#load", tmp_path / "thin.png")
+    until(page, "!document.body.hasAttribute('aria-busy')")
+    assert marked(page) >= 1490
+    fill(page)
+    assert "0.1 % filled" in page.inner_text("#took")
+
+
+def test_a_large_result_is_seen_at_its_actual_size(page: Any, tmp_path: Path):
+    write_image(tmp_path / "large.png", smooth(2000, 3000, 7))
+    open_photo(page, tmp_path / "large.png")
+    paint(page, (0.7, 0.3), (0.8, 0.3))
+    fill(page)
+    page.click("#actual")
+    page.wait_for_selector("#slider.actual")
+    assert page.evaluate("document.querySelector('#after').naturalWidth") == 3000
+    assert page.evaluate("document.querySelector('#after').getBoundingClientRect().width") == 3000
+
+    def corner() -> tuple[float, float]:
+        return tuple(page.evaluate("(() => { const b = document.querySelector('#after').getBoundingClientRect(),"
+                                   "s = document.querySelector('#slider').getBoundingClientRect();"
+                                   "return [s.left - b.left, s.top - b.top] })()"))  # fmt: skip
+
+    start, box = corner(), page.locator("#slider").bounding_box()
+    assert abs(start[0] + box["width"] / 2 - 0.75 * 3000) < 60, "what was filled is in the middle"
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 110, steps=4)
+    page.mouse.up()
+    assert corner() == (start[0] - 100, start[1] - 50)
+    page.focus("#pan")
+    page.keyboard.press("ArrowLeft")
+    assert corner()[0] == start[0] - 180
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 0.2 * box["width"], middle[1], steps=4)
+    page.mouse.up()
+    assert page.input_value("#split") == "70"
+    shot(page, "3-actual-size")
+    accessible(page)
+    page.click("#actual")
+    page.wait_for_selector("#slider:not(.actual)")
+
+
+@desktop
+def test_a_page_says_that_it_is_open_and_closes_its_session(page: Any, studio: Studio, photo: Path):
+    context = page.context.browser.new_context()
+    context.add_init_script(
+        "window.setInterval = ((every) => (what, ms) => every(what, ms === 240000 ? 100 : ms))(setInterval)"
+    )
+    other = context.new_page()
+    other.goto(studio.address)
+    with other.expect_response("**/alive") as answer:
+        pass
+    assert answer.value.status == 200
+    session = answer.value.url.split("/")[-2]
+    other.close(run_before_unload=True)
+    context.close()
+    deadline = time.monotonic() + 20
+    while studio.client.post(f"/sessions/{session}/alive").status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_training_is_watched(page: Any, studio: Studio):
@@ -307,6 +488,25 @@ def test_a_training_is_watched(page: Any, studio: Studio):
     page.locator("tr", has_text=folder.name).locator("button").click()
     page.locator("#runs input[type=range]").fill("0")
     assert "epoch 001" in page.inner_text("#runs output")
+    page.locator("tr", has_text=folder.name).locator("button").focus()
+    (folder / "metrics.csv").write_text(rows + "3,30,0.3,22.75,0.8,0.3,60\n")
+    write_image(folder / "samples" / "epoch-003.png", smooth(64, 128, 3))
+    page.locator("tr", has_text=folder.name).filter(has_text="22.75").wait_for()
+    assert "epoch 001" in page.inner_text("#runs output"), "what was chosen is left"
+    assert page.evaluate("document.activeElement.textContent") == folder.name, "the focus is left"
+    for i in range(7):  # more than there are colours, and one that is broken
+        other = studio.folder / "runs" / f"other-{i}"
+        other.mkdir(exist_ok=True)
+        (other / "metrics.csv").write_text(f"epoch,step,loss,val_psnr\n1,10,0.5,{i}\n2,20,0.4,{i + 1}\n")
+        (other / "config.toml").write_text('model = "unet"\nwidth = 8\nepochs = 3\n')
+    (studio.folder / "runs" / "other-6" / "config.toml").write_text("model = ")
+    page.wait_for_selector("text=config.toml cannot be read")
+    for box in page.locator("#trainings input[type=checkbox]").all():
+        box.check()
+    assert (
+        page.locator("#trainings figure:first-child polyline").count()
+        == page.locator("#trainings tbody tr, #trainings tr:has(td)").count()
+    )
     until(page, "document.querySelector('#runs .card > img').naturalWidth === 128")
     shot(page, "8-runs")
     accessible(page)

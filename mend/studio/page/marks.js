@@ -13,15 +13,15 @@ export class Marks {
   onchange = () => {};
   onselect = () => {};
 
-  constructor(overlay, cursor, easel) {
-    Object.assign(this, { overlay, cursor, easel });
+  constructor(overlay, cursor) {
+    Object.assign(this, { overlay, cursor });
     this.canvas = document.createElement("canvas"); // white where marked
     this.pen = this.canvas.getContext("2d", { willReadFrequently: true });
     this.view = overlay.getContext("2d");
     this.at = null; // where the cursor is, in pixels of the preview
     overlay.onpointerdown = (event) => this.down(event);
     overlay.onpointermove = (event) => this.move(event);
-    overlay.onpointerup = overlay.onpointercancel = () => this.up();
+    overlay.onpointerup = overlay.onpointercancel = (event) => event.isPrimary && this.up();
     overlay.onpointerleave = () => this.stroke || (this.cursor.style.display = "none");
     overlay.onblur = () => (this.cursor.style.display = "none");
     overlay.onkeydown = (event) => this.key(event);
@@ -45,7 +45,7 @@ export class Marks {
   }
 
   down(event) {
-    if (event.button) return;
+    if (event.button || !event.isPrimary) return; // a second finger paints nothing
     this.at = this.point(event);
     if (this.tool === "object") return this.onselect(this.at[0] / this.overlay.width, this.at[1] / this.overlay.height);
     this.overlay.setPointerCapture(event.pointerId);
@@ -55,6 +55,7 @@ export class Marks {
   }
 
   move(event) {
+    if (!event.isPrimary) return;
     this.show(this.point(event), true);
     if (!this.stroke) return;
     for (const one of event.getCoalescedEvents?.() ?? [event]) {
@@ -123,7 +124,7 @@ export class Marks {
     const data = pen.getImageData(0, 0, sheet.width, sheet.height);
     for (let i = 0; i < data.data.length; i += 4) data.data[i + 3] = data.data[i];
     pen.putImageData(data, 0, 0);
-    const there = from && this.bytes()[Math.floor(from.y * sheet.height) * sheet.width + Math.floor(from.x * sheet.width)];
+    const there = from && this.marked[Math.floor(from.y * sheet.height) * sheet.width + Math.floor(from.x * sheet.width)];
     this.pen.globalCompositeOperation = there ? "destination-out" : "source-over";
     this.pen.drawImage(sheet, 0, 0);
     this.pen.globalCompositeOperation = "source-over";
@@ -140,7 +141,7 @@ export class Marks {
   }
 
   keep() {
-    this.steps.push(this.bytes());
+    this.steps.push(this.marked);
     if (this.steps.length > STEPS) this.steps.shift();
   }
 
@@ -155,10 +156,14 @@ export class Marks {
     if (this.steps.length) this.put(this.steps.pop());
   }
 
-  clear() {
-    if (this.empty) return;
+  // Marks as they once were, in place of those of now.
+  set(bytes) {
     this.keep();
-    this.put(new Uint8Array(this.canvas.width * this.canvas.height));
+    this.put(bytes);
+  }
+
+  clear() {
+    if (!this.empty) this.set(new Uint8Array(this.canvas.width * this.canvas.height));
   }
 
   // --- Seeing ---

@@ -2,16 +2,20 @@
 import { Marks } from "./marks.js";
 import { Runs } from "./runs.js";
 import { Scores } from "./scores.js";
+import { Slider } from "./slider.js";
 
 const $ = (id) => document.getElementById(id);
 const body = document.body;
-const marks = new Marks($("overlay"), $("cursor"), $("easel"));
+const marks = new Marks($("overlay"), $("cursor"));
+const slider = new Slider();
 const watched = [new Runs($("trainings")), new Scores($("scores"))];
+const shown = { fill: "marking", compare: "marking" }; // what each view shows of the picture: its marks, or what became of it
 let session, limits;
 let picture = null; // facts of the picture that is open
-let result = null; // an entry of the history that is shown
-const entries = []; // {picture, input, model, seconds}
-let loaded = false; // the marks are those of a mask file, which the server has at full size
+let result = null; // the entry of the history that was shown last
+const entries = []; // {picture, input, model, seconds, marked: {bytes, grow, loaded}, button}
+let loaded = null; // the key of a mask file that the marks are, which the server has at full size
+let comparison = null; // what a link is to show
 let running = null; // the AbortController of the task at work
 
 // --- Asking the server ---------------------------------------------------------------------------------------------
@@ -21,24 +25,25 @@ const preview = (key) => at(`/${key}/preview`);
 
 // Answers come in lines of JSON: stages, then facts or an error.
 async function ask(url, options, onStage = () => {}) {
-  let response;
-  try {
-    response = await fetch(url, { method: "POST", ...options });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The studio does not answer. Is “mend studio” still running?");
-  }
+  const lost = (error) => {
+    throw error.name === "AbortError" ? error : new Error("The studio does not answer. Is “mend studio” still running?");
+  };
+  const response = await fetch(url, { method: "POST", ...options }).catch(lost);
   let text = "";
   let last = {};
   const decoder = new TextDecoder();
   const take = (line) => {
     if (!line) return;
-    last = JSON.parse(line);
+    try {
+      last = JSON.parse(line);
+    } catch {
+      throw new Error(`The studio's answer (${response.status}) cannot be read. Does another program answer at this address?`);
+    }
     if (last.error) throw new Error(last.error);
     if (last.says) onStage(last.says, last.share);
   };
   for (const reader = response.body.getReader(); ;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch(lost);
     text += decoder.decode(value, { stream: !done });
     const lines = text.split("\n");
     text = done ? "" : lines.pop();
@@ -49,9 +54,16 @@ async function ask(url, options, onStage = () => {}) {
   return last.done ?? last;
 }
 
+const BUSY = "One thing at a time: wait until this is done, or cancel it.";
+
+function say(error) {
+  $("error").textContent = sentence(error.message);
+  $("error").scrollIntoView({ block: "nearest" });
+}
+
 // One thing at a time, with its stage and seconds shown, and a way to stop it; what goes wrong is one sentence.
 async function task(what) {
-  if (running) return;
+  if (running) return say(new Error(BUSY));
   running = new AbortController();
   const start = performance.now();
   $("error").textContent = "";
@@ -72,11 +84,9 @@ async function task(what) {
     };
     stage("working");
     await what({ signal: running.signal }, stage);
+    if ($("error").textContent === BUSY) $("error").textContent = "";
   } catch (error) {
-    if (error.name !== "AbortError") {
-      $("error").textContent = sentence(error.message);
-      $("error").scrollIntoView({ block: "nearest" });
-    }
+    if (error.name !== "AbortError") say(error);
   } finally {
     clearInterval(clock);
     running = null;
@@ -91,8 +101,8 @@ $("cancel").onclick = () => running?.abort();
 
 async function show(facts) {
   picture = facts;
-  result = null;
-  loaded = false;
+  comparison = null;
+  address();
   $("photo").src = preview(facts.picture);
   await $("photo").decode().catch(() => {});
   $("name").textContent = facts.name;
@@ -104,11 +114,13 @@ async function show(facts) {
   $("size").max = Math.max(40, Math.round(longest / 5));
   $("size").value = Math.round(longest / 16);
   $("grow").value = 0;
-  state("marking");
+  shown.fill = shown.compare = "marking";
   sliders();
+  update();
 }
 
 function openFile(file) {
+  if (body.dataset.view === "runs") view("fill");
   return task(async (options, stage) => {
     if (file.size > limits.megabytes * 1e6) throw new Error(`The file is larger than ${limits.megabytes} MB, the most that the studio takes.`);
     stage("sending the picture");
@@ -168,145 +180,196 @@ addEventListener("keydown", (event) => {
   }
 });
 marks.onchange = () => {
-  loaded = false;
+  loaded = null;
   update();
 };
 marks.onselect = (x, y) =>
   task(async (options, stage) => {
     const found = await ask(at(`/${picture.picture}/select`), { ...options, body: JSON.stringify({ x, y }) }, stage);
-    await marks.add(found.mask, { x, y });
+    await marks.add(found.image, { x, y });
   });
 
-async function loadMask(file, options, stage) {
-  const found = await ask(at(`/${picture.picture}/mask`), { ...options, body: file }, stage);
-  await marks.add(found.mask);
-  loaded = true;
+// A mask file, of which the server has the key `mask` and the page the `image`, in place of the marks.
+async function load({ mask, image }) {
+  marks.clear();
+  await marks.add(image);
+  loaded = mask;
+  update();
 }
 $("load").onchange = () => {
   const file = $("load").files[0];
   $("load").value = "";
-  if (file) task((options, stage) => {
+  if (file) task(async (options, stage) => {
     stage("sending the mask");
-    marks.clear();
-    return loadMask(file, options, stage);
+    await load(await ask(at(`/${picture.picture}/mask`), { ...options, body: file }, stage));
   });
 };
 
 // --- Filling -------------------------------------------------------------------------------------------------------
 
-async function filled(model, score, options, stage) {
-  const asked = { model, score, grow: +$("grow").value, ...(loaded ? {} : { mask: marks.png() }) };
-  const facts = await ask(at(`/${picture.picture}/fill`), { ...options, body: JSON.stringify(asked) }, stage);
-  return { ...facts, input: picture, model };
+// What to fill, as it is marked now.
+const asked = () => ({ grow: marks.grow, ...(loaded ? { loaded } : { mask: marks.png() }) });
+
+async function filled(input, wanted, options, stage) {
+  const facts = await ask(at(`/${input.picture}/fill`), { ...options, body: JSON.stringify(wanted) }, stage);
+  return { ...facts, input, model: wanted.model };
 }
 
 $("fill").onclick = () =>
   task(async (options, stage) => {
-    const entry = await filled($("model").value, false, options, stage);
-    entries.push(entry);
-    await reveal(entry);
-    $("download").focus({ preventScroll: true });
+    const marked = { bytes: marks.marked, grow: marks.grow, loaded };
+    const entry = await filled(picture, { ...asked(), model: $("model").value }, options, stage);
+    entries.push({ ...entry, marked });
+    listed(entries.at(-1));
+    await reveal(entries.at(-1));
+    if (body.dataset.view === "fill") $("download").focus({ preventScroll: true });
   });
 
 async function reveal(entry) {
   result = entry;
-  $("before").src = preview(entry.input.picture);
-  $("after").src = preview(entry.picture);
-  await Promise.all([$("before").decode(), $("after").decode()]).catch(() => {});
+  await slider.show(at(`/${entry.input.picture}`), at(`/${entry.picture}`), entry);
   $("took").textContent = `${(100 * entry.share).toFixed(1)} % filled by ${entry.model} in ${seconds(entry.seconds)}`;
   $("download").href = at(`/${entry.picture}/result`);
   $("mask-download").href = at(`/${entry.picture}/mask`);
-  const lossy = [".jpg", ".webp", ".gif"].includes(entry.input.suffix);
-  $("lossy").textContent = lossy ? `${entry.input.kind.split(",")[0]} is lossy: pixels outside the mask may change slightly.` : "";
-  $("split").value = 50;
-  $("slider").style.setProperty("--split", "50%");
-  state("result");
+  $("lossy").textContent = entry.lossy ? `${entry.input.kind.split(",")[0]} is lossy: pixels outside the mask may change slightly.` : "";
+  shown.fill = "result";
+  update();
 }
-$("split").oninput = () => $("slider").style.setProperty("--split", `${$("split").value}%`);
+$("actual").onclick = () =>
+  task(async (options, stage) => {
+    stage("reading the full size");
+    await slider.toggle();
+  });
 $("again").onclick = () => show({ ...result.input, picture: result.picture });
 $("back").onclick = async () => {
-  if (picture !== result.input) await show(result.input);
-  state("marking");
+  const { input, marked } = result;
+  if (picture.picture !== input.picture) await show(input);
+  $("grow").value = marked.grow;
+  sliders();
+  marks.set(marked.bytes);
+  loaded = marked.loaded;
+  shown.fill = "marking";
+  update();
 };
 
-function listed() {
-  $("history").hidden = entries.length === 0;
-  $("items").replaceChildren(
-    ...entries.map((entry, i) => {
-      const button = document.createElement("button");
-      const image = document.createElement("img");
-      image.src = preview(entry.picture);
-      image.alt = `Result ${i + 1}: ${entry.input.name}, filled by ${entry.model}`;
-      button.append(image);
-      button.onclick = () => reveal(entry);
-      if (entry === result) button.setAttribute("aria-current", "true");
-      return button;
-    }),
+function listed(entry) {
+  entry.button = document.createElement("button");
+  entry.button.append(
+    Object.assign(new Image(), { src: preview(entry.picture), alt: `Result ${entries.length}: ${entry.input.name}, filled by ${entry.model}` }),
   );
+  // The server keeps the pictures that were used last: it is asked for both, and a result that is gone leaves the list.
+  entry.button.onclick = async () => {
+    try {
+      for (const one of [entry.input, entry]) await ask(at(`/${one.picture}`), { method: "GET" });
+      view("fill");
+      await reveal(entry);
+    } catch (error) {
+      entries.splice(entries.indexOf(entry), 1);
+      entry.button.remove();
+      say(error);
+    }
+  };
+  $("items").append(entry.button);
 }
 
 // --- Comparing -----------------------------------------------------------------------------------------------------
 
 const methods = () => [...document.querySelectorAll("#methods :checked")].map((box) => box.value);
-let shared = ""; // the result whose mask a link to the comparison names
+
+// A blob of about 15 % of the picture, somewhere within it: as good as any to measure by.
+$("cut").onclick = () => {
+  const [x, y, phase] = [0.3 + 0.4 * Math.random(), 0.3 + 0.4 * Math.random(), 2 * Math.PI * Math.random()];
+  const corners = Array.from({ length: 90 }, (_, i) => {
+    const angle = (2 * Math.PI * i) / 90;
+    const radius = 0.215 * (1 + 0.25 * Math.sin(3 * angle + phase));
+    return [x + radius * Math.cos(angle), y + radius * Math.sin(angle)];
+  });
+  marks.clear();
+  marks.outline(corners);
+  $("score").checked = true;
+};
 
 $("compare").onclick = () =>
   task(async (options, stage) => {
-    const score = $("score").checked;
+    const [input, chosen, score] = [picture, methods(), $("score").checked];
+    const wanted = { ...asked(), score, compared: true };
+    const marked = marks.shown($("photo"));
     const figures = [];
-    $("linked").textContent = "";
-    for (const [i, model] of methods().entries()) {
-      const entry = await filled(model, score, options, (said, share) => stage(`${i + 1} of ${methods().length}, ${model}: ${said}`, share));
-      figures.push(entry);
-      shared = entry.picture;
-      compared(figures, score);
+    comparison = null;
+    for (const [i, model] of chosen.entries()) {
+      const said = (what, share) => stage(`${i + 1} of ${chosen.length}, ${model}: ${what}`, share);
+      const failed = (error) => {
+        if (error.name === "AbortError") throw error;
+        return { model, error: error.message };
+      };
+      figures.push(await filled(input, { ...wanted, model }, options, said).catch(failed));
+      compared(marked, figures);
     }
-    $("link").hidden = false;
+    const done = figures.find((one) => one.picture);
+    if (done) comparison = { picture: input.picture, result: done.picture, methods: chosen, score };
   });
 
-function compared(figures, score) {
-  const best = score && figures.length > 1 ? Math.max(...figures.map((one) => one.psnr)) : null;
-  const figure = (src, alt, title, ...said) => {
+function compared(marked, figures) {
+  const best = Math.max(...figures.map((one) => one.psnr ?? -1));
+  const figure = (image, title, text, name = "span") => {
     const made = document.createElement("figure");
     const caption = document.createElement("figcaption");
-    const image = Object.assign(new Image(), { src, alt });
-    caption.append(Object.assign(document.createElement("b"), { textContent: title }), ...said);
+    caption.append(
+      Object.assign(document.createElement("b"), { textContent: title }),
+      Object.assign(document.createElement(name), { textContent: text }),
+    );
     made.append(image, caption);
     return made;
   };
   $("grid").replaceChildren(
-    figure(marks.shown($("photo")), "What was marked", "Marked"),
+    figure(Object.assign(new Image(), { src: marked, alt: "What was marked" }), "Marked", ""),
     ...figures.map((one) => {
-      const numbers = score ? ` · PSNR ${one.psnr.toFixed(2)} dB · SSIM ${one.ssim.toFixed(3)}` : "";
-      const text = document.createElement(one.psnr === best ? "mark" : "span");
-      text.textContent = `${seconds(one.seconds)}${numbers}`;
-      return figure(preview(one.picture), `Filled by ${one.model}`, one.model, text);
+      if (one.error) return figure(Object.assign(document.createElement("p"), { className: "failed", textContent: sentence(one.error) }), one.model, "");
+      const image = Object.assign(new Image(), { src: preview(one.picture), alt: `Filled by ${one.model}` });
+      const numbers = "psnr" in one ? ` · PSNR ${one.psnr.toFixed(2)} dB · SSIM ${one.ssim.toFixed(3)}` : "";
+      return figure(image, one.model, `${seconds(one.seconds)}${numbers}`, figures.length > 1 && one.psnr === best ? "mark" : "span");
     }),
   );
-  state("compared");
+  shown.compare = "compared";
+  update();
 }
-
-$("link").onclick = async () => {
-  await ask(`/sessions/${session}/share`);
-  const facts = { session, picture: picture.picture, mask: shared, methods: methods().join(), score: $("score").checked };
-  window.history.replaceState(null, "", `#${new URLSearchParams({ compare: "", ...facts })}`);
-  const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-  $("linked").textContent = copied ? "Copied. It works as long as this studio runs." : "The link is in the address bar. It works as long as this studio runs.";
+$("change").onclick = () => {
+  shown.compare = "marking";
+  update();
 };
 
-async function reproduce(asked) {
-  view("compare");
-  await task(async (options, stage) => {
-    session = asked.get("session");
-    const facts = await ask(at(`/${asked.get("picture")}`), { ...options, method: "GET" });
-    await show(facts);
-    const mask = await fetch(at(`/${asked.get("mask")}/mask`));
-    await loadMask(await mask.blob(), options, stage);
-    for (const box of document.querySelectorAll("#methods input")) box.checked = asked.get("methods").split(",").includes(box.value);
-    $("score").checked = asked.get("score") === "true";
+$("link").onclick = () =>
+  task(async (options) => {
+    comparison.link ??= (await ask(`/sessions/${session}/links`, { ...options, body: JSON.stringify(comparison) })).link;
+    address(comparison.link);
+    const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+    $("linked").textContent = `${copied ? "Copied." : "The link is in the address bar."} It works until this studio is ended.`;
   });
-  if (picture) $("compare").click();
+
+// The page's address leads to a comparison, or only to the page.
+function address(link) {
+  window.history.replaceState(null, "", link ? `#compare=${link}` : location.pathname);
+  $("linked").textContent = "";
 }
+
+// What a link shows, in a session of one's own.
+async function reproduce() {
+  const link = new URLSearchParams(location.hash.slice(1)).get("compare");
+  if (link === null) return;
+  address();
+  view("compare");
+  let found = null;
+  await task(async (options, stage) => {
+    found = await ask(`/sessions/${session}/links/${encodeURIComponent(link)}`, options, stage);
+    await show(found);
+    await load(found);
+    for (const box of document.querySelectorAll("#methods input")) box.checked = found.methods.includes(box.value);
+    $("score").checked = found.score;
+    address(link);
+  });
+  if (found) $("compare").click();
+}
+addEventListener("hashchange", reproduce);
 
 // --- What is seen --------------------------------------------------------------------------------------------------
 
@@ -314,18 +377,12 @@ async function reproduce(asked) {
 const sentence = (text) => (/^[a-z]+[ ,]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
 const seconds = (value) => (value < 10 ? `${value.toFixed(1)} s` : `${value.toFixed(0)} s`);
 
-function state(name) {
-  body.dataset.state = name;
-  update();
-}
-
 function view(name) {
   body.dataset.view = name;
   for (const button of document.querySelectorAll("nav button")) {
     if (button.dataset.view === name) button.setAttribute("aria-current", "page");
     else button.removeAttribute("aria-current");
   }
-  if (picture && ["result", "compared"].includes(body.dataset.state)) body.dataset.state = "marking";
   if (name === "runs") watch();
   update();
 }
@@ -335,8 +392,8 @@ setInterval(() => $("runs").hidden || watch(), 5000);
 for (const button of document.querySelectorAll("nav button")) button.onclick = () => view(button.dataset.view);
 
 function update() {
-  const now = body.dataset.state;
   const training = body.dataset.view === "runs";
+  const now = (body.dataset.state = picture ? shown[body.dataset.view] ?? "marking" : "empty");
   $("runs").hidden = !training;
   $("welcome").hidden = training || now !== "empty";
   $("easel").hidden = training || now !== "marking";
@@ -344,12 +401,16 @@ function update() {
   $("grid").hidden = training || now !== "compared";
   $("undo").disabled = !marks.steps.length;
   $("clear").disabled = marks.empty;
-  $("fill").disabled = Boolean(running) || marks.empty;
-  $("filling").hidden = now === "result";
+  const unmarked = marks.empty && !loaded;
+  $("fill").disabled = Boolean(running) || unmarked;
   const count = methods().length;
-  $("compare").disabled = Boolean(running) || marks.empty || count < 2 || count > 6;
-  if (now !== "result") result = null;
-  listed();
+  $("compare").disabled = Boolean(running) || unmarked || count < 2 || count > 6;
+  $("link").hidden = !comparison;
+  $("history").hidden = entries.length === 0;
+  for (const entry of entries) {
+    if (now === "result" && entry === result) entry.button.setAttribute("aria-current", "true");
+    else entry.button.removeAttribute("aria-current");
+  }
   fit();
 }
 
@@ -357,11 +418,11 @@ function update() {
 function fit() {
   const wide = $("stage").clientWidth - (innerWidth > 760 ? 48 : 32);
   const high = innerWidth > 760 ? $("stage").clientHeight - 48 : innerHeight * 0.65;
-  const { naturalWidth: w, naturalHeight: h } = body.dataset.state === "result" ? $("after") : $("photo");
+  const { naturalWidth: w, naturalHeight: h } = $("photo");
   if (!w || wide <= 0) return;
   const factor = Math.min(wide / w, high / h, 2);
-  for (const id of ["easel", "slider"]) Object.assign($(id).style, { width: `${w * factor}px`, height: `${h * factor}px` });
-  marks.draw();
+  Object.assign($("easel").style, { width: `${w * factor}px`, height: `${h * factor}px` });
+  slider.fit(wide, high);
 }
 addEventListener("resize", fit);
 
@@ -370,13 +431,15 @@ addEventListener("resize", fit);
 async function start() {
   limits = await ask("/sessions");
   session = limits.session;
-  $("model").replaceChildren(...limits.models.map((name) => new Option(name)));
+  const offered = Object.entries(limits.models);
+  $("model").replaceChildren(...offered.map(([name, what]) => new Option(`${name}: ${what}`, name)));
   $("methods").replaceChildren(
-    ...limits.models.map((name, i) => {
+    ...offered.map(([name, what], i) => {
       const label = document.createElement("label");
-      const box = Object.assign(document.createElement("input"), { type: "checkbox", value: name, checked: i < 4, onchange: update });
+      const checked = i < 4 && name !== "biharmonic"; // which may take minutes
+      const box = Object.assign(document.createElement("input"), { type: "checkbox", value: name, checked, onchange: update });
       const text = document.createElement("span");
-      text.textContent = name;
+      text.append(name, Object.assign(document.createElement("small"), { className: "quiet", textContent: what }));
       label.className = "check";
       label.append(box, text);
       return label;
@@ -392,8 +455,8 @@ async function start() {
   );
   update();
   body.dataset.ready = "true";
-  const asked = new URLSearchParams(location.hash.slice(1));
-  if (asked.has("compare")) await reproduce(asked);
+  setInterval(() => fetch(`/sessions/${session}/alive`, { method: "POST" }).catch(() => {}), 240_000);
+  await reproduce();
 }
 addEventListener("pagehide", (event) => event.persisted || navigator.sendBeacon(`/sessions/${session}/close`));
-start().catch((error) => ($("error").textContent = error.message));
+start().catch(say);
