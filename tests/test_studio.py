@@ -128,7 +128,7 @@ def test_the_same_file_as_the_command_line(studio: Studio, files: Path, photo: s
     assert answer.status_code == 200, answer.text
     assert digest(answer.content) == expected
     assert f'filename="photo-mended{Path(photo).suffix}"' in answer.headers["content-disposition"]
-    client = Client(f"{studio.address}/gradio/", verbose=False)
+    client = Client(f"{studio.address}/gradio/", verbose=False, httpx_kwargs={"timeout": 120})
     sent = handle_file(files / photo), handle_file(files / "mask.png")
     results = [client.submit(*sent, model, api_name="/fill") for model in ("mean-colour", "telea", "mean-colour")]
     results = [Path(one.result()).read_bytes() for one in results]
@@ -628,6 +628,20 @@ def test_auth_asks_for_a_password():
         assert "Basic" in client.get(path).headers["www-authenticate"]
         assert client.get(path, auth=("anna", "wrong")).status_code == 401
         assert client.get(path, auth=("anna", "secret")).status_code == 200
+
+
+def test_programs_send_the_password_in_a_header(tmp_path: Path, files: Path):
+    from gradio_client import Client, handle_file
+
+    locked = Studio(tmp_path, "--auth", "anna:secret")
+    try:
+        assert locked.client.get("/").status_code == 401
+        headers = {"Authorization": "Basic " + base64.b64encode(b"anna:secret").decode()}
+        client = Client(f"{locked.address}/gradio/", verbose=False, headers=headers, httpx_kwargs={"timeout": 120})
+        result = client.predict(handle_file(files / "photo.png"), handle_file(files / "mask.png"), "telea", api_name="/fill")
+        assert digest(Path(result).read_bytes()) == digest(by_command_line(files, "photo.png", "--model", "telea"))
+    finally:
+        locked.end()
 
 
 def test_a_long_queue_is_refused():
