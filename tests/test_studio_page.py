@@ -471,7 +471,7 @@ def test_a_page_says_that_it_is_open_and_closes_its_session(page: Any, studio: S
 
 def test_a_training_is_watched(page: Any, studio: Studio):
     page.click("nav [data-view=runs]")
-    page.wait_for_selector("#runs p, #runs table")
+    page.locator("#runs p:visible, #runs table:visible").first.wait_for()
     folder = studio.folder / "runs" / f"fresh-{page.kind}"
     (folder / "samples").mkdir(parents=True)
     rows = "epoch,step,loss,val_psnr,val_ssim,val_loss,seconds\n1,10,0.5,20,0.7,0.4,60\n2,20,0.4,21.25,0.75,0.35,60\n"
