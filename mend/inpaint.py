@@ -19,8 +19,9 @@ from mend.errors import InputError
 from mend.holes import as_hole
 from mend.images import Picture, composite, mask_out, pad_to, picture_from_pil, read_image
 from mend.models.pyramid import Pyramid
-from mend.plan import REACH, TEXTURE, Plan, make_plan
+from mend.plan import REACH, SEAM, TEXTURE, Plan, make_plan
 from mend.progress import Report, shared
+from mend.seam import evened
 from mend.texture import has_patches, textured
 from mend.tiles import tiles
 
@@ -28,16 +29,17 @@ Picturelike = str | Path | Image.Image | np.ndarray | Tensor
 DEFAULT = Path(__file__).parent / "assets" / "pyramid"
 
 
-def load(path: str | Path = DEFAULT, device: str = "auto", texture: bool = False) -> "Inpainter":
+def load(path: str | Path = DEFAULT, device: str = "auto", texture: bool = False, seam: bool = False) -> "Inpainter":
     """An `Inpainter` from a model folder, a run folder, or the name of a classical filler such as "telea"; else the default.
 
     `device` is "auto" (a GPU where there is one), or a PyTorch device. With `texture` the filling is made anew of patches of
-    the known picture (see `mend.texture`). Raises InputError as `load_model` does.
+    the known picture (see `mend.texture`), with `seam` it meets the picture all around the hole (see `mend.seam`). Raises
+    InputError as `load_model` does.
     """
     if str(path) in CLASSICAL:
-        return Inpainter(Classical(str(path)), torch.device("cpu"), {"model": str(path)}, texture)
+        return Inpainter(Classical(str(path)), torch.device("cpu"), {"model": str(path)}, texture, seam)
     network, config = load_model(path)
-    return Inpainter(network, find_device(device), config, texture)
+    return Inpainter(network, find_device(device), config, texture, seam)
 
 
 @overload
@@ -66,15 +68,19 @@ def any_size(network: Callable[[Tensor, Tensor], Tensor], stride: int, masked: T
 
 
 class Inpainter:
-    """Fills holes with one network, or with a classical filler, and with texture if asked to. `config` says what it is."""
+    """Fills holes with one network, or with a classical filler; evens out the seam and adds texture if asked to. `config` says
+    what it is."""
 
-    def __init__(self, network: nn.Module, device: torch.device, config: dict[str, Any], texture: bool = False) -> None:
-        self.network, self.device, self.config, self.texture = network.eval().to(device), device, config, texture
+    def __init__(
+        self, network: nn.Module, device: torch.device, config: dict[str, Any], texture: bool = False, seam: bool = False
+    ) -> None:
+        self.network, self.device, self.config = network.eval().to(device), device, config
+        self.texture, self.seam = texture, seam
         self.stride = int(getattr(network, "stride", 1))
 
     def plan(self, hole: Tensor, most: int | None = None) -> Plan:
         """How a hole (B, 1, H, W) will be filled in at most so many bytes; see `make_plan`."""
-        return make_plan(self.network, hole, most, TEXTURE if self.texture else 0)
+        return make_plan(self.network, hole, most, max(TEXTURE * self.texture, SEAM * self.seam))
 
     @torch.inference_mode()
     def raw(self, image: Tensor, hole: Tensor, plan: Plan | None = None, report: Report = lambda done, of: None) -> Tensor:
@@ -97,6 +103,8 @@ class Inpainter:
                 raw[(..., *tile.place)] = seen[(..., *tile.inner)].float()
                 report(done, len(work))
         raw = raw.float()
+        if self.seam:
+            raw = evened(raw, masked, hole)
         return (textured(composite(masked, raw, hole), hole, for_texture) if self.texture else raw).to(back)
 
     def fill(self, image: Tensor, hole: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from mend.tiles import tiles
 PROGRAM = 700 * 2**20  # bytes: Python with PyTorch and OpenCV loaded; 570 MB where it was measured, and some room
 PICTURE = 100  # bytes for each pixel of the picture: it and its hole, masked, halved again and again, and filled
 TEXTURE = 110  # bytes for each pixel of the picture, more: 1.2 GB for 12 megapixels where it was measured
+SEAM = 110  # bytes for each pixel of the picture, more
 REACH = 64  # pixels seen around a tile
 SIDES = (2048, 1024, 512, 256, 128)
 USUAL = 4 * 2**30  # bytes: what a plan keeps to where nobody asked

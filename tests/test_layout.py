@@ -8,8 +8,9 @@ import mend
 PACKAGE = Path(mend.__file__).parent
 ORDER = (
     "errors", "chance", "device", "progress", "recipes", "images", "holes", "photos", "data", "duplicates", "masks", "tiles",
-    "models", "classical", "texture", "classifier", "losses", "metrics", "checkpoint", "plan", "inpaint", "verify", "folders",
-    "protocol", "statistics", "evaluate", "compare", "train", "reproduce", "report", "demo", "studio", "cli", "__main__",
+    "models", "classical", "texture", "seam", "classifier", "losses", "metrics", "checkpoint", "plan", "inpaint", "verify",
+    "folders", "protocol", "statistics", "evaluate", "compare", "train", "reproduce", "report", "demo", "studio", "cli",
+    "__main__",
 )  # fmt: skip
 
 

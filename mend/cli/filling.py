@@ -39,6 +39,7 @@ def fill(
     grow: int | None = None,
     feather: int = 0,
     texture: Flag = False,
+    seam: Flag = False,
     preview: Path | None = None,
     quality: int | None = None,
     max_memory: str | None = None,
@@ -65,6 +66,7 @@ def fill(
         grow: pixels by which the hole is made larger on every side; 2 % of the longer side for an object, else 0, unless given.
         feather: pixels of the grown part, from its rim, over which the filling fades into the picture.
         texture: make the filling anew of patches of the picture around it: sharper, and farther from the truth on average.
+        seam: even out what a network of yours (--model) misses the picture by around the hole; the one in the box does not.
         preview: write the picture with the hole shown on it to this file, and fill nothing.
         quality: 1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95.
         max_memory: memory that filling may take, such as 2GB; large pictures are then worked through in smaller tiles.
@@ -102,7 +104,7 @@ def fill(
         if dry_run:
             _print_plan(folder)
         else:
-            _fill_folder(folder, Filler(load(model or DEFAULT, device, texture), find(), quality, most))
+            _fill_folder(folder, Filler(load(model or DEFAULT, device, texture, seam), find(), quality, most))
         return
     if masks or suffix or skip_existing or dry_run:
         raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
@@ -117,7 +119,7 @@ def fill(
         done = "to be filled"
     else:
         check_fits(target, picture, quality)
-        inpainter = load(model or DEFAULT, device, texture)
+        inpainter = load(model or DEFAULT, device, texture, seam)
         plan = inpainter.plan(hole, most)
         print(f"plan: {plan}", file=sys.stderr)
         with progress("fill", "%") as report:
