@@ -187,6 +187,21 @@ def test_large_holes_are_filled_better_than_by_any_other_and_by_a_decibel_above_
         assert lead >= (0 if label.startswith("5–") else 1), label
 
 
+def test_the_ablation_follows_from_its_rows():
+    folder = ROOT / "results" / "pyramid"
+    rows, record = pd.read_csv(folder / "ablation.csv"), json.loads((folder / "ablation.json").read_text(encoding="utf-8"))
+    assert "dirty" not in record["commit"]
+    means = rows.groupby(["method", "bin"])["psnr"].mean()
+    assert len(means) == len(record["means"]) == 3 * len(record["variants"])
+    for one in record["means"]:
+        assert one["psnr"] == pytest.approx(means[one["method"], one["bin"]], abs=1e-3)
+    assert means["one scale"].lt(means["as the recipe has it"]).all(), "many scales are what it is about"
+    for name in record["variants"]:
+        cells = [f"| {means[name, b]:.2f} · " for b in range(3)]
+        line = next(line for line in (folder / "ablation.md").read_text(encoding="utf-8").splitlines() if f"| {name} |" in line)
+        assert all(cell in line for cell in cells)
+
+
 def test_the_near_duplicates_are_listed():
     rows = pd.read_csv(ROOT / "results" / "cifar10-near-duplicates.csv")
     assert len(rows) == rows["image"].nunique() == 333
