@@ -99,8 +99,9 @@ def main() -> None:
     }
     note = (
         "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph, means over "
-        f"n = {facts['photographs']} photographs a column; {EPOCHS} epochs each, one training each (seed 0), {facts['device']}, commit {facts['commit']}. So short a training shows what learns "
-        "fast, not where a long one ends: the recipe's fifteen epochs reach what `results/large-holes.json` has. "
+        f"n = {facts['photographs']} photographs a column; {EPOCHS} epochs each, one training each (seed 0), "
+        f"{facts['device']}, commit {facts['commit']}. So short a training shows what learns fast, not where a long "
+        "one ends: the recipe's fifteen epochs reach what `results/large-holes.json` has. "
         "`benchmarks/pyramid_ablation.py`"
     )
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
