@@ -187,6 +187,15 @@ def test_large_holes_are_filled_better_than_by_any_other_and_by_a_decibel_above_
         assert lead >= (0 if label.startswith("5–") else 1), label
 
 
+def test_evening_out_the_seam_brings_what_the_readme_says():
+    record = json.loads((ROOT / "results" / "seam.json").read_text())
+    gains = [network["psnr_hole"] for network in record["networks"].values()]
+    assert len(gains) == 4
+    assert all(gain["n"] == 10_000 and gain["low"] > 0 for gain in gains)
+    least, most = (choose(gain["difference"] for gain in gains) for choose in (min, max))
+    assert f"{least:.2f} to {most:.2f} dB more in the hole" in (ROOT / "README.md").read_text()
+
+
 def test_the_ablation_follows_from_its_rows():
     folder = ROOT / "results" / "pyramid"
     rows, record = pd.read_csv(folder / "ablation.csv"), json.loads((folder / "ablation.json").read_text(encoding="utf-8"))
