@@ -30,8 +30,7 @@ from starlette.requests import ClientDisconnect
 
 from mend.errors import InputError, pick
 from mend.studio.door import MEGABYTES, Door
-from mend.studio.examples import EXAMPLES, Example
-from mend.studio.examples import thumbnail as thumbnail_of
+from mend.studio.examples import EXAMPLES, Example, thumbnail
 from mend.studio.methods import Method
 from mend.studio.runs import find_results, find_runs, read_run, rows_file, samples
 from mend.studio.sessions import Item, Session, Sessions, wanted
@@ -86,9 +85,9 @@ def make_app(
         return FileResponse(_listed(PARTS, name), headers={"Cache-Control": "no-cache"})
 
     @app.get("/examples/{name}")
-    async def thumbnail(name: str) -> Response:
+    async def example_in_small(name: str) -> Response:
         _listed(EXAMPLES, name)
-        return Response(thumbnail_of(name), media_type="image/jpeg")
+        return Response(thumbnail(name), media_type="image/jpeg")
 
     @app.post("/sessions")
     async def create() -> dict[str, Any]:
@@ -182,7 +181,7 @@ def make_app(
         try:
             await _receive(request, mask)
         except BaseException:
-            mask.unlink()
+            mask.unlink(missing_ok=True)
             raise
         return _lines(loaded(item, mask))
 
@@ -195,7 +194,7 @@ def make_app(
                     message["done"]["mask"] = mask.name
                 yield message
         except BaseException:
-            mask.unlink()
+            mask.unlink(missing_ok=True)
             raise
 
     @app.post("/sessions/{token}/pictures/{key}/select")
@@ -207,7 +206,7 @@ def make_app(
 
     @app.post("/sessions/{token}/pictures/{key}/fill")
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
-        session, asked = sessions.find(token), await _json(request, Wanted)
+        session, asked = sessions.find(token), await _json(request, Filling)
         item, method = session.item(key), pick(models, asked.model, "model")
         if asked.loaded is None and asked.mask is None:
             raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
@@ -221,7 +220,7 @@ def make_app(
         return _lines(filled(session, item, mask, method, result, into, asked))
 
     async def filled(
-        session: Session, item: Item, mask: Path, method: Method, result: str, into: Item, asked: Wanted
+        session: Session, item: Item, mask: Path, method: Method, result: str, into: Item, asked: Filling
     ) -> AsyncIterator[Message]:
         try:
             with wanted(item, into):
@@ -398,7 +397,7 @@ class Point(BaseModel):
     y: float = Field(ge=0, le=1)
 
 
-class Wanted(BaseModel):
+class Filling(BaseModel):
     """How a picture is to be filled: by which model, and where: `mask` is what was painted, a data URL of white on black,
     `loaded` the key of a mask file, which is used at its full size."""
 
