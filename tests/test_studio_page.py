@@ -267,6 +267,7 @@ def test_a_long_task_can_be_cancelled(page: Any, tmp_path: Path):
     page.select_option("#model", "biharmonic")
     page.click("#fill")
     until(page, "document.querySelector('#stage-said').textContent.startsWith('Filling')")
+    page.wait_for_selector("#progress:not([hidden])")
     shot(page, "6-progress")
     start = time.monotonic()
     page.click("#cancel")

@@ -7,10 +7,10 @@ from mend.errors import InputError
 
 DEFAULT = Path(__file__).parents[1] / "assets" / "pyramid"  # `mend.inpaint.DEFAULT`, without PyTorch
 CLASSICAL = {  # of `mend.classical`, those that look best first
-    "telea": "quick and smooth, for scratches",
-    "biharmonic": "smoothest, slow for large holes",
-    "navier-stokes": "quick, carries edges inward",
-    "mean-colour": "one colour, to compare with",
+    "telea": "quick, smooth, for scratches",
+    "biharmonic": "smoothest, but slow",
+    "navier-stokes": "quick, for scratches",
+    "mean-colour": "one, to measure against",
 }
 
 
@@ -47,8 +47,8 @@ def offered(folders: list[str]) -> dict[str, Method]:
     ours = {name: Method(name, what) for name, what in CLASSICAL.items()}
     if (DEFAULT / "config.json").exists():
         network = {
-            "mend": Method(str(DEFAULT), "the network, for large holes"),
-            "mend with texture": Method(str(DEFAULT), "patches: for grass, stone, sand", texture=True),
+            "mend": Method(str(DEFAULT), "network, for large holes"),
+            "mend with texture": Method(str(DEFAULT), "for grass, stone", texture=True),
         }
         ours = network | ours
     return found | {name if name not in found else f"{name} (built in)": method for name, method in ours.items()}
