@@ -246,7 +246,7 @@ def studio(
     Args:
         models: run or model folders to offer besides the default and the classical fillers.
         port: where the page is served; 0 finds a free one.
-        host: address to serve at; others than 127.0.0.1 let other machines in.
+        host: address to serve at; others than 127.0.0.1 let other machines in, and need --auth.
         auth: NAME:PASSWORD that the page asks for.
         open_page: show the page in the browser, where there is one.
     """
