@@ -345,6 +345,24 @@ def test_the_command_counts_and_exits_with_1_where_something_failed(tree: Path, 
     assert "Traceback" not in errors
 
 
+def test_coco_annotations_of_a_whole_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for i, name in enumerate(("a.png", "b.png", "c.png")):
+        picture(tmp_path / "photos" / name, i)
+    images = [{"id": i, "file_name": f"{name}.png", "width": 32, "height": 24} for i, name in enumerate("ab")]
+    boxes = ([2, 2, 10, 2, 10, 8, 2, 8], [20, 10, 30, 10, 30, 20, 20, 20])
+    annotations = [{"image_id": i, "segmentation": [box]} for i, box in enumerate(boxes)]
+    (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    words = ["fill", tmp_path / "photos", "--mask", tmp_path / "all.json", "-o", tmp_path / "out", "--model", "telea"]
+    code, said, err = run_mend(capsys, *map(str, words))
+    assert (code, "2 filled, 0 skipped, 1 failed of 3" in said) == (1, True)
+    assert "has 0 pictures 'c.png'" in err
+    for name, (left, top, right, bottom) in (("a.png", (2, 2, 10, 8)), ("b.png", (20, 10, 30, 20))):
+        before, after = (read_image(tmp_path / folder / name).pixels.copy() for folder in ("photos", "out"))
+        assert (before != after).any(-1)[top:bottom, left:right].mean() > 0.8
+        after[top:bottom, left:right] = before[top:bottom, left:right]
+        assert np.array_equal(before, after)
+
+
 def test_a_dry_run_tells_and_writes_nothing(tree: Path, capsys: pytest.CaptureFixture[str]):
     words = ["fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "nowhere", "--dry-run"]
     code, said, _ = run_mend(capsys, *words)
