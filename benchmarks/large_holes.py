@@ -198,9 +198,9 @@ def main() -> None:
     parser.add_argument("silhouettes", type=Path)
     parser.add_argument("--every", type=int, default=1, help="each so many-th photograph only")
     rows, picture = measure(fillers(), list(scenes(**vars(parser.parse_args()))))
+    found = summary(rows)  # before its own files make the checkout another
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
     write_image(OUT.with_suffix(".png"), picture)
-    found = summary(rows)
     write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
     write_into(OUT.parent.parent / "README.md", table(found), "large-holes")
     print(rows.pivot_table(index="method", columns="bin", values=[*METRICS, "seconds"]).round(3).to_string())

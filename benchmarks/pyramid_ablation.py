@@ -2,9 +2,10 @@
 
     python benchmarks/pyramid_ablation.py ../shared/data masks/cifar10
 
-The first argument is a folder with `photos` and `cifar10`, the second a folder of mask sets of CIFAR-10. Every variant is given
-as many pixels, in runs/ablation, and goes on there when it was stopped; then all fill the same large holes in photographs that
-none has seen (see large_holes.py). Writes results/pyramid/ablation.json, .csv (a row a filling) and .md.
+The first argument is a folder with `photos` and `cifar10`, the second a folder of mask sets of CIFAR-10. Every variant is
+trained in runs/ablation, and goes on there when it was stopped; an epoch of CIFAR-10 has 0.7 times as many pixels. Then all
+fill the same large holes in photographs that none has seen (see large_holes.py). Writes results/pyramid/ablation.json, .csv
+(a row a filling) and .md.
 """
 
 import argparse

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -97,12 +98,14 @@ class Inpainter:
         elif isinstance(self.network, Pyramid):
             raw = self.network.fill(masked, hole, side, report)
         else:
-            raw, work = masked.clone(), list(tiles(1 - hole, side, REACH, side))
+            known = 1 - (F.max_pool2d(hole, 3, stride=1, padding=1) if self.seam else hole)  # a seam needs what lies beside
+            raw, work = masked.clone(), list(tiles(known, side, REACH, side))
             for done, tile in enumerate(work, 1):
                 seen = any_size(self.network, self.stride, masked[(..., *tile.seen)], hole[(..., *tile.seen)])
                 raw[(..., *tile.place)] = seen[(..., *tile.inner)].float()
                 report(done, len(work))
         raw = raw.float()
+        report(1, 1)
         if self.seam:
             raw = evened(raw, masked, hole)
         return (textured(composite(masked, raw, hole), hole, for_texture) if self.texture else raw).to(back)
@@ -142,7 +145,7 @@ class Inpainter:
         image  a path (a PIL image comes back) · a PIL image · an array (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]
                · a tensor (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]
         mask   a path or a PIL image (read by `mend.holes.understand_mask`) · an array (H, W) · a tensor (H, W), (1, H, W) or
-               (B, 1, H, W); of the image's size
+               (B, 1, H, W); of the image's size, a path or a PIL image in another size of the same shape too
         hole   what marks the hole in the mask, as --hole: "auto", "white", "black", "opaque", "transparent" or "painted"
 
         Raises InputError for another size, shape, type or range, and for a mask that can be read in more than one way. Warns of

@@ -1,8 +1,8 @@
 """Reproduce a result: its masks, its trainings and its evaluation done again, and old numbers beside new ones.
 
 Fillers without training must give the same numbers. A network trained again does not: another machine adds up in another order,
-and training carries that on. How far it may be off is `RETRAINED`, about twice what two trainings of the four networks of
-cifar10-object-v1 differed by at most (results/cifar10-object-v1/reproduced.txt).
+and training carries that on. How far it may be off is `RETRAINED`, two to four times what two trainings of the four
+networks of cifar10-object-v1 differed by at most (results/cifar10-object-v1/reproduced.txt).
 """
 
 import re
@@ -71,6 +71,12 @@ def reproduce(
     for name, trained in trainings.items():
         if trained is None and name not in CLASSICAL:
             raise InputError(f"{name} was not trained by mend: nothing says how to make it again.")
+    judged: str | None = None
+    if protocol.drawn is None:
+        made = next(((t["masks"], t["config"]["masks"]) for t in trainings.values() if t and "mask_set" in t), None)
+        places = [masks] if masks else [protocol.masks, *(made[1:] if made else ())]
+        made_by = made[0] if made else "another program"
+        judged = str(_masks(places, "test", data or protocol.data, protocol.size, made_by, out, device, progress))
     runs: list[str] = []
     for name, trained in trainings.items():
         if trained is None:
@@ -78,8 +84,8 @@ def reproduce(
             continue
         config = TrainConfig(**trained["config"])
         if config.crop is None:
-            source = data or config.data
-            where = _masks(masks or config.masks, source, config.size, trained["masks"], out, device, progress)
+            source, places = data or config.data, [masks or config.masks]
+            where = _masks(places, "train", source, config.size, trained["masks"], out, device, progress)
             sealed = MaskSet.open(where / "train").manifest.sha256
             if sealed != trained["mask_set"]:
                 raise InputError(
@@ -88,39 +94,38 @@ def reproduce(
                 )
             config = replace(config, data=source, masks=str(where))
         runs.append(str(train(config, out / "runs" / name, progress(f"train {name}"))))
-    if protocol.drawn is None:
-        made_by = next((t["masks"] for t in trainings.values() if t and "mask_set" in t), "another program")
-        masks = str(_masks(masks or protocol.masks, data or protocol.data, protocol.size, made_by, out, device, progress))
     on_batch = summed(progress("evaluate"), len(runs))
     scored = sorted({n for m in summary["methods"].values() for n in m["metrics_scored"]}, key=list(METRICS).index)
     protocol = replace(protocol, metrics=tuple(scored))
-    new = read_summary(evaluate(runs, protocol, out / "result", data, masks, device=device, on_batch=on_batch))
+    new = read_summary(evaluate(runs, protocol, out / "result", data, judged, device=device, on_batch=on_batch))
     for what in ("n", "images", "mask_set"):
         if new[what] != summary[what]:
             raise InputError(f"this measured something else than {result}: {what} is {new[what]}, there it is {summary[what]}.")
     return _lines(summary, new)
 
 
-def _masks(folder: str, source: str, size: int | None, segmenter: str, out: Path, device: str, progress: Progress) -> Path:
-    """The folder of mask sets: the one named, or made under `out`, from archives in it or as those on record were."""
-    if (Path(folder) / "test" / "manifest.json").exists():
-        return Path(folder)
-    archives = {split: sorted(Path(folder).glob(f"*-{split}.npz")) for split in ("train", "test")}
-    given = all(len(found) == 1 for found in archives.values())
+def _masks(
+    places: list[str], split: str, source: str, size: int | None, segmenter: str, out: Path, device: str, progress: Progress
+) -> Path:
+    """The folder of mask sets that has `split`: one of those named, or made under `out`, from an archive in one of them or as
+    those on record were."""
+    for place in map(Path, places):
+        if (place / split / "manifest.json").exists():
+            return place
+    archive = next((file for place in places for file in sorted(Path(place).glob(f"*-{split}.npz"))), None)
     drawn = re.fullmatch(r"(\w+) coverage (\S+) seed (\d+)", segmenter)
     kind = drawn[1] if drawn else segmenter
     how: dict[str, Any] = {"coverage": float(drawn[2]), "seed": int(drawn[3])} if drawn else {}
-    if not given and not (kind in SEGMENTERS or kind in DRAWN or kind.startswith("hf:")):
+    if archive is None and not (kind in SEGMENTERS or kind in DRAWN or kind.startswith("hf:")):
         raise InputError(
             f"the masks were made by {segmenter}, which mend cannot run. With --masks give the folder of the mask sets, "
             "or of their archives *-train.npz and *-test.npz."
         )
-    for split in archives:
-        images = load_images(source, "all" if split == "train" else "test", size)
-        if given:
-            from_npz(archives[split][0], images, segmenter, out / "masks" / split)
-        else:
-            make_masks(images, kind, out / "masks" / split, device, **how, on_batch=progress(f"masks {split}"))
+    images = load_images(source, "all" if split == "train" else "test", size)
+    if archive is not None:
+        from_npz(archive, images, segmenter, out / "masks" / split)
+    else:
+        make_masks(images, kind, out / "masks" / split, device, **how, on_batch=progress(f"masks {split}"))
     return out / "masks"
 
 

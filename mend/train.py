@@ -4,6 +4,7 @@ runs/<name>/config.toml · checkpoints/{best,last}.ckpt · model/ · metrics.csv
 """
 
 import csv
+import hashlib
 import io
 import logging
 import os
@@ -207,7 +208,13 @@ class CropData(pl.LightningDataModule):
         self.files = image_files(Path(config.data), "train")
         self.rows = {split: split_rows(len(self.files), split) for split in ("train", "val")}
         self.draw_hole, described = hole_drawer(config.masks, self.crop, config.seed)
-        self.facts = {"data": config.data, "masks": described, "images": len(self.rows["train"])}
+        listed = "".join(f"{file.name} {file.stat().st_size}\n" for file in self.files)
+        self.facts = {
+            "data": config.data,
+            "fingerprint": hashlib.sha256(listed.encode()).hexdigest(),  # of names and sizes: large pictures are many bytes
+            "masks": described,
+            "images": len(self.rows["train"]),
+        }
 
     def train_dataloader(self) -> Loader:
         assert self.trainer is not None

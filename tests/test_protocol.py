@@ -130,6 +130,8 @@ def test_the_first_images_are_the_first_again(tmp_path: Path):
     again = evaluate(["telea"], protocol_from(said["protocol"]), tmp_path / "b", metrics=["psnr"], device="cpu")
     assert read_summary(again)["methods"]["telea"]["metrics"] == said["methods"]["telea"]["metrics"]
     assert read_summary(again)["protocol"] == said["protocol"]
+    with pytest.raises(InputError, match="takes the first 900 images, and photos has 60"):
+        evaluate(["telea"], replace(protocol_from(said["protocol"]), first=900), tmp_path / "c", device="cpu")
 
 
 def test_what_is_no_protocol_is_refused(tmp_path: Path):

@@ -88,6 +88,15 @@ def test_a_network_trained_on_crops_is_trained_again(folder: Path, tmp_path: Pat
     assert (tmp_path / "again" / "runs" / "small" / "metrics.csv").exists()
 
 
+def test_a_drawn_protocol_needs_the_masks_of_the_training_alone(run: Path, folder: Path, masks: Path, tmp_path: Path):
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("psnr",), drawn=Drawn(("boxes",), ((0.1, 0.3),)))
+    result = evaluate([str(run)], protocol, tmp_path / "drawn", device="cpu")
+    np.savez(tmp_path / "objects-train.npz", mask=np.array(MaskSet.open(masks / "train").packed))
+    (line,) = reproduce(result, tmp_path / "again", masks=str(tmp_path), device="cpu")
+    assert line.new == line.old
+    assert not (tmp_path / "again" / "masks" / "test").exists()
+
+
 def test_what_cannot_be_made_again_is_said(result: Path, tmp_path: Path, masks: Path):
     summary = json.loads(result.read_text())
     summary["methods"]["tiny"]["model"]["trained"]["masks"] = "a hand"

@@ -661,6 +661,20 @@ def test_a_long_queue_is_refused():
         asyncio.run(ask())
 
 
+def test_runs_and_networks_of_one_name_are_all_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from mend.studio.methods import offered
+    from mend.studio.runs import find_runs
+
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/exp", "a/exp", "b/exp", "telea"):
+        Path(folder).mkdir(parents=True)
+        Path(folder, "config.toml").write_text("")
+    found = find_runs(["a/exp", "b/exp", "runs/exp"])
+    assert {name: place.parent.name for name, place in found.items()} == {"exp": "a", "exp (2)": "b", "exp (3)": "runs"}
+    Path("telea", "config.json").write_text("{}")
+    assert Path(offered(["telea"])["telea"].model).is_absolute(), "a folder, and not the filler of that name"
+
+
 def test_the_names_agree_with_what_they_stand_for():
     from mend.classical import CLASSICAL
     from mend.inpaint import DEFAULT

@@ -64,6 +64,8 @@ def evaluate(
         name, title = f"{protocol.name}-first-{limit}", f"{protocol.title}, the first {limit}"
         protocol = replace(protocol, name=name, title=title, first=limit, published=[])
     if protocol.first is not None:
+        if protocol.first > len(scenes):
+            raise InputError(f"{protocol.name} takes the first {protocol.first} images, and {scenes.source} has {len(scenes)}.")
         scenes = scenes.part(range(protocol.first))
         hashes = scenes.hashes()
     openers = [partial(network_method, method, name, protocol, scenes, device) for method, name in names.items()]
@@ -115,6 +117,7 @@ def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | No
             f"{protocol.images_sha256[:16]}. With --data these images are measured under a name of their own."
         )
     if others:
+        size = size or protocol.size
         name = f"{protocol.name}-on-{Path(scenes.source).name}" + (f"-{size}" if size else "")
         title = f"{Path(scenes.source).name}{f' at {size}×{size}' if size else ''}, by the rules of {protocol.name}"
         protocol = replace(protocol, name=name, title=title, data=scenes.source, size=size, published=[])

@@ -52,9 +52,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         opened.bind((host, port))
         opened.listen()
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         opened.close()
-        raise InputError(
-            f"cannot listen at {host}:{port} ({error.strerror}). Choose another --port, or 0 for a free one."
-        ) from None
+        raise InputError(f"cannot listen at {host}:{port} ({error}). Choose another --port, or 0 for a free one.") from None
     return opened

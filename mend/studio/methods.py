@@ -38,7 +38,7 @@ def offered(folders: list[str]) -> dict[str, Method]:
     for folder in folders:
         if any((Path(folder) / part / "config.json").is_file() for part in ("", "model")):
             name = Path(folder).resolve().name
-            found[name if name not in found else folder] = Method(folder, "a network of yours")
+            found[name if name not in found else folder] = Method(str(Path(folder).resolve()), "a network of yours")
         elif not (Path(folder) / "config.toml").is_file():
             raise InputError(
                 f"there is no model in {folder}: expected a run folder, which holds config.toml, or a model folder, which "

@@ -11,7 +11,12 @@ from typing import Any
 def find_runs(named: list[str], folder: Path = Path("runs")) -> dict[str, Path]:
     """Run folders by name: those named, and those in `folder`; looked for anew, since a training may just have begun."""
     there = [Path(one) for one in named] + (sorted(folder.iterdir()) if folder.is_dir() else [])
-    return {one.resolve().name: one for one in there if (one / "config.toml").is_file()}
+    found: dict[str, Path] = {}
+    for one in dict.fromkeys(place.resolve() for place in there):
+        if (one / "config.toml").is_file():
+            same = sum(other.name == one.name for other in found.values())
+            found[f"{one.name} ({same + 1})" if same else one.name] = one
+    return found
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -56,7 +61,7 @@ def find_results(folder: Path = Path("results")) -> dict[str, dict[str, Any]]:
                 if rows_file(file.stem, method, folder).is_file()
             }
             found[file.stem] = {"title": summary["protocol"]["title"], "n": summary["n"], "methods": methods}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # another kind of result
     return found
 

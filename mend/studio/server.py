@@ -5,6 +5,7 @@ to cancel one is to hang up.
 """
 
 import asyncio
+import atexit
 import base64
 import contextlib
 import json
@@ -55,6 +56,7 @@ def make_app(
     auth    "name:password", or None
     """
     sessions, workers = Sessions(), Workers()
+    atexit.register(sessions.end)  # a second Ctrl-C leaves the lifespan out
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

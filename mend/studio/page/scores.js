@@ -20,7 +20,8 @@ export class Scores {
     this.draw();
   }
 
-  draw(images = make("div")) {
+  draw(images = this.table ?? make("div")) {
+    this.table = images;
     const cards = Object.entries(this.results).map(([name, result]) => this.means(name, result));
     this.root.replaceChildren(...cards, images);
   }

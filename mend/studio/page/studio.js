@@ -100,11 +100,13 @@ $("cancel").onclick = () => running?.abort();
 // --- A picture -----------------------------------------------------------------------------------------------------
 
 async function show(facts) {
+  $("photo").src = preview(facts.picture);
+  await $("photo").decode().catch(() => {
+    throw new Error("The picture is no longer here. Open it again.");
+  });
   picture = facts;
   comparison = null;
   address();
-  $("photo").src = preview(facts.picture);
-  await $("photo").decode().catch(() => {});
   $("name").textContent = facts.name;
   const notes = facts.notes.length ? ` · ${facts.notes.join(", ")}` : "";
   $("facts").textContent = `${facts.width} × ${facts.height} · ${facts.kind}${notes}`;
@@ -240,17 +242,18 @@ $("actual").onclick = () =>
     stage("reading the full size");
     await slider.toggle();
   });
-$("again").onclick = () => show({ ...result.input, picture: result.picture });
-$("back").onclick = async () => {
-  const { input, marked } = result;
-  if (picture.picture !== input.picture) await show(input);
-  $("grow").value = marked.grow;
-  sliders();
-  marks.set(marked.bytes);
-  loaded = marked.loaded;
-  shown.fill = "marking";
-  update();
-};
+$("again").onclick = () => task(() => show({ ...result.input, picture: result.picture }));
+$("back").onclick = () =>
+  task(async () => {
+    const { input, marked } = result;
+    if (picture.picture !== input.picture) await show(input);
+    $("grow").value = marked.grow;
+    sliders();
+    marks.set(marked.bytes);
+    loaded = marked.loaded;
+    shown.fill = "marking";
+    update();
+  });
 
 function listed(entry) {
   entry.button = document.createElement("button");
@@ -258,17 +261,18 @@ function listed(entry) {
     Object.assign(new Image(), { src: preview(entry.picture), alt: `Result ${entries.length}: ${entry.input.name}, filled by ${entry.model}` }),
   );
   // The server keeps the pictures that were used last: it is asked for both, and a result that is gone leaves the list.
-  entry.button.onclick = async () => {
-    try {
-      for (const one of [entry.input, entry]) await ask(at(`/${one.picture}`), { method: "GET" });
-      view("fill");
-      await reveal(entry);
-    } catch (error) {
-      entries.splice(entries.indexOf(entry), 1);
-      entry.button.remove();
-      say(error);
-    }
-  };
+  entry.button.onclick = () =>
+    task(async () => {
+      try {
+        for (const one of [entry.input, entry]) await ask(at(`/${one.picture}`), { method: "GET" });
+        view("fill");
+        await reveal(entry);
+      } catch (error) {
+        entries.splice(entries.indexOf(entry), 1);
+        entry.button.remove();
+        throw error;
+      }
+    });
   $("items").append(entry.button);
 }
 
@@ -305,7 +309,7 @@ $("compare").onclick = () =>
       figures.push(await filled(input, { ...wanted, model }, options, said).catch(failed));
       compared(marked, figures);
     }
-    const done = figures.find((one) => one.picture);
+    const done = figures.findLast((one) => one.picture); // the first is the first to give way
     if (done) comparison = { picture: input.picture, result: done.picture, methods: chosen, score };
   });
 
