@@ -9,8 +9,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/.core
 	$(BIN)/mend demo
 
+# All but what takes a minute or more by itself: the demo, the notebook, and the smoke record done again.
 test: .venv/.dev
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m "not slow"
 
 check: .venv/.dev
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from mend import demo
 from mend.images import read_image
 
 
+@pytest.mark.slow
 def test_the_demo_runs_to_its_end_and_its_bar_tells_the_truth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

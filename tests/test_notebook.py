@@ -7,6 +7,7 @@ from nbclient import NotebookClient
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "inpainting.ipynb"
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_first_cell_to_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """As it stands, but for one epoch, a narrower network, and a third of the photographs' cuts."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)

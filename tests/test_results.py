@@ -122,6 +122,7 @@ def test_the_mask_agreement_is_what_the_network_allows():
     assert result["commit"]
 
 
+@pytest.mark.slow
 def test_the_smoke_record_is_done_again_in_two_minutes(tmp_path: Path):
     started = time.monotonic()
     command = [sys.executable, "-m", "mend", "reproduce", str(RESULT.with_suffix(".json")), "--tier", "smoke"]
