@@ -49,23 +49,28 @@ def samples(folder: Path) -> dict[str, Path]:
     return {file.stem: file for file in sorted((folder / "samples").glob("epoch-*.png"))}
 
 
-def find_results(folder: Path = Path("results")) -> dict[str, dict[str, Any]]:
-    """Evaluations by name, as `mend evaluate` writes them: title, number of images, and the means of each method."""
-    found: dict[str, dict[str, Any]] = {}
-    for file in sorted(folder.glob("*.json")):
-        try:
-            summary = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-            methods = {
-                method: {name: value["mean"] for name, value in scored["metrics"].items() if "_" not in name}
-                for method, scored in summary["methods"].items()
-                if rows_file(file.stem, method, folder).is_file()
-            }
-            found[file.stem] = {"title": summary["protocol"]["title"], "n": summary["n"], "methods": methods}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # another kind of result
-    return found
+RESULTS = Path("results")
 
 
-def rows_file(result: str, method: str, folder: Path = Path("results")) -> Path:
+def result_files() -> dict[str, Path]:
+    """What may be evaluations, by name."""
+    return {file.stem: file for file in sorted(RESULTS.glob("*.json"))}
+
+
+def read_result(file: Path) -> dict[str, Any] | None:
+    """The title of an evaluation, its number of images, and the means of each method; None for another kind of result."""
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        methods = {
+            method: {name: value["mean"] for name, value in scored["metrics"].items() if "_" not in name}
+            for method, scored in summary["methods"].items()
+            if rows_file(file.stem, method).is_file()
+        }
+        return {"title": summary["protocol"]["title"], "n": summary["n"], "methods": methods}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def rows_file(result: str, method: str) -> Path:
     """Where the per-image rows of a method lie."""
-    return folder / result / f"{method}.parquet"
+    return RESULTS / result / f"{method}.parquet"

@@ -33,7 +33,7 @@ from mend.errors import InputError, pick
 from mend.studio.door import MEGABYTES, Door
 from mend.studio.examples import EXAMPLES, Example, thumbnail
 from mend.studio.methods import Method
-from mend.studio.runs import find_results, find_runs, read_run, rows_file, samples
+from mend.studio.runs import find_runs, read_result, read_run, result_files, rows_file, samples
 from mend.studio.sessions import Item, Session, Sessions, wanted
 from mend.studio.workers import Busy, Fault, Message, Workers
 
@@ -161,18 +161,17 @@ def make_app(
     @app.get("/sessions/{token}/pictures/{key}/{part}")
     async def file(token: str, key: str, part: str) -> FileResponse:
         item = sessions.find(token).item(key)
-        stem, suffix = Path(item.name).stem, item.facts.get("suffix", "")
         path, name = _listed(
             {
-                "preview": ("preview.webp", None),
-                "result": (f"result{suffix}", f"{stem}-mended{suffix}"),
-                "mask": ("mask.png", f"{stem}-mask.png"),
+                "preview": (item.folder / "preview.webp", None),
+                "result": item.result,
+                "mask": (item.folder / "mask.png", f"{Path(item.name).stem}-mask.png"),
             },
             part,
         )
-        if not (item.folder / path).is_file():
+        if not path.is_file():
             raise HTTPException(404)
-        return FileResponse(item.folder / path, filename=name, headers={"Cache-Control": "private, max-age=3600"})
+        return FileResponse(path, filename=name, headers={"Cache-Control": "private, max-age=3600"})
 
     # --- Masks and filling ---
 
@@ -273,11 +272,12 @@ def make_app(
 
     @app.get("/results")
     def results() -> dict[str, Any]:
-        return find_results()
+        return {name: found for name, file in result_files().items() if (found := read_result(file))}
 
     @app.get("/results/{name}/{method}")
     async def rows(name: str, method: str, by: str = "psnr", up: bool = True) -> dict[str, Any]:
-        _listed(_listed(find_results(), name)["methods"], method)
+        found = read_result(_listed(result_files(), name))
+        _listed(found["methods"] if found else {}, method)
         return await _last(workers.pictures.do("rows", file=str(rows_file(name, method)), by=by, up=up, count=ROWS))
 
     # --- For programs ---
@@ -301,9 +301,8 @@ def make_app(
             except BaseException:
                 sessions.close(token)
                 raise
-        suffix = item.facts["suffix"]
-        name = f"{Path(item.name).stem}-mended{suffix}"
-        return FileResponse(into.folder / f"result{suffix}", filename=name, background=BackgroundTask(sessions.close, token))
+        path, name = into.result
+        return FileResponse(path, filename=name, background=BackgroundTask(sessions.close, token))
 
     async def once(session: Session, item: Item, method: Method, marked: str = "auto") -> Item:
         """The result of filling `source` in the folder of an item where its `loaded` is `marked`."""

@@ -36,6 +36,12 @@ class Item:
     wanted: int = 0  # tasks that work on it
 
     @property
+    def result(self) -> tuple[Path, str]:
+        """Where the filled picture is, and what it is called when it is saved."""
+        suffix = self.facts.get("suffix", "")
+        return self.folder / f"result{suffix}", f"{Path(self.name).stem}-mended{suffix}"
+
+    @property
     def size(self) -> tuple[int, int]:
         return int(self.facts["height"]), int(self.facts["width"])
 

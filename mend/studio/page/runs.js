@@ -1,10 +1,12 @@
 // Trainings: their curves side by side, their samples epoch by epoch.
+import { make, watcher } from "./dom.js";
 
 const NAMES = { val_psnr: "Validation PSNR (dB)", val_ssim: "Validation SSIM", val_loss: "Validation loss", loss: "Training loss" };
 const COLOURS = ["#1f5f5b", "#b4452f", "#3d5a9e", "#8a6d1a", "#7b3f8c", "#4c6b1f"];
 
 export class Runs {
   chosen = new Set();
+  news = watcher("/runs");
   runs = {};
   open = null; // the run whose samples are shown
   epochs = {}; // by run, the sample that was chosen; the latest where none was
@@ -26,9 +28,8 @@ export class Runs {
   }
 
   async refresh() {
-    const runs = await fetch("/runs").then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
-    if (!runs || JSON.stringify(runs) === this.last) return;
-    this.last = JSON.stringify(runs);
+    const runs = await this.news();
+    if (!runs) return;
     for (const name of Object.keys(runs)) if (!(name in this.runs) && this.chosen.size < 4) this.chosen.add(name);
     this.runs = runs;
     if (!(this.open in runs)) this.open = Object.keys(runs)[0] ?? null;
@@ -93,12 +94,6 @@ export class Runs {
 function look(i) {
   const colour = COLOURS[i % COLOURS.length];
   return { colour, dashes: i < COLOURS.length ? "none" : "6 4", swatch: { className: i < COLOURS.length ? "" : "dashed", style: `--colour: ${colour}` } };
-}
-
-export function make(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
 }
 
 // Lines of points (x, y) on one pair of axes.

@@ -1,10 +1,11 @@
 // Evaluations: the means of every method, and the images of one method, sorted by any of their scores.
-import { make } from "./runs.js";
+import { make, watcher } from "./dom.js";
 
 const NAMES = { psnr: "PSNR (dB)", ssim: "SSIM", mae: "MAE (/255)", name: "Image", class: "Class", coverage: "Coverage" };
 const VIEWS = { hole: "in the hole", band: "at the rim", raw: "raw" };
 
 export class Scores {
+  news = watcher("/results");
   results = {};
   open = null; // {result, method, by, up}: the table of images that is shown
 
@@ -13,9 +14,8 @@ export class Scores {
   }
 
   async refresh() {
-    const results = await fetch("/results").then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
-    if (!results || JSON.stringify(results) === this.last) return;
-    this.last = JSON.stringify(results);
+    const results = await this.news();
+    if (!results) return;
     this.results = results;
     this.draw();
   }

@@ -1,6 +1,6 @@
 // Before and after, one over the other: the whole picture, or a part of it at its actual size, which is moved by hand.
 
-const $ = (id) => document.getElementById(id);
+import { $ } from "./dom.js";
 
 export class Slider {
   actual = false; // a pixel of the picture is one of the screen

@@ -1,10 +1,10 @@
 // The page of the studio: a picture, what is marked on it, and what became of it.
+import { $ } from "./dom.js";
 import { Marks } from "./marks.js";
 import { Runs } from "./runs.js";
 import { Scores } from "./scores.js";
 import { Slider } from "./slider.js";
 
-const $ = (id) => document.getElementById(id);
 const body = document.body;
 const marks = new Marks($("overlay"), $("cursor"));
 const slider = new Slider();
