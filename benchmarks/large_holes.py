@@ -32,7 +32,7 @@ from mend.inpaint import Inpainter, load
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet
 from mend.metrics.pixels import psnr, ssim
-from mend.models.pyramid import Pyramid, known_statistics
+from mend.models.pyramid import Pyramid
 from mend.progress import progress
 from mend.report import write_into
 from mend.statistics import bootstrap
@@ -82,8 +82,8 @@ class Once(torch.nn.Module):
         self.pyramid = pyramid
 
     def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
-        mean, contrast = known_statistics(masked, 1 - hole)
-        return self.pyramid._refine(masked, 1 - hole, mean.expand_as(masked), mean, contrast)
+        [(colour, known), *_], plane, contrast = self.pyramid._levels(masked, hole)
+        return self.pyramid._refine(colour, known, torch.zeros_like(colour), contrast) + plane.rows + plane.columns
 
 
 def fillers() -> dict[str, Inpainter]:

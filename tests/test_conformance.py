@@ -112,17 +112,14 @@ def test_batches_and_threads_change_no_more_than_the_last_bits(default: mend.Inp
 
 
 @pytest.mark.parametrize("across", [(0, 1), (1, 0), (0.5, 0.5)])
-def test_a_ramp_goes_on_through_a_hole_inside_it(default: mend.Inpainter, across: tuple[float, float]):
-    """It is no fixed point of the network: where it was measured it is off by at most 5 of 255 levels in a hole of a sixth of
-    each side, and by 14 in one of half. In a corner, where nobody can know that it goes on, by up to 76."""
+def test_a_ramp_goes_on_through_a_hole(default: mend.Inpainter, across: tuple[float, float]):
+    """Inside it, and in a corner: to the level that it was rounded to."""
     y, x = np.mgrid[:257, :199]
     ramp = 0.1 + 0.8 * (across[0] * y / 256 + across[1] * x / 198)
     pixels = np.rint(255 * np.stack([ramp, 1 - ramp, 0.5 * ramp + 0.2], -1)).astype(np.uint8)
-    for place, most in (((85, 128, 66, 99), 8), ((64, 192, 49, 149), 24)):
-        mask = box(257, 199, *place)
-        off = np.abs(default(pixels, mask).astype(int) - pixels)
-        assert off.max() <= most
-        assert off[mask].mean() <= most / 4
+    for place in ((85, 128, 66, 99), (64, 192, 49, 149), (128, 257, 99, 199)):
+        off = np.abs(default(pixels, box(257, 199, *place)).astype(int) - pixels)
+        assert off.max() <= 1
 
 
 def test_all_kinds_of_pictures_agree(default: mend.Inpainter, tmp_path: Path):

@@ -6,11 +6,13 @@ weights: Nah et al., 2017, arXiv:1612.02177; Tao et al., 2018, arXiv:1802.01770.
 the blend coming down are the pull and push of Gortler et al., 1996, "The Lumigraph".
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mend.images import pad_to
+from mend.images import composite, pad_to
 from mend.progress import Report
 from mend.tiles import tiles
 
@@ -88,58 +90,131 @@ class Pyramid(nn.Module):
 
     def scales(self, masked: Tensor, hole: Tensor) -> list[Tensor]:
         """`raw` at every scale, the finest first; each is half as large as the one before, odd sides rounded up."""
-        levels, mean, contrast = self._levels(masked, hole)
+        levels, plane, contrast = self._levels(masked, hole)
         raws: list[Tensor] = []
         for colour, known in reversed(levels):
-            guess = doubled(raws[-1], *colour.shape[-2:]) if raws else mean.expand_as(colour)
-            raws.append(self._refine(colour, known, guess, mean, contrast))
+            guess = doubled(raws[-1], *colour.shape[-2:]) if raws else torch.zeros_like(colour)
+            raws.append(self._refine(colour, known, guess, contrast))
+        evenly = plane.rows + plane.columns
+        for i in reversed(range(len(raws))):
+            raws[i] = (raws[i] + evenly).clamp(0, 1)
+            evenly = halved(evenly)
         return raws[::-1]
 
-    def _levels(self, masked: Tensor, hole: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]:
-        """(colour, known) of every scale, the finest first, and the known pixels' mean colour and contrast.
+    def _levels(self, masked: Tensor, hole: Tensor) -> tuple[list[tuple[Tensor, Tensor]], "Plane", Tensor]:
+        """(colour, known) of every scale, the finest first; the plane that was taken from the colours; their contrast.
 
         `known` is the share of a cell that is there; `colour` is the mean over the cell, missing pixels counted as 0.
+        `contrast` (B, 1, 1, 1) is the standard deviation of the known colours from the plane.
         """
         known = 1 - hole
-        levels = [(masked, known)]
+        plane = known_plane(masked, known)
+        colour = plane.taken_from(masked, known)
+        deviation = sums_of_squares(colour).sum(1) / (3 * known.sum((1, 2, 3), dtype=_sums(known))).clamp(min=1)
+        contrast = deviation.sqrt()[:, None, None, None].to(colour.dtype)
+        levels = [(colour, known)]
         while max(levels[-1][1].shape[-2:]) > self.COARSEST:
             levels.append((halved(levels[-1][0]), halved(levels[-1][1])))
-        return levels, *known_statistics(masked, known)
+        return levels, plane, contrast
 
-    def _refine(self, colour: Tensor, known: Tensor, guess: Tensor, mean: Tensor, contrast: Tensor) -> Tensor:
+    def _refine(self, colour: Tensor, known: Tensor, guess: Tensor, contrast: Tensor) -> Tensor:
         """One scale: the guess blended in where pixels are missing, and corrected there."""
         base = colour + (1 - known) * guess
-        # In units of the picture's contrast: a flat picture comes back flat, a faint one is filled as a strong one is.
+        # In units of the picture's contrast: an even picture comes back as it is, a faint one is filled as a strong one is.
         unit = contrast.clamp(min=1e-3)
-        seen = torch.cat([(base - mean) / unit, (base - guess) / unit, 1 - known], dim=1)
+        seen = torch.cat([base / unit, (base - guess) / unit, 1 - known], dim=1)
         height, width = seen.shape[-2:]
         correction = self.correct(pad_to(seen, self.correct.stride))[..., :height, :width].float()
-        return (base + (1 - known) * contrast * correction).clamp(0, 1)
+        return base + (1 - known) * contrast * correction
 
     def by_tiles(self, masked: Tensor, hole: Tensor, side: int, report: Report = lambda done, of: None) -> Tensor:
         """`raw` as `scales` gives it, tile by tile."""
-        levels, mean, contrast = self._levels(masked, hole)
+        levels, plane, contrast = self._levels(masked, hole)
         work = [list(tiles(known, side, self.correct.reach, self.correct.stride)) for _, known in levels]
         done, of = 0, sum(tile.pixels for scale in work for tile in scale)
-        raw = mean
+        raw: Tensor | None = None
         while levels:
             colour, known = levels.pop()
             coarse, raw = raw, colour.clone()
             for tile in work.pop():
                 seen = colour[(..., *tile.seen)]
-                guess = mean.expand_as(seen) if coarse is mean else doubled_part(coarse, *tile.seen)
-                refined = self._refine(seen, known[(..., *tile.seen)], guess, mean, contrast)
+                guess = torch.zeros_like(seen) if coarse is None else doubled_part(coarse, *tile.seen)
+                refined = self._refine(seen, known[(..., *tile.seen)], guess, contrast)
                 raw[(..., *tile.place)] = refined[(..., *tile.inner)]
                 done += tile.pixels
                 report(done, of)
-        return raw
+        assert raw is not None
+        return composite(masked, raw.add_(plane.rows).add_(plane.columns).clamp_(0, 1), hole)
+
+
+class Plane(NamedTuple):
+    """Colours that change evenly down and across: `rows` (B, 3, H, 1) and `columns` (B, 3, 1, W), to be added."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def taken_from(self, masked: Tensor, known: Tensor) -> Tensor:
+        """What is left of the known colours; zeros where they are missing."""
+        return (masked - self.rows).sub_(self.columns).mul_(known)
+
+
+RIDGE = 0.03  # of the picture's sides squared; see `known_plane`
+
+
+def known_plane(masked: Tensor, known: Tensor) -> Plane:
+    """The plane nearest to the known colours; mid-grey where nothing is known.
+
+    Slopes are held back by `RIDGE` times the share of the colours' variance that they do not explain: an even ramp goes on as
+    it is, while a few known pixels at one side say little of the other (ridge regression, Hoerl and Kennard, 1970).
+    """
+    kind = _sums(masked)
+    height, width = known.shape[-2:]
+    count = known.sum((2, 3), dtype=kind)  # (B, 1)
+    y, x = (
+        ((torch.arange(n, device=masked.device, dtype=kind) + 0.5) / n - 0.5).expand(len(known), 1, n) for n in (height, width)
+    )
+    known_rows, known_columns = known.sum(3, dtype=kind), known.sum(2, dtype=kind)  # (B, 1, H) and (B, 1, W)
+    rows, columns = masked.sum(3, dtype=kind), masked.sum(2, dtype=kind)  # (B, 3, H) and (B, 3, W)
+
+    def mean(sums: Tensor) -> Tensor:
+        return sums.sum(-1) / count.clamp(min=1)
+
+    y, x = y - mean(known_rows * y)[..., None], x - mean(known_columns * x)[..., None]
+    yy, xx = mean(known_rows * y**2), mean(known_columns * x**2)
+    yx = mean(y * (known.to(kind) @ x[..., None])[..., 0])
+    average, down, across = mean(rows), mean(rows * y), mean(columns * x)  # (B, 3)
+    variance = (sums_of_squares(masked) / count.clamp(min=1) - average**2).sum(1, True)
+
+    def slopes(ridge: Tensor) -> tuple[Tensor, Tensor]:
+        a, c = yy + ridge, xx + ridge
+        scale = a * c - yx**2
+        return (c * down - yx * across) / scale, (a * across - yx * down) / scale
+
+    least = torch.full_like(count, 1e-9)  # for pictures of one row, and for one known pixel
+    by_y, by_x = slopes(least)
+    explained = (by_y * down + by_x * across).sum(1, True) / variance.clamp(min=1e-12)
+    by_y, by_x = slopes(least + RIDGE * (1 - explained.clamp(0, 1)))
+    level = torch.where(count > 0, average, 0.5)
+    return Plane(
+        (level[..., None] + by_y[..., None] * y)[..., None].to(masked.dtype),
+        (by_x[..., None] * x)[..., None, :].to(masked.dtype),
+    )
+
+
+def sums_of_squares(image: Tensor) -> Tensor:
+    """Of each channel, (B, C); one by one, since the squares of a large picture take memory."""
+    return torch.stack([channel.square().sum((1, 2), dtype=_sums(image)) for channel in image.unbind(1)], 1)
+
+
+def _sums(tensor: Tensor) -> torch.dtype:
+    return torch.float32 if tensor.device.type == "mps" else torch.float64  # Apple's GPUs have no other
 
 
 def darker_half_first(masked: Tensor) -> Tensor:
     """Whether the upper half of each image is darker than the lower one, and the left than the right: (B, 2), bool."""
     halves = []
     for axis in (2, 3):
-        lines = masked.sum((1, 5 - axis), dtype=torch.float64)
+        lines = masked.sum((1, 5 - axis), dtype=_sums(masked))
         middle = lines.shape[1] // 2
         halves.append(lines[:, :middle].sum(1) < lines[:, lines.shape[1] - middle :].sum(1))
     return torch.stack(halves, 1)
@@ -169,11 +244,3 @@ def doubled_part(coarse: Tensor, rows: slice, columns: slice) -> Tensor:
     top, left = max(0, rows.start // 2 - 1), max(0, columns.start // 2 - 1)  # one cell more, which interpolation reads
     part = coarse[..., top : -(-rows.stop // 2) + 1, left : -(-columns.stop // 2) + 1]
     return doubled(part, rows.stop - 2 * top, columns.stop - 2 * left)[..., rows.start - 2 * top :, columns.start - 2 * left :]
-
-
-def known_statistics(colour: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean colour (B, 3, 1, 1) and standard deviation (B, 1, 1, 1) of the known pixels; mid-grey and 0 where there is none."""
-    count = known.sum((2, 3), keepdim=True)
-    mean = torch.where(count > 0, colour.sum((2, 3), keepdim=True) / count.clamp(min=1), 0.5)
-    variance = ((colour - mean).square() * known).sum((1, 2, 3), keepdim=True) / (3 * count).clamp(min=1)
-    return mean, variance.sqrt()
