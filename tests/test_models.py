@@ -66,10 +66,11 @@ def convolution_flops(name: str, w: int, side: int) -> int:
 
 @pytest.mark.parametrize("name", SEED)
 def test_flops(name: str):
-    network = build(name, width=16).eval()
+    # Dense: on the CPU a refinement is worked out behind the hole only.
+    network = build(name, width=16).eval().to("meta")
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        network(torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32))
+        network(torch.rand(1, 3, 32, 32, device="meta"), torch.zeros(1, 1, 32, 32, device="meta"))
     assert counter.get_total_flops() == convolution_flops(name, 16, 32)
 
 

@@ -1,0 +1,135 @@
+"""Convolutions that are worked out behind the hole only: what a refinement would find elsewhere is thrown away.
+
+A feature map is taken as rows, (n + 1, C): one for each cell of some `Cells`, and at the end a row of zeros, which is read
+where there is no other. A 3×3 convolution gathers the nine rows around each cell that is wanted, a block of cells at a time,
+and is then a product of matrices. It gives what the dense convolution gives there, and no gradient is taken anywhere else.
+"""
+
+from functools import reduce
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd import Function
+
+BLOCK = 2**22  # bytes that are gathered at once: they stay in the cache until they are multiplied
+
+
+class Cells(NamedTuple):
+    """Some cells of a batch of feature maps. `places` (n,) are their flat positions in (B, h, w), in order; `rows` (B, h, w)
+    says which row is whose: n, the row of zeros, for all others."""
+
+    places: Tensor
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def cells(where: Tensor) -> Cells:
+    """The cells where `where` (B, h, w) is true."""
+    places = where.flatten().nonzero()[:, 0]
+    rows = torch.full((where.numel(),), len(places))
+    rows[places] = torch.arange(len(places))
+    return Cells(places, rows.view_as(where))
+
+
+def around(where: Tensor, dilation: int) -> Tensor:
+    """The cells that a 3×3 convolution reads to be worked out where `where` (B, h, w) is true, or whose outputs read those."""
+    height, width = where.shape[1:]
+    grown = F.pad(where, (dilation,) * 4)
+    starts = (0, dilation, 2 * dilation)
+    return reduce(torch.logical_or, [grown[:, y : y + height, x : x + width] for y in starts for x in starts])
+
+
+def flat(features: Tensor) -> Tensor:
+    """(B, C, h, w) as (B·h·w, C): the same memory where the channels are last."""
+    return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+
+
+def take(features: Tensor, chosen: Cells) -> Tensor:
+    """The rows (n + 1, C) of these cells of (B·h·w, C)."""
+    return _Take.apply(features, chosen.places)
+
+
+def put(features: Tensor, chosen: Cells, rows: Tensor) -> Tensor:
+    """(B·h·w, C) with `rows` (n + 1, C) in place of these cells."""
+    return _Put.apply(features, chosen.places, rows)
+
+
+def convolve(layer: nn.Conv2d, rows: Tensor, source: Cells, target: Cells) -> Tensor:
+    """A 3×3 convolution from the rows of `source` to those of `target`; cells without a row count as zeros."""
+    dilation = layer.dilation[0]
+    there, back = _neighbours(target, source, dilation), _neighbours(source, target, dilation)
+    return _Convolve.apply(rows, layer.weight, layer.bias, there, back)
+
+
+def _neighbours(of: Cells, among: Cells, dilation: int) -> Tensor:
+    """The rows in `among` of the nine cells around each cell in `of`: (n, 9)."""
+    height, width = of.rows.shape[1:]
+    grown = F.pad(among.rows, (dilation,) * 4, value=len(among))
+    image, place = of.places // (height * width), of.places % (height * width)
+    corner = (image * grown.shape[1] + place // width) * grown.shape[2] + place % width
+    steps = torch.tensor([y * grown.shape[2] + x for y in range(3) for x in range(3)]) * dilation
+    return grown.flatten()[corner[:, None] + steps]
+
+
+class _Take(Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.shape = features.shape
+        return _with_zeros(features, places)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (places,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.shape).index_copy_(0, places, grad[:-1]), None
+
+
+class _Put(Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, places: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        return features.index_copy(0, places, rows[:-1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (places,) = ctx.saved_tensors
+        return grad.index_fill(0, places, 0), None, _with_zeros(grad, places)
+
+
+class _Convolve(Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, there: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weight, there, back)
+        products = _products(rows, there, weight.permute(2, 3, 1, 0).to(rows.dtype).flatten(0, 2))
+        products[:-1] += bias.to(rows.dtype)
+        return products
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        rows, weight, there, back = ctx.saved_tensors
+        # Seen from a cell that is read, those that read it lie the other way round.
+        turned = weight.flip(2, 3).permute(2, 3, 0, 1).to(grad.dtype).flatten(0, 2)
+        taps = [rows.index_select(0, tap).T @ grad[:-1] for tap in there.T]  # (C, D) each
+        to_weight = torch.stack(taps).view(3, 3, *taps[0].shape).permute(3, 2, 0, 1).to(weight.dtype)
+        return _products(grad, back, turned), to_weight, grad.sum(0, dtype=weight.dtype), None, None
+
+
+def _products(rows: Tensor, gather: Tensor, matrix: Tensor) -> Tensor:
+    """The gathered rows, (n, 9·C), times `matrix` (9·C, D): (n + 1, D)."""
+    products = rows.new_empty(len(gather) + 1, matrix.shape[1])
+    products[-1] = 0
+    size = max(1, BLOCK // (matrix.shape[0] * rows.element_size()))
+    for block, out in zip(gather.split(size), products[:-1].split(size), strict=True):
+        torch.mm(rows.index_select(0, block.flatten()).view(-1, len(matrix)), matrix, out=out)
+    return products
+
+
+def _with_zeros(features: Tensor, places: Tensor) -> Tensor:
+    rows = features.new_empty(len(places) + 1, features.shape[1])
+    torch.index_select(features, 0, places, out=rows[:-1])
+    rows[-1] = 0
+    return rows
