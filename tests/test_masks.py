@@ -12,12 +12,13 @@ from conftest import SHARED, needs_shared, smooth, stopped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch import nn
 
 from mend.data import load_images
 from mend.errors import InputError
 from mend.masks import make_masks
 from mend.masks.draw import DRAWN
-from mend.masks.segment import graph_object, load_segmenter
+from mend.masks.segment import enlarged, fold_norms, graph_object, load_segmenter
 from mend.masks.show import contact_sheet
 from mend.masks.store import MaskSet, ObjectPolicy, find_set, from_npz, manifest_for
 
@@ -315,3 +316,29 @@ def test_the_contact_sheet_shows_masks_over_their_images(masks: Path, tmp_path: 
     assert min(sheet.shape[:2]) > 300
     red = (sheet[..., 0] - sheet[..., 1:3].max(-1)) > 60
     assert 0.03 < red.mean() < 0.6
+
+
+def test_maps_are_enlarged_as_interpolation_does():
+    maps = torch.randn(2, 3, 5, 7)
+    expected = torch.nn.functional.interpolate(maps, (33, 20), mode="bilinear", align_corners=False)
+    assert torch.allclose(enlarged(maps, 33, 20), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_norms_are_folded_where_that_changes_nothing(swapped: bool):
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(self.norm(x)) if swapped else self.norm(self.conv(x))
+
+    block = Block().eval().requires_grad_(False)
+    block.norm.running_mean = torch.tensor([1.0, -2.0, 0.5])
+    block.norm.running_var = torch.tensor([4.0, 0.5, 2.0])
+    example = torch.randn(1, 3, 8, 8)
+    folded = fold_norms(block, lambda network: network(example))
+    assert torch.allclose(folded(example), block(example), atol=1e-5)
+    assert (folded is block) == swapped, "a norm before its convolution is left alone"
+    assert any(isinstance(part, nn.BatchNorm2d) for part in block.modules()), "the network itself is not changed"
