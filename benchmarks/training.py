@@ -1,23 +1,23 @@
 """How fast training is, beside the seed as a notebook would write it and beside the machine's own rate of matrix products.
 
-    python benchmarks/training.py ../shared/data/cifar10
+    python benchmarks/training.py ../shared/data/cifar10 masks/cifar10
 
 The reference reads every picture and mask as a PNG through Pillow and transforms in a `DataLoader`, and trains in fp32, NCHW,
-not compiled. Ours is `mend train --compile`, from its first line to its last, and the time of its second epoch, which has its
-validation in it. Both train the same network with the same loss on the same pictures, batch 128, one after the other.
-FLOPs are those of the forward and backward pass as PyTorch counts them. Writes the part "training" of results/performance.json.
+not compiled, each refinement worked out everywhere. Ours is `mend train`, with `--compile` on a GPU. Both train the same network
+with the same loss on the same pictures, batch 128, one after the other; the time is that of whole steps, data included and
+validation not, without the first ones. FLOPs are those of the dense network, forward and backward, as PyTorch counts them.
+Writes the part "training" of results/performance.json. Nothing else should run.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -25,19 +25,18 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms.functional import to_tensor
 
-from mend.checkpoint import commit
 from mend.data import Batches, load_images
-from mend.device import device_name, find_device
+from mend.device import find_device
 from mend.images import mask_out, write_image
-from mend.masks import make_masks
-from mend.masks.store import ObjectPolicy
+from mend.masks.store import MaskSet, ObjectPolicy, find_set, manifest_for
 from mend.models import build
+from mend.models.refine import REFINEMENTS, Refinement
 from mend.recipes import TrainConfig
 from mend.train import train
+from performance import record
 
 BATCH = 128
-CASES = {("unet-simple", 64): 6, ("unet-aspp", 64): 6, ("unet-simple", 16): 60, ("unet-aspp", 16): 60}  # batches an epoch
-OUT = Path(__file__).parent.parent / "results" / "performance.json"
+CASES = {("unet-simple", 64): 10, ("unet-aspp", 64): 10, ("unet-simple", 16): 50, ("unet-aspp", 16): 50}  # batches an epoch
 device = find_device("auto")
 
 
@@ -55,38 +54,57 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
         return to_tensor(Image.open(self.pictures[i]).convert("RGB")), mask
 
 
+WARMING = 2  # steps that are not counted: workers start, memory is taken
+
+
 def notebook(folder: Path, model: str, width: int) -> float:
-    """Training pictures a second of the reference, over an epoch; its first batches apart, in which workers start."""
-    network = build(model, width=width).to(device)
+    """Training pictures a second of the reference, over two epochs."""
+    network = dense(build(model, width=width)).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    seen, start = 0, 0.0
-    for i, (image, hole) in enumerate(DataLoader(Pictures(folder), BATCH, shuffle=True, num_workers=2, drop_last=True)):
-        if i == 2:
-            seen, start = 0, time.perf_counter()
-        image, hole = image.to(device), hole.to(device)
-        loss = nn.functional.mse_loss(network(mask_out(image, hole), hole), image)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        loss.item()
-        seen += len(image)
-    return seen / (time.perf_counter() - start)
+    ends: list[float] = []
+    for _ in range(2):
+        ends.clear()  # the first epoch warms the files
+        for image, hole in DataLoader(Pictures(folder), BATCH, shuffle=True, num_workers=2, drop_last=True):
+            image, hole = image.to(device), hole.to(device)
+            loss = nn.functional.mse_loss(network(mask_out(image, hole), hole), image)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss.item()
+            ends.append(time.perf_counter())
+    return per_second(ends)
 
 
-def ours(folder: Path, model: str, width: int, pictures: int) -> dict[str, float]:
-    start = time.perf_counter()
-    config = TrainConfig(str(folder), str(folder / "sets"), model, width, epochs=2, batch_size=BATCH, compile=True)
-    run = train(config, folder / f"{model}-{width}")
-    seconds = pd.read_csv(run / "metrics.csv")["seconds"]
-    return {"images_per_second": pictures / seconds[1], "first_epoch": seconds[0], "whole": time.perf_counter() - start}
+def dense(network: nn.Module) -> nn.Module:
+    """The network with each refinement worked out everywhere, as its definition has it."""
+    for part in network.modules():
+        if isinstance(part, tuple(REFINEMENTS.values())) and isinstance(part, Refinement):
+            part.forward = partial(everywhere, part)  # type: ignore[method-assign]
+    return network
+
+
+def everywhere(refine: Refinement, features: Tensor, hole: Tensor) -> Tensor:
+    return torch.where(hole > 0, refine.net(features * (1 - hole), hole), features)
+
+
+def ours(folder: Path, model: str, width: int) -> float:
+    """Training pictures a second of `mend train`, over its second epoch."""
+    on_gpu = device.type == "cuda"
+    config = TrainConfig(str(folder), str(folder / "sets"), model, width, epochs=2, batch_size=BATCH, compile=on_gpu)
+    ends: list[float] = []
+    train(config, folder / f"{model}-{width}", lambda done, of: ends.append(time.perf_counter()))
+    return per_second(ends[len(ends) // 2 : -1])  # the last batch of an epoch is smaller
+
+
+def per_second(ends: list[float]) -> float:
+    return BATCH * (len(ends) - 1 - WARMING) / (ends[-1] - ends[WARMING])
 
 
 def flops(model: str, width: int) -> float:
-    """Of the forward and backward pass of one picture."""
-    network = build(model, width=width)
-    image, hole = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+    """Of the forward and backward pass of one picture, everywhere."""
+    network = dense(build(model, width=width))
     with FlopCounterMode(display=False) as counter:
-        network(image, hole).mean().backward()
+        network(torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)).mean().backward()
     return float(counter.get_total_flops())
 
 
@@ -102,18 +120,19 @@ def rate(work: Callable[[], Any], amount: float, repeats: int = 20) -> float:
     return amount / float(np.median(times[3:]))
 
 
-def prepared(data: str, folder: Path, batches: int) -> int:
-    """The first pictures of the training set as files, with masks for both sides; how many of them train."""
+def prepared(data: str, masks: str, folder: Path, batches: int) -> int:
+    """The first pictures of the training set as files, with their object masks for both sides; how many of them train."""
     count = batches * BATCH * 10 // 9 + 10  # a tenth is held out for validation
-    images = load_images(data, "all", limit=count)
-    for i, pixels in enumerate(images.pixels):
-        write_image(folder / "train" / f"{i:05d}.png", np.array(pixels))
-    write_image(folder / "test" / "0.png", np.array(images.pixels[0]))
-    for split, part in (("train", "all"), ("test", "test")):
-        masks = make_masks(load_images(str(folder), part), "boxes", folder / "sets" / split)
-        if split == "train":
-            for i, mask in enumerate(masks.read(np.arange(count))):
-                write_image(folder / "masks" / f"{i:05d}.png", mask[..., None] * np.uint8(255))
+    everything = load_images(data, "all")
+    holes = find_set(masks, everything).holes(everything, ObjectPolicy())[:count, 0].numpy()
+    for i in range(count):
+        write_image(folder / "train" / f"{i:05d}.png", np.array(everything.pixels[i]))
+        write_image(folder / "masks" / f"{i:05d}.png", holes[i][..., None] * np.uint8(255))
+    write_image(folder / "test" / "0.png", np.array(everything.pixels[0]))
+    images = load_images(str(folder), "all")
+    made = MaskSet.create(folder / "sets" / "train", manifest_for(images, "borrowed", ""))
+    made.write(np.arange(count), holes > 0)
+    made.finish()
     return len(load_images(str(folder), "train"))
 
 
@@ -121,7 +140,7 @@ def loading(folder: Path) -> float:
     """Pictures a second that batches come in, without training."""
     images = load_images(str(folder), "train")
     pixels = torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2)
-    holes = make_masks(load_images(str(folder), "all"), "boxes", folder / "sets" / "train").holes(images, ObjectPolicy())
+    holes = find_set(folder / "sets", images).holes(images, ObjectPolicy())
     batches = Batches(pixels, holes, np.random.default_rng(0).permutation(len(pixels)), BATCH)
     return rate(lambda: [None for _ in batches], len(pixels), 5)
 
@@ -129,31 +148,30 @@ def loading(folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    data = parser.parse_args().data
+    parser.add_argument("masks")
+    given = parser.parse_args()
     left, right = (torch.rand(4096, 4096, device=device, dtype=torch.bfloat16) for _ in range(2))
-    machine = rate(lambda: left @ right, 2 * 4096**3)
     measured: dict[str, Any] = {}
     for (model, width), batches in CASES.items():
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            pictures = prepared(data, folder, batches)
-            reference, found, feed = notebook(folder, model, width), ours(folder, model, width, pictures), loading(folder)
+            pictures = prepared(given.data, given.masks, folder, batches)
+            reference, found, feed = notebook(folder, model, width), ours(folder, model, width), loading(folder)
+        machine = rate(lambda: left @ right, 2 * 4096**3)
         work = flops(model, width)
         measured[f"{model}, width {width}"] = {
             "n": pictures,
-            "reference_images_per_second": round(reference, 1),
-            "images_per_second": round(found["images_per_second"], 1),
-            "times": round(found["images_per_second"] / reference, 2),
-            "gflop_per_image": round(work / 1e9, 3),
-            "of_the_matrix_rate": round(found["images_per_second"] * work / machine, 3),
-            "first_epoch_seconds": round(found["first_epoch"], 1),
-            "loading_images_per_second": round(feed),
-            "loading_times": round(feed / found["images_per_second"], 1),
+            "reference": round(reference, 1),
+            "mend": round(found, 1),
+            "times": round(found / reference, 2),
+            "gflop_per_picture": round(work / 1e9, 3),
+            "bf16_tflops": round(machine / 1e12, 3),
+            "of_the_matrix_rate": round(found * work / machine, 3),
+            "loading": round(feed),
+            "loading_times": round(feed / found, 1),
         }
         print(model, width, measured[f"{model}, width {width}"], flush=True)
-    record = json.loads(OUT.read_text()) if OUT.exists() else {}
-    facts = {"commit": commit(), "device": device_name(device), "torch": torch.__version__, "bf16_tflops": machine / 1e12}
-    OUT.write_text(json.dumps({**record, "training": {**facts, "cases": measured}}, indent=1) + "\n")
+    record("training", {"cases": measured})
 
 
 if __name__ == "__main__":

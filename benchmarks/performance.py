@@ -1,0 +1,160 @@
+"""The figures of speed and growth in one place: results/performance.json, its two pictures, and the table of the README.
+
+    python benchmarks/performance.py
+
+Each benchmark puts its own part there (`record`); this draws them, and what others wrote beside it, anew.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mend.checkpoint import commit
+from mend.device import device_name, find_device
+from mend.images import write_bytes
+from mend.report import write_into
+
+RESULTS = Path(__file__).parent.parent / "results"
+FILE = RESULTS / "performance.json"
+INK, SOFT = "#0072b2", "#b8bec6"
+
+
+def record(part: str, found: dict[str, Any]) -> None:
+    """Put what was measured under its name, with where it was."""
+    there = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    facts = {"commit": commit(), "device": device_name(find_device("auto")), "torch": torch.__version__}
+    write_bytes(FILE, json.dumps({**there, part: {**facts, **found}}, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+Row = tuple[str, str, str, str]
+
+
+def training(part: dict[str, Any]) -> list[Row]:
+    return [
+        (
+            f"Training {case}, as a notebook writes it → `mend train`",
+            f"{found['reference']:,.0f} → {found['mend']:,.0f} pictures/s",
+            f"{found['times']:.1f}×; {found['of_the_matrix_rate']:.0%} of the bf16 matrix rate by dense arithmetic",
+            f"{found['n']} pictures an epoch",
+        )
+        for case, found in part["cases"].items()
+    ]
+
+
+def segmenters(part: dict[str, Any]) -> list[Row]:
+    return [
+        (
+            f"Masks by {case}, its library one by one → `mend masks`",
+            f"{found['library']:,.1f} → {found['mend']:,.1f} pictures/s",
+            f"{found['times']:.1f}×; {found['equal']:.2%} of the pixels equal",
+            f"{found['n']} pictures",
+        )
+        for case, found in part["cases"].items()
+    ]
+
+
+def starting(part: dict[str, Any]) -> list[Row]:
+    return [
+        (f"`{case}`", f"{found['median']:.2f} s", f"{found['least']:.2f} – {found['most']:.2f} s", f"{found['n']} runs")
+        for case, found in part["cases"].items()
+    ]
+
+
+def growth(part: dict[str, Any]) -> list[Row]:
+    rows = []
+    for case, found in part["cases"].items():
+        largest = found["points"][-1]
+        rows.append(
+            (
+                f"{case}, {largest['n']:,} {found['of']}",
+                f"{largest['seconds']:,.1f} s, {largest['memory'] / 2**30:.2f} GB",
+                f"time grows with the power {found['exponent']:.2f}",
+                f"{len(found['points'])} sizes",
+            )
+        )
+    return rows
+
+
+PARTS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
+    "training": training,
+    "segmenters": segmenters,
+    "starting": starting,
+    "growth": growth,
+}
+
+
+def table(found: dict[str, Any]) -> str:
+    rows: list[Row] = [row for name, rows_of in PARTS.items() if name in found for row in rows_of(found[name])]
+    evaluation, studio = read("evaluation-speed"), read("studio-soak")
+    rows.append(
+        (
+            "The full protocol for one network, as a process",
+            f"{max(t['process'] for t in evaluation['seconds']):.0f} s",
+            "PSNR, SSIM, MAE, LPIPS-CIFAR, FID-CIFAR",
+            f"{evaluation['n']:,} pictures",
+        )
+    )
+    rows.append(("The studio, a thousand requests", *studio_cells(studio)))
+    lines = ["| What | Figure | | n |", "| :--- | ---: | :--- | ---: |", *(f"| {' | '.join(row)} |" for row in rows)]
+    where = sorted({f"{found[name]['device']}, commit {found[name]['commit']}" for name in PARTS if name in found})
+    return "\n".join([*lines, "", f"<sub>{'; '.join(where)}. Both sides of a line were measured in one run.</sub>", ""])
+
+
+def studio_cells(studio: dict[str, Any]) -> tuple[str, str, str]:
+    return (
+        f"{studio['seconds_a_request'] * 1000:.0f} ms each",
+        f"memory +{studio['memory_growth']:.1%}, {studio['lost']} lost",
+        f"{studio['n']:,} requests",
+    )
+
+
+def draw(found: dict[str, Any]) -> None:
+    from matplotlib import pyplot as plt
+
+    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    pairs = [("training", "reference", "pictures a second, training"), ("segmenters", "library", "pictures a second, masks")]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), constrained_layout=True)
+    for axis, (part, other, title) in zip(axes, pairs, strict=True):
+        cases = found[part]["cases"]
+        for i, case in enumerate(cases.values()):
+            axis.barh(i - 0.2, case[other], 0.38, color=SOFT, label="reference" if i == 0 else None)
+            axis.barh(i + 0.2, case["mend"], 0.38, color=INK, label="mend" if i == 0 else None)
+            axis.annotate(f"{case['times']:.1f}×", (case["mend"], i + 0.2), (4, 0), textcoords="offset points", va="center")
+        axis.set_yticks(range(len(cases)), list(cases))
+        axis.invert_yaxis()
+        axis.set_xscale("log")
+        axis.set_title(title, loc="left")
+    axes[0].legend(frameon=False, loc="lower right")
+    figure.savefig(RESULTS / "performance.png", dpi=150)
+    plt.close(figure)
+    cases = found["growth"]["cases"]
+    figure, axes = plt.subplots(2, len(cases), figsize=(2.6 * len(cases), 4.6), constrained_layout=True)
+    for column, (case, measured) in enumerate(cases.items()):
+        sizes = [point["n"] for point in measured["points"]]
+        for axis, key, unit, by in ((axes[0, column], "seconds", "s", 1), (axes[1, column], "memory", "GB", 2**30)):
+            axis.loglog(sizes, [point[key] / by for point in measured["points"]], color=INK, marker="o", markersize=4)
+            axis.set_ylabel(unit if column == 0 else "")
+            axis.grid(alpha=0.25)
+        axes[0, column].set_title(f"{case}\ntime ~ n^{measured['exponent']:.2f}", loc="left")
+        axes[1, column].set_ylim(0.01, 20)
+        axes[1, column].set_xlabel(measured["of"])
+    figure.savefig(RESULTS / "growth.png", dpi=150)
+    plt.close(figure)
+
+
+def main() -> None:
+    found = json.loads(FILE.read_text(encoding="utf-8"))
+    draw(found)
+    write_into(RESULTS.parent / "README.md", table(found), "performance")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
