@@ -30,15 +30,31 @@ pytest.importorskip("gradio", reason="the extra [studio] is not installed")
 PAGE = ROOT / "mend" / "studio" / "page"
 
 
+# What Python runs first, in the server and in every process of it: a network that ends at this machine.
+CUT = """
+import sys
+
+def cut(event, given):
+    host = {"socket.connect": lambda: given[1][0], "socket.getaddrinfo": lambda: given[0]}.get(event, lambda: None)()
+    if host not in (None, "127.0.0.1", b"127.0.0.1"):
+        print(f"left the machine: {event} {host}", file=sys.stderr, flush=True)
+        raise OSError("the network is cut")
+
+sys.addaudithook(cut)
+"""
+
+
 class Studio:
-    """A studio that runs, as a program talks to it."""
+    """A studio that runs, as a program talks to it, with the network cut."""
 
     def __init__(self, folder: Path, *words: str) -> None:
         self.folder, self.temporary = folder, folder / "temporary"
         self.temporary.mkdir(parents=True)
+        (folder / "cut").mkdir()
+        (folder / "cut" / "sitecustomize.py").write_text(CUT)
         environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{folder / 'cut'}{os.pathsep}{ROOT}",
             "TMPDIR": str(self.temporary),
             "OMP_NUM_THREADS": "1",
             "NO_PROXY": "*",
@@ -73,13 +89,24 @@ class Studio:
     def open(self, session: str, file: Path, name: str = "photo.png") -> dict[str, object]:
         return self.ask(f"/sessions/{session}/pictures", params={"name": name}, content=file.read_bytes())
 
-    def end(self) -> None:
+    def workers(self) -> list[int]:
+        """The processes that do its tasks."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(child) for file in children for child in file.read_text().split()]
+
+    def end(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it, and see that it left nothing: no folder, no process, no traceback, no request to another machine."""
         self.client.close()
-        self.process.send_signal(signal.SIGINT)
+        workers = self.workers()
+        self.process.send_signal(how)
         try:
             assert self.process.wait(60) == 0
         finally:
             self.process.kill()
+        assert not list(self.temporary.glob("mend-studio-*")), "a folder was left behind"
+        assert not [one for one in workers if Path(f"/proc/{one}").exists()], "a process was left behind"
+        self.log.seek(0)
+        assert not re.search("Traceback|left the machine", said := self.log.read()), said
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +114,6 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     running = Studio(tmp_path_factory.mktemp("studio"))
     yield running
     running.end()
-    assert not list(running.temporary.glob("mend-studio-*")), "a folder was left behind"
-    running.log.seek(0)
-    assert "Traceback" not in (said := running.log.read()), said
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +158,7 @@ def test_the_same_file_as_the_command_line(studio: Studio, files: Path, photo: s
     results = [Path(one.result()).read_bytes() for one in results]
     assert digest(results[1]) == expected
     assert results[0] == results[2] != results[1]
-    beside = {file.parent for file in studio.temporary.rglob(f"uploads/*/{photo}")}
-    assert not [file for folder in beside for file in folder.iterdir() if file.name != photo], "a result lies beside its input"
+    assert not list(studio.temporary.rglob(f"*{photo}*")), "a name became a path"
 
     session = studio.session()
     picture = studio.open(session, files / photo, photo)
@@ -358,7 +381,8 @@ def test_a_link_copies_the_comparison(studio: Studio, files: Path):
     grown = by_command_line(files, "photo.png", "--model", "telea", "--grow", "2")
     assert digest(studio.client.get(f"/sessions/{taker}/pictures/{again['picture']}/result").content) == digest(grown)
     assert "no longer" in str(studio.ask(f"/sessions/{taker}/links/nonsense")["error"])
-    assert "expected" in str(studio.ask(f"/sessions/{taker}/links", json={**asked, "methods": 7})["error"])
+    for methods in (7, ["telea"], ["telea"] * 7):
+        assert "expected" in str(studio.ask(f"/sessions/{taker}/links", json={**asked, "methods": methods})["error"])
 
 
 def test_each_mask_has_its_own_key(studio: Studio, files: Path):
@@ -451,14 +475,20 @@ def test_no_file_outside_the_session_can_be_read(studio: Studio, files: Path):
     picture = studio.open(session, files / "photo.png", "../../../../etc/passwd")
     assert picture["name"] == "passwd"
     secret = files / "secret.txt"
-    secret.write_text("secret")
+    cached = studio.folder / ".gradio" / "cached_examples" / "secret.txt"  # where Gradio would look
+    cached.parent.mkdir(parents=True)
+    for place in (secret, cached, studio.folder / "secret.txt"):
+        place.write_text("secret")
     key = picture["picture"]
+    source = next(studio.temporary.rglob("source"))
     tries = [
         "/page/..%2fserver.py", "/page/../server.py", "/page/%2e%2e/server.py", "/examples/..%2f..%2fetc%2fpasswd",
         f"/sessions/{other}/pictures/{key}/preview", f"/sessions/{session}/pictures/{key}/source",
         f"/sessions/{session}/pictures/{key}/..%2f..%2fsource", f"/sessions/{session}/pictures/..%2f{key}/preview",
         f"/sessions/..%2f{session}/pictures/{key}/preview", f"/gradio/gradio_api/file={secret}", f"/gradio/file={secret}",
         "/gradio/gradio_api/file=/etc/passwd", "/gradio/gradio_api/file=//etc/passwd", f"//gradio/gradio_api/file={secret}",
+        f"/gradio/gradio_api/file={cached}", f"/gradio/gradio_api/file={studio.folder}/secret.txt",
+        f"/gradio/gradio_api/file={source}", f"/gradio/gradio_api/file={studio.temporary}/uploads/../{source}",
         "/gradio/gradio_api/file=http://127.0.0.1:1/", "/gradio/gradio_api/proxy=http://127.0.0.1:1/", "/gradio/",
         "/gradio/gradio_api/deep_link", "/gradio/monitoring", "/gradio/gradio_api/vibe-code", "/docs", "/openapi.json",
     ]  # fmt: skip
@@ -467,6 +497,8 @@ def test_no_file_outside_the_session_can_be_read(studio: Studio, files: Path):
         request.url = request.url.copy_with(raw_path=path.encode())  # httpx would tidy the dots away
         answer = studio.client.send(request)
         assert answer.status_code in (400, 403, 404), path
+        request.method = "HEAD"
+        assert studio.client.send(request).status_code >= 400, path
         assert "secret" not in answer.text.replace("secret.txt", "")
         assert "root:" not in answer.text
 
@@ -535,6 +567,47 @@ def test_hanging_up_ends_the_work(studio: Studio, files: Path):
     assert time.monotonic() - start < 60
 
 
+@contextlib.contextmanager
+def stuck(studio: Studio) -> Iterator[list[int]]:
+    """Whatever is asked of the studio's processes meanwhile takes for ever."""
+    workers = studio.workers()
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):  # it was ended, which is what cancelling does
+                os.kill(worker, signal.SIGCONT)
+
+
+def test_hanging_up_ends_whatever_is_at_work(studio: Studio, files: Path):
+    session = studio.session()
+    at = f"/sessions/{session}/pictures"
+    picture = f"{at}/{studio.open(session, files / 'photo.png')['picture']}"
+    mask = base64.b64encode((files / "mask.png").read_bytes()).decode()
+    tasks = {
+        at: (files / "photo.png").read_bytes(),
+        f"{picture}/mask": (files / "mask.png").read_bytes(),
+        f"{picture}/select": b'{"x": 0.5, "y": 0.5}',
+        f"{picture}/fill": json.dumps({"model": "telea", "mask": f"data:,{mask}"}).encode(),
+        f"{picture}/full": b"",
+    }
+    for path, content in tasks.items():
+        assert "error" not in studio.ask(path, content=content), "its process is awake"
+        for shown in studio.temporary.rglob("full.jpg"):
+            shown.unlink()
+        with stuck(studio) as workers:
+            with pytest.raises(httpx.ReadTimeout):
+                studio.client.post(path, content=content, timeout=1)
+            deadline = time.monotonic() + 10
+            while all(Path(f"/proc/{worker}").exists() for worker in workers):
+                assert time.monotonic() < deadline, f"{path} goes on"
+                time.sleep(0.05)
+        assert "error" not in studio.ask(path, content=content), path
+    assert Image.open(io.BytesIO(studio.client.get(f"{picture}/full").content)).size == (61, 45)
+
+
 def test_what_is_used_stays_and_comparisons_give_way_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     from mend.studio import sessions
     from mend.studio.sessions import Session, wanted
@@ -557,6 +630,79 @@ def test_what_is_used_stays_and_comparisons_give_way_first(monkeypatch: pytest.M
     (session.item(photo).folder / "source").write_bytes(bytes(101))
     session.add("photo.png")
     assert len(session.items) == 2, "what was used last stays, even where it alone is too much"
+
+
+def test_masks_give_way_to_masks_and_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from mend.studio import sessions
+    from mend.studio.sessions import Session
+
+    def load(size: int) -> Path:
+        mask = session.add_mask(item)
+        mask.write_bytes(bytes(size))
+        item.masks.append(mask.name)
+        return mask
+
+    session = Session(tmp_path)
+    other, _ = session.add("other.png")
+    _, item = session.add("photo.png")
+    masks = [load(1) for _ in range(sessions.MASKS + 2)]
+    assert [mask.exists() for mask in masks] == [False] * 2 + [True] * sessions.MASKS
+    assert item.masks == [mask.name for mask in masks[2:]]
+    monkeypatch.setattr(sessions, "ROOM", 100)
+    load(100)
+    assert other in session.items
+    load(1)
+    assert other not in session.items
+
+
+def test_links_hold_no_more_than_there_is_room(monkeypatch: pytest.MonkeyPatch):
+    from mend.errors import InputError
+    from mend.studio import sessions
+    from mend.studio.sessions import Sessions
+
+    monkeypatch.setattr(sessions, "ROOM", 100)
+    held = Sessions()
+    _, item = held.create()[1].add("photo.png")
+    (item.folder / "source").write_bytes(bytes(101))
+    held.link(item, item.folder / "source", [], False)
+    with pytest.raises(InputError, match="as much as a studio keeps"):
+        held.link(item, item.folder / "source", [], False)
+    held.end()
+
+
+def test_files_of_gradios_clients_give_way_and_expire(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from mend.studio import sessions
+    from mend.studio.sessions import Uploads
+
+    uploads = Uploads(tmp_path / "uploads")
+    first, second = uploads.new(), uploads.new(".png")
+    for file in (first, second):
+        file.write_bytes(bytes(60))
+    monkeypatch.setattr(sessions, "ROOM", 100)
+    third = uploads.new()
+    assert list(uploads.files) == [str(second), str(third)]
+    assert list(uploads.folder.iterdir()) == [second]
+    uploads.expire()
+    assert second.exists()
+    monkeypatch.setattr(sessions, "UPLOADED", -1)
+    uploads.expire()
+    assert not uploads.files
+    assert not list(uploads.folder.iterdir())
+
+
+def test_an_upload_that_is_broken_off_leaves_nothing(studio: Studio):
+    before = set(studio.temporary.rglob("*"))
+    body = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="photo.png"\r\n\r\n' + bytes(2_000_000)
+    asked = http.client.HTTPConnection(studio.address.removeprefix("http://"))
+    for path in ("/gradio/gradio_api/upload", "/fill"):
+        asked.putrequest("POST", path)
+        asked.putheader("Content-Type", "multipart/form-data; boundary=edge")
+        asked.putheader("Content-Length", "9000000")
+        asked.endheaders(body)
+        time.sleep(0.5)
+        asked.close()
+        time.sleep(0.5)
+    assert set(studio.temporary.rglob("*")) <= before
 
 
 def test_a_session_at_work_is_not_closed(monkeypatch: pytest.MonkeyPatch):
@@ -642,6 +788,23 @@ def test_programs_send_the_password_in_a_header(tmp_path: Path, files: Path):
         assert digest(Path(result).read_bytes()) == digest(by_command_line(files, "photo.png", "--model", "telea"))
     finally:
         locked.end()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_model_that_does_not_load_is_said_and_nothing_is_left(tmp_path: Path, files: Path, how: signal.Signals):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text("{")
+    running = Studio(tmp_path / "studio", str(tmp_path / "mine"))
+    try:
+        session = running.session()
+        picture = running.open(session, files / "photo.png")["picture"]
+        mask = base64.b64encode((files / "mask.png").read_bytes()).decode()
+        at = f"/sessions/{session}/pictures/{picture}/fill"
+        said = running.ask(at, json={"model": "mine", "mask": f"data:,{mask}"})
+        assert re.match("mine/config.json is no model configuration", str(said["error"])), said
+        assert "share" in running.ask(at, json={"model": "telea", "mask": f"data:,{mask}"})
+    finally:
+        running.end(how)
 
 
 def test_a_long_queue_is_refused():

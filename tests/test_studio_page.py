@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import smooth
 from PIL import Image
-from test_studio import Studio
+from test_studio import Studio, stuck
 
 from mend.images import write_image
 
@@ -268,6 +268,9 @@ def test_a_long_task_can_be_cancelled(page: Any, tmp_path: Path):
     page.click("#fill")
     until(page, "document.querySelector('#stage-said').textContent.startsWith('Filling')")
     page.wait_for_selector("#progress:not([hidden])")
+    assert page.evaluate("document.querySelector('#cancel').getBoundingClientRect().bottom <= innerHeight"), (
+        "it is out of sight"
+    )
     shot(page, "6-progress")
     start = time.monotonic()
     page.click("#cancel")
@@ -275,6 +278,78 @@ def test_a_long_task_can_be_cancelled(page: Any, tmp_path: Path):
     assert time.monotonic() - start < 5
     assert page.get_attribute("body", "data-state") == "marking"
     fill(page)
+
+
+@desktop
+def test_whatever_takes_long_shows_that_and_can_be_cancelled(page: Any, studio: Studio, tmp_path: Path):
+    write_image(tmp_path / "large.png", smooth(1500, 3000, 7))
+    mask = np.zeros((1500, 3000, 1), np.uint8)
+    mask[700:800, 1000:1100] = 255
+    write_image(tmp_path / "mask.png", mask)
+    open_photo(page, tmp_path / "large.png")
+    paint(page, (0.2, 0.2), (0.3, 0.2))
+
+    session = studio.session()
+
+    def cancelled(act: Callable[[], None]) -> None:
+        studio.ask(f"/sessions/{session}/examples/camera")  # wakes the process that the last cancelling ended
+        with stuck(studio):
+            act()
+            page.wait_for_selector("#progress:not([hidden])")
+            page.click("#cancel")
+            page.wait_for_selector("body:not([aria-busy])")
+        assert page.inner_text("#error") == ""
+
+    cancelled(lambda: page.set_input_files("#another", tmp_path / "large.png"))
+    cancelled(lambda: page.set_input_files("#load", tmp_path / "mask.png"))
+    page.check("[value=object]", force=True)
+    cancelled(lambda: page.click("#overlay"))
+    fill(page)
+    cancelled(lambda: page.click("#actual"))
+    assert page.locator("#slider.actual").count() == 0
+    page.click("#actual")
+    page.wait_for_selector("#slider.actual")
+    page.click("nav [data-view=compare]")
+    cancelled(lambda: page.click("#compare"))
+
+
+@desktop
+def test_the_keyboard_is_enough(page: Any):
+    def go_to(element: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate(f"document.activeElement === document.querySelector('{element}')"):
+                return
+        raise AssertionError(f"{element} is not reached")
+
+    for element in ("#choose", "#examples button"):
+        go_to(element)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body[data-state=marking]:not([aria-busy])")
+    for element in ("#overlay", "#another", "[name=tool]:checked", "#size", "#grow", "#undo", "#clear", "#load", "#model"):
+        go_to(element)
+    page.keyboard.type("telea")
+    go_to("#fill")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body[data-state=result]:not([aria-busy])")
+    assert "filled by telea" in page.inner_text("#took")
+    for element in ("#again", "#back", "#mask-download", "#items button", "nav [data-view=compare]"):
+        go_to(element)
+    page.keyboard.press("Enter")
+    for element in ("#methods input", "#cut", "#score", "#compare"):
+        go_to(element)
+
+
+@desktop
+def test_a_file_that_is_too_large_is_not_sent(page: Any, photo: Path, tmp_path: Path):
+    with (tmp_path / "huge.png").open("wb") as huge:
+        huge.truncate(200_000_001)
+    open_photo(page, photo)
+    for chosen in ("#another", "#load"):
+        page.set_input_files(chosen, tmp_path / "huge.png")
+        until(page, "document.querySelector('#error').textContent.startsWith('huge.png is larger than 200 MB')")
+        page.set_input_files("#load", photo)  # which is no mask, and is said
+        until(page, "document.querySelector('#error').textContent.startsWith('Cannot tell which part')")
 
 
 def compare(page: Any) -> list[str]:
@@ -301,6 +376,13 @@ def test_methods_side_by_side_and_a_link(page: Any, photo: Path, studio: Studio,
     assert not page.is_visible("#marking")
     shot(page, "7-compared")
     accessible(page)
+    page.click("figure button >> nth=1")  # is seen large, and the comparison stays
+    page.wait_for_selector("body[data-view=fill][data-state=result]:not([aria-busy])")
+    assert "filled by telea" in page.inner_text("#took")
+    page.click("#back")
+    page.wait_for_selector("body[data-state=marking]")
+    page.click("nav [data-view=compare]")
+    assert page.locator("figcaption").all_inner_texts() == captions
     page.click("#link")
     until(page, "location.hash.startsWith('#compare=')")
     until(page, "document.querySelector('#linked').textContent.includes('until this studio is ended')")
@@ -525,7 +607,9 @@ def test_the_images_of_an_evaluation_are_sorted(page: Any, studio: Studio):
     said = {"protocol": {"title": "Holes of mine"}, "n": 40, "methods": {"net": {"metrics": {"psnr": {"mean": 20.5}}}}}
     (folder / "mine.json").write_text(json.dumps(said))
     page.click("nav [data-view=runs]")
-    page.click("#scores td button")
+    with stuck(studio):
+        page.click("#scores td button")
+        page.wait_for_selector("text=Reading the scores…")
     page.wait_for_selector("#scores .tall td")
     first = "#scores .tall tbody tr:first-child td:first-child"
     assert page.inner_text(first) == f"image {table.psnr.argmin()}"

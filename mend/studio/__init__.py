@@ -6,6 +6,7 @@ come in, `server` answers, and `page/` is what is seen.
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 import webbrowser
@@ -30,7 +31,8 @@ def studio(models: list[str], host: str, port: int, auth: str | None, device: st
     if not local and auth is None:
         raise InputError(f"--host {host} lets other machines in, and no password was given. Add --auth NAME:PASSWORD.")
     methods = offered(models)
-    with _listening(host, port) as listening:
+    with _listening(host, port) as listening, contextlib.suppress(KeyboardInterrupt):  # which is how a server is ended
+        _end_as_by_ctrl_c()
         app = make_app(methods, models, device, LOCAL if local else None, auth)  # makes a folder, which the server removes
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         print(f"mend studio: {address}   (Ctrl-C ends it)", flush=True)
@@ -38,8 +40,7 @@ def studio(models: list[str], host: str, port: int, auth: str | None, device: st
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some wait for the browser to end
         # A page that is left open holds its connection; five seconds is long enough for what is being sent.
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-        with contextlib.suppress(KeyboardInterrupt):  # which is how a server is ended
-            uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -56,3 +57,10 @@ def _listening(host: str, port: int) -> socket.socket:
         opened.close()
         raise InputError(f"cannot listen at {host}:{port} ({error}). Choose another --port, or 0 for a free one.") from None
     return opened
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Let SIGTERM, and a terminal that is closed, end the studio as Ctrl-C does: nothing is left behind."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until uvicorn has handlers of its own, and after
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it goes on
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # uvicorn does not know SIGHUP

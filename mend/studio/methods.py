@@ -10,7 +10,7 @@ CLASSICAL = {  # of `mend.classical`, those that look best first
     "telea": "quick, smooth, for scratches",
     "biharmonic": "smoothest, but slow",
     "navier-stokes": "quick, for scratches",
-    "mean-colour": "one, to measure against",
+    "mean-colour": "one flat colour",
 }
 
 

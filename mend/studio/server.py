@@ -34,7 +34,7 @@ from mend.studio.door import MEGABYTES, Door
 from mend.studio.examples import EXAMPLES, Example, thumbnail
 from mend.studio.methods import Method
 from mend.studio.runs import find_runs, read_result, read_run, result_files, rows_file, samples
-from mend.studio.sessions import Item, Session, Sessions, wanted
+from mend.studio.sessions import Item, Session, Sessions, Uploads, wanted
 from mend.studio.workers import Busy, Fault, Message, Workers
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        beside = asyncio.create_task(warm(workers, models, device)), asyncio.create_task(_expiring(sessions))
+        beside = asyncio.create_task(warm(workers, models, device)), asyncio.create_task(_expiring(sessions, uploads))
         yield
         for task in beside:
             task.cancel()
@@ -149,14 +149,17 @@ def make_app(
         item = sessions.find(token).item(key)
         return {"picture": key, "name": item.name, **item.facts}
 
-    @app.get("/sessions/{token}/pictures/{key}/full")
-    async def full(token: str, key: str) -> FileResponse:
-        item = sessions.find(token).item(key)
-        shown = item.folder / "full.jpg"
-        if not shown.exists():
-            with wanted(item):
-                await _last(workers.pictures.do("show_full", folder=str(item.folder)))
-        return FileResponse(shown, headers={"Cache-Control": "private, max-age=3600"})
+    @app.post("/sessions/{token}/pictures/{key}/full")
+    async def full(token: str, key: str) -> StreamingResponse:
+        return _lines(at_full_size(sessions.find(token).item(key)))
+
+    async def at_full_size(item: Item) -> AsyncIterator[Message]:
+        if item.full.exists():
+            yield {"done": {}}
+            return
+        with wanted(item):
+            async for message in workers.pictures.do("show_full", folder=str(item.folder)):
+                yield message
 
     @app.get("/sessions/{token}/pictures/{key}/{part}")
     async def file(token: str, key: str, part: str) -> FileResponse:
@@ -164,6 +167,7 @@ def make_app(
         path, name = _listed(
             {
                 "preview": (item.folder / "preview.webp", None),
+                "full": (item.full, None),
                 "result": item.result,
                 "mask": (item.folder / "mask.png", f"{Path(item.name).stem}-mask.png"),
             },
@@ -177,8 +181,9 @@ def make_app(
 
     @app.post("/sessions/{token}/pictures/{key}/mask")
     async def upload_mask(token: str, key: str, request: Request) -> StreamingResponse:
-        item = sessions.find(token).item(key)
-        mask = item.folder / secrets.token_hex(8)
+        session = sessions.find(token)
+        item = session.item(key)
+        mask = session.add_mask(item)
         try:
             await _receive(request, mask)
         except BaseException:
@@ -197,6 +202,8 @@ def make_app(
         except BaseException:
             mask.unlink(missing_ok=True)
             raise
+        finally:
+            Path(f"{mask}.preview").unlink(missing_ok=True)
 
     @app.post("/sessions/{token}/pictures/{key}/select")
     async def select(token: str, key: str, request: Request) -> StreamingResponse:
@@ -314,30 +321,44 @@ def make_app(
         await _last(_fill(workers, method, device, item, mask, into, grow=0, score=False))
         return into
 
-    uploads = sessions.folder / "uploads"
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    # --- For programs, by Gradio's client ---
+
+    uploads = Uploads(sessions.folder / "uploads")
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)  # what lies there Gradio copies to no place of its own
+
+    # In place of Gradio's own, which takes as much as comes, makes paths of names, and forgets what was not sent whole.
+    @app.post("/gradio/gradio_api/upload")
+    async def upload_for_gradio(request: Request) -> list[str]:
+        async with request.form(max_files=2, max_fields=0) as form:
+            sent = [(part, uploads.new()) for part in form.getlist("files") if isinstance(part, UploadFile)]
+            for part, place in sent:
+                with place.open("wb") as target:
+                    await asyncio.to_thread(shutil.copyfileobj, part.file, target)
+        return [str(place) for _, place in sent]
+
+    @app.api_route("/gradio/gradio_api/file={path:path}", methods=["GET", "HEAD"])
+    async def file_for_gradio(path: str) -> FileResponse:
+        _listed(uploads.files, path)
+        return FileResponse(path)
 
     async def fill_for_gradio(image: FileData, mask: FileData, model: str = next(iter(models))) -> FileData:
         assert isinstance(image, dict)  # Gradio hands over what it documents as FileData as a dictionary
         assert isinstance(mask, dict)
         token, session = sessions.create()
         try:
-            files = [Path(file["path"]) for file in (image, mask)]
-            _, item = session.add(files[0].name)
-            for file, place in zip(files, ("source", "loaded"), strict=True):
-                shutil.copyfile(file, item.folder / place)
+            _, item = session.add(Path(image["orig_name"] or "picture").name)
+            for file, place in ((image, "source"), (mask, "loaded")):
+                shutil.copyfile(file["path"], item.folder / place)
             with wanted(item):
                 into = await once(session, item, pick(models, model, "model"))
-            suffix = item.facts["suffix"]
-            result = shutil.move(into.folder / f"result{suffix}", uploads / f"{secrets.token_hex(8)}{suffix}")
-            blocks.upload_file_set.add(str(result))  # which Gradio removes in time
-            return FileData(path=str(result))
+            result, _ = into.result
+            return FileData(path=str(shutil.move(result, uploads.new(result.suffix))))
         except InputError as error:
             raise gradio.Error(str(error), print_exception=False) from None
         finally:
             sessions.close(token)
 
-    with OnlyUploads(uploads, analytics_enabled=False, delete_cache=(600, 600)) as blocks:
+    with OnlyUploads(uploads, analytics_enabled=False) as blocks:
         gradio_api(fill_for_gradio, api_name="fill", concurrency_limit=2)
     blocks.queue(max_size=QUEUE)
     gradio.mount_gradio_app(
@@ -347,10 +368,11 @@ def make_app(
     return app
 
 
-async def _expiring(sessions: Sessions) -> None:
+async def _expiring(sessions: Sessions, uploads: Uploads) -> None:
     while True:
         await asyncio.sleep(60)
         sessions.expire()
+        uploads.expire()
 
 
 async def warm(workers: Workers, models: dict[str, Method], device: str) -> None:
@@ -372,20 +394,20 @@ def _fill(
 class OnlyUploads(gradio.Blocks):
     """Takes text, and files of which it is true that they were uploaded; Gradio itself would also fetch a file's address."""
 
-    def __init__(self, uploads: Path, **options: Any) -> None:
+    def __init__(self, uploads: Uploads, **options: Any) -> None:
         super().__init__(**options)
-        self.uploads = uploads.resolve()
+        self.uploads = uploads
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
         super().validate_inputs(block_fn, inputs)
         for i, value in enumerate(inputs):
             if isinstance(value, str):
                 continue
-            path = Path(str(value.get("path", ""))).resolve() if isinstance(value, dict) else Path()
-            if not path.is_relative_to(self.uploads) or not path.is_file():
-                said = "no such file was uploaded. Send it with handle_file of Gradio's client."
+            path, name = (str(value.get(part, "")) for part in ("path", "orig_name")) if isinstance(value, dict) else ("", "")
+            if path not in self.uploads.files:
+                said = "this file was not uploaded, or not lately. Send it with handle_file of Gradio's client."
                 raise gradio.Error(said, print_exception=False)
-            inputs[i] = {"path": str(path)}
+            inputs[i] = {"path": path, "orig_name": name}
 
 
 # --- Requests and answers --------------------------------------------------------------------------------------------
@@ -415,7 +437,7 @@ class Compared(BaseModel):
 
     picture: str
     result: str
-    methods: list[str]
+    methods: list[str] = Field(min_length=2, max_length=6)
     score: bool
 
 

@@ -20,8 +20,10 @@ from mend.studio.workers import Busy
 IDLE = 3600.0  # seconds after which a session of which nobody hears is removed; a page says every few minutes that it is open
 SESSIONS = 32
 LINKS = 100
+MASKS = 20  # of one picture that were loaded
 KEPT = 20  # pictures of a session: at 24 megapixels a result takes about 100 MB
-ROOM = 2_000_000_000  # bytes of a session
+ROOM = 2_000_000_000  # bytes of a session; of all links; of all that Gradio's clients sent and fetch
+UPLOADED = 600.0  # seconds for which that is kept
 
 
 @dataclass
@@ -42,6 +44,11 @@ class Item:
         return self.folder / f"result{suffix}", f"{Path(self.name).stem}-mended{suffix}"
 
     @property
+    def full(self) -> Path:
+        """Where the picture is as a browser shows it at its full size, once that was asked for."""
+        return self.folder / "full.jpg"
+
+    @property
     def size(self) -> tuple[int, int]:
         return int(self.facts["height"]), int(self.facts["width"])
 
@@ -58,11 +65,15 @@ class Item:
 
     @property
     def bytes(self) -> int:
-        total = 0
-        for file in self.folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # a task has renamed it meanwhile
-                total += file.stat().st_size
-        return total
+        return _bytes(self.folder)
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for file in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a task has renamed it meanwhile
+            total += file.stat().st_size
+    return total
 
 
 @contextlib.contextmanager
@@ -88,20 +99,28 @@ class Session:
         return any(item.wanted for item in self.items.values())
 
     def add(self, name: str, compared: bool = False) -> tuple[str, Item]:
-        """A new item with its folder, after room was made for it.
+        """A new item with its folder, after room was made for it."""
+        self._make_room()
+        key = secrets.token_hex(8)
+        self.items[key] = Item(self.folder / key, name, compared)
+        self.items[key].folder.mkdir()
+        return key, self.items[key]
 
-        Results of comparisons give way first, then what was not used for longest; never what a task works on, and never what
-        was used last, of which the new one is made.
-        """
+    def add_mask(self, item: Item) -> Path:
+        """Where a new mask of an item is to lie, after room was made for it."""
+        self._make_room()
+        while len(item.masks) >= MASKS:
+            (item.folder / item.masks.pop(0)).unlink(missing_ok=True)
+        return item.folder / secrets.token_hex(8)
+
+    def _make_room(self) -> None:
+        """Results of comparisons give way first, then what was not used for longest; never what a task works on, and never what
+        was used last, of which the new one is made."""
         while len(self.items) >= KEPT or sum(item.bytes for item in self.items.values()) > ROOM:
             free = [key for key, item in list(self.items.items())[:-1] if not item.wanted]
             if not free:
                 break
             self.remove(min(free, key=lambda key: not self.items[key].compared))  # the first of those, as `min` has it
-        key = secrets.token_hex(8)
-        self.items[key] = Item(self.folder / key, name, compared)
-        self.items[key].folder.mkdir()
-        return key, self.items[key]
 
     def remove(self, key: str) -> None:
         if (item := self.items.pop(key, None)) is not None:
@@ -159,8 +178,8 @@ class Sessions:
 
     def link(self, item: Item, mask: Path, methods: list[str], score: bool) -> str:
         """The token of a link, which works until the studio ends: it needs nothing of the session that gave it."""
-        if len(self.links) >= LINKS:
-            raise InputError(f"{LINKS} links are given out, as many as a studio keeps. Start it anew to give out more.")
+        if len(self.links) >= LINKS or sum(link.item.bytes for link in self.links.values()) > ROOM:
+            raise InputError("the links given out hold as much as a studio keeps. Start it anew to give out more.")
         token, folder = secrets.token_urlsafe(24), self.folder / secrets.token_hex(8)
         folder.mkdir()
         item.copy_into(folder)
@@ -170,3 +189,29 @@ class Sessions:
 
     def end(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Uploads:
+    """What Gradio's clients sent and the results that they fetch, for a while: files under paths that cannot be guessed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.files: dict[str, float] = {}  # paths, and when each was given out; the latest is last
+
+    def new(self, suffix: str = "") -> Path:
+        """The path for a new file; those that came first give way to it."""
+        while self.files and _bytes(self.folder) > ROOM:
+            self._remove(next(iter(self.files)))
+        path = self.folder / f"{secrets.token_hex(16)}{suffix}"
+        self.files[str(path)] = time.monotonic()
+        return path
+
+    def expire(self) -> None:
+        for path, given in list(self.files.items()):
+            if time.monotonic() - given > UPLOADED:
+                self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        del self.files[path]
+        Path(path).unlink(missing_ok=True)

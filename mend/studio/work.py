@@ -335,6 +335,8 @@ def _named(sentence: str, arguments: dict[str, Any]) -> str:
     for argument, name in (("mask", "the mask"), ("folder", arguments.get("name", "the picture")), ("out", "the result")):
         if argument in arguments:  # a mask lies in a folder, so it comes first
             sentence = name.join(re.split(rf"{re.escape(arguments[argument])}(?:/[\w-]+(?:\.\w+)*)?", sentence))
+    if "model" in arguments:
+        sentence = sentence.replace(arguments["model"], Path(arguments["model"]).name)
     return sentence.replace("the mask the mask", "the mask")
 
 

@@ -217,6 +217,7 @@ export class Marks {
     const sheet = Object.assign(document.createElement("canvas"), { width: this.canvas.width, height: this.canvas.height });
     const pen = sheet.getContext("2d");
     pen.drawImage(photo, 0, 0, sheet.width, sheet.height);
+    pen.globalAlpha = 0.62; // as on the page
     pen.drawImage(this.overlay, 0, 0);
     return sheet.toDataURL("image/jpeg", 0.9);
   }

@@ -98,7 +98,7 @@ function look(i) {
 
 // Lines of points (x, y) on one pair of axes.
 function chart(lines, title) {
-  const [width, height, left, bottom] = [420, 220, 56, 24];
+  const [width, height, left, bottom] = [270, 170, 48, 24];
   const points = lines.flat();
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title} by epoch` });
   if (!points.length) return svg;

@@ -41,9 +41,11 @@ export class Scores {
   async images(asked) {
     this.open = asked;
     const { result, method, by, up } = asked;
+    const slow = setTimeout(() => this.draw(make("p", { textContent: "Reading the scores…", role: "status" })), 500);
     const found = await fetch(`/results/${encodeURIComponent(result)}/${encodeURIComponent(method)}?${new URLSearchParams({ by, up })}`)
       .then((answer) => answer.json())
       .catch(() => ({ error: "the studio does not answer" }));
+    clearTimeout(slow);
     if (this.open !== asked) return;
     if (found.error) return this.draw(make("p", { textContent: `The images of ${method} cannot be shown: ${found.error}` }));
     const heads = found.columns.map((column) => {

@@ -1,5 +1,5 @@
 // The page of the studio: a picture, what is marked on it, and what became of it.
-import { $ } from "./dom.js";
+import { $, make } from "./dom.js";
 import { Marks } from "./marks.js";
 import { Runs } from "./runs.js";
 import { Scores } from "./scores.js";
@@ -124,11 +124,15 @@ async function show(facts) {
 function openFile(file) {
   if (body.dataset.view === "runs") view("fill");
   return task(async (options, stage) => {
-    if (file.size > limits.megabytes * 1e6) throw new Error(`The file is larger than ${limits.megabytes} MB, the most that the studio takes.`);
     stage("sending the picture");
-    const facts = await ask(at(`?name=${encodeURIComponent(file.name || "pasted.png")}`), { ...options, body: file }, stage);
-    await show(facts);
+    await show(await send(at(`?name=${encodeURIComponent(file.name || "pasted.png")}`), file, options, stage));
   });
+}
+
+function send(url, file, options, stage) {
+  const most = limits.megabytes;
+  if (file.size > most * 1e6) throw new Error(`${file.name} is larger than ${most} MB, the most that the studio takes. Use “mend fill” for it.`);
+  return ask(url, { ...options, body: file }, stage);
 }
 
 function openExample(name) {
@@ -165,6 +169,7 @@ addEventListener("drop", (event) => {
 function sliders() {
   marks.tool = document.querySelector("[name=tool]:checked").value;
   body.dataset.tool = marks.tool;
+  $("size").disabled = marks.tool === "object";
   marks.size = +$("size").value;
   marks.grow = +$("grow").value;
   $("size-said").textContent = `${$("size").value} px`;
@@ -203,7 +208,7 @@ $("load").onchange = () => {
   $("load").value = "";
   if (file) task(async (options, stage) => {
     stage("sending the mask");
-    await load(await ask(at(`/${picture.picture}/mask`), { ...options, body: file }, stage));
+    await load(await send(at(`/${picture.picture}/mask`), file, options, stage));
   });
 };
 
@@ -211,6 +216,7 @@ $("load").onchange = () => {
 
 // What to fill, as it is marked now.
 const asked = () => ({ grow: marks.grow, ...(loaded ? { loaded } : { mask: marks.png() }) });
+const kept = () => ({ bytes: marks.marked, grow: marks.grow, loaded }); // to be marked again
 
 async function filled(input, wanted, options, stage) {
   const facts = await ask(at(`/${input.picture}/fill`), { ...options, body: JSON.stringify(wanted) }, stage);
@@ -219,7 +225,7 @@ async function filled(input, wanted, options, stage) {
 
 $("fill").onclick = () =>
   task(async (options, stage) => {
-    const marked = { bytes: marks.marked, grow: marks.grow, loaded };
+    const marked = kept();
     const entry = await filled(picture, { ...asked(), model: $("model").value }, options, stage);
     entries.push({ ...entry, marked });
     listed(entries.at(-1));
@@ -239,7 +245,7 @@ async function reveal(entry) {
 }
 $("actual").onclick = () =>
   task(async (options, stage) => {
-    stage("reading the full size");
+    for (const one of slider.actual ? [] : [result.input, result]) await ask(at(`/${one.picture}/full`), options, stage);
     await slider.toggle();
   });
 $("again").onclick = () => task(() => show({ ...result.input, picture: result.picture }));
@@ -297,7 +303,7 @@ $("compare").onclick = () =>
   task(async (options, stage) => {
     const [input, chosen, score] = [picture, methods(), $("score").checked];
     const wanted = { ...asked(), score, compared: true };
-    const marked = marks.shown($("photo"));
+    const [marked, before] = [kept(), marks.shown($("photo"))];
     const figures = [];
     comparison = null;
     for (const [i, model] of chosen.entries()) {
@@ -306,14 +312,14 @@ $("compare").onclick = () =>
         if (error.name === "AbortError") throw error;
         return { model, error: error.message };
       };
-      figures.push(await filled(input, { ...wanted, model }, options, said).catch(failed));
-      compared(marked, figures);
+      figures.push({ ...(await filled(input, { ...wanted, model }, options, said).catch(failed)), marked });
+      compared(before, figures);
     }
     const done = figures.findLast((one) => one.picture); // the first is the first to give way
     if (done) comparison = { picture: input.picture, result: done.picture, methods: chosen, score };
   });
 
-function compared(marked, figures) {
+function compared(before, figures) {
   const best = Math.max(...figures.map((one) => one.psnr ?? -1));
   const figure = (image, title, text, name = "span") => {
     const made = document.createElement("figure");
@@ -326,12 +332,13 @@ function compared(marked, figures) {
     return made;
   };
   $("grid").replaceChildren(
-    figure(Object.assign(new Image(), { src: marked, alt: "What was marked" }), "Marked", ""),
+    figure(Object.assign(new Image(), { src: before, alt: "What was marked" }), "Marked", ""),
     ...figures.map((one) => {
       if (one.error) return figure(Object.assign(document.createElement("p"), { className: "failed", textContent: sentence(one.error) }), one.model, "");
       const image = Object.assign(new Image(), { src: preview(one.picture), alt: `Filled by ${one.model}` });
       const numbers = "psnr" in one ? ` · PSNR ${one.psnr.toFixed(2)} dB · SSIM ${one.ssim.toFixed(3)}` : "";
-      return figure(image, one.model, `${seconds(one.seconds)}${numbers}`, figures.length > 1 && one.psnr === best ? "mark" : "span");
+      const open = make("button", { type: "button", onclick: () => task(() => reveal(one).then(() => view("fill"))) }, image);
+      return figure(open, one.model, `${seconds(one.seconds)}${numbers}`, figures.length > 1 && one.psnr === best ? "mark" : "span");
     }),
   );
   shown.compare = "compared";
@@ -379,7 +386,7 @@ addEventListener("hashchange", reproduce);
 
 // A capital at the start; a file's name, which may stand there, is left as it is.
 const sentence = (text) => (/^[a-z]+[ ,]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
-const seconds = (value) => (value < 10 ? `${value.toFixed(1)} s` : `${value.toFixed(0)} s`);
+const seconds = (value) => (value < 0.1 ? "under 0.1\u00a0s" : `${value.toFixed(value < 10 ? 1 : 0)}\u00a0s`);
 
 function view(name) {
   body.dataset.view = name;
@@ -443,7 +450,7 @@ async function start() {
       const checked = i < 4 && name !== "biharmonic"; // which may take minutes
       const box = Object.assign(document.createElement("input"), { type: "checkbox", value: name, checked, onchange: update });
       const text = document.createElement("span");
-      text.append(name, Object.assign(document.createElement("small"), { className: "quiet", textContent: what }));
+      text.append(name, " ", Object.assign(document.createElement("small"), { className: "quiet", textContent: what }));
       label.className = "check";
       label.append(box, text);
       return label;
