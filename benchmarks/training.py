@@ -3,9 +3,9 @@
     python benchmarks/training.py ../shared/data/cifar10 masks/cifar10
 
 The reference reads every picture and mask as a PNG through Pillow and transforms in a `DataLoader`, and trains in fp32, NCHW,
-not compiled, each refinement worked out everywhere. Ours is `mend train`, with `--compile` on a GPU. Both train the same network
-with the same loss on the same pictures, batch 128, one after the other; the time is that of whole steps, data included and
-validation not, without the first ones. FLOPs are those of the dense network, forward and backward, as PyTorch counts them.
+not compiled, each refinement worked out everywhere. Ours is `mend train`, with `--compile` on a GPU. Both train the same
+network with the same loss on the same pictures, batch 128, one after the other; the time is that of whole steps, data included
+and validation not, without the first ones. FLOPs are those of the dense network, forward and backward, as PyTorch counts them.
 Writes the part "training" of results/performance.json. Nothing else should run.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from performance import record
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -33,7 +34,6 @@ from mend.models import build
 from mend.models.refine import REFINEMENTS, Refinement
 from mend.recipes import TrainConfig
 from mend.train import train
-from performance import record
 
 BATCH = 128
 CASES = {("unet-simple", 64): 10, ("unet-aspp", 64): 10, ("unet-simple", 16): 50, ("unet-aspp", 16): 50}  # batches an epoch

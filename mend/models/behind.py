@@ -5,6 +5,7 @@ where there is no other. A 3×3 convolution gathers the nine rows around each ce
 and is then a product of matrices. It gives what the dense convolution gives there, and no gradient is taken anywhere else.
 """
 
+from collections.abc import Iterator
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -113,8 +114,10 @@ class _Convolve(Function):
         rows, weight, there, back = ctx.saved_tensors
         # Seen from a cell that is read, those that read it lie the other way round.
         turned = weight.flip(2, 3).permute(2, 3, 0, 1).to(grad.dtype).flatten(0, 2)
-        taps = [rows.index_select(0, tap).T @ grad[:-1] for tap in there.T]  # (C, D) each
-        to_weight = torch.stack(taps).view(3, 3, *taps[0].shape).permute(3, 2, 0, 1).to(weight.dtype)
+        to_weight = weight.new_zeros(9 * weight.shape[1], weight.shape[0])
+        for gathered, towards in zip(_gathered(rows, there), grad[:-1].split(_block(rows)), strict=True):
+            to_weight += gathered.T @ towards
+        to_weight = to_weight.view(3, 3, weight.shape[1], weight.shape[0]).permute(3, 2, 0, 1)
         return _products(grad, back, turned), to_weight, grad.sum(0, dtype=weight.dtype), None, None
 
 
@@ -122,10 +125,20 @@ def _products(rows: Tensor, gather: Tensor, matrix: Tensor) -> Tensor:
     """The gathered rows, (n, 9·C), times `matrix` (9·C, D): (n + 1, D)."""
     products = rows.new_empty(len(gather) + 1, matrix.shape[1])
     products[-1] = 0
-    size = max(1, BLOCK // (matrix.shape[0] * rows.element_size()))
-    for block, out in zip(gather.split(size), products[:-1].split(size), strict=True):
-        torch.mm(rows.index_select(0, block.flatten()).view(-1, len(matrix)), matrix, out=out)
+    for gathered, out in zip(_gathered(rows, gather), products[:-1].split(_block(rows)), strict=True):
+        torch.mm(gathered, matrix, out=out)
     return products
+
+
+def _gathered(rows: Tensor, gather: Tensor) -> Iterator[Tensor]:
+    """The gathered rows, (n, 9·C), a block at a time."""
+    for block in gather.split(_block(rows)):
+        yield rows.index_select(0, block.flatten()).view(len(block), 9 * rows.shape[1])
+
+
+def _block(rows: Tensor) -> int:
+    """How many cells are gathered for at once."""
+    return max(1, BLOCK // (9 * rows.shape[1] * rows.element_size()))
 
 
 def _with_zeros(features: Tensor, places: Tensor) -> Tensor:
