@@ -4,13 +4,14 @@ import csv
 import filecmp
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,12 @@ from mend.data import load_images
 from mend.device import find_device
 from mend.errors import InputError
 from mend.masks import make_masks
+from mend.models import build
 from mend.recipes import TrainConfig
 from mend.train import _build, train
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mend"]
+PAGE = ROOT / "docs" / "scale.md"
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -131,13 +134,13 @@ def test_masks_are_those_of_one_process_after_one_of_two_was_killed(tmp_path: Pa
 def test_an_evaluation_is_that_of_one_process_after_one_of_two_was_killed(run: Path, tmp_path: Path):
     make_masks(load_images("photos", "test"), "strokes", tmp_path / "masks" / "test")
     words = ["evaluate", run, "mean-colour", "telea", "--no-classical", "--protocol", "photos-object-v1"]
-    words += ["--masks", tmp_path / "masks", "--limit", "520", "--metrics", "psnr,ssim,fid-cifar", "--out"]
+    words += ["--masks", tmp_path / "masks", "--limit", "300", "--metrics", "psnr,fid-cifar", "--out"]
     two, one = tmp_path / "two", tmp_path / "one"
     check_said(ended((tmp_path / "two.json").exists, signal.SIGKILL, *words, two))
     first = json.loads((tmp_path / "two.json").read_text())["methods"]
     assert 0 < len(first) < 3, "it was over before it was stopped"
     out = done(*words, two)
-    assert out.count("n = 520 images") == 1, "only the first process prints"
+    assert out.count("n = 300 images") == 1, "only the first process prints"
     command = [sys.executable, "-m", "mend", *map(str, words), str(one)]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, check=True, capture_output=True)
     summaries = [json.loads(file.with_suffix(".json").read_text()) for file in (one, two)]
@@ -152,7 +155,7 @@ def test_an_evaluation_is_that_of_one_process_after_one_of_two_was_killed(run: P
     assert all(filecmp.cmp(one / file, two / file, shallow=False) for file in files[0]), (
         "rows, features, pictures: the same bits"
     )
-    assert len(pd.read_parquet(two / "tiny.parquet")) == 520
+    assert len(pd.read_parquet(two / "tiny.parquet")) == 300
 
 
 @linux
@@ -216,16 +219,16 @@ def test_two_processes_train_as_one_does_after_one_was_killed_and_both_were_stop
     for i in range(27):
         Image.fromarray(smooth(40, 50, i)).save(tmp_path / "photos" / f"{i}.jpg")
     config = TrainConfig(
-        str(tmp_path / "photos"), "strokes", "pyramid", width=4, epochs=12, batch_size=7, crop=32, workers=1, precision="fp32"
+        str(tmp_path / "photos"), "strokes", "pyramid", width=4, epochs=7, batch_size=7, crop=32, workers=1, precision="fp32"
     )
     one, two = tmp_path / "one", tmp_path / "two"
     train(config, one)
     assert rows_of(one)[0]["step"] == 4, "22 images"
-    check_said(ended((two / "samples" / "epoch-002.png").exists, signal.SIGKILL, *flags(config, two)))
-    assert 2 <= len(rows_of(two)) < 12, "it was over before it was stopped"
-    check_said(ended((two / "samples" / "epoch-006.png").exists, signal.SIGINT, *flags(config, two)))
-    assert 6 <= len(rows_of(two)) < 12, "it was over before it was stopped"
-    assert done(*flags(config, two)).count("trained") == 1
+    check_said(ended((two / "samples" / "epoch-001.png").exists, signal.SIGKILL, *flags(config, two)))
+    assert 1 <= len(rows_of(two)) < 7, "it was over before it was stopped"
+    check_said(ended((two / "samples" / "epoch-003.png").exists, signal.SIGINT, *flags(config, two)))
+    assert 3 <= len(rows_of(two)) < 7, "it was over before it was stopped"
+    train(config, two)  # on one process now
     start = _build(config).state_dict()
     assert moved(two, start, one) < 1e-4 * moved(one, start)
     for a, b in zip(rows_of(one), rows_of(two), strict=True):
@@ -236,9 +239,19 @@ def test_batch_norm_of_two_processes_sees_half_a_batch(folder: Path, masks: Path
     """So on CPUs a U-Net goes another way, but not far; on GPUs the statistics are shared."""
     config = TrainConfig(str(folder), str(masks), "unet", width=4, epochs=3, batch_size=16, precision="fp32")
     one, two = train(config, tmp_path / "one"), tmp_path / "two"
-    done(*flags(config, two))
-    start = _build(replace(config)).state_dict()
-    start = {name: value for name, value in start.items() if "num_batches" not in name}
+    assert done(*flags(config, two)).count("trained") == 1, "only the first process prints"
+    start = {name: value for name, value in _build(config).state_dict().items() if "num_batches" not in name}
     assert 0 < moved(two, start, one) < 0.1 * moved(one, start)
     for a, b in zip(rows_of(one), rows_of(two), strict=True):
         assert a == pytest.approx(b, rel=0.02)
+
+
+def test_the_page_on_scale_counts_the_weights_that_there_are():
+    rows = re.findall(
+        r"`(\S+)`, width (\d+) \| ([\d,]+) \| ([\d.]+) MB \| ([\d.]+) MB \| ([\d.]+) MB", PAGE.read_text(encoding="utf-8")
+    )
+    assert len(rows) == 5
+    for name, width, *said in rows:
+        weights = sum(value.numel() for value in build(name, width=int(width)).parameters())
+        sent = [4e-6 * weights, *(2 * (n - 1) / n * 4e-6 * weights for n in (8, 64))]
+        assert said == [f"{weights:,}", *(f"{size:.1f}" for size in sent)]
