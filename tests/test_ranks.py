@@ -236,14 +236,12 @@ def test_two_processes_train_as_one_does_after_one_was_killed_and_both_were_stop
 
 
 def test_batch_norm_of_two_processes_sees_half_a_batch(folder: Path, masks: Path, tmp_path: Path):
-    """So on CPUs a U-Net goes another way, but not far; on GPUs the statistics are shared."""
+    """So on CPUs a U-Net trains a little differently: with other images in its batches its losses are 1 to 2 % off."""
     config = TrainConfig(str(folder), str(masks), "unet", width=4, epochs=3, batch_size=16, precision="fp32")
     one, two = train(config, tmp_path / "one"), tmp_path / "two"
     assert done(*flags(config, two)).count("trained") == 1, "only the first process prints"
-    start = {name: value for name, value in _build(config).state_dict().items() if "num_batches" not in name}
-    assert 0 < moved(two, start, one) < 0.1 * moved(one, start)
     for a, b in zip(rows_of(one), rows_of(two), strict=True):
-        assert a == pytest.approx(b, rel=0.02)
+        assert a == pytest.approx(b, rel=0.004)
 
 
 def test_the_page_on_scale_counts_the_weights_that_there_are():

@@ -134,6 +134,8 @@ def fill(
 
 
 def _print_plan(plan: "FolderPlan") -> None:
+    if not ranks.FIRST:
+        return
     for job in plan.jobs:
         if job.problem:
             print(f"{job.name}: {job.problem}")
