@@ -60,7 +60,7 @@ def started(*words: object) -> Iterator[subprocess.Popen[str]]:
 def done(*words: object) -> str:
     """What a job prints that comes to its end."""
     with started(*words) as process:
-        out, said = process.communicate(timeout=120)
+        out, said = process.communicate(timeout=300)
         assert process.returncode == 0, said[-3000:]
     return out
 
@@ -68,7 +68,7 @@ def done(*words: object) -> str:
 def ended(ready: Callable[[], bool], how: signal.Signals, *words: object) -> str:
     """What a job says of which one process is killed, or all are told to stop by Ctrl-C, as soon as it is `ready`."""
     with started(*words) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not ready():
             assert process.poll() is None, process.communicate()[1][-3000:]
             assert time.monotonic() < deadline
@@ -78,7 +78,7 @@ def ended(ready: Callable[[], bool], how: signal.Signals, *words: object) -> str
             os.kill(int(children[1]), signal.SIGKILL)
         else:
             os.killpg(process.pid, how)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=300)[1]
         assert process.returncode not in (0, None)
     return said
 
@@ -109,7 +109,7 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch):
 
 def test_bad_input_is_said_once(tmp_path: Path):
     with started("masks", "photos", "--segmenter", "strook", "--out", tmp_path / "masks") as process:
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=300)[1]
     assert process.returncode == 1
     check_said(said, "mend: unknown segmenter 'strook'. Did you mean 'strokes'?")
 
@@ -174,7 +174,7 @@ def test_a_folder_is_filled_as_by_one_process_after_one_of_two_was_killed(tmp_pa
     assert 3 <= len(kept) < 23, "it was over before it was stopped"
     assert not list(two.glob(".*"))
     with started(*words, two, "--skip-existing") as process:
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=300)
     assert process.returncode == 1, "one cannot be filled"
     assert said.count("23.png: ") == 1
     assert f"{23 - len(kept)} filled, {len(kept)} skipped, 1 failed of 24 pictures" in out
@@ -219,15 +219,15 @@ def test_two_processes_train_as_one_does_after_one_was_killed_and_both_were_stop
     for i in range(27):
         Image.fromarray(smooth(40, 50, i)).save(tmp_path / "photos" / f"{i}.jpg")
     config = TrainConfig(
-        str(tmp_path / "photos"), "strokes", "pyramid", width=4, epochs=7, batch_size=7, crop=32, workers=1, precision="fp32"
+        str(tmp_path / "photos"), "strokes", "pyramid", width=4, epochs=12, batch_size=7, crop=32, workers=1, precision="fp32"
     )
     one, two = tmp_path / "one", tmp_path / "two"
     train(config, one)
     assert rows_of(one)[0]["step"] == 4, "22 images"
     check_said(ended((two / "samples" / "epoch-001.png").exists, signal.SIGKILL, *flags(config, two)))
-    assert 1 <= len(rows_of(two)) < 7, "it was over before it was stopped"
+    assert 1 <= len(rows_of(two)) < 12, "it was over before it was stopped"
     check_said(ended((two / "samples" / "epoch-003.png").exists, signal.SIGINT, *flags(config, two)))
-    assert 3 <= len(rows_of(two)) < 7, "it was over before it was stopped"
+    assert 3 <= len(rows_of(two)) < 12, "it was over before it was stopped"
     train(config, two)  # on one process now
     start = _build(config).state_dict()
     assert moved(two, start, one) < 1e-4 * moved(one, start)
