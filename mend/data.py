@@ -28,6 +28,7 @@ from mend.chance import permutation, uniform
 from mend.errors import InputError, unknown
 from mend.images import read_rgb
 from mend.progress import progress
+from mend.ranks import FIRST
 
 HELD_OUT = 1000  # training images kept for validation, at most a tenth of all
 BROKEN = 0.01  # the share of unreadable files above which a run stops
@@ -113,7 +114,8 @@ def _load_file_split(source: str, split: str, size: int | None) -> Images:
             if not (folder / "meta.json").exists():
                 _decode(read, source, size, folder)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    name_broken(meta["broken"], len(meta["broken"]) + len(meta["names"]))  # at every start, not at the first alone
+    if FIRST:  # at every start, not at the first alone
+        name_broken(meta["broken"], len(meta["broken"]) + len(meta["names"]))
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npy")
     classes = tuple(meta["classes"])
@@ -386,10 +388,20 @@ def kept(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
 # --- Batches ---------------------------------------------------------------------------------------------------------
 
 
-def epoch_rows(count: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
-    """This process's share of the rows in the order of this epoch; equally many for every process."""
+def epoch_rows(count: int, seed: int, epoch: int, batch_size: int, rank: int = 0, world: int = 1) -> np.ndarray:
+    """The rows of this epoch in its order: of every batch this process's share, and in all shares each row once.
+
+    A process for which the last batch has nothing left takes its first row, so that all make equally many steps; `share` gives
+    that row no weight.
+    """
     order = permutation(count, seed, epoch)
-    return order[rank : count - count % world : world]
+    batches = np.split(order, range(batch_size, count, batch_size))
+    return np.concatenate([batch[rank::world] if rank < len(batch) else batch[:1] for batch in batches])
+
+
+def share(size: int, rank: int, world: int) -> int:
+    """How many of a batch of `size` images are this process's."""
+    return len(range(rank, size, world))
 
 
 class Batches:
@@ -444,18 +456,21 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         several = len(self.rows) > len(self.files)  # crops of a picture in one pass
         read = kept(self._read) if several else self._read
         for i in mine.tolist():
-            file = i % len(self.files)
-            if file in broken:
-                continue
+            picture = self._readable(i % len(self.files), read, broken)
+            cut = torch.from_numpy(random_crop(picture, self.crop, self.zoom, self.seed, self.epoch, i))
+            yield cut.permute(2, 0, 1).float() / 255, self.draw_hole(self.epoch, i)
+
+    def _readable(self, file: int, read: Callable[[int], np.ndarray], broken: dict[int, str]) -> np.ndarray:
+        """A picture; for one that cannot be read the next that can, so that all processes make equally many steps."""
+        while True:
             try:
-                picture = read(file)
+                if file not in broken:
+                    return read(file)
             except InputError as error:
                 broken[file] = str(error)
                 stop_when_broken(list(broken.values()), len(self.files))
                 name_broken([broken[file]], len(self.files))
-                continue
-            cut = torch.from_numpy(random_crop(picture, self.crop, self.zoom, self.seed, self.epoch, i))
-            yield cut.permute(2, 0, 1).float() / 255, self.draw_hole(self.epoch, i)
+            file = (file + 1) % len(self.files)
 
     def _read(self, file: int) -> np.ndarray:
         return read_rgb(self.files[file])

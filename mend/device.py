@@ -2,26 +2,35 @@
 
 import torch
 
+from mend import ranks
 from mend.errors import InputError
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; "auto" is a GPU where there is one. InputError for one that is not on this machine."""
+    """The device of that name; "auto" is a GPU where there is one. InputError for one that is not on this machine.
+
+    Where several processes share a machine, "auto" and "cuda" are a GPU of this process's own.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        if ranks.WORLD == 1:
+            return torch.device(name)
+    if name == "cuda" and ranks.WORLD > 1:
+        name = f"cuda:{ranks.LOCAL}"
     try:
         torch.zeros(1, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         said = str(error).splitlines()[0]
-        raise InputError(f"the device {name!r} is not to be had here ({said}). Use auto, cpu, cuda or mps.") from error
+        fewer = "" if ranks.WORLD == 1 else ", and start no more processes than there are GPUs"
+        raise InputError(f"the device {name!r} is not to be had here ({said}). Use auto, cpu, cuda or mps{fewer}.") from error
 
 
 def device_name(device: torch.device) -> str:
-    """The device's own name for results: the GPU's, or the CPU's with the threads in use."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type.upper()}, {torch.get_num_threads()} threads"
+    """The device's own name for results: the GPU's, or the CPU's with the threads in use; and how many processes had one."""
+    on_gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if on_gpu else f"{device.type.upper()}, {torch.get_num_threads()} threads"
+    return name if ranks.WORLD == 1 else f"{ranks.WORLD} × {name}"
 
 
 def has_bf16() -> bool:

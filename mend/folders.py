@@ -19,7 +19,7 @@ from typing import Literal
 from PIL import Image
 from torch import Tensor
 
-from mend import __version__
+from mend import __version__, ranks
 from mend.data import picture_files
 from mend.errors import InputError
 from mend.holes import understand_mask, widen
@@ -285,11 +285,16 @@ def fill_folder(
     """Fill the pictures of a plan. What goes wrong with one is its result; the others are filled all the same.
 
     `filler.hole_of` is called in several threads. `on_file(name, result, done, of)` is called after each picture. The summary
-    is written as well, to mend-fill.json in the output folder. Files are written whole or not at all: after Ctrl-C, which goes
-    on as a KeyboardInterrupt that says how far it got, those that are there are right. A full disk raises OSError at once.
+    is written as well, to mend-fill.json in the output folder. The processes of a job (see `mend.ranks`) share the pictures;
+    the first has the whole summary, each other one that of its share.
+
+    Files are written whole or not at all: after Ctrl-C, which goes on as a KeyboardInterrupt that says how far it got, those
+    that are there are right. A full disk raises OSError at once.
     """
     summary = Summary(str(filler.inpainter.config["model"]))
-    summary.write(plan)  # a folder that cannot be written is an error before the work, not after it
+    share = plan.jobs[ranks.RANK :: ranks.WORLD]
+    if ranks.FIRST:
+        summary.write(plan)  # a folder that cannot be written is an error before the work, not after it
 
     def read(job: Job) -> tuple[Picture, Tensor, Tensor | None, list[str]]:
         picture = read_image(job.photo)
@@ -310,7 +315,7 @@ def fill_folder(
         if result is not None:
             summary.files[job.name] = result
         if on_file is not None:
-            on_file(job.name, summary.files[job.name], len(summary.files), len(plan.jobs))
+            on_file(job.name, summary.files[job.name], len(summary.files), len(share))
 
     def fill_all(jobs: Iterator[Job], pool: ThreadPoolExecutor) -> None:
         reading = deque((job, pool.submit(read, job)) for job in islice(jobs, AHEAD))
@@ -334,7 +339,7 @@ def fill_folder(
                 settle(job, error)
 
     todo = []
-    for job in plan.jobs:
+    for job in share:
         if job.problem:
             settle(job, InputError(job.problem))
         elif job.skip:
@@ -344,13 +349,16 @@ def fill_folder(
     try:
         with ThreadPoolExecutor(AHEAD) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
             fill_all(iter(todo), pool)
+        for files in ranks.gathered(summary.files):
+            summary.files.update(files)
     except KeyboardInterrupt:
-        done = summary.count("filled") + summary.count("skipped")
+        done = sum(job.output.exists() for job in plan.jobs)
         raise KeyboardInterrupt(
             f"The same command goes on with --skip-existing: {done} of {len(plan.jobs)} pictures are in {plan.out}."
         ) from None
     finally:
-        summary.write(plan)
+        if ranks.FIRST:
+            summary.write(plan)
     return summary
 
 

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mend.ranks import FIRST
+
 Report = Callable[[int, int], None]
 """Called with how much is done, and of how much."""
 
@@ -12,7 +14,7 @@ Report = Callable[[int, int], None]
 @contextmanager
 def progress(label: str, unit: str) -> Iterator[Report]:
     """A `Report` that shows `label`, the share done, the rate in `unit` a second and the time left, on standard error."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() and FIRST):  # a terminal has room for one bar
         yield _lines(label, unit)
         return
     from rich.console import Console

@@ -121,11 +121,21 @@ class Scenes:
 
     def batches(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
         """In order: places, image (B, 3, H, W) float32 in [0, 1] and hole (B, 1, H, W); a batch is of one size."""
+        for places in self.places():
+            yield places, *self.batch(places)
+
+    def places(self) -> list[np.ndarray]:
+        """The places of each batch."""
+        found: list[np.ndarray] = []
         for (height, width), run in groupby(range(len(self)), lambda i: self.sizes[i]):
             places, step = np.array(list(run)), max(1, BATCH // (height * width))
-            for part in np.split(places, range(step, len(places), step)):
-                pixels, masks = (np.stack([read(int(i)) for i in part]) for read in (self.pixels, self.mask))
-                yield part, to_image(pixels), torch.from_numpy(masks).float()[:, None]
+            found += np.split(places, range(step, len(places), step))
+        return found
+
+    def batch(self, places: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Image and hole at places of one batch."""
+        pixels, masks = (np.stack([read(int(i)) for i in places]) for read in (self.pixels, self.mask))
+        return to_image(pixels), torch.from_numpy(masks).float()[:, None]
 
     def hashes(self) -> tuple[str, str]:
         """SHA-256 of the images, and of the images with their masks; the order does not matter."""

@@ -7,7 +7,6 @@ import csv
 import hashlib
 import io
 import logging
-import os
 import signal
 import time
 import tomllib
@@ -29,9 +28,10 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from mend import ranks
 from mend.checkpoint import commit, save_model
-from mend.data import Batches, Crops, epoch_rows, image_files, load_images, split_rows
-from mend.device import device_name, has_bf16
+from mend.data import Batches, Crops, epoch_rows, image_files, load_images, share, split_rows
+from mend.device import device_name, find_device, has_bf16
 from mend.errors import InputError, pick
 from mend.images import composite, grid, mask_out, pad_to, to_pixels, write_bytes, write_image
 from mend.inpaint import any_size
@@ -49,16 +49,20 @@ SAMPLES = 12  # validation pictures in the grid of each epoch
 def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], None] | None = None) -> Path:
     """Train, or go on training, in the run folder `out`; returns it.
 
-    `on_step(done, of)` is called after each step. Raises InputError when `out` holds a run of another configuration, for
-    data and masks that do not fit each other, and when the loss is no longer finite.
+    `on_step(done, of)` is called after each step. The processes of a job (see `mend.ranks`) share every batch. Raises
+    InputError when `out` holds a run of another configuration, for data and masks that do not fit each other, and when the loss
+    is no longer finite.
     """
     out = Path(out)
     for name in config.loss:
         pick(LOSSES, name, "loss")
+    if config.batch_size < ranks.WORLD:
+        raise InputError(f"batch_size is {config.batch_size}; expected one image at least for each of {ranks.WORLD} processes.")
     network = _build(config)
     data = CropData(config) if config.crop else ArrayData(config)
     _write_config(config, out)
     trained = {**data.facts, "commit": commit(), "torch": torch.__version__, "config": asdict(config)}
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
     with _quiet():
         trainer = _trainer(config, out, [RunFiles(out, config, trained, on_step)])
         last = out / "checkpoints" / "last.ckpt"
@@ -70,7 +74,7 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
         except InputError as error:  # from a worker it comes wrapped in the worker's traceback
             raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from None
         except SystemExit:  # what Lightning makes of Ctrl-C, having told the system to ignore the next one
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, on_ctrl_c)
             raise KeyboardInterrupt from None
     return out
 
@@ -106,6 +110,9 @@ class Inpainting(pl.LightningModule):
         self.step: Callable[[Tensor, Tensor], Tensor | list[Tensor]] = torch.compile(step) if config.compile else step
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        data: ArrayData | CropData = self.trainer.datamodule  # type: ignore[attr-defined]
+        size = min(self.config.batch_size, data.counts["train"] - batch_index * self.config.batch_size)
+        mine = share(size, ranks.RANK, ranks.WORLD)
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
         raws = self.step(pad_to(mask_out(image, hole), self.stride), pad_to(hole, self.stride))
         loss, terms = self._over_scales(raws if isinstance(raws, list) else [raws], image, hole)
@@ -116,9 +123,14 @@ class Inpainting(pl.LightningModule):
                 "the last epoch's checkpoint is kept."
             )
         for name, value in terms.items():
-            self.log(f"loss/{name}", value, on_epoch=True, on_step=False, batch_size=len(image))
-        self.log("loss", loss, on_epoch=True, on_step=False, batch_size=len(image))
-        return loss
+            self._log(f"loss/{name}", value, mine / data.counts["train"])
+        self._log("loss", loss, mine / data.counts["train"])
+        return loss * (mine * ranks.WORLD / size)  # the processes' gradients are averaged
+
+    def _log(self, name: str, value: Tensor, part: float) -> None:
+        """A mean over the epoch, of which this batch is such a part. Lightning's own is wrong for processes of unequal shares:
+        it averages how many images each has as whole numbers."""
+        self.log(name, value * part, on_epoch=True, on_step=False, reduce_fx="sum", sync_dist=True)
 
     def _over_scales(self, raws: list[Tensor], image: Tensor, hole: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss at the finest scale and, at half its weight, at each coarser one; the terms are those of the finest."""
@@ -138,13 +150,21 @@ class Inpainting(pl.LightningModule):
         """The network that is validated and saved: the moving average where there is one."""
         return self.network if self.average is None else self.average.module
 
+    def on_validation_start(self) -> None:
+        # On CPUs each process has batch norm's statistics of its own; what is validated is what the first one saves.
+        if ranks.WORLD > 1:
+            for statistics in self.buffers():
+                torch.distributed.broadcast(statistics, 0)
+
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         image, hole = batch
         raw = any_size(self.judged, self.stride, mask_out(image, hole), hole).float()
         filled = composite(image, raw, hole)
-        self.log("val_psnr", psnr(filled, image).mean(), batch_size=len(image), sync_dist=True)
-        self.log("val_ssim", ssim(filled, image).mean(), batch_size=len(image), sync_dist=True)
-        self.log("val_loss", weighted(self.config.loss, raw, image, hole)[0], batch_size=len(image), sync_dist=True)
+        count = self.trainer.datamodule.counts["val"]  # type: ignore[attr-defined]
+        part = len(image) / count if count > ranks.RANK else 0.0
+        self._log("val_psnr", psnr(filled, image).mean(), part)
+        self._log("val_ssim", ssim(filled, image).mean(), part)
+        self._log("val_loss", weighted(self.config.loss, raw, image, hole)[0], part)
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.lr)
@@ -167,6 +187,7 @@ class ArrayData(pl.LightningDataModule):
         super().__init__()
         self.config = config
         splits = [load_images(config.data, split, config.size) for split in ("train", "val")]
+        self.counts = {images.split: len(images) for images in splits}
         masks = find_set(config.masks, splits[0])
         self.arrays = [
             (torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2), masks.holes(images, ObjectPolicy()))
@@ -187,15 +208,11 @@ class ArrayData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         assert self.trainer is not None
-        pixels, holes = self.arrays[0]
-        rows = _epoch_rows(self.trainer, len(pixels), self.config)
-        return Batches(pixels, holes, rows, _share(self.config.batch_size, self.trainer))
+        rows = _epoch_rows(self.counts["train"], self.config, self.trainer.current_epoch)
+        return Batches(*self.arrays[0], rows, _share(self.config))
 
     def val_dataloader(self) -> Loader:
-        assert self.trainer is not None
-        pixels, holes = self.arrays[1]
-        rows = np.arange(len(pixels))[self.trainer.global_rank :: self.trainer.world_size]
-        return Batches(pixels, holes, rows, 250)
+        return Batches(*self.arrays[1], _part(np.arange(len(self.arrays[1][0]))), 250)
 
 
 class CropData(pl.LightningDataModule):
@@ -207,6 +224,7 @@ class CropData(pl.LightningDataModule):
         self.config, self.crop = config, config.crop
         self.files = image_files(Path(config.data), "train")
         self.rows = {split: split_rows(len(self.files), split) for split in ("train", "val")}
+        self.counts = {"train": config.crops * len(self.rows["train"]), "val": len(self.rows["val"])}
         self.draw_hole, described = hole_drawer(config.masks, self.crop, config.seed)
         listed = "".join(f"{file.name} {file.stat().st_size}\n" for file in self.files)
         self.facts = {
@@ -219,25 +237,29 @@ class CropData(pl.LightningDataModule):
     def train_dataloader(self) -> Loader:
         assert self.trainer is not None
         rows = np.concatenate([self.rows["train"] + k * len(self.files) for k in range(self.config.crops)])
-        rows = rows[_epoch_rows(self.trainer, len(rows), self.config)]
-        return self._loader(rows, self.trainer.current_epoch + 1, _share(self.config.batch_size, self.trainer))
+        rows = rows[_epoch_rows(self.counts["train"], self.config, self.trainer.current_epoch)]
+        return self._loader(rows, self.trainer.current_epoch + 1)
 
     def val_dataloader(self) -> Loader:
-        assert self.trainer is not None
-        rows = self.rows["val"][self.trainer.global_rank :: self.trainer.world_size]
-        return self._loader(rows, 0, _share(self.config.batch_size, self.trainer))  # the same crops in every epoch
+        return self._loader(_part(self.rows["val"]), 0)  # the same crops in every epoch
 
-    def _loader(self, rows: np.ndarray, epoch: int, batch_size: int) -> Loader:
+    def _loader(self, rows: np.ndarray, epoch: int) -> Loader:
+        batch_size = _share(self.config)
         crops = Crops(self.files, self.crop, rows, self.draw_hole, self.config.seed, epoch, batch_size, self.config.zoom)
         return DataLoader(crops, batch_size=batch_size, num_workers=min(self.config.workers, -(-len(rows) // batch_size)))
 
 
-def _epoch_rows(trainer: pl.Trainer, count: int, config: TrainConfig) -> np.ndarray:
-    return epoch_rows(count, config.seed, trainer.current_epoch, trainer.global_rank, trainer.world_size)
+def _epoch_rows(count: int, config: TrainConfig, epoch: int) -> np.ndarray:
+    return epoch_rows(count, config.seed, epoch, config.batch_size, ranks.RANK, ranks.WORLD)
 
 
-def _share(batch_size: int, trainer: pl.Trainer) -> int:
-    return max(1, batch_size // trainer.world_size)
+def _share(config: TrainConfig) -> int:
+    return share(config.batch_size, ranks.RANK, ranks.WORLD)
+
+
+def _part(rows: np.ndarray) -> np.ndarray:
+    """This process's part of the validation; where nothing is left for it a row that does not count: each has to measure."""
+    return rows[ranks.RANK :: ranks.WORLD] if len(rows) > ranks.RANK else rows[:1]
 
 
 # --- The run folder --------------------------------------------------------------------------------------------------
@@ -274,6 +296,9 @@ class RunFiles(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         if self.on_step is not None and trainer.is_global_zero:
             self.on_step(trainer.global_step, int(trainer.estimated_stepping_batches))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        ranks.heed()  # Lightning would first tell the others, of whom one may be gone
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = time.perf_counter()
@@ -344,15 +369,14 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
     every: dict[str, Any] = {"dirpath": out / "checkpoints", "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = ModelCheckpoint(filename="best", monitor="val_psnr", mode="max", **every)
     last = ModelCheckpoint(filename="last", **every)
-    world = int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    find_device("auto")  # InputError where a GPU is missing
     return pl.Trainer(
         max_epochs=config.epochs,
         accelerator="auto",
-        devices=local,
-        num_nodes=max(1, world // local),
-        strategy="ddp" if world > 1 else "auto",
-        sync_batchnorm=world > 1 and torch.cuda.is_available(),  # PyTorch has it on GPUs only
+        devices=ranks.LOCAL_WORLD,
+        num_nodes=ranks.WORLD // ranks.LOCAL_WORLD,
+        strategy="ddp" if ranks.WORLD > 1 else "auto",
+        sync_batchnorm=ranks.WORLD > 1 and torch.cuda.is_available(),  # PyTorch has it on GPUs only
         precision=_precision(config),
         callbacks=[*callbacks, best, last],
         plugins=[WholeFiles()],

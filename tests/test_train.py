@@ -3,16 +3,13 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from conftest import ROOT, smooth, stopped
+from conftest import smooth, stopped
 from PIL import Image
 
 from mend.checkpoint import load_model
@@ -184,28 +181,6 @@ def test_a_pyramid_learns_at_every_scale_from_holes_of_several_kinds(tmp_path: P
     one_kind = [hole_drawer("boxes", 48, 0)[0](1, i) for i in range(60)]
     alike = sum(torch.equal(a, b) for a, b in zip(holes, one_kind, strict=True))
     assert 8 < alike < 35, "a third of them are boxes"
-
-
-def test_two_processes_train_as_one_does(config: TrainConfig, finished: Path, tmp_path: Path):
-    """36 images in 2 × 8 a step: the gradients are the same sums, up to rounding and the batch norm's shares."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mend", "train"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [*command, *flags(replace(config, model="unet"), tmp_path / "two")],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    with (tmp_path / "two" / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["3", "6", "9"]
-    alone = train(replace(config, model="unet", ema=0.5), tmp_path / "one")
-    one, two = (load_model(run)[0].state_dict()["head.weight"] for run in (alone, tmp_path / "two"))
-    assert np.isfinite(two.numpy()).all()
-    start = _build(replace(config, model="unet")).state_dict()["head.weight"]
-    assert (one - two).norm() < 0.5 * (one - start).norm(), "both went the same way"
 
 
 def test_other_masks_under_the_same_name_are_noticed(config: TrainConfig, tmp_path: Path, folder: Path):

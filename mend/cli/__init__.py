@@ -3,31 +3,40 @@
 import errno
 import sys
 
+from mend import ranks
 from mend.cli import experiment, filling  # noqa: F401 (they add their verbs to `app`)
 from mend.cli.app import app
 from mend.errors import InputError
+
+GOES_ON = "The same command goes on from what was finished."
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Bad input prints its message and exits with 1, Ctrl-C with 130; `--debug` shows tracebacks."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
+    ranks.heed()
     try:
         app([token for token in tokens if token != "--debug"])
     except KeyboardInterrupt as stop:
-        done = "Nothing was written." if tokens[:1] == ["fill"] else "The same command goes on from what was finished."
-        print(f"\nstopped. {str(stop) or done}", file=sys.stderr)
+        done = "Nothing was written." if tokens[:1] == ["fill"] else GOES_ON
+        if ranks.speaks():
+            print(f"\nstopped{ranks.told()}. {str(stop) or done}", file=sys.stderr, flush=True)
         sys.exit(130)
     except Exception as error:
         if debug:
             raise
         said = _said(error, tokens)
-        print(f"mend: {said or _fault(error)}", file=sys.stderr)
+        if ranks.speaks():
+            print(f"mend: {said or _fault(error)}", file=sys.stderr, flush=True)
         sys.exit(1 if said else 2)
 
 
 def _said(error: Exception, tokens: list[str]) -> str:
     """What the person can put right; nothing for what is our fault."""
+    if ranks.lost_another(error):
+        goes_on = "The same command goes on with --skip-existing." if tokens[:1] == ["fill"] else GOES_ON
+        return f"another process of this job was ended, or the whole job. {goes_on}"
     if _is_out_of_memory(error):
         fewer = "--max-memory, such as --max-memory 2GB" if tokens[:1] == ["fill"] else "--batch-size or --width"
         return f"out of memory. Try a smaller picture, or {fewer}."

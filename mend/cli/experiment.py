@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from mend import ranks
 from mend.cli.app import SEGMENTER, Device, app
 from mend.errors import InputError
 from mend.recipes import TrainConfig
@@ -66,8 +67,9 @@ def masks(
         images = load_images(data, "all" if name == "train" else name, size)
         with progress(f"masks {name}", "images") as on_batch:
             made = make_masks(images, segmenter, out / name, device, coverage, seed, start, stop, on_batch)
-        covers = made.coverage()[made.done]
-        print(f"{out / name}: {made.manifest.done} of {len(made)} masks, mean coverage {covers.mean():.1%}")
+        if ranks.FIRST:
+            covers = made.coverage()[made.done]
+            print(f"{out / name}: {made.manifest.done} of {len(made)} masks, mean coverage {covers.mean():.1%}")
 
 
 @masks_app.command
@@ -144,7 +146,8 @@ def train(
     folder = out or Path("runs") / f"{config.model}-w{config.width}"
     with progress(f"train {folder.name}", "steps") as on_step:
         run(config, folder, on_step)
-    print(f"{folder}: trained; now 'mend evaluate {folder}', or 'mend fill PHOTO --mask MASK --model {folder}'")
+    if ranks.FIRST:
+        print(f"{folder}: trained; now 'mend evaluate {folder}', or 'mend fill PHOTO --mask MASK --model {folder}'")
 
 
 @app.command
@@ -204,7 +207,8 @@ def evaluate(
         if error.result:
             _print_table(error.result)
         raise
-    _print_table(file)
+    if ranks.FIRST:
+        _print_table(file)
 
 
 def _print_table(file: Path) -> None:

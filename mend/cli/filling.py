@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from mend import ranks
 from mend.cli.app import SEGMENTER, Device, Flag, app
 from mend.errors import InputError
 
@@ -133,6 +134,8 @@ def fill(
 
 
 def _print_plan(plan: "FolderPlan") -> None:
+    if not ranks.FIRST:
+        return
     for job in plan.jobs:
         if job.problem:
             print(f"{job.name}: {job.problem}")
@@ -155,10 +158,12 @@ def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
         def on_file(name: str, result: "Result", done: int, of: int) -> None:
             if result.error:
                 print(f"{name}: {result.error}", file=sys.stderr)
-            if result.seconds is not None:  # what took no time does not count into the rate
+            if result.seconds is not None and ranks.FIRST:  # what took no time does not count into the rate
                 report(done, of)
 
         summary = fill_folder(plan, filler, on_file)
+    if not ranks.FIRST:
+        return
     counts = ", ".join(f"{summary.count(status)} {status}" for status in ("filled", "skipped", "failed"))
     print(f"{plan.out}: {counts} of {len(plan.jobs)} pictures; {plan.out / SUMMARY} has them all")
     print("".join(f"  {note}\n" for note in plan.notes), end="")

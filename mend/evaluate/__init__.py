@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from filelock import FileLock
 
+from mend import ranks
 from mend.checkpoint import commit
 from mend.classical import CLASSICAL
 from mend.device import device_name, find_device
@@ -53,7 +54,8 @@ def evaluate(
     again, so a run that was stopped goes on. A metric that cannot be had is reported with the reason; when `metrics` asked for
     it by name, Unavailable is raised after the others are scored. `data` and `masks` say where the protocol's images and mask
     set are; for other images the result takes another name. `size` scales the images, `limit` takes the first so many.
-    `on_batch(method, done, of)` is called after each batch. Raises InputError for anything that does not fit together.
+    `on_batch(method, done, of)` is called after each batch. The processes of a job (see `mend.ranks`) share the batches, and
+    the first writes. Raises InputError for anything that does not fit together.
     """
     if limit is not None and limit < 1:
         raise InputError(f"the limit is {limit}; expected a number of images, 1 or more.")
@@ -152,13 +154,17 @@ def _evaluate(
         old = summary["methods"].get(name)
         known = old["metrics_scored"] if old and old["weights"] == method.key else {}
         had = available(wanted, scenes, method.device, missing, summary)
-        new = [metric for metric in had if known.get(metric) != keys[metric]]
-        if known and not new:
+        lacking = [metric for metric in had if known.get(metric) != keys[metric]]
+        new = ranks.agreed(lacking if lacking or not known else None)
+        if new is None:
             continue
-        samples = write_shared(out, scenes) if samples is None else samples
         started = time.perf_counter()
-        rows, sets = score(method, scenes, new, truth_of, out, partial(on_batch or _unheard, name))
+        scores = score(method, scenes, new, truth_of, out, partial(on_batch or _unheard, name))
+        if scores is None:
+            continue
+        rows, sets = scores
         seconds = time.perf_counter() - started
+        samples = write_shared(out, scenes) if samples is None else samples
         kept = {metric: key for metric, key in known.items() if metric not in new}
         if kept:
             before = pd.read_parquet(out / f"{name}.parquet")
@@ -180,6 +186,8 @@ def _evaluate(
             **_environment(method.device),
         }
         summary = _write_summary(out, summary, {name: done}, missing, wanted)
+    if not ranks.FIRST:
+        return summary_file(out)
     _write_summary(out, summary, {}, missing, wanted)
     if metrics and missing:
         error = next(iter(missing.values()))

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from mend import ranks
 from mend.classifier import WEIGHTS
 from mend.data import cache_folder
 from mend.errors import InputError
 from mend.evaluate.methods import Method
-from mend.evaluate.pictures import Pictures
+from mend.evaluate.pictures import pictures, side_of, small
 from mend.images import composite, write_bytes
 from mend.metrics import METRICS, SPACES, Unavailable, band, mean_over
 from mend.metrics.certificate import certify
@@ -54,6 +56,17 @@ def available(
     return [name for name in names if name not in missing]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What scoring a batch gives: values of each column, features of each space and view, and the filled pictures, small."""
+
+    places: np.ndarray
+    columns: dict[str, Tensor]
+    features: dict[tuple[str, str], Tensor]
+    coverage: Tensor
+    pictures: np.ndarray
+
+
 def score(
     method: Method,
     scenes: Scenes,
@@ -61,37 +74,52 @@ def score(
     truth_of: "Callable[[str], Truth]",
     out: Path,
     on_batch: Callable[[int, int], None],
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> tuple[pd.DataFrame, dict[str, Any]] | None:
     """The per-image table of a method, and its set metrics on the composited and the raw output.
 
-    `truth_of` gives, for a space, the features of the originals.
+    `truth_of` gives, for a space, the features of the originals. The processes of a job share the batches, which are those of
+    one process, and so are the numbers; only the first has them, for the others there is None.
     """
     device = method.device
     spaces = {space for n in names if (space := METRICS[n].space)}
     truths = {space: truth_of(space) for space in spaces}
-    features: dict[tuple[str, str], list[Tensor]] = {(space, view): [] for space in spaces for view in ("", "raw")}
-    columns: dict[str, list[Tensor]] = {}
-    coverage: list[Tensor] = []
-    pictures = Pictures(out, method.name, scenes)
-    for places, image, hole in scenes.batches():
-        image, hole = image.to(device), hole.to(device)
+    unseen = ranks.agreed([space for space in spaces if truths[space].there is None])
+    side = side_of(scenes)
+
+    def judge(places: np.ndarray) -> Part:
+        image, hole = (part.to(device) for part in scenes.batch(places))
         raw = method.fill(places, image, hole)
         _check_values(raw, method.name, [scenes.names[i] for i in places])
         filled = composite(image, raw, hole)
         empty = hole.sum((1, 2, 3)) == 0
+        columns: dict[str, Tensor] = {}
         for name in names:
             for column, value in _values(name, filled, raw, image, hole).items():
                 # Where nothing was filled there is nothing to judge.
-                columns.setdefault(column, []).append(value.masked_fill(empty, torch.nan).cpu())
+                columns[column] = value.masked_fill(empty, torch.nan).cpu()
+        features: dict[tuple[str, str], Tensor] = {}
         for space in spaces:
-            look = SPACES[space](device)
-            truths[space].add(look, image)
-            features[space, ""].append(look(filled).cpu())
-            features[space, "raw"].append(look(raw).cpu())
-        coverage.append(hole.mean((1, 2, 3)).cpu())
-        pictures.add(places, filled)
-        on_batch(int(places[-1]) + 1, len(scenes))
-    pictures.finish()
+            views = {"original": image} if space in unseen else {}
+            for view, seen in {**views, "": filled, "raw": raw}.items():
+                features[space, view] = SPACES[space](device)(seen).cpu()
+        return Part(places, columns, features, hole.mean((1, 2, 3)).cpu(), small(filled, side))
+
+    judged = ranks.dealt(scenes.places(), judge)
+    if not ranks.FIRST:
+        list(judged)
+        return None
+    features: dict[tuple[str, str], list[Tensor]] = {(space, view): [] for space in spaces for view in ("", "raw")}
+    columns: dict[str, list[Tensor]] = {}
+    coverage: list[Tensor] = []
+    with pictures(out, method.name, scenes) as array:
+        for part in judged:
+            for column, value in part.columns.items():
+                columns.setdefault(column, []).append(value)
+            for (space, view), there in part.features.items():
+                (truths[space].parts if view == "original" else features[space, view]).append(there)
+            coverage.append(part.coverage)
+            array[part.places] = part.pictures
+            on_batch(int(part.places[-1]) + 1, len(scenes))
     known = {
         "row": scenes.rows,
         "name": scenes.names,
@@ -104,8 +132,8 @@ def score(
     for (space, view), values in seen.items():
         _write_array(features_file(out, method.name, space, view), values.half())
     sets: dict[str, Any] = {}
-    for space, there in truths.items():
-        truth = there.finish()
+    for space in spaces:
+        truth = truths[space].finish()
         _write_array(features_file(out, "original", space), truth.half())
         for view in ("", "raw"):  # outside, because both indiscernible scores of two sets are read from one machine
             for name in [name for name in names if METRICS[name].space == space]:
@@ -159,10 +187,6 @@ class Truth:
         self.file = cache_folder() / "features" / f"{space}-{key}.npy"
         self.there = torch.from_numpy(np.load(self.file)) if self.file.exists() else None
         self.parts: list[Tensor] = []
-
-    def add(self, look: Callable[[Tensor], Tensor], image: Tensor) -> None:
-        if self.there is None:
-            self.parts.append(look(image).cpu())
 
     def finish(self) -> Tensor:
         if self.there is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mend import ranks
 from mend.data import Images
 from mend.errors import InputError, unknown
 from mend.masks.draw import DRAWN
@@ -26,24 +27,32 @@ def make_masks(
     """A mask for each of the images in rows `start` to `stop`, in the mask set at `out`; what is done is not done again.
 
     `segmenter` names one (see `load_segmenter`), or a drawn kind, which then has this `coverage` and `seed`. `on_batch(done,
-    of)` is called after each batch. Several processes may fill one set, each its own range.
+    of)` is called after each batch. The processes of a job (see `mend.ranks`) share the batches, and the first writes. Several
+    jobs may fill one set, each its own range.
     """
     stop = len(images) if stop is None else stop
     if not 0 <= start < stop <= len(images):
         raise InputError(f"the range {start}:{stop} is not within the {len(images)} images of {images.source}.")
     maker = _drawer(segmenter, coverage, seed, images.size) if segmenter in DRAWN else _finder(segmenter, device)
-    masks = MaskSet.create(out, manifest_for(images, maker.name, maker.weights))
-    missing = start + np.flatnonzero(~masks.done[start:stop])
+    manifest = manifest_for(images, maker.name, maker.weights)
+    masks = MaskSet.create(out, manifest)
+    missing = ranks.agreed(start + np.flatnonzero(~masks.done[start:stop]))
     done = stop - start - len(missing)
     if on_batch is not None:
         on_batch(done, stop - start)
-    for i in range(0, len(missing), maker.batch):
-        rows = missing[i : i + maker.batch]
-        masks.write(rows, maker.masks(images.pixels[rows]) if segmenter not in DRAWN else maker.masks(rows))
+
+    def find(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return rows, maker.masks(images.pixels[rows]) if segmenter not in DRAWN else maker.masks(rows)
+
+    for rows, found in ranks.dealt([missing[i : i + maker.batch] for i in range(0, len(missing), maker.batch)], find):
+        masks.write(rows, found)
         done += len(rows)
         if on_batch is not None:
             on_batch(done, stop - start)
-    return masks.finish()
+    if ranks.FIRST:
+        masks.finish()
+    ranks.agreed(None)  # now it is sealed
+    return MaskSet.create(out, manifest)
 
 
 def _finder(name: str, device: str) -> Segmenter:

@@ -1,0 +1,255 @@
+"""Real jobs of two processes on this machine, over Gloo: the results that one gives, and nothing lost when they are stopped."""
+
+import csv
+import filecmp
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT, smooth
+from PIL import Image
+
+from mend import ranks
+from mend.checkpoint import load_model
+from mend.data import load_images
+from mend.device import find_device
+from mend.errors import InputError
+from mend.masks import make_masks
+from mend.models import build
+from mend.recipes import TrainConfig
+from mend.train import _build, train
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mend"]
+PAGE = ROOT / "docs" / "scale.md"
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@contextmanager
+def started(*words: object) -> Iterator[subprocess.Popen[str]]:
+    """A job of two processes, by `torchrun`, in a group of its own as a terminal has it."""
+    process = subprocess.Popen(
+        [*TORCHRUN, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def done(*words: object) -> str:
+    """What a job prints that comes to its end."""
+    with started(*words) as process:
+        out, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said[-3000:]
+    return out
+
+
+def ended(ready: Callable[[], bool], how: signal.Signals, *words: object) -> str:
+    """What a job says of which one process is killed, or all are told to stop by Ctrl-C, as soon as it is `ready`."""
+    with started(*words) as process:
+        deadline = time.monotonic() + 300
+        while not ready():
+            assert process.poll() is None, process.communicate()[1][-3000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        if how == signal.SIGKILL:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(children[1]), signal.SIGKILL)
+        else:
+            os.killpg(process.pid, how)
+        said = process.communicate(timeout=300)[1]
+        assert process.returncode not in (0, None)
+    return said
+
+
+def check_said(said: str, what: str = "The same command goes on") -> None:
+    """One message for all processes, and no traceback but torchrun's."""
+    assert said.count(what) == 1, said
+    assert "mend/cli" not in said, said
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the processes of a job are found in /proc")
+
+
+def test_one_process_is_the_first_of_one():
+    assert (ranks.FIRST, ranks.WORLD, ranks.RANK) == (True, 1, 0)
+    assert list(ranks.dealt([1, 2, 3], lambda x: 2 * x)) == [2, 4, 6]
+    assert (ranks.gathered("a"), ranks.agreed("a"), ranks.speaks(), ranks.told()) == (["a"], "a", True, "")
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ranks, "WORLD", 64)
+    monkeypatch.setattr(ranks, "LOCAL", 63)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("auto", "cuda"):
+        with pytest.raises(InputError, match=r"the device 'cuda:63' is not to be had here .* no more processes than .* GPUs"):
+            find_device(name)
+
+
+def test_bad_input_is_said_once(tmp_path: Path):
+    with started("masks", "photos", "--segmenter", "strook", "--out", tmp_path / "masks") as process:
+        said = process.communicate(timeout=300)[1]
+    assert process.returncode == 1
+    check_said(said, "mend: unknown segmenter 'strook'. Did you mean 'strokes'?")
+
+
+@linux
+def test_masks_are_those_of_one_process_after_one_of_two_was_killed(tmp_path: Path):
+    out = tmp_path / "masks" / "test"
+    words = ["masks", "photos", "--split", "test", "--segmenter", "felzenszwalb", "--out", out.parent]
+    said = ended(lambda: (out / "done.npy").exists() and np.load(out / "done.npy").any(), signal.SIGKILL, *words)
+    check_said(said)
+    rows = np.load(out / "done.npy")
+    assert 0 < rows.sum() < len(rows), "it was over before it was stopped"
+    kept = np.load(out / "masks.npy")[rows]
+    assert f"{out}: 1173 of 1173 masks" in done(*words)
+    assert np.array_equal(np.load(out / "masks.npy")[rows], kept)
+    one = make_masks(load_images("photos", "test"), "felzenszwalb", tmp_path / "one")
+    for name in ("masks.npy", "manifest.json"):
+        assert (out / name).read_bytes() == (one.folder / name).read_bytes(), name
+
+
+@linux
+def test_an_evaluation_is_that_of_one_process_after_one_of_two_was_killed(run: Path, tmp_path: Path):
+    make_masks(load_images("photos", "test"), "strokes", tmp_path / "masks" / "test")
+    words = ["evaluate", run, "mean-colour", "telea", "--no-classical", "--protocol", "photos-object-v1"]
+    words += ["--masks", tmp_path / "masks", "--limit", "300", "--metrics", "psnr,fid-cifar", "--out"]
+    two, one = tmp_path / "two", tmp_path / "one"
+    check_said(ended((tmp_path / "two.json").exists, signal.SIGKILL, *words, two))
+    first = json.loads((tmp_path / "two.json").read_text())["methods"]
+    assert 0 < len(first) < 3, "it was over before it was stopped"
+    out = done(*words, two)
+    assert out.count("n = 300 images") == 1, "only the first process prints"
+    command = [sys.executable, "-m", "mend", *map(str, words), str(one)]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, check=True, capture_output=True)
+    summaries = [json.loads(file.with_suffix(".json").read_text()) for file in (one, two)]
+    assert all(summaries[1]["methods"][name] == first[name] for name in first), "it was scored again"
+    for summary in summaries:
+        for method in summary["methods"].values():
+            assert method.pop("seconds") > 0
+            assert method.pop("device") in ("CPU, 1 threads", "2 × CPU, 1 threads")
+    assert summaries[0] == summaries[1], "to the last digit"
+    files = [{file.relative_to(folder) for file in folder.rglob("*") if file.is_file()} for folder in (one, two)]
+    assert files[0] == files[1]
+    assert all(filecmp.cmp(one / file, two / file, shallow=False) for file in files[0]), (
+        "rows, features, pictures: the same bits"
+    )
+    assert len(pd.read_parquet(two / "tiny.parquet")) == 300
+
+
+@linux
+def test_a_folder_is_filled_as_by_one_process_after_one_of_two_was_killed(tmp_path: Path):
+    photos, two, one = (tmp_path / name for name in ("photos", "two", "one"))
+    photos.mkdir()
+    for i in range(24):
+        Image.fromarray(smooth(72, 72, i)).save(photos / f"{i:02d}.png")
+    (photos / "23.png").write_bytes(b"words")
+    hole = np.zeros((72, 72), np.uint8)
+    hole[8:64, 8:64] = 255
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    words = ["fill", photos, "--mask", tmp_path / "mask.png", "--model", "biharmonic", "-o"]
+    check_said(ended(lambda: len(list(two.glob("*.png"))) >= 3, signal.SIGKILL, *words, two), "goes on with --skip-existing")
+    kept = {file: file.stat().st_mtime_ns for file in two.glob("*.png")}
+    assert 3 <= len(kept) < 23, "it was over before it was stopped"
+    assert not list(two.glob(".*"))
+    with started(*words, two, "--skip-existing") as process:
+        out, said = process.communicate(timeout=300)
+    assert process.returncode == 1, "one cannot be filled"
+    assert said.count("23.png: ") == 1
+    assert f"{23 - len(kept)} filled, {len(kept)} skipped, 1 failed of 24 pictures" in out
+    assert all(file.stat().st_mtime_ns == before for file, before in kept.items())
+    assert len(json.loads((two / "mend-fill.json").read_text())["files"]) == 24
+    subprocess.run([sys.executable, "-m", "mend", *map(str, words), str(one)], cwd=ROOT, capture_output=True)
+    assert len(list(one.glob("*.png"))) == 23
+    assert all(file.read_bytes() == (two / file.name).read_bytes() for file in one.glob("*.png"))
+
+
+# --- Training --------------------------------------------------------------------------------------------------------
+
+
+def flags(config: TrainConfig, out: Path) -> list[str]:
+    given = {
+        name: value for name, value in asdict(config).items() if getattr(TrainConfig, name, None) != value and name != "loss"
+    }
+    return [
+        "train",
+        *(word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))),
+        "--out",
+        str(out),
+    ]
+
+
+def moved(run: Path, start: dict[str, torch.Tensor], other: Path | None = None) -> float:
+    """How far the weights of a run went from `start`; or how far they are from those of another."""
+    here = load_model(run)[0].state_dict()
+    there = start if other is None else load_model(other)[0].state_dict()
+    return sum(float((here[name] - there[name]).float().norm()) ** 2 for name in start) ** 0.5
+
+
+def rows_of(run: Path) -> list[dict[str, float]]:
+    with (run / "metrics.csv").open() as file:
+        return [{name: float(value) for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+@linux
+def test_two_processes_train_as_one_does_after_one_was_killed_and_both_were_stopped(tmp_path: Path):
+    """Without batch norm the gradients are the same sums up to rounding: 22 images, in steps of 4 + 3 and a last of 1 + 0."""
+    (tmp_path / "photos").mkdir()
+    for i in range(27):
+        Image.fromarray(smooth(40, 50, i)).save(tmp_path / "photos" / f"{i}.jpg")
+    config = TrainConfig(
+        str(tmp_path / "photos"), "strokes", "pyramid", width=4, epochs=12, batch_size=7, crop=32, workers=1, precision="fp32"
+    )
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(config, one)
+    assert rows_of(one)[0]["step"] == 4, "22 images"
+    check_said(ended((two / "samples" / "epoch-001.png").exists, signal.SIGKILL, *flags(config, two)))
+    assert 1 <= len(rows_of(two)) < 12, "it was over before it was stopped"
+    check_said(ended((two / "samples" / "epoch-003.png").exists, signal.SIGINT, *flags(config, two)))
+    assert 3 <= len(rows_of(two)) < 12, "it was over before it was stopped"
+    train(config, two)  # on one process now
+    start = _build(config).state_dict()
+    assert moved(two, start, one) < 1e-4 * moved(one, start)
+    for a, b in zip(rows_of(one), rows_of(two), strict=True):
+        assert a == pytest.approx(b, rel=1e-5)
+
+
+def test_batch_norm_of_two_processes_sees_half_a_batch(folder: Path, masks: Path, tmp_path: Path):
+    """So on CPUs a U-Net trains a little differently: with other images in its batches its losses are 1 to 2 % off."""
+    config = TrainConfig(str(folder), str(masks), "unet", width=4, epochs=3, batch_size=16, precision="fp32")
+    one, two = train(config, tmp_path / "one"), tmp_path / "two"
+    assert done(*flags(config, two)).count("trained") == 1, "only the first process prints"
+    for a, b in zip(rows_of(one), rows_of(two), strict=True):
+        assert a == pytest.approx(b, rel=0.004)
+
+
+def test_the_page_on_scale_counts_the_weights_that_there_are():
+    rows = re.findall(
+        r"`(\S+)`, width (\d+) \| ([\d,]+) \| ([\d.]+) MB \| ([\d.]+) MB \| ([\d.]+) MB", PAGE.read_text(encoding="utf-8")
+    )
+    assert len(rows) == 5
+    for name, width, *said in rows:
+        weights = sum(value.numel() for value in build(name, width=int(width)).parameters())
+        sent = [4e-6 * weights, *(2 * (n - 1) / n * 4e-6 * weights for n in (8, 64))]
+        assert said == [f"{weights:,}", *(f"{size:.1f}" for size in sent)]
