@@ -116,7 +116,9 @@ class Inpainting(pl.LightningModule):
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
         raws = self.step(pad_to(mask_out(image, hole), self.stride), pad_to(hole, self.stride))
         loss, terms = self._over_scales(raws if isinstance(raws, list) else [raws], image, hole)
-        if not loss.isfinite():
+        # To look at it is to wait for the device, which a GPU's queue of work does not survive. What is not finite stays so.
+        looked_at = loss.device.type == "cpu" or batch_index % 50 == 0 or self.trainer.is_last_batch
+        if looked_at and not loss.isfinite():
             raise InputError(
                 f"the loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_index} (step {self.global_step}). "
                 f"Try a smaller learning rate (now {self.config.lr:g}) or precision fp32 (now {self.config.precision}); "

@@ -222,3 +222,31 @@ def test_the_near_duplicates_are_listed():
     assert len(rows) == rows["image"].nunique() == 333
     assert rows["similarity"].is_monotonic_decreasing
     assert rows["similarity"].min() >= 0.75
+
+
+@pytest.fixture(scope="module")
+def performance() -> dict:
+    return json.loads((ROOT / "results" / "performance.json").read_text(encoding="utf-8"))
+
+
+def test_the_readmes_table_of_performance_is_the_generated_one(performance: dict, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from performance import PARTS, table
+
+    assert set(PARTS) == set(performance)
+    assert table(performance) in (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, part in performance.items():
+        assert part["commit"], name
+        assert "dirty" not in part["commit"], name
+
+
+def test_performance_is_what_is_claimed(performance: dict):
+    cases = performance["training"]["cases"]
+    assert all(case["loading_times"] >= 20 for case in cases.values()), "data never waits"
+    assert all(case["of_the_matrix_rate"] >= 0.45 for name, case in cases.items() if name.endswith("64"))
+    start = {name: case["median"] for name, case in performance["starting"]["cases"].items()}
+    assert start["mend --help"] <= 0.4
+    assert start["import mend"] <= 0.1
+    assert start["mend fill, 256×256, PyTorch"] <= 3
+    for name, case in performance["growth"]["cases"].items():
+        assert case["exponent"] <= 1.1, f"{name} grows faster than its input"

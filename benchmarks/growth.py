@@ -1,0 +1,184 @@
+"""How time and memory grow: with the number of images, and with the size of a photograph.
+
+    python benchmarks/growth.py
+
+Each stage at each size is a process of its own, in a cache of its own. Images are 32×32, synthetic, in Parquet files as
+CIFAR-10 is. `first start` decodes them, `masks` draws one for each and writes the set, `start` is a training up to its first
+step, `evaluate` fills by mean colour and scores PSNR. `fill` is `mend fill` of a photograph
+with a fifth of it missing. Memory is the peak that the process has for itself (RssAnon), files that are mapped left out.
+Linux only. Writes the part "growth" of results/performance.json. Nothing else should run.
+"""
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from filling import box, photograph
+from performance import record
+from PIL import Image
+
+COUNTS = (1_000, 3_000)
+MEGAPIXELS = (0.1, 0.4)
+DISTINCT = 1_000  # pictures, repeated with another corner each
+
+
+def synthetic(folder: Path, count: int) -> None:
+    """`count` images as train and as test shards of Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tile = photograph(1024, 1024)
+    cuts = [tile[y : y + 32, x : x + 32].copy() for y in range(0, 1024, 32) for x in range(0, 1024, 32)][:DISTINCT]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    shard = 100_000
+    for start in range(0, count, shard):
+        rows = []
+        for i in range(start, min(count, start + shard)):
+            picture = cuts[i % DISTINCT]
+            picture[0, 0] = (i >> 16, (i >> 8) & 255, i & 255)
+            data = io.BytesIO()
+            Image.fromarray(picture).save(data, "PNG", compress_level=1)
+            rows.append({"bytes": data.getvalue(), "path": f"{i:07d}.png"})
+        table = pa.table({"img": pa.array(rows, kind), "label": pa.array([i % 10 for i in range(len(rows))])})
+        pq.write_table(table, folder / f"train-{start // shard:05d}.parquet")
+        if start == 0:  # test images are needed too, and fewer do
+            pq.write_table(table, folder / "test-00000.parquet")
+
+
+# --- Stages: each runs alone in a process ----------------------------------------------------------------------------
+
+
+def first_start(folder: Path) -> None:
+    from mend.data import load_images
+
+    load_images(str(folder), "all")
+
+
+def masks(folder: Path) -> None:
+    from mend.data import load_images
+    from mend.masks import make_masks
+
+    for name, part in (("train", "all"), ("test", "test")):
+        make_masks(load_images(str(folder), part), "boxes", folder / "masks" / name)
+
+
+class Begun(Exception):
+    """The first step of a training is done."""
+
+
+def start(folder: Path) -> None:
+    from mend.recipes import TrainConfig
+    from mend.train import train
+
+    def stop(done: int, of: int) -> None:
+        raise Begun
+
+    with suppress(Begun):
+        train(TrainConfig(str(folder), str(folder / "masks"), "unet", 4), folder / "run", stop)
+
+
+def evaluate(folder: Path) -> None:
+    from mend.evaluate import evaluate as run
+    from mend.protocol import Protocol
+
+    run(["mean-colour"], Protocol("growth", "Growth", str(folder), ("psnr",), str(folder / "masks")), folder / "result")
+
+
+def fill(folder: Path) -> None:
+    import mend.cli
+
+    mend.cli.main(
+        ["fill", str(folder / "p.png"), "--mask", str(folder / "m.png"), "-o", str(folder / "o.png"), "--device", "cpu"]
+    )
+
+
+STAGES: dict[str, Callable[[Path], None]] = {
+    "first start": first_start,
+    "masks": masks,
+    "start": start,
+    "evaluate": evaluate,
+    "fill": fill,
+}
+
+
+def alone(stage: str, folder: Path) -> None:
+    """Run a stage and print its time, and the most memory it had for itself."""
+    most, ended = 0, threading.Event()
+
+    def look() -> None:
+        nonlocal most
+        while not ended.wait(0.01):
+            status = Path("/proc/self/status").read_text()
+            most = max(most, next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    begun = time.perf_counter()
+    try:
+        STAGES[stage](folder)
+    finally:
+        taken = time.perf_counter() - begun
+        ended.set()
+        watcher.join()
+        print(json.dumps({"seconds": taken, "memory": most * 1024}))
+
+
+def measure(stage: str, folder: Path) -> dict[str, float]:
+    environment = {**os.environ, "MEND_CACHE": str(folder / "cache")}
+    command = [sys.executable, __file__, "--stage", stage, "--folder", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def exponent(points: list[dict[str, float]]) -> float:
+    """The power with which time grows between the two largest sizes, where what is constant counts least."""
+    (one, other) = points[-2:]
+    return float(np.log(other["seconds"] / one["seconds"]) / np.log(other["n"] / one["n"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=STAGES)
+    parser.add_argument("--folder", type=Path)
+    given = parser.parse_args()
+    if given.stage:
+        alone(given.stage, given.folder)
+        return
+    points: dict[str, list[dict[str, float]]] = {stage: [] for stage in STAGES}
+    for count in COUNTS:
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            synthetic(folder, count)
+            for stage in ("first start", "masks", "start", "evaluate"):
+                n = min(count, 100_000) if stage == "evaluate" else count
+                points[stage].append({"n": n, **measure(stage, folder)})
+                print(stage, points[stage][-1], flush=True)
+    from mend.images import write_image
+
+    for megapixels in MEGAPIXELS:
+        with TemporaryDirectory() as name:
+            height, width = round((megapixels * 1e6 * 3 / 4) ** 0.5), round((megapixels * 1e6 * 4 / 3) ** 0.5)
+            write_image(Path(name) / "p.png", photograph(height, width))
+            write_image(Path(name) / "m.png", box(height, width, 0.2))
+            points["fill"].append({"n": height * width / 1e6, **measure("fill", Path(name))})
+            print("fill", points["fill"][-1], flush=True)
+    cases: dict[str, Any] = {
+        stage: {"of": "megapixels" if stage == "fill" else "images", "points": found, "exponent": exponent(found)}
+        for stage, found in points.items()
+    }
+    record("growth", {"cases": cases})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Masks a second of each segmenter, against its library as its documentation uses it: picture by picture.
+
+    python benchmarks/segmenters.py ../shared/data/cifar10 ../shared/models/deeplabv3_mobilenet_v2_513
+
+The second argument is a `transformers` folder. Torchvision's networks have random weights here, which take the same time.
+Sides alternate, and the best of the rounds counts for each. For the folder, masks at smaller working sizes and in bfloat16
+are held against those at its own size in fp32. Writes the part "segmenters" of results/performance.json. Nothing else should
+run.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from performance import record
+from PIL import Image
+from skimage.segmentation import felzenszwalb
+from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+
+from mend.data import load_images
+from mend.masks.segment import load_segmenter
+
+Masks = Callable[[np.ndarray], np.ndarray]
+COUNTS = {"deeplabv3_mobilenet_v3_large": 24, "deeplabv3_resnet50": 4, "deeplabv3_resnet101": 3}
+ROUNDS = 3
+SIDES = (257, 385, 449, 481)
+COMPARED = 200  # pictures
+
+
+def at_size(found: torch.Tensor, picture: np.ndarray) -> np.ndarray:
+    return F.interpolate(found[None, None].float(), picture.shape[:2], mode="area")[0, 0].numpy() >= 0.5
+
+
+def transformers_masks(folder: str) -> Masks:
+    network, processor = (
+        AutoModelForSemanticSegmentation.from_pretrained(folder).eval(),
+        AutoImageProcessor.from_pretrained(folder),
+    )
+
+    @torch.inference_mode()
+    def mask(picture: np.ndarray) -> np.ndarray:
+        inputs = processor(images=Image.fromarray(picture), return_tensors="pt")
+        sizes = [tuple(inputs["pixel_values"].shape[-2:])]
+        return at_size(processor.post_process_semantic_segmentation(network(**inputs), target_sizes=sizes)[0] > 0, picture)
+
+    return lambda pictures: np.stack([mask(picture) for picture in pictures])
+
+
+def torchvision_masks(name: str, network: torch.nn.Module) -> Masks:
+    prepare = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+
+    @torch.inference_mode()
+    def mask(picture: np.ndarray) -> np.ndarray:
+        found = network(prepare(Image.fromarray(picture))[None])["out"][0].argmax(0)
+        return at_size(found > 0, picture)
+
+    return lambda pictures: np.stack([mask(picture) for picture in pictures])
+
+
+def graph_regions(pictures: np.ndarray) -> np.ndarray:
+    """Its regions alone: which of them is the object is our question."""
+    return np.stack([felzenszwalb(picture, scale=100, sigma=0.5, min_size=20) for picture in pictures])
+
+
+def against(library: Masks, ours: Masks, pictures: np.ndarray) -> dict[str, Any]:
+    best = {"library": np.inf, "mend": np.inf}
+    made = {}
+    for _ in range(ROUNDS):
+        for name, masks in (("library", library), ("mend", ours)):
+            start = time.perf_counter()
+            made[name] = masks(pictures)
+            best[name] = min(best[name], time.perf_counter() - start)
+    rates = {name: len(pictures) / seconds for name, seconds in best.items()}
+    equal = float((made["library"] == made["mend"]).mean()) if made["library"].dtype == np.bool_ else None
+    return {"n": len(pictures), **rates, "times": rates["mend"] / rates["library"], "equal": equal}
+
+
+def iou(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    both, either = ((op(found, truth)).sum((1, 2)) for op in (np.logical_and, np.logical_or))
+    return {"pixels_equal": float((found == truth).mean()), "iou_pooled": float(both.sum() / either.sum())}
+
+
+def smaller(folder: str, pictures: np.ndarray) -> dict[str, dict[str, float]]:
+    """How well masks at other working sizes, and in bfloat16, agree with those that the network makes at its own size."""
+    whole = load_segmenter(f"hf:{folder}", "cpu")
+    truth = whole.masks(pictures)
+    with torch.autocast("cpu", torch.bfloat16):
+        start = time.perf_counter()
+        found = {
+            "bfloat16": {
+                **iou(whole.masks(pictures), truth),
+                "pictures_a_second": len(pictures) / (time.perf_counter() - start),
+            }
+        }
+    own = AutoImageProcessor.from_pretrained
+    for side in SIDES:
+
+        def sized(*arguments: Any, side: int = side) -> Any:
+            processor = own(*arguments)
+            processor.size = {"height": side, "width": side}
+            return processor
+
+        AutoImageProcessor.from_pretrained = sized
+        segmenter = load_segmenter(f"hf:{folder}", "cpu")
+        start = time.perf_counter()
+        scores = iou(segmenter.masks(pictures), truth)
+        found[f"{side} pixels"] = {**scores, "pictures_a_second": len(pictures) / (time.perf_counter() - start)}
+    AutoImageProcessor.from_pretrained = own
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("folder")
+    given = parser.parse_args()
+    pictures = np.array(load_images(given.data, "test").pixels[:2000])
+    cases = {
+        "DeepLabV3 MobileNetV2": against(
+            transformers_masks(given.folder), load_segmenter(f"hf:{given.folder}", "cpu").masks, pictures[:32]
+        )
+    }
+    print(cases, flush=True)
+    for name, count in COUNTS.items():
+        network = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=21).eval()
+        library = torchvision_masks(name, network)
+        whole = torchvision.models.get_model
+        torchvision.models.get_model = lambda *_, network=network, **__: network
+        cases[name.replace("deeplabv3_", "DeepLabV3 ")] = against(library, load_segmenter(name, "cpu").masks, pictures[:count])
+        torchvision.models.get_model = whole
+        print(name, cases[name.replace("deeplabv3_", "DeepLabV3 ")], flush=True)
+    cases["Felzenszwalb"] = against(graph_regions, load_segmenter("felzenszwalb", "cpu").masks, pictures)
+    print(cases["Felzenszwalb"], flush=True)
+    record(
+        "segmenters",
+        {"cases": cases, "agreement with its own size in fp32": {"n": COMPARED, **smaller(given.folder, pictures[:COMPARED])}},
+    )
+
+
+if __name__ == "__main__":
+    main()
