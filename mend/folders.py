@@ -16,14 +16,13 @@ from itertools import islice
 from pathlib import Path, PurePath
 from typing import Literal
 
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from mend import __version__
-from mend.data import picture_files
 from mend.errors import InputError
 from mend.holes import understand_mask, widen
-from mend.images import Picture, check_fits, format_of, output_suffix, read_image, to_pixels, write_bytes
+from mend.images import Picture, check_fits, format_of, output_suffix, picture_files, read_image, to_pixels, write_bytes
 from mend.inpaint import Inpainter
 from mend.verify import write_filled
 
@@ -31,7 +30,7 @@ AHEAD = 4  # pictures read ahead, and as many being written behind; also the num
 SUMMARY = "mend-fill.json"
 AS_PNG = "written as PNG, which keeps every value"  # where the picture's own format is another, and nobody asked
 
-HoleOf = Callable[[Picture, str, Path | None], tuple[Tensor, Tensor | None, list[str]]]
+HoleOf = Callable[[Picture, str, Path | None], tuple[np.ndarray, np.ndarray | None, list[str]]]
 """The hole of a picture, given its file name and its mask; the hole's weight (see `widen`), and what to say about it."""
 
 
@@ -253,7 +252,7 @@ def _some(files: list[Path], root: Path | None = None, most: int = 5) -> str:
 def mask_hole(marked: str = "auto", grow: int = 0, feather: int = 0) -> HoleOf:
     """Holes read from masks; see `understand_mask` and `widen`."""
 
-    def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[Tensor, Tensor | None, list[str]]:
+    def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         if mask is None:
             raise InputError("this picture has no mask.")
         reading = understand_mask(mask, picture.pixels.shape[:2], marked, name)
@@ -269,7 +268,7 @@ def object_hole(name: str, segmenter: str, device: str = "auto", grow: int | Non
 
     find = object_finder(name, load_segmenter(segmenter, device))
 
-    def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[Tensor, Tensor | None, list[str]]:
+    def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         found, what = find(to_pixels(picture.image())[0])
         radius = round(GROW * max(found.shape)) if grow is None else grow
         return *widen(found, radius, feather), [f"object: {what}, {found.mean():.1%} of the picture, grown by {radius} pixels"]
@@ -291,13 +290,13 @@ def fill_folder(
     summary = Summary(str(filler.inpainter.config["model"]))
     summary.write(plan)  # a folder that cannot be written is an error before the work, not after it
 
-    def read(job: Job) -> tuple[Picture, Tensor, Tensor | None, list[str]]:
+    def read(job: Job) -> tuple[Picture, np.ndarray, np.ndarray | None, list[str]]:
         picture = read_image(job.photo)
         check_fits(job.output, picture, filler.quality)
         hole, weight, notes = filler.hole_of(picture, job.photo.name, job.mask)
         return picture, hole, weight, notes
 
-    def write(job: Job, picture: Picture, hole: Tensor, filled: Picture, result: Result) -> None:
+    def write(job: Job, picture: Picture, hole: np.ndarray, filled: Picture, result: Result) -> None:
         result.notes.extend(write_filled(job.output, picture, hole, filled, filler.quality))
         summary.files[job.name] = result  # here, in the thread, so that Ctrl-C cannot come between
 
@@ -328,7 +327,7 @@ def fill_folder(
                 filled = filler.inpainter.fill_picture(picture, hole, weight, filler.inpainter.plan(hole, filler.most))
                 seconds = round(time.perf_counter() - start, 3)
                 notes = [*filled.notes, *notes]
-                result = Result("filled", str(job.output), _text(job.mask), round(hole.mean().item(), 4), seconds, notes)
+                result = Result("filled", str(job.output), _text(job.mask), round(float(hole.mean()), 4), seconds, notes)
                 writing.append((job, pool.submit(write, job, picture, hole, filled, result)))
             except Exception as error:
                 settle(job, error)

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+import numpy as np
 
 from mend.errors import InputError
 from mend.tiles import tiles
@@ -33,7 +33,7 @@ class Plan:
         return how + known
 
 
-def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: int = 0) -> Plan:
+def make_plan(network: object, hole: np.ndarray, most: int | None = None, more: int = 0) -> Plan:
     """The largest tile whose filling of `hole` (B, 1, H, W) takes no more than `most` bytes, the program included.
 
     `more` is what each pixel of the picture takes besides. A network with a tile of its own keeps to that or smaller ones.
@@ -45,7 +45,7 @@ def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: i
         if most is not None:
             raise InputError("how much memory this filler takes is not known, so none can be promised. Leave --max-memory out.")
         return Plan(None, 1, None)
-    pixels = hole.numel()
+    pixels = hole.size
     picture = PROGRAM + (PICTURE + more) * pixels
     room = max(USUAL - picture, LEAST) if most is None else most - picture
     if own is None and per_pixel * pixels <= room:
@@ -64,7 +64,7 @@ def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: i
     return Plan(side, sum(1 for _ in tiles(1 - hole, side, REACH, side)), picture + taken)
 
 
-def _seen(side: int, hole: Tensor) -> int:
+def _seen(side: int, hole: np.ndarray) -> int:
     """The pixels that are looked at, at once, for one tile."""
     height, width = hole.shape[-2:]
     return min(height, side + 2 * REACH) * min(width, side + 2 * REACH) * len(hole)

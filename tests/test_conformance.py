@@ -166,7 +166,7 @@ def test_memory_is_kept_to_what_was_promised(tmp_path: Path):
     write_image(tmp_path / "p.png", Picture(pixels))
     mask = box(2400, 3200, 300, 900, 400, 1100)
     write_image(tmp_path / "m.png", mask[..., None].astype(np.uint8) * 255)
-    hole = torch.from_numpy(mask)[None, None].float()
+    hole = mask[None, None].astype(np.float32)
     network = mend.load(device="cpu").network
     photo, painted, out = (str(tmp_path / f"{name}.png") for name in "pmo")
     words = ["fill", photo, "--mask", painted, "--device", "cpu", "-o", out]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import smooth, stopped
 from test_cli import mend as run_mend
 
@@ -237,7 +236,7 @@ def test_a_bad_file_is_named_and_the_others_are_filled(tree: Path):
 def test_faults_and_full_disks(tree: Path, monkeypatch: pytest.MonkeyPatch):
     plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
 
-    def faulty(image: Picture, name: str, mask: Path | None) -> tuple[torch.Tensor, torch.Tensor | None, list[str]]:
+    def faulty(image: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         if mask == tree / "masks" / "a.png":
             raise RuntimeError("odd")
         return mask_hole()(image, name, mask)
@@ -284,7 +283,7 @@ def test_few_pictures_are_in_memory_however_many_there_are(tmp_path: Path, monke
         most = max(most, len(alive))
         return read
 
-    def write(path: Path, before: Picture, hole: torch.Tensor, filled: Picture, quality: int | None) -> list[str]:
+    def write(path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None) -> list[str]:
         time.sleep(0.004)
         write_image(path, filled)
         return []

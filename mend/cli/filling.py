@@ -11,7 +11,7 @@ from mend.cli.app import SEGMENTER, Device, Flag, app
 from mend.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
     from mend.folders import Filler, Result
     from mend.folders import Plan as FolderPlan
@@ -181,7 +181,7 @@ def check(
         photo: the picture that the mask is for; whether it fits is checked too.
         output: picture to write: the hole shown on the photo, or on plain grey.
     """
-    import torch
+    import numpy as np
 
     from mend.holes import parts, understand_mask
     from mend.images import read_image
@@ -198,7 +198,7 @@ def check(
         x, y, width, height, pixels = found[0]
         print(f"largest part: {width}×{height} at x {x}, y {y}, {pixels} pixels")
     if output is not None:
-        _show_hole(output, torch.full((1, 3, *reading.hole.shape[-2:]), 0.6) if image is None else image, reading.hole)
+        _show_hole(output, np.full((1, 3, *reading.hole.shape[-2:]), 0.6) if image is None else image, reading.hole)
         print(output)
 
 
@@ -207,7 +207,7 @@ def _spare(output: Path, *inputs: Path) -> None:
         raise InputError(f"{output} is an input; it would be overwritten. Choose another name.")
 
 
-def _show_hole(output: Path, image: "Tensor", hole: "Tensor") -> None:
+def _show_hole(output: Path, image: "np.ndarray", hole: "np.ndarray") -> None:
     from mend.holes import preview
     from mend.images import to_pixels, write_image
 
