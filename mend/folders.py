@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
@@ -23,8 +23,11 @@ from mend import __version__
 from mend.errors import InputError
 from mend.holes import understand_mask, widen
 from mend.images import Picture, check_fits, format_of, output_suffix, picture_files, read_image, to_pixels, write_bytes
-from mend.inpaint import Inpainter
+from mend.light import Light
 from mend.verify import write_filled
+
+if TYPE_CHECKING:
+    from mend.inpaint import Inpainter
 
 AHEAD = 4  # pictures read ahead, and as many being written behind; also the number of threads
 SUMMARY = "mend-fill.json"
@@ -38,7 +41,7 @@ HoleOf = Callable[[Picture, str, Path | None], tuple[np.ndarray, np.ndarray | No
 class Filler:
     """By what a picture is filled and where, at which `quality` it is written, and how many bytes that may take at `most`."""
 
-    inpainter: Inpainter
+    inpainter: "Inpainter | Light"
     hole_of: HoleOf
     quality: int | None = None
     most: int | None = None
@@ -83,6 +86,7 @@ class Summary:
     """What became of every picture, by its name. `write` leaves it as JSON in the output folder."""
 
     model: str
+    runtime: str
     files: dict[str, Result] = field(default_factory=dict[str, Result])
 
     def count(self, status: str) -> int:
@@ -92,6 +96,7 @@ class Summary:
         record = {
             "mend": __version__,
             "model": self.model,
+            "runtime": self.runtime,
             "pictures": len(plan.jobs),
             **{status: self.count(status) for status in ("filled", "skipped", "failed")},
             "notes": plan.notes,
@@ -287,7 +292,7 @@ def fill_folder(
     is written as well, to mend-fill.json in the output folder. Files are written whole or not at all: after Ctrl-C, which goes
     on as a KeyboardInterrupt that says how far it got, those that are there are right. A full disk raises OSError at once.
     """
-    summary = Summary(str(filler.inpainter.config["model"]))
+    summary = Summary(str(filler.inpainter.config["model"]), filler.inpainter.runtime)
     summary.write(plan)  # a folder that cannot be written is an error before the work, not after it
 
     def read(job: Job) -> tuple[Picture, np.ndarray, np.ndarray | None, list[str]]:

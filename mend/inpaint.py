@@ -19,6 +19,7 @@ from mend.device import find_device
 from mend.errors import InputError
 from mend.holes import as_hole
 from mend.images import Picture, composite, mask_out, pad_to, picture_from_pil, read_image
+from mend.light import DEFAULT
 from mend.models.pyramid import Pyramid
 from mend.plan import REACH, SEAM, TEXTURE, Plan, make_plan
 from mend.progress import Report, shared
@@ -27,7 +28,6 @@ from mend.texture import has_patches, textured
 from mend.tiles import tiles
 
 Picturelike = str | Path | Image.Image | np.ndarray | Tensor
-DEFAULT = Path(__file__).parent / "assets" / "pyramid"
 
 
 def load(path: str | Path = DEFAULT, device: str = "auto", texture: bool = False, seam: bool = False) -> "Inpainter":
@@ -78,6 +78,11 @@ class Inpainter:
         self.network, self.device, self.config = network.eval().to(device), device, config
         self.texture, self.seam = texture, seam
         self.stride = int(getattr(network, "stride", 1))
+
+    @property
+    def runtime(self) -> str:
+        """What does the work, and where, in words."""
+        return "no network" if isinstance(self.network, Classical) else f"PyTorch on {self.device}"
 
     def plan(self, hole: np.ndarray, most: int | None = None) -> Plan:
         """How a hole (B, 1, H, W) will be filled in at most so many bytes; see `make_plan`."""

@@ -46,7 +46,7 @@ def make_plan(network: object, hole: np.ndarray, most: int | None = None, more: 
             raise InputError("how much memory this filler takes is not known, so none can be promised. Leave --max-memory out.")
         return Plan(None, 1, None)
     pixels = hole.size
-    picture = PROGRAM + (PICTURE + more) * pixels
+    picture = getattr(network, "program", PROGRAM) + (PICTURE + more) * pixels
     room = max(USUAL - picture, LEAST) if most is None else most - picture
     if own is None and per_pixel * pixels <= room:
         return Plan(None, 1, picture + per_pixel * pixels)
