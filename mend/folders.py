@@ -1,7 +1,7 @@
 """A folder of pictures, each with its mask, filled into another folder.
 
 `plan_folder` pairs and checks without opening a file; `fill_folder` does what the plan says. Reading and writing run in threads
-while the network works, and few pictures are in memory at a time, however many there are.
+while the network works, and few pictures are in memory at a time, however many there are: one, where memory is limited.
 """
 
 import errno
@@ -9,10 +9,9 @@ import json
 import time
 import unicodedata
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
@@ -33,6 +32,8 @@ AHEAD = 4  # pictures read ahead, and as many being written behind; also the num
 SUMMARY = "mend-fill.json"
 AS_PNG = "written as PNG, which keeps every value"  # where the picture's own format is another, and nobody asked
 
+Read = tuple[Picture, np.ndarray, np.ndarray | None, list[str]]
+"""A picture, its hole (1, 1, H, W), the hole's weight (see `widen`), and what to say about it."""
 HoleOf = Callable[[Picture, str, Path | None], tuple[np.ndarray, np.ndarray | None, list[str]]]
 """The hole of a picture, given its file name and its mask; the hole's weight (see `widen`), and what to say about it."""
 
@@ -126,8 +127,8 @@ def plan_folder(
     in that of `suffix`. Pictures below `out` or a mask folder, and the masks themselves, are not filled.
 
     A picture whose mask is missing or undecided has a `problem`: it counts as failed, since a mask that was misnamed would
-    otherwise be noticed by nobody. Raises InputError where no picture has a mask, where an output would overwrite an input, and
-    where two pictures would become one file.
+    otherwise be noticed by nobody. So have pictures that would become one file, all of them. Raises InputError where no picture
+    has a mask, and where an output would overwrite an input.
     """
     photos, out, masks = Path(photos), Path(out), None if masks is None else Path(masks)
     if "{stem}" not in pattern:
@@ -168,6 +169,7 @@ def plan_folder(
             problem = f"it has {len(found)} masks: {_some(found, masks)}. Keep one."
         mask = found[0] if len(found) == 1 else None
         jobs.append(Job(place.as_posix(), picture, mask, output, problem, skip_existing and not problem and output.exists()))
+    jobs = _told_apart(jobs)
     _check_outputs(jobs, mask_files)
     notes = _notes(jobs, photos, mask_files, aside)
     if suffix is None and (changed := [job.photo for job in jobs if job.output.suffix != job.photo.suffix]):
@@ -210,18 +212,28 @@ def _folded(place: PurePath) -> str:
     return unicodedata.normalize("NFC", place.with_suffix("").as_posix()).casefold()
 
 
+def _told_apart(jobs: list[Job]) -> list[Job]:
+    """The jobs, with a problem for each of those that would become one file: which of them it shows would be chance."""
+    becoming: dict[Path, list[str]] = defaultdict(list)
+    for job in jobs:
+        if not job.problem:
+            becoming[job.output].append(job.name)
+    return [
+        replace(
+            job, skip=False, problem=f"{' and '.join(names)} would all become {job.output}. Rename them, or move them apart."
+        )
+        if not job.problem and len(names := becoming[job.output]) > 1
+        else job
+        for job in jobs
+    ]
+
+
 def _check_outputs(jobs: list[Job], mask_files: list[Path]) -> None:
     """Nothing is done where something would be lost."""
     inputs = {file.resolve() for file in [*(job.photo for job in jobs), *mask_files]}
-    taken: dict[Path, str] = {}
     for job in jobs:
         if job.output.resolve() in inputs:
             raise InputError(f"{job.output} is an input; filling {job.name} would overwrite it. Choose another --output.")
-        if job.output in taken:
-            raise InputError(
-                f"{taken[job.output]} and {job.name} would both become {job.output}. Rename one, or move it elsewhere."
-            )
-        taken[job.output] = job.name
 
 
 def _notes(jobs: list[Job], photos: Path, mask_files: list[Path], aside: list[Path]) -> list[str]:
@@ -292,10 +304,12 @@ def fill_folder(
     is written as well, to mend-fill.json in the output folder. Files are written whole or not at all: after Ctrl-C, which goes
     on as a KeyboardInterrupt that says how far it got, those that are there are right. A full disk raises OSError at once.
     """
+    alone = filler.most is not None  # then one picture at a time is in memory: a plan counts no more
+    ahead = 1 if alone else AHEAD
     summary = Summary(str(filler.inpainter.config["model"]), filler.inpainter.runtime)
     summary.write(plan)  # a folder that cannot be written is an error before the work, not after it
 
-    def read(job: Job) -> tuple[Picture, np.ndarray, np.ndarray | None, list[str]]:
+    def read(job: Job) -> Read:
         picture = read_image(job.photo)
         check_fits(job.output, picture, filler.quality)
         hole, weight, notes = filler.hole_of(picture, job.photo.name, job.mask)
@@ -316,28 +330,32 @@ def fill_folder(
         if on_file is not None:
             on_file(job.name, summary.files[job.name], len(summary.files), len(plan.jobs))
 
-    def fill_all(jobs: Iterator[Job], pool: ThreadPoolExecutor) -> None:
-        reading = deque((job, pool.submit(read, job)) for job in islice(jobs, AHEAD))
+    def fill(job: Job, future: Future[Read], pool: ThreadPoolExecutor) -> Future[None]:
+        picture, hole, weight, notes = future.result()
+        start = time.perf_counter()
+        filled = filler.inpainter.fill_picture(picture, hole, weight, filler.inpainter.plan(hole, filler.most))
+        seconds = round(time.perf_counter() - start, 3)
+        notes = [*filled.notes, *notes]
+        result = Result("filled", str(job.output), _text(job.mask), round(float(hole.mean()), 4), seconds, notes)
+        return pool.submit(write, job, picture, hole, filled, result)
+
+    def fill_all(jobs: deque[Job], pool: ThreadPoolExecutor) -> None:
+        reading: deque[tuple[Job, Future[Read]]] = deque()
         writing: deque[tuple[Job, Future[None]]] = deque()
-        while reading or writing:
-            if len(writing) == AHEAD or not reading:
+        while jobs or reading or writing:
+            while jobs and len(reading) < ahead and not (alone and writing):
+                reading.append((jobs[0], pool.submit(read, jobs.popleft())))
+            if len(writing) == ahead or not reading:
                 job, written = writing.popleft()
                 settle(job, written.exception())
                 continue
-            job, future = reading.popleft()
-            reading.extend((job, pool.submit(read, job)) for job in islice(jobs, 1))
+            job = reading[0][0]
             try:
-                picture, hole, weight, notes = future.result()
-                start = time.perf_counter()
-                filled = filler.inpainter.fill_picture(picture, hole, weight, filler.inpainter.plan(hole, filler.most))
-                seconds = round(time.perf_counter() - start, 3)
-                notes = [*filled.notes, *notes]
-                result = Result("filled", str(job.output), _text(job.mask), round(float(hole.mean()), 4), seconds, notes)
-                writing.append((job, pool.submit(write, job, picture, hole, filled, result)))
+                writing.append((job, fill(*reading.popleft(), pool)))
             except Exception as error:
                 settle(job, error)
 
-    todo = []
+    todo = deque[Job]()
     for job in plan.jobs:
         if job.problem:
             settle(job, InputError(job.problem))
@@ -346,8 +364,8 @@ def fill_folder(
         else:
             todo.append(job)
     try:
-        with ThreadPoolExecutor(AHEAD) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
-            fill_all(iter(todo), pool)
+        with ThreadPoolExecutor(ahead) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
+            fill_all(todo, pool)
     except KeyboardInterrupt:
         done = summary.count("filled") + summary.count("skipped")
         raise KeyboardInterrupt(

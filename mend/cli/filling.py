@@ -72,7 +72,8 @@ def fill(
         seam: even out what a network of yours (--model) misses the picture by around the hole; the one in the box does not.
         preview: write the picture with the hole shown on it to this file, and fill nothing.
         quality: 1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95.
-        max_memory: memory that filling may take, such as 2GB; large pictures are then worked through in smaller tiles.
+        max_memory: memory that the command may take, such as 2GB; large pictures are then worked through in smaller tiles, and
+            those of a folder one after another. Not with --object, since what finds it is not counted.
         segmenter: what finds --object: deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large, hf:owner/name,
             hf:FOLDER; or felzenszwalb, which finds the largest only, and not reliably in photographs.
         pattern: what the masks in --masks are called, such as {stem}_mask.
@@ -95,6 +96,8 @@ def fill(
     if pattern != "{stem}" and not (masks and photo.is_dir()):
         raise InputError("--pattern says what masks in a folder are called; it fits a folder of pictures with --masks FOLDER.")
     most = memory_size(max_memory) if max_memory else None
+    if of_object and most is not None:
+        raise InputError("--max-memory does not count what finds an object. Leave it out, or give a --mask.")
     if of_object:  # called when it is needed: it loads a network
         find = partial(object_hole, of_object, segmenter, device, grow, feather)
     else:
