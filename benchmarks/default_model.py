@@ -1,4 +1,5 @@
-"""Put a trained pyramid into the box: half precision weights, its configuration, its graph, a model card, and the README's first picture.
+"""Put a trained pyramid into the box: half precision weights, its configuration, its graph, a model card, and the README's
+first picture.
 
 python -m mend train --recipe pyramid --data ../shared/data/photos --masks strokes,boxes,masks/cifar10
 python benchmarks/default_model.py runs/pyramid-w48

@@ -64,7 +64,7 @@ def specks(height: int, width: int, share: float, count: int) -> np.ndarray:
 
 
 def measure(folder: Path, pixels: np.ndarray, mask: np.ndarray) -> dict[str, object]:
-    """Seconds of wall clock and of the processor, and the peak, of each runtime, in turn; the values of the hole that differ."""
+    """Seconds of wall clock and of the processor, and the peak, of each runtime, in turn; how many values differ."""
     write_image(folder / "p.png", pixels)
     write_image(folder / "m.png", mask)
     found = {name: {"seconds": [], "cpu_seconds": [], "peak_bytes": 0} for name in RUNTIMES}

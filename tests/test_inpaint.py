@@ -163,6 +163,22 @@ def test_masks_that_are_tensors_are_read_as_arrays_are(inpainter: mend.Inpainter
         inpainter(pixels, tensor * 2)
 
 
+def test_no_argument_is_changed_and_none_need_be_writable(inpainter: mend.Inpainter):
+    pixels, mask = smooth(20, 24, 1), np.zeros((20, 24), np.bool_)
+    mask[5:12, 8:14] = True
+    floats, levels = (pixels / 255).astype(np.float32), mask.astype(np.uint8) * 255
+    tensor = torch.from_numpy(floats).permute(2, 0, 1).contiguous()
+    for image in (pixels, floats, pixels[..., 0], tensor, (tensor * 255).byte(), Image.fromarray(pixels)):
+        for hole in (mask, levels, mask.astype(np.float32), torch.from_numpy(mask.copy()).float(), Image.fromarray(levels)):
+            before = [np.array(argument) for argument in (image, hole)]
+            for argument in (image, hole):
+                if isinstance(argument, np.ndarray):
+                    argument.setflags(write=False)
+            filled = inpainter(image, hole)
+            assert not np.array_equal(np.array(filled), before[0])
+            assert all(np.array_equal(np.array(now), was) for now, was in zip((image, hole), before, strict=True))
+
+
 def test_texture_without_a_patch_to_take_it_from_is_said(inpainter: mend.Inpainter):
     hole = np.ones((1, 1, 20, 24), np.float32)
     hole[..., ::5, ::5] = 0
