@@ -218,14 +218,14 @@ def _told_apart(jobs: list[Job]) -> list[Job]:
     for job in jobs:
         if not job.problem:
             becoming[job.output].append(job.name)
-    return [
-        replace(
-            job, skip=False, problem=f"{' and '.join(names)} would all become {job.output}. Rename them, or move them apart."
-        )
-        if not job.problem and len(names := becoming[job.output]) > 1
-        else job
-        for job in jobs
-    ]
+    told = []
+    for job in jobs:
+        names = becoming[job.output]
+        if not job.problem and len(names) > 1:
+            problem = f"{' and '.join(names)} would all become {job.output}. Rename them, or move them apart."
+            job = replace(job, problem=problem, skip=False)
+        told.append(job)
+    return told
 
 
 def _check_outputs(jobs: list[Job], mask_files: list[Path]) -> None:

@@ -7,6 +7,7 @@ the box, which `mend export` wrote, reads them from the same file. What each ste
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Light:
 
     TILE, memory = 512, 576  # as `Pyramid` of width 48 has them
     program = 150 * 2**20  # bytes: Python with ONNX Runtime and OpenCV loaded; 110 MB where it was measured
-    config = {"model": "pyramid"}  # noqa: RUF012
+    config: ClassVar = {"model": "pyramid"}
     runtime = "ONNX Runtime on cpu"
 
     def __init__(self) -> None:

@@ -36,7 +36,8 @@ class Plan:
 def make_plan(network: object, hole: np.ndarray, most: int | None = None, more: int = 0) -> Plan:
     """The largest tile whose filling of `hole` (B, 1, H, W) takes no more than `most` bytes, the program included.
 
-    `more` is what each pixel of the picture takes besides. A network with a tile of its own keeps to that or smaller ones.
+    `more` is what each pixel of the picture takes besides. A network states its `memory` (see `mend.models`); one with a `TILE`
+    of its own keeps to that or smaller ones, and one that needs no PyTorch says what its `program` takes instead of `PROGRAM`.
     Raises InputError when even the smallest tile takes more than was asked for, and for a filler whose memory is not known.
     """
     own: int | None = getattr(network, "TILE", None)
