@@ -52,7 +52,7 @@ def test_both_runtimes_fill_alike(
     without_torch: Light, with_torch: mend.Inpainter, height: int, width: int, seed: int, kind: str
 ):
     """Sums in another order: 6e-4 of 255 levels at most where it was measured, up to 1500×1300 pixels. In 8 bits that shows at
-    about 7 of a million values, by one level, where a value lies on the edge between two."""
+    about 13 of a million values, by one level, where a value lies on the edge between two."""
     pixels, hole = scene(height, width, seed, kind)
     picture, inside = Picture(pixels), hole[0, 0] > 0
     masked = mask_out(picture.image(), hole)
