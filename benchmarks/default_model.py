@@ -1,4 +1,5 @@
-"""Put a trained pyramid into the box: half precision weights, its configuration, a model card, and the README's first picture.
+"""Put a trained pyramid into the box: half precision weights, its configuration, its graph, a model card, and the README's
+first picture.
 
 python -m mend train --recipe pyramid --data ../shared/data/photos --masks strokes,boxes,masks/cifar10
 python benchmarks/default_model.py runs/pyramid-w48
@@ -13,8 +14,9 @@ from safetensors.torch import load_file, save
 
 from mend.checkpoint import model_folder, read_config
 from mend.demo import fill_large
+from mend.export import export
 from mend.images import write_bytes
-from mend.inpaint import DEFAULT
+from mend.light import DEFAULT, GRAPH
 
 MOST = 6_000_000  # bytes
 RESULTS = Path(__file__).parent.parent / "results"
@@ -36,6 +38,8 @@ every scale of a picture, from coarse to fine; see `mend/models/pyramid.py`.
 - **Measured**: `results/large-holes.json`, against classical fillers, on photographs that were not trained on.
 - **Why so**: `results/pyramid/ablation.md`, short trainings that differ in one thing each. Many scales and photographs are what
   it owes most to; squared differences learn PSNR faster, and look worse.
+- **`model.onnx`**: one scale as a graph for ONNX Runtime, which reads the weights from `model.safetensors`; made by
+  `mend export mend/assets/pyramid -o mend/assets/pyramid/model.onnx`. `mend/light.py` has what goes around it.
 - **Limits**: it continues what surrounds a hole: surfaces, edges, gradients. It does not invent things, and a hole that is much
   larger than the detail around it comes out smooth. Faces, text and regular patterns behind a hole do not come back.
 """
@@ -57,6 +61,7 @@ facts |= {
 }
 write_bytes(DEFAULT / "model.safetensors", data)
 write_bytes(DEFAULT / "config.json", json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n")
+export(DEFAULT, GRAPH)
 write_bytes(DEFAULT / "README.md", CARD.format(**facts).encode())
 write_bytes(RESULTS / "pyramid" / "metrics.csv", (run / "metrics.csv").read_bytes())
 with TemporaryDirectory() as folder:

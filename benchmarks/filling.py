@@ -1,4 +1,5 @@
-"""Time and peak memory of `mend fill`, each in a process of its own, from the interpreter's start to the file written.
+"""Time and peak memory of `mend fill` by both runtimes, each in a process of its own, from the interpreter's start to the file
+written; and how much the two fillings differ.
 
     python benchmarks/filling.py
 
@@ -6,6 +7,7 @@ Writes results/filling.json. Linux only: the peak is read from /proc.
 """
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -13,16 +15,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import onnxruntime
 import torch
 from skimage.data import astronaut
 
 from mend.chance import permutation
 from mend.checkpoint import commit
 from mend.device import device_name
-from mend.images import write_bytes, write_image
+from mend.images import read_rgb, write_bytes, write_image
+from mend.light import DEFAULT
 
 OUT = Path(__file__).parent.parent / "results" / "filling.json"
-RUNS = 3
+RUNS = 5
+RUNTIMES = {"PyTorch": ["--model", str(DEFAULT)], "ONNX Runtime": []}
 CODE = """
 import sys
 import mend.cli
@@ -58,17 +63,27 @@ def specks(height: int, width: int, share: float, count: int) -> np.ndarray:
     return mask
 
 
-def measure(folder: Path, pixels: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+def measure(folder: Path, pixels: np.ndarray, mask: np.ndarray) -> dict[str, object]:
+    """Seconds of wall clock and of the processor, and the peak, of each runtime, in turn; how many values differ."""
     write_image(folder / "p.png", pixels)
     write_image(folder / "m.png", mask)
-    words = ["fill", str(folder / "p.png"), "--mask", str(folder / "m.png"), "-o", str(folder / "o.png"), "--device", "cpu"]
-    seconds, peaks = [], []
+    found = {name: {"seconds": [], "cpu_seconds": [], "peak_bytes": 0} for name in RUNTIMES}
+    filled = {}
     for _ in range(RUNS):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True, check=True)
-        seconds.append(round(time.perf_counter() - start, 2))
-        peaks.append(int(done.stdout.split()[-1]) * 1024)
-    return {"share": round(float((mask > 0).mean()), 3), "seconds": seconds, "peak_bytes": max(peaks)}
+        for name, words in RUNTIMES.items():
+            out = str(folder / "o.png")
+            words = ["fill", str(folder / "p.png"), "--mask", str(folder / "m.png"), "-o", out, "--device", "cpu", *words]
+            start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True, check=True)
+            seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+            assert name in done.stderr.splitlines()[0], done.stderr
+            one, filled[name] = found[name], read_rgb(out).astype(np.int16)
+            one["seconds"].append(round(seconds, 2))
+            one["cpu_seconds"].append(round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2))
+            one["peak_bytes"] = max(one["peak_bytes"], int(done.stdout.split()[-1]) * 1024)
+    off = np.abs(np.subtract(*filled.values()))[mask[..., 0] > 0]
+    share = round(float((mask > 0).mean()), 3)
+    return {"share": share, **found, "values": off.size, "differ": int((off > 0).sum()), "by_levels": int(off.max())}
 
 
 CASES = {
@@ -85,5 +100,6 @@ if __name__ == "__main__":
         for name, make in CASES.items():
             found[name] = measure(Path(folder), *make())
             print(f"{name:26} {found[name]}", flush=True)
-    facts = {"commit": commit(), "device": device_name(torch.device("cpu")), "torch": torch.__version__, "cases": found}
+    versions = {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
+    facts = {"commit": commit(), "device": device_name(torch.device("cpu")), **versions, "cases": found}
     write_bytes(OUT, json.dumps(facts, indent=1, ensure_ascii=False).encode() + b"\n")

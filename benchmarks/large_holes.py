@@ -25,9 +25,8 @@ from torch import Tensor
 from mend.chance import uniform
 from mend.checkpoint import commit
 from mend.classifier import difference, load_classifier
-from mend.data import picture_files
 from mend.device import device_name, find_device
-from mend.images import composite, grid, mask_out, read_rgb, to_image, to_pixels, write_bytes, write_image
+from mend.images import composite, grid, mask_out, picture_files, read_rgb, to_image, to_pixels, write_bytes, write_image
 from mend.inpaint import Inpainter, load
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet

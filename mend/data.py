@@ -26,7 +26,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from mend.chance import permutation, uniform
 from mend.errors import InputError, unknown
-from mend.images import read_rgb
+from mend.images import picture_files, read_rgb
 from mend.progress import progress
 from mend.ranks import FIRST
 
@@ -199,21 +199,6 @@ def image_files(folder: Path, split: str) -> list[Path]:
     if len(found) < 2:
         raise InputError(f"{root} holds one picture; training and test need one each.")
     return test if split == "test" else [p for p in found if p not in set(test)]
-
-
-def picture_files(root: Path) -> list[Path]:
-    """Every picture under a folder, sorted, by its suffix; hidden ones are left out. InputError where there is none."""
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, root))
-    if not found:
-        others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]
-        said = f"it holds {', '.join(others)} …" if others else "it is empty."
-        raise InputError(f"no pictures in {root}: {said} Expected .png, .jpg, .webp or another format Pillow reads.")
-    return found
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def _file_entries(files: list[Path], root: Path) -> tuple[Iterable[Entry], int, tuple[str, ...]]:

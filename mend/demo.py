@@ -6,7 +6,6 @@ import webbrowser
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mend.classical import CLASSICAL
 from mend.data import load_images
@@ -72,7 +71,7 @@ def fill_large(out: str | Path) -> Path:
     Writes the photograph, its mask, the result, and one picture of all three under `out`; returns the last one's path.
     """
     out, picture = Path(out), read_image(folder() / LARGE)
-    hole = torch.zeros(1, 1, *picture.pixels.shape[:2])
+    hole = np.zeros((1, 1, *picture.pixels.shape[:2]), np.float32)
     for top, bottom, left, right in REMOVED:
         hole[..., top:bottom, left:right] = 1
     filled = load().fill_picture(picture, hole)

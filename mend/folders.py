@@ -1,7 +1,7 @@
 """A folder of pictures, each with its mask, filled into another folder.
 
 `plan_folder` pairs and checks without opening a file; `fill_folder` does what the plan says. Reading and writing run in threads
-while the network works, and few pictures are in memory at a time, however many there are.
+while the network works, and few pictures are in memory at a time, however many there are: one, where memory is limited.
 """
 
 import errno
@@ -9,29 +9,32 @@ import json
 import time
 import unicodedata
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from mend import __version__, ranks
-from mend.data import picture_files
 from mend.errors import InputError
 from mend.holes import understand_mask, widen
-from mend.images import Picture, check_fits, format_of, output_suffix, read_image, to_pixels, write_bytes
-from mend.inpaint import Inpainter
+from mend.images import Picture, check_fits, format_of, output_suffix, picture_files, read_image, to_pixels, write_bytes
+from mend.light import Light
 from mend.verify import write_filled
+
+if TYPE_CHECKING:
+    from mend.inpaint import Inpainter
 
 AHEAD = 4  # pictures read ahead, and as many being written behind; also the number of threads
 SUMMARY = "mend-fill.json"
 AS_PNG = "written as PNG, which keeps every value"  # where the picture's own format is another, and nobody asked
 
-HoleOf = Callable[[Picture, str, Path | None], tuple[Tensor, Tensor | None, list[str]]]
+Read = tuple[Picture, np.ndarray, np.ndarray | None, list[str]]
+"""A picture, its hole (1, 1, H, W), the hole's weight (see `widen`), and what to say about it."""
+HoleOf = Callable[[Picture, str, Path | None], tuple[np.ndarray, np.ndarray | None, list[str]]]
 """The hole of a picture, given its file name and its mask; the hole's weight (see `widen`), and what to say about it."""
 
 
@@ -39,7 +42,7 @@ HoleOf = Callable[[Picture, str, Path | None], tuple[Tensor, Tensor | None, list
 class Filler:
     """By what a picture is filled and where, at which `quality` it is written, and how many bytes that may take at `most`."""
 
-    inpainter: Inpainter
+    inpainter: "Inpainter | Light"
     hole_of: HoleOf
     quality: int | None = None
     most: int | None = None
@@ -84,6 +87,7 @@ class Summary:
     """What became of every picture, by its name. `write` leaves it as JSON in the output folder."""
 
     model: str
+    runtime: str
     files: dict[str, Result] = field(default_factory=dict[str, Result])
 
     def count(self, status: str) -> int:
@@ -93,6 +97,7 @@ class Summary:
         record = {
             "mend": __version__,
             "model": self.model,
+            "runtime": self.runtime,
             "pictures": len(plan.jobs),
             **{status: self.count(status) for status in ("filled", "skipped", "failed")},
             "notes": plan.notes,
@@ -122,8 +127,8 @@ def plan_folder(
     in that of `suffix`. Pictures below `out` or a mask folder, and the masks themselves, are not filled.
 
     A picture whose mask is missing or undecided has a `problem`: it counts as failed, since a mask that was misnamed would
-    otherwise be noticed by nobody. Raises InputError where no picture has a mask, where an output would overwrite an input, and
-    where two pictures would become one file.
+    otherwise be noticed by nobody. So have pictures that would become one file, all of them. Raises InputError where no picture
+    has a mask, and where an output would overwrite an input.
     """
     photos, out, masks = Path(photos), Path(out), None if masks is None else Path(masks)
     if "{stem}" not in pattern:
@@ -164,6 +169,7 @@ def plan_folder(
             problem = f"it has {len(found)} masks: {_some(found, masks)}. Keep one."
         mask = found[0] if len(found) == 1 else None
         jobs.append(Job(place.as_posix(), picture, mask, output, problem, skip_existing and not problem and output.exists()))
+    jobs = _told_apart(jobs)
     _check_outputs(jobs, mask_files)
     notes = _notes(jobs, photos, mask_files, aside)
     if suffix is None and (changed := [job.photo for job in jobs if job.output.suffix != job.photo.suffix]):
@@ -206,18 +212,28 @@ def _folded(place: PurePath) -> str:
     return unicodedata.normalize("NFC", place.with_suffix("").as_posix()).casefold()
 
 
+def _told_apart(jobs: list[Job]) -> list[Job]:
+    """The jobs, with a problem for each of those that would become one file: which of them it shows would be chance."""
+    becoming: dict[Path, list[str]] = defaultdict(list)
+    for job in jobs:
+        if not job.problem:
+            becoming[job.output].append(job.name)
+    told = []
+    for job in jobs:
+        names = becoming[job.output]
+        if not job.problem and len(names) > 1:
+            problem = f"{' and '.join(names)} would all become {job.output}. Rename them, or move them apart."
+            job = replace(job, problem=problem, skip=False)
+        told.append(job)
+    return told
+
+
 def _check_outputs(jobs: list[Job], mask_files: list[Path]) -> None:
     """Nothing is done where something would be lost."""
     inputs = {file.resolve() for file in [*(job.photo for job in jobs), *mask_files]}
-    taken: dict[Path, str] = {}
     for job in jobs:
         if job.output.resolve() in inputs:
             raise InputError(f"{job.output} is an input; filling {job.name} would overwrite it. Choose another --output.")
-        if job.output in taken:
-            raise InputError(
-                f"{taken[job.output]} and {job.name} would both become {job.output}. Rename one, or move it elsewhere."
-            )
-        taken[job.output] = job.name
 
 
 def _notes(jobs: list[Job], photos: Path, mask_files: list[Path], aside: list[Path]) -> list[str]:
@@ -253,7 +269,7 @@ def _some(files: list[Path], root: Path | None = None, most: int = 5) -> str:
 def mask_hole(marked: str = "auto", grow: int = 0, feather: int = 0) -> HoleOf:
     """Holes read from masks; see `understand_mask` and `widen`."""
 
-    def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[Tensor, Tensor | None, list[str]]:
+    def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         if mask is None:
             raise InputError("this picture has no mask.")
         reading = understand_mask(mask, picture.pixels.shape[:2], marked, name)
@@ -269,7 +285,7 @@ def object_hole(name: str, segmenter: str, device: str = "auto", grow: int | Non
 
     find = object_finder(name, load_segmenter(segmenter, device))
 
-    def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[Tensor, Tensor | None, list[str]]:
+    def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         found, what = find(to_pixels(picture.image())[0])
         radius = round(GROW * max(found.shape)) if grow is None else grow
         return *widen(found, radius, feather), [f"object: {what}, {found.mean():.1%} of the picture, grown by {radius} pixels"]
@@ -291,18 +307,21 @@ def fill_folder(
     Files are written whole or not at all: after Ctrl-C, which goes on as a KeyboardInterrupt that says how far it got, those
     that are there are right. A full disk raises OSError at once.
     """
-    summary = Summary(str(filler.inpainter.config["model"]))
+    begun = time.time()
+    alone = filler.most is not None  # then one picture at a time is in memory: a plan counts no more
+    ahead = 1 if alone else AHEAD
+    summary = Summary(str(filler.inpainter.config["model"]), filler.inpainter.runtime)
     share = plan.jobs[ranks.RANK :: ranks.WORLD]
     if ranks.FIRST:
         summary.write(plan)  # a folder that cannot be written is an error before the work, not after it
 
-    def read(job: Job) -> tuple[Picture, Tensor, Tensor | None, list[str]]:
+    def read(job: Job) -> Read:
         picture = read_image(job.photo)
         check_fits(job.output, picture, filler.quality)
         hole, weight, notes = filler.hole_of(picture, job.photo.name, job.mask)
         return picture, hole, weight, notes
 
-    def write(job: Job, picture: Picture, hole: Tensor, filled: Picture, result: Result) -> None:
+    def write(job: Job, picture: Picture, hole: np.ndarray, filled: Picture, result: Result) -> None:
         result.notes.extend(write_filled(job.output, picture, hole, filled, filler.quality))
         summary.files[job.name] = result  # here, in the thread, so that Ctrl-C cannot come between
 
@@ -317,28 +336,32 @@ def fill_folder(
         if on_file is not None:
             on_file(job.name, summary.files[job.name], len(summary.files), len(share))
 
-    def fill_all(jobs: Iterator[Job], pool: ThreadPoolExecutor) -> None:
-        reading = deque((job, pool.submit(read, job)) for job in islice(jobs, AHEAD))
+    def fill(job: Job, future: Future[Read], pool: ThreadPoolExecutor) -> Future[None]:
+        picture, hole, weight, notes = future.result()
+        start = time.perf_counter()
+        filled = filler.inpainter.fill_picture(picture, hole, weight, filler.inpainter.plan(hole, filler.most))
+        seconds = round(time.perf_counter() - start, 3)
+        notes = [*filled.notes, *notes]
+        result = Result("filled", str(job.output), _text(job.mask), round(float(hole.mean()), 4), seconds, notes)
+        return pool.submit(write, job, picture, hole, filled, result)
+
+    def fill_all(jobs: deque[Job], pool: ThreadPoolExecutor) -> None:
+        reading: deque[tuple[Job, Future[Read]]] = deque()
         writing: deque[tuple[Job, Future[None]]] = deque()
-        while reading or writing:
-            if len(writing) == AHEAD or not reading:
+        while jobs or reading or writing:
+            while jobs and len(reading) < ahead and not (alone and writing):
+                reading.append((jobs[0], pool.submit(read, jobs.popleft())))
+            if len(writing) == ahead or not reading:
                 job, written = writing.popleft()
                 settle(job, written.exception())
                 continue
-            job, future = reading.popleft()
-            reading.extend((job, pool.submit(read, job)) for job in islice(jobs, 1))
+            job = reading[0][0]
             try:
-                picture, hole, weight, notes = future.result()
-                start = time.perf_counter()
-                filled = filler.inpainter.fill_picture(picture, hole, weight, filler.inpainter.plan(hole, filler.most))
-                seconds = round(time.perf_counter() - start, 3)
-                notes = [*filled.notes, *notes]
-                result = Result("filled", str(job.output), _text(job.mask), round(hole.mean().item(), 4), seconds, notes)
-                writing.append((job, pool.submit(write, job, picture, hole, filled, result)))
+                writing.append((job, fill(*reading.popleft(), pool)))
             except Exception as error:
                 settle(job, error)
 
-    todo = []
+    todo = deque[Job]()
     for job in share:
         if job.problem:
             settle(job, InputError(job.problem))
@@ -347,12 +370,14 @@ def fill_folder(
         else:
             todo.append(job)
     try:
-        with ThreadPoolExecutor(AHEAD) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
-            fill_all(iter(todo), pool)
+        with ThreadPoolExecutor(ahead) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
+            fill_all(todo, pool)
         for files in ranks.gathered(summary.files):
             summary.files.update(files)
     except KeyboardInterrupt:
-        done = sum(job.output.exists() for job in plan.jobs)
+        # Of all processes; what an older run left is not counted.
+        there = [job for job in plan.jobs if job.output.exists()]
+        done = sum(job.skip or job.output.stat().st_mtime >= begun - 1 for job in there)
         raise KeyboardInterrupt(
             f"The same command goes on with --skip-existing: {done} of {len(plan.jobs)} pictures are in {plan.out}."
         ) from None

@@ -1,4 +1,4 @@
-"""Masks as people have them, read as a hole; the hole grown, feathered and shown."""
+"""Masks as people have them, read as a hole (1, 1, H, W), a float32 array; the hole grown, feathered and shown."""
 
 import json
 from collections.abc import Callable
@@ -10,9 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from mend.errors import InputError, nearest, pick
 from mend.images import as_rgb, is_turned, open_picture
@@ -24,7 +22,7 @@ MOST = 0.6  # a hole larger than this share of its picture is rarely meant
 TINT = np.array([230, 57, 70])
 
 
-def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
+def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """The mask at `path` as a hole (1, 1, H, W), strictly: white is missing, the threshold is half.
 
     `size` is the (height, width) of its picture; InputError when the mask has another, and when it has no white, but greys.
@@ -35,10 +33,10 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
         raise InputError(
             f"the mask {path} holds levels up to {grey.max()} of 255, so none is white. Save what is missing as 255."
         )
-    return check_hole(torch.from_numpy((grey >= 128).astype(np.float32))[None, None], size, f"the mask {path}")
+    return check_hole((grey >= 128).astype(np.float32)[None, None], size, f"the mask {path}")
 
 
-def check_hole(hole: Tensor, size: tuple[int, int] | None, name: str = "the mask") -> Tensor:
+def check_hole(hole: np.ndarray, size: tuple[int, int] | None, name: str = "the mask") -> np.ndarray:
     """`hole` itself, or InputError when its (height, width) is not `size`."""
     height, width = hole.shape[-2:]
     if size is not None and (height, width) != tuple(size):
@@ -49,24 +47,24 @@ def check_hole(hole: Tensor, size: tuple[int, int] | None, name: str = "the mask
     return hole
 
 
-def as_hole(mask: Any, size: tuple[int, int], marked: str = "auto", photo: str = "") -> Tensor:
-    """A mask of any kind that `Inpainter` takes as a hole (B, 1, H, W); `size` is the (height, width) it must have.
+def as_hole(mask: Any, size: tuple[int, int], marked: str = "auto", photo: str = "") -> tuple[np.ndarray, list[str]]:
+    """A mask of any kind that `Inpainter` takes as a hole (B, 1, H, W), and what there is to say about how it was read.
 
-    A file or a Pillow image is read by `understand_mask`, to which `marked` and `photo` go. In arrays and tensors booleans are
-    taken as they are, floats at one half; integers up to 1 are zeros and ones, others 8-bit levels at 128. `marked` is "auto",
-    "white" or "black" for them. InputError for what has another shape, size or range, or could mean labels.
+    `size` is the (height, width) it must have. A file or a Pillow image is read by `understand_mask`, to which `marked` and
+    `photo` go. In arrays booleans are taken as they are, floats at one half; integers up to 1 are zeros and ones, others 8-bit
+    levels at 128. `marked` is "auto", "white" or "black" for them. InputError for what has another shape, size or range, or
+    could mean labels.
     """
     if isinstance(mask, (str, Path, Image.Image)):
-        return understand_mask(mask, size, marked, photo).hole
+        reading = understand_mask(mask, size, marked, photo)
+        return reading.hole, reading.notes
     if marked not in ("auto", "white", "black"):
         raise InputError(f"hole={marked!r} is for mask files and Pillow images; an array is white or black where the hole is.")
-    values = torch.as_tensor(mask if isinstance(mask, Tensor) else np.array(mask))
+    values = np.asarray(mask)
     if values.ndim < 2 or values.ndim > 4 or (values.ndim > 2 and values.shape[-3] != 1):
-        raise InputError(f"a mask is (H, W), (1, H, W) or (B, 1, H, W); this one is {tuple(values.shape)}.")
-    if values.dtype in (torch.uint16, torch.uint32):  # of which PyTorch knows no maximum
-        values = values.long()
-    if values.dtype != torch.bool:
-        top = 1.0 if values.is_floating_point() or values.max() <= 1 else 255.0
+        raise InputError(f"a mask is (H, W), (1, H, W) or (B, 1, H, W); this one is {values.shape}.")
+    if values.dtype != np.bool_:
+        top = 1.0 if values.dtype.kind == "f" or values.max() <= 1 else 255.0
         if not (values.min() >= 0 and values.max() <= top):
             raise InputError(f"mask values run from {values.min():g} to {values.max():g}; expected 0 to {top:g}, white = hole.")
         if top > 1 and values.max() < 128:
@@ -74,9 +72,9 @@ def as_hole(mask: Any, size: tuple[int, int], marked: str = "auto", photo: str =
                 f"mask values end at {values.max():g}, so none is white; expected 0 and 1, or levels up to 255. "
                 "Pass booleans, such as labels == 2."
             )
-        values = values >= (top + 1) // 2 if top > 1 else values >= 0.5
-    hole = (~values if marked == "black" else values).float().reshape(-1, 1, *values.shape[-2:])
-    return check_hole(hole, size)
+        values = values >= (128 if top > 1 else 0.5)
+    hole = (~values if marked == "black" else values).astype(np.float32).reshape(-1, 1, *values.shape[-2:])
+    return check_hole(hole, size), []
 
 
 # --- Masks as people have them ---------------------------------------------------------------------------------------
@@ -94,7 +92,7 @@ class Undecided(InputError):
 class Reading:
     """A mask understood: its `hole` (1, 1, H, W), what `marked` it, the facts `seen`, and `notes` on all that was decided."""
 
-    hole: Tensor
+    hole: np.ndarray
     marked: str
     seen: str
     notes: list[str]
@@ -136,7 +134,7 @@ def understand_mask(
         notes.append("nothing is marked: the hole is empty")
     elif inside.all():
         notes.append("everything is marked: the hole is the whole picture")
-    return Reading(torch.from_numpy(inside.astype(np.float32))[None, None], marked, seen, notes)
+    return Reading(inside.astype(np.float32)[None, None], marked, seen, notes)
 
 
 @dataclass(frozen=True)
@@ -406,7 +404,7 @@ def _counts(text: str) -> list[int]:
 # --- Grown and feathered ---------------------------------------------------------------------------------------------
 
 
-def widen(hole: Tensor, grow: int = 0, feather: int = 0) -> tuple[Tensor, Tensor | None]:
+def widen(hole: np.ndarray, grow: int = 0, feather: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
     """A hole (1, 1, H, W) grown by `grow` pixels, then its `ramp` over the outer `feather` of them, if any.
 
     All that was marked is so replaced entirely, the blend lies in the grown ring, and nothing outside it changes. InputError
@@ -423,37 +421,36 @@ def widen(hole: Tensor, grow: int = 0, feather: int = 0) -> tuple[Tensor, Tensor
     return hole, ramp(hole, feather) if feather else None
 
 
-def grown(hole: Tensor, pixels: int) -> Tensor:
+def grown(hole: np.ndarray, pixels: int) -> np.ndarray:
     """A hole (1, 1, H, W) with every pixel that is no farther than `pixels` from it: dilated by a disk of that radius."""
-    return (_distance(1 - hole) <= pixels).to(hole.dtype)
+    return (_distance(1 - hole) <= pixels).astype(np.float32)
 
 
-def ramp(hole: Tensor, feather: int) -> Tensor:
+def ramp(hole: np.ndarray, feather: int) -> np.ndarray:
     """The share of the filling to take, (1, 1, H, W): 0 outside the hole, rising from its rim, 1 deeper than `feather`."""
     depth = _distance(hole)
-    return torch.where(depth > feather, 1.0, depth / (feather + 1)) * hole
+    return np.where(depth > feather, 1, depth / (feather + 1)) * hole
 
 
-def _distance(hole: Tensor) -> Tensor:
+def _distance(hole: np.ndarray) -> np.ndarray:
     """Each pixel's distance to the nearest known one, in pixels between centres."""
-    inside = (hole[0, 0] > 0).cpu().numpy().astype(np.uint8)
-    return torch.from_numpy(cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))[None, None].to(hole.device)
+    return cv2.distanceTransform((hole[0, 0] > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[None, None]
 
 
 # --- Looking ---------------------------------------------------------------------------------------------------------
 
 
-def parts(hole: Tensor) -> np.ndarray:
+def parts(hole: np.ndarray) -> np.ndarray:
     """The connected parts of a hole (1, 1, H, W), the largest first: rows of x, y, width, height, pixels."""
-    _, _, found, _ = cv2.connectedComponentsWithStats((hole[0, 0] > 0).cpu().numpy().astype(np.uint8), connectivity=8)
+    _, _, found, _ = cv2.connectedComponentsWithStats((hole[0, 0] > 0).astype(np.uint8), connectivity=8)
     return found[1:][np.argsort(-found[1:, cv2.CC_STAT_AREA], kind="stable")]
 
 
-def preview(pixels: np.ndarray, hole: Tensor) -> np.ndarray:
+def preview(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """A uint8 (H, W, 3) picture with a hole (1, 1, H, W) tinted, and around it a white line within a black one, seen on any
     colour."""
-    inside = (hole > 0)[0, 0].cpu().numpy()
-    outside = _distance((1 - hole).float())[0, 0].numpy()
+    inside = hole[0, 0] > 0
+    outside = _distance(1 - hole)[0, 0]
     line = max(1, round(max(inside.shape) / 600))
     shown = pixels.copy()
     shown[inside] = (0.45 * pixels[inside] + 0.55 * TINT).astype(np.uint8)

@@ -19,6 +19,7 @@ from mend.device import find_device
 from mend.errors import InputError
 from mend.holes import as_hole
 from mend.images import Picture, composite, mask_out, pad_to, picture_from_pil, read_image
+from mend.light import DEFAULT
 from mend.models.pyramid import Pyramid
 from mend.plan import REACH, SEAM, TEXTURE, Plan, make_plan
 from mend.progress import Report, shared
@@ -27,7 +28,6 @@ from mend.texture import has_patches, textured
 from mend.tiles import tiles
 
 Picturelike = str | Path | Image.Image | np.ndarray | Tensor
-DEFAULT = Path(__file__).parent / "assets" / "pyramid"
 
 
 def load(path: str | Path = DEFAULT, device: str = "auto", texture: bool = False, seam: bool = False) -> "Inpainter":
@@ -79,7 +79,12 @@ class Inpainter:
         self.texture, self.seam = texture, seam
         self.stride = int(getattr(network, "stride", 1))
 
-    def plan(self, hole: Tensor, most: int | None = None) -> Plan:
+    @property
+    def runtime(self) -> str:
+        """What does the work, and where, in words."""
+        return "no network" if isinstance(self.network, Classical) else f"PyTorch on {self.device}"
+
+    def plan(self, hole: np.ndarray, most: int | None = None) -> Plan:
         """How a hole (B, 1, H, W) will be filled in at most so many bytes; see `make_plan`."""
         return make_plan(self.network, hole, most, max(TEXTURE * self.texture, SEAM * self.seam))
 
@@ -99,7 +104,7 @@ class Inpainter:
             raw = self.network.fill(masked, hole, side, report)
         else:
             known = 1 - (F.max_pool2d(hole, 3, stride=1, padding=1) if self.seam else hole)  # a seam needs what lies beside
-            raw, work = masked.clone(), list(tiles(known, side, REACH, side))
+            raw, work = masked.clone(), list(tiles(known.cpu().numpy(), side, REACH, side))
             for done, tile in enumerate(work, 1):
                 seen = any_size(self.network, self.stride, masked[(..., *tile.seen)], hole[(..., *tile.seen)])
                 raw[(..., *tile.place)] = seen[(..., *tile.inner)].float()
@@ -117,8 +122,8 @@ class Inpainter:
     def fill_picture(
         self,
         picture: Picture,
-        hole: Tensor,
-        weight: Tensor | None = None,
+        hole: np.ndarray,
+        weight: np.ndarray | None = None,
         plan: Plan | None = None,
         report: Report = lambda done, of: None,
     ) -> Picture:
@@ -127,9 +132,10 @@ class Inpainter:
         `weight` (1, 1, H, W) is the share of the filling that is taken in the hole; all of it unless given. `plan` says in
         which tiles it is worked through; that of `plan(hole)` unless given.
         """
-        raw = self.raw(picture.image(), hole, plan or self.plan(hole), report)
-        filled = picture.fill(raw if weight is None else picture.image().lerp(raw, weight), hole)
-        if self.texture and hole.any() and not has_patches(hole):
+        missing = torch.from_numpy(hole)
+        raw = self.raw(torch.from_numpy(picture.image()), missing, plan or self.plan(hole), report)
+        filled = picture.fill(raw.numpy(), hole, weight)
+        if self.texture and hole.any() and not has_patches(missing):
             filled.notes.append("no texture was made: too little of the picture is known to take patches from")
         return filled
 
@@ -149,7 +155,7 @@ class Inpainter:
         hole   what marks the hole in the mask, as --hole: "auto", "white", "black", "opaque", "transparent" or "painted"
 
         Raises InputError for another size, shape, type or range, and for a mask that can be read in more than one way. Warns of
-        all that had to be converted in a file or a PIL image.
+        all that had to be converted in a file or a PIL image, and of how a mask in one was read.
         """
         if isinstance(image, Tensor):
             return self._fill_tensor(image, mask, hole)
@@ -166,7 +172,7 @@ class Inpainter:
         return filled.to_pil()
 
     def _fill_alone(self, picture: Picture, mask: Any, marked: str, name: str = "") -> Picture:
-        hole = as_hole(mask, picture.pixels.shape[:2], marked, name)
+        hole = _read_hole(mask, picture.pixels.shape[:2], marked, name)
         if len(hole) > 1:
             raise InputError(f"{len(hole)} masks for one picture; give one, or a tensor (B, 3, H, W) with as many images.")
         return self.fill_picture(picture, hole)
@@ -177,12 +183,22 @@ class Inpainter:
         batch = image if image.ndim == 4 else image[None]
         colours = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
         _check_range(colours.min().item(), colours.max().item())
-        hole = as_hole(mask, (batch.shape[-2], batch.shape[-1]), marked).to(image.device)
+        hole = torch.from_numpy(_read_hole(mask, (batch.shape[-2], batch.shape[-1]), marked)).to(image.device)
         if len(hole) not in (1, len(batch)):
             raise InputError(f"{len(hole)} masks for {len(batch)} images; give one, or one for each.")
         raw = self.raw(colours, hole.expand(len(batch), -1, -1, -1))
         raw = (raw.clamp(0, 1) * 255).round() if batch.dtype == torch.uint8 else raw
         return composite(batch, raw, hole).reshape(image.shape)
+
+
+def _read_hole(mask: Any, size: tuple[int, int], marked: str, photo: str = "") -> np.ndarray:
+    """`as_hole` of tensors, too; what there is to say about how the mask was read is warned of."""
+    if isinstance(mask, Tensor):
+        mask = (mask.float() if mask.is_floating_point() else mask).numpy(force=True)  # numpy has no bfloat16
+    hole, notes = as_hole(mask, size, marked, photo)
+    for note in notes:
+        warnings.warn(f"{Path(mask).name if isinstance(mask, (str, Path)) else 'the mask'}: {note}", stacklevel=4)
+    return hole
 
 
 def _picture_from_array(array: np.ndarray) -> Picture:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+import numpy as np
 
 from mend.errors import InputError
 from mend.tiles import tiles
@@ -33,10 +33,11 @@ class Plan:
         return how + known
 
 
-def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: int = 0) -> Plan:
+def make_plan(network: object, hole: np.ndarray, most: int | None = None, more: int = 0) -> Plan:
     """The largest tile whose filling of `hole` (B, 1, H, W) takes no more than `most` bytes, the program included.
 
-    `more` is what each pixel of the picture takes besides. A network with a tile of its own keeps to that or smaller ones.
+    `more` is what each pixel of the picture takes besides. A network states its `memory` (see `mend.models`); one with a `TILE`
+    of its own keeps to that or smaller ones, and one that needs no PyTorch says what its `program` takes instead of `PROGRAM`.
     Raises InputError when even the smallest tile takes more than was asked for, and for a filler whose memory is not known.
     """
     own: int | None = getattr(network, "TILE", None)
@@ -45,8 +46,8 @@ def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: i
         if most is not None:
             raise InputError("how much memory this filler takes is not known, so none can be promised. Leave --max-memory out.")
         return Plan(None, 1, None)
-    pixels = hole.numel()
-    picture = PROGRAM + (PICTURE + more) * pixels
+    pixels = hole.size
+    picture = getattr(network, "program", PROGRAM) + (PICTURE + more) * pixels
     room = max(USUAL - picture, LEAST) if most is None else most - picture
     if own is None and per_pixel * pixels <= room:
         return Plan(None, 1, picture + per_pixel * pixels)
@@ -64,7 +65,7 @@ def make_plan(network: nn.Module, hole: Tensor, most: int | None = None, more: i
     return Plan(side, sum(1 for _ in tiles(1 - hole, side, REACH, side)), picture + taken)
 
 
-def _seen(side: int, hole: Tensor) -> int:
+def _seen(side: int, hole: np.ndarray) -> int:
     """The pixels that are looked at, at once, for one tile."""
     height, width = hole.shape[-2:]
     return min(height, side + 2 * REACH) * min(width, side + 2 * REACH) * len(hole)

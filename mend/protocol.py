@@ -17,10 +17,10 @@ from torch import Tensor
 
 from mend import photos
 from mend.chance import uniform
-from mend.data import Images, content_id, image_files, kept, load_images, picture_files
+from mend.data import Images, content_id, image_files, kept, load_images
 from mend.errors import InputError, pick
 from mend.holes import read_mask
-from mend.images import read_rgb, to_image
+from mend.images import picture_files, read_rgb, to_image
 from mend.masks.draw import DRAWN
 from mend.masks.store import ObjectPolicy, find_set
 from mend.recipes import FOLDER, read_toml
@@ -217,7 +217,7 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
         ids.append(content_id(pixels))
 
     def mask(i: int) -> np.ndarray:
-        return read_mask(paired[names[i]], sizes[i])[0, 0].bool().numpy()
+        return read_mask(paired[names[i]], sizes[i])[0, 0] > 0
 
     return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, kept(mask), str(truth))
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from mend.errors import InputError
 from mend.holes import understand_mask, widen
@@ -54,7 +53,7 @@ def verify(before: Path, mask: Path, after: Path, marked: str = "auto", grow: in
     hole, _ = widen(understand_mask(mask, pictures[0].pixels.shape[:2], marked, before.name).hole, grow)
     verdict = compare(pictures[0], hole, pictures[1])
     lines = [] if verdict.first is None else [f"the first that differs: x={verdict.first[0]}, y={verdict.first[1]}"]
-    outside = hole[0, 0].numpy() == 0
+    outside = hole[0, 0] == 0
     alike = _alike(pictures[0].pixels, pictures[1].pixels)
     for file, picture, pixels in zip((before, after), pictures, alike, strict=True):
         lines.append(
@@ -64,11 +63,11 @@ def verify(before: Path, mask: Path, after: Path, marked: str = "auto", grow: in
     return verdict, lines + [f"{name}: {fate}" for name, fate in verdict.metadata.items()]
 
 
-def compare(before: Picture, hole: Tensor, after: Picture) -> Verdict:
+def compare(before: Picture, hole: np.ndarray, after: Picture) -> Verdict:
     """Compare two pictures outside the hole (1, 1, H, W). InputError when their sizes differ."""
     if before.size != after.size:
         raise InputError(f"the picture is {before.size}, the filled one {after.size} (width×height); expected the same size.")
-    outside = hole[0, 0].cpu().numpy() == 0
+    outside = hole[0, 0] == 0
     old, new = _alike(before.pixels, after.pixels)
     differs = np.zeros_like(outside)
     for channel in range(old.shape[2]):  # a quarter of the time of any() over the channels
@@ -99,7 +98,7 @@ def _four_channels(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([colours, alpha], axis=2)
 
 
-def write_filled(path: Path, before: Picture, hole: Tensor, filled: Picture, quality: int | None = None) -> list[str]:
+def write_filled(path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None = None) -> list[str]:
     """Write `filled`, read back from its bytes first; what there is to say about the file comes back, in sentences.
 
     `quality` is as in `encode`. InputError, and no file, when a format that promises every value changed one outside the hole.

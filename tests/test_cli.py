@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -308,12 +309,14 @@ def test_the_whole_way_from_masks_to_report(folder: Path, tmp_path: Path, capsys
         ("train", "--data", folder, "--masks", masks, "--model", "unet", "--width", 3, "--epochs", 1, "--out", run),
         ("evaluate", run, "--protocol", tmp_path / "p.toml", "--out", result),
         ("report", run, "--results", f"{result}.json", "--out", tmp_path / "report"),
+        ("export", run, "-o", tmp_path / "a.onnx"),
     ):
         code, out, err = mend(capsys, *words)
         assert code == 0, (words, err)
         assert out.strip()
     assert (masks / "train" / "contact-sheet.png").exists()
     assert "biharmonic" in (tmp_path / "report" / "report.html").read_text()
+    assert re.search(r"a\.onnx: differs from PyTorch by at most \de-\d\d, where white is 1", out)
 
 
 def test_help_imports_nothing_heavy():

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import smooth, stopped
 from test_cli import mend as run_mend
 
 import mend
 from mend.errors import InputError
 from mend.folders import AHEAD, Filler, Job, fill_folder, mask_hole, plan_folder
+from mend.holes import read_mask
 from mend.images import Picture, read_image, write_image
+from mend.light import DEFAULT, Light
 
 
 def picture(file: Path, seed: int = 0, height: int = 24, width: int = 32) -> Path:
@@ -132,7 +133,6 @@ def test_nothing_is_overwritten_or_written_twice(tree: Path):
     for out, suffix, said in (
         (tree / "photos", None, "is the folder of the pictures"),
         (tree / "masks", None, r"masks.a\.png is an input; filling a\.png would overwrite it"),
-        (tree / "out", "png", r"a\.jpg and a\.png would both become .*out.a\.png"),
         (tree / "out", "docx", "'docx' is no format that can be written"),
         (tree / "out", "pdf", "'pdf' is no format that can be written"),
     ):
@@ -157,8 +157,28 @@ def test_what_a_rare_format_becomes_is_the_same_as_alone_and_said(tmp_path: Path
     assert said.startswith(f"{photos / 'b-filled.png'}: ")
     assert said.endswith("  written as PNG, which keeps every value\n")
     picture(photos / "a.png")
-    with pytest.raises(InputError, match=r"a\.gif and a\.png would both become"):
-        plan_folder(photos, tmp_path / "out", one)
+
+
+def test_pictures_that_would_become_one_file_fail_and_the_others_are_filled(tmp_path: Path):
+    photos, one, out = tmp_path / "photos", mask(tmp_path / "mask.png"), tmp_path / "out"
+    for name in ("a.gif", "a.png", "a.jpg", "b/a.gif", "c.png"):
+        picture(photos / name)
+    picture(out / "a.png")
+    for skip_existing in (False, True):
+        summary = fill_folder(
+            plan_folder(photos, out, one, skip_existing=skip_existing), Filler(mend.load("telea"), mask_hole())
+        )
+        failed = {name: result.error for name, result in summary.files.items() if result.status == "failed"}
+        assert set(failed) == {"a.gif", "a.png"}
+        assert set(failed.values()) == {f"a.gif and a.png would all become {out / 'a.png'}. Rename them, or move them apart."}
+        assert summary.count("skipped" if skip_existing else "filled") == 3
+    assert [job.name for job in plan_folder(photos, out, one, suffix="png").jobs if job.problem] == ["a.gif", "a.jpg", "a.png"]
+    mask(tmp_path / "masks" / "a.gif")
+    jobs = {job.name: job.problem for job in plan_folder(photos, out, tmp_path / "masks").jobs}
+    assert "would all become" in jobs["a.png"]
+    (photos / "a.png").rename(photos / "A.png")
+    mask(tmp_path / "masks" / "b" / "a.png")
+    assert plan_folder(photos, out, tmp_path / "masks").jobs[0].problem == ""
 
 
 def test_a_folder_where_nothing_fits_is_refused(tree: Path):
@@ -237,7 +257,7 @@ def test_a_bad_file_is_named_and_the_others_are_filled(tree: Path):
 def test_faults_and_full_disks(tree: Path, monkeypatch: pytest.MonkeyPatch):
     plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
 
-    def faulty(image: Picture, name: str, mask: Path | None) -> tuple[torch.Tensor, torch.Tensor | None, list[str]]:
+    def faulty(image: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         if mask == tree / "masks" / "a.png":
             raise RuntimeError("odd")
         return mask_hole()(image, name, mask)
@@ -284,7 +304,7 @@ def test_few_pictures_are_in_memory_however_many_there_are(tmp_path: Path, monke
         most = max(most, len(alive))
         return read
 
-    def write(path: Path, before: Picture, hole: torch.Tensor, filled: Picture, quality: int | None) -> list[str]:
+    def write(path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None) -> list[str]:
         time.sleep(0.004)
         write_image(path, filled)
         return []
@@ -298,6 +318,40 @@ def test_few_pictures_are_in_memory_however_many_there_are(tmp_path: Path, monke
     assert len(told) == 200
     assert told[100] < 200, "half of them are told before the last is read"
     assert 1 < most <= 2 * AHEAD + 2
+
+
+def test_memory_is_limited_for_a_folder_too(tmp_path: Path):
+    """The peak of each runtime, reading and writing included, is what the plan of the largest picture says."""
+    from test_conformance import peak
+
+    one = tmp_path / "mask.png"
+    mask(one, 2000, 3000)
+    for i in range(6):
+        picture(tmp_path / "photos" / f"{i}.jpg", i, 2000, 3000)
+    hole = read_mask(one)
+    for inpainter, words in ((Light(), []), (mend.load(device="cpu"), ["--model", str(DEFAULT)])):
+        plan = inpainter.plan(hole)
+        most = f"{plan.memory / 2**20:.0f}MB"
+        words = [*words, "--max-memory", most, "--device", "cpu"]
+        assert peak(["fill", str(tmp_path / "photos"), "--mask", str(one), "-o", str(tmp_path / "out"), *words]) <= plan.memory
+
+
+def test_one_picture_at_a_time_is_in_memory_where_that_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    alive: set[str] = set()
+    for i in range(5):
+        picture(tmp_path / "photos" / f"{i}.png", i)
+
+    def counted(file: Path) -> Picture:
+        assert not alive
+        read = read_image(file)
+        alive.add(file.name)
+        weakref.finalize(read, alive.discard, file.name)
+        return read
+
+    monkeypatch.setattr("mend.folders.read_image", counted)
+    plan = plan_folder(tmp_path / "photos", tmp_path / "out", mask(tmp_path / "mask.png"))
+    summary = fill_folder(plan, Filler(Light(), mask_hole(), most=10**9))
+    assert summary.count("filled") == 5, summary.files
 
 
 SLOW = """
@@ -397,6 +451,7 @@ def test_flags_that_do_not_fit(tree: Path, capsys: pytest.CaptureFixture[str]):
         ),
         ((tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "--pattern", "{stem}_m", *end), "with --masks FOLDER"),
         ((tree / "photos", "--object", "dog", "--pattern", "{stem}_m", *end), "with --masks FOLDER"),
+        ((tree / "photos" / "a.png", "--object", "dog", "--max-memory", "2GB", *end), "does not count what finds an object"),
     ):
         code, _, errors = run_mend(capsys, "fill", *words)
         assert (code, said in errors) == (1, True), errors

@@ -54,7 +54,7 @@ def test_convention_hole_is_one_where_missing_and_masks_are_white_there(tmp_path
     hole = read_mask(tmp_path / "m.png")
     assert hole.tolist() == [[[[0.0, 1.0], [0.0, 1.0]]]]
     image = torch.full((1, 3, 2, 2), 0.7)
-    assert mask_out(image, hole)[0, 0].tolist() == [[pytest.approx(0.7), 0], [pytest.approx(0.7), 0]]
+    assert mask_out(image, torch.from_numpy(hole))[0, 0].tolist() == [[pytest.approx(0.7), 0], [pytest.approx(0.7), 0]]
 
 
 def test_convention_filled_is_raw_in_the_hole_and_the_image_elsewhere_bit_for_bit():
@@ -498,10 +498,10 @@ def test_a_filled_picture_changes_nothing_outside_the_hole():
     for channels, dtype in ((1, np.uint8), (2, np.uint8), (3, np.uint8), (4, np.uint8), (3, np.uint16), (1, np.uint16)):
         pixels = rng.integers(0, np.iinfo(dtype).max + 1, (8, 9, channels)).astype(dtype)
         before = pixels.copy()
-        hole = torch.zeros(1, 1, 8, 9)
+        hole = np.zeros((1, 1, 8, 9), np.float32)
         hole[..., 2:5, 3:6] = 1
-        filled = Picture(pixels).fill(torch.ones(1, 3, 8, 9), hole).pixels
-        outside = hole[0, 0].numpy() == 0
+        filled = Picture(pixels).fill(np.ones((1, 3, 8, 9), np.float32), hole).pixels
+        outside = hole[0, 0] == 0
         assert np.array_equal(filled[outside], before[outside])
         colours = filled[~outside][:, : 1 if channels < 3 else 3]
         assert (colours == np.iinfo(dtype).max).all()
@@ -513,13 +513,13 @@ def test_a_filled_picture_changes_nothing_outside_the_hole():
 def test_transparent_pixels_of_a_hole_are_counted():
     pixels = np.full((4, 5, 4), 255, np.uint8)
     pixels[0, 0, 3], pixels[3, :, 3] = 254, 0
-    hole = torch.zeros(1, 1, 4, 5)
-    assert Picture(pixels).fill(torch.ones(1, 3, 4, 5), hole).notes == []
+    hole = np.zeros((1, 1, 4, 5), np.float32)
+    assert Picture(pixels).fill(np.ones((1, 3, 4, 5), np.float32), hole).notes == []
     hole[..., :2, :2] = 1
-    filled = Picture(pixels, notes=["before"]).fill(torch.ones(1, 3, 4, 5), hole)
+    filled = Picture(pixels, notes=["before"]).fill(np.ones((1, 3, 4, 5), np.float32), hole)
     assert filled.notes == ["before", "1 of the 4 pixels of the hole are transparent, and stay so"]
     assert filled.pixels[0, 0, 3] == 254
-    assert Picture(pixels[..., :3]).fill(torch.ones(1, 3, 4, 5), hole).notes == []
+    assert Picture(pixels[..., :3]).fill(np.ones((1, 3, 4, 5), np.float32), hole).notes == []
 
 
 _deep_grey_alpha = io.BytesIO()

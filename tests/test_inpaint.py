@@ -137,8 +137,50 @@ def test_what_was_converted_is_warned_of(inpainter: mend.Inpainter, tmp_path: Pa
         inpainter(palette, mask)
 
 
+def test_how_a_mask_was_read_is_warned_of(inpainter: mend.Inpainter, tmp_path: Path):
+    pixels = smooth(20, 24, 1)
+    Image.fromarray(np.eye(10, 12, dtype=np.uint8)).save(tmp_path / "m.png")
+    images = (pixels, torch.from_numpy(pixels).permute(2, 0, 1), Image.fromarray(pixels))
+    for image, name in zip(images, (tmp_path / "m.png", str(tmp_path / "m.png"), Image.open(tmp_path / "m.png")), strict=True):
+        with pytest.warns(UserWarning, match=r"^(the mask|m\.png): ") as warned:
+            inpainter(image, name)
+        start = "the mask" if isinstance(name, Image.Image) else "m.png"
+        assert [str(warning.message) for warning in warned] == [
+            f"{start}: its values are 0 and 1: 1 is taken as white",
+            f"{start}: scaled from 12×10 to the picture's 24×20",
+        ]
+        assert {warning.filename for warning in warned} == {__file__}
+
+
+def test_masks_that_are_tensors_are_read_as_arrays_are(inpainter: mend.Inpainter):
+    pixels, mask = smooth(20, 24, 1), np.zeros((20, 24), np.uint8)
+    mask[5:12, 8:14] = 1
+    tensor, expected = torch.from_numpy(mask), inpainter(pixels, mask)
+    for same in (tensor, tensor[None], tensor.bool(), tensor * 255, tensor.to(torch.uint16), tensor.bfloat16() * 0.7):
+        assert np.array_equal(inpainter(pixels, same), expected)
+    assert np.array_equal(inpainter(pixels, 1 - tensor, hole="black"), expected)
+    with pytest.raises(InputError, match="mask values end at 2, so none is white"):
+        inpainter(pixels, tensor * 2)
+
+
+def test_no_argument_is_changed_and_none_need_be_writable(inpainter: mend.Inpainter):
+    pixels, mask = smooth(20, 24, 1), np.zeros((20, 24), np.bool_)
+    mask[5:12, 8:14] = True
+    floats, levels = (pixels / 255).astype(np.float32), mask.astype(np.uint8) * 255
+    tensor = torch.from_numpy(floats).permute(2, 0, 1).contiguous()
+    for image in (pixels, floats, pixels[..., 0], tensor, (tensor * 255).byte(), Image.fromarray(pixels)):
+        for hole in (mask, levels, mask.astype(np.float32), torch.from_numpy(mask.copy()).float(), Image.fromarray(levels)):
+            before = [np.array(argument) for argument in (image, hole)]
+            for argument in (image, hole):
+                if isinstance(argument, np.ndarray):
+                    argument.setflags(write=False)
+            filled = inpainter(image, hole)
+            assert not np.array_equal(np.array(filled), before[0])
+            assert all(np.array_equal(np.array(now), was) for now, was in zip((image, hole), before, strict=True))
+
+
 def test_texture_without_a_patch_to_take_it_from_is_said(inpainter: mend.Inpainter):
-    hole = torch.ones(1, 1, 20, 24)
+    hole = np.ones((1, 1, 20, 24), np.float32)
     hole[..., ::5, ::5] = 0
     textured = mend.Inpainter(inpainter.network, inpainter.device, {}, texture=True)
     said = "no texture was made: too little of the picture is known to take patches from"
@@ -147,7 +189,7 @@ def test_texture_without_a_patch_to_take_it_from_is_said(inpainter: mend.Inpaint
     assert inpainter.fill_picture(picture, hole).notes == picture.notes == []
     hole[..., :8, :8] = 0
     assert textured.fill_picture(picture, hole).notes == []
-    assert textured.fill_picture(picture, torch.zeros_like(hole)).notes == []
+    assert textured.fill_picture(picture, np.zeros_like(hole)).notes == []
 
 
 def test_the_kind_that_comes_back_is_typed():
@@ -160,11 +202,11 @@ def test_the_kind_that_comes_back_is_typed():
 def test_alpha_and_sixteen_bits_survive_the_way_through_files(inpainter: mend.Inpainter, tmp_path: Path):
     pixels = np.random.default_rng(0).integers(0, 65536, (20, 22, 4)).astype(np.uint16)
     write_image(tmp_path / "p.png", Picture(pixels))
-    hole = torch.zeros(1, 1, 20, 22)
+    hole = np.zeros((1, 1, 20, 22), np.float32)
     hole[..., 5:12, 6:13] = 1
     write_image(tmp_path / "f.png", inpainter.fill_picture(read_image(tmp_path / "p.png"), hole))
     filled = read_image(tmp_path / "f.png").pixels
-    outside = hole[0, 0].numpy() == 0
+    outside = hole[0, 0] == 0
     assert np.array_equal(filled[outside], pixels[outside])
     assert np.array_equal(filled[..., 3], pixels[..., 3])
     assert not np.array_equal(filled[~outside], pixels[~outside])

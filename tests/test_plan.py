@@ -1,6 +1,5 @@
+import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from mend.classical import Classical
 from mend.errors import InputError
@@ -11,8 +10,8 @@ from mend.tiles import tiles
 GB = 2**30
 
 
-def hole(height: int, width: int, *boxes: tuple[int, int, int]) -> Tensor:
-    missing = torch.zeros(1, 1, height, width)
+def hole(height: int, width: int, *boxes: tuple[int, int, int]) -> np.ndarray:
+    missing = np.zeros((1, 1, height, width), np.float32)
     for top, left, side in boxes:
         missing[..., top : top + side, left : left + side] = 1
     return missing
@@ -60,7 +59,7 @@ def test_a_promise_that_cannot_be_kept_is_refused():
 
 
 def test_a_picture_that_is_more_than_usual_by_itself_is_not_cut_into_the_smallest_tiles():
-    large = torch.zeros(1, 1, 1, 1).expand(1, 1, 7000, 7000)
+    large = np.broadcast_to(np.float32(0), (1, 1, 7000, 7000))
     plan = make_plan(build("pyramid", width=48), large)
     assert plan.tile == 512
     assert plan.memory is not None

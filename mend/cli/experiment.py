@@ -307,6 +307,22 @@ def reproduce(
         sys.exit(1)
 
 
+@app.command
+def export(model: Path, *, output: Annotated[Path, Parameter(alias="-o")]) -> None:
+    """Write a network as an ONNX graph, for other programs, and say by how much it differs from PyTorch at most.
+
+    It takes pictures of any size in multiples of 8. Of a network of the pyramid's kind it is one scale.
+
+    Args:
+        model: run folder or model folder.
+        output: file to write, .onnx; in the model folder it has no weights of its own, but reads model.safetensors beside it.
+    """
+    from mend.export import export as run
+
+    off = run(model, output)
+    print(f"{output}: differs from PyTorch by at most {off:.1g}, where white is 1")
+
+
 def _range(text: str) -> tuple[int, int | None]:
     start, colon, stop = text.partition(":")
     try:

@@ -12,10 +12,12 @@ from mend.cli.app import SEGMENTER, Device, Flag, app
 from mend.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
     from mend.folders import Filler, Result
     from mend.folders import Plan as FolderPlan
+    from mend.inpaint import Inpainter
+    from mend.light import Light
 
 mask_app = App(name="mask", help="Look at one mask.")
 app.command(mask_app)
@@ -71,7 +73,8 @@ def fill(
         seam: even out what a network of yours (--model) misses the picture by around the hole; the one in the box does not.
         preview: write the picture with the hole shown on it to this file, and fill nothing.
         quality: 1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95.
-        max_memory: memory that filling may take, such as 2GB; large pictures are then worked through in smaller tiles.
+        max_memory: memory that the command may take, such as 2GB; large pictures are then worked through in smaller tiles, and
+            those of a folder one after another. Not with --object, since what finds it is not counted.
         segmenter: what finds --object: deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large, hf:owner/name,
             hf:FOLDER; or felzenszwalb, which finds the largest only, and not reliably in photographs.
         pattern: what the masks in --masks are called, such as {stem}_mask.
@@ -81,7 +84,6 @@ def fill(
     """
     from mend.folders import AS_PNG, Filler, mask_hole, object_hole, plan_folder
     from mend.images import check_fits, output_beside, read_image
-    from mend.inpaint import DEFAULT, load
     from mend.plan import memory_size
     from mend.progress import progress, shared
     from mend.verify import write_filled
@@ -95,6 +97,8 @@ def fill(
     if pattern != "{stem}" and not (masks and photo.is_dir()):
         raise InputError("--pattern says what masks in a folder are called; it fits a folder of pictures with --masks FOLDER.")
     most = memory_size(max_memory) if max_memory else None
+    if of_object and most is not None:
+        raise InputError("--max-memory does not count what finds an object. Leave it out, or give a --mask.")
     if of_object:  # called when it is needed: it loads a network
         find = partial(object_hole, of_object, segmenter, device, grow, feather)
     else:
@@ -106,7 +110,7 @@ def fill(
         if dry_run:
             _print_plan(folder)
         else:
-            _fill_folder(folder, Filler(load(model or DEFAULT, device, texture, seam), find(), quality, most))
+            _fill_folder(folder, Filler(_inpainter(model, device, texture, seam), find(), quality, most))
         return
     if masks or suffix or skip_existing or dry_run:
         raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
@@ -121,9 +125,9 @@ def fill(
         done = "to be filled"
     else:
         check_fits(target, picture, quality)
-        inpainter = load(model or DEFAULT, device, texture, seam)
+        inpainter = _inpainter(model, device, texture, seam)
         plan = inpainter.plan(hole, most)
-        print(f"plan: {plan}", file=sys.stderr)
+        print(f"plan: {plan}; {inpainter.runtime}", file=sys.stderr)
         with progress("fill", "%") as report:
             (in_percent,) = shared(report, 1)
             filled = inpainter.fill_picture(picture, hole, weight, plan, in_percent)
@@ -131,6 +135,16 @@ def fill(
         if output is None and target.suffix != photo.suffix:
             notes.append(AS_PNG)
     print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
+
+
+def _inpainter(model: str | None, device: str, texture: bool, seam: bool) -> "Inpainter | Light":
+    from mend.light import DEFAULT, Light, is_enough
+
+    if model is None and not texture and not seam and is_enough(device):
+        return Light()
+    from mend.inpaint import load
+
+    return load(model or DEFAULT, device, texture, seam)
 
 
 def _print_plan(plan: "FolderPlan") -> None:
@@ -186,7 +200,7 @@ def check(
         photo: the picture that the mask is for; whether it fits is checked too.
         output: picture to write: the hole shown on the photo, or on plain grey.
     """
-    import torch
+    import numpy as np
 
     from mend.holes import parts, understand_mask
     from mend.images import read_image
@@ -203,7 +217,7 @@ def check(
         x, y, width, height, pixels = found[0]
         print(f"largest part: {width}×{height} at x {x}, y {y}, {pixels} pixels")
     if output is not None:
-        _show_hole(output, torch.full((1, 3, *reading.hole.shape[-2:]), 0.6) if image is None else image, reading.hole)
+        _show_hole(output, np.full((1, 3, *reading.hole.shape[-2:]), 0.6) if image is None else image, reading.hole)
         print(output)
 
 
@@ -212,7 +226,7 @@ def _spare(output: Path, *inputs: Path) -> None:
         raise InputError(f"{output} is an input; it would be overwritten. Choose another name.")
 
 
-def _show_hole(output: Path, image: "Tensor", hole: "Tensor") -> None:
+def _show_hole(output: Path, image: "np.ndarray", hole: "np.ndarray") -> None:
     from mend.holes import preview
     from mend.images import to_pixels, write_image
 

@@ -6,12 +6,13 @@ masked  `image * (1 - hole)`: all that a network may see of the image
 raw     what a network returns, (B, 3, H, W) in [0, 1]
 filled  `composite(image, raw, hole)`: raw in the hole, image elsewhere, bit for bit
 mask    a file or a flag: 8-bit, white = hole. Tensors are called hole, files are called masks.
+
+They are tensors where a network is, and numpy arrays on the way from and to files, for which no PyTorch is imported.
 """
 
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from mend.images.files import check_fits as check_fits
 from mend.images.files import encode as encode
@@ -19,6 +20,7 @@ from mend.images.files import format_of as format_of
 from mend.images.files import open_picture as open_picture
 from mend.images.files import output_beside as output_beside
 from mend.images.files import output_suffix as output_suffix
+from mend.images.files import picture_files as picture_files
 from mend.images.files import read_image as read_image
 from mend.images.files import read_rgb as read_rgb
 from mend.images.files import write_bytes as write_bytes
@@ -28,9 +30,16 @@ from mend.images.picture import as_rgb as as_rgb
 from mend.images.picture import is_turned as is_turned
 from mend.images.picture import picture_from_pil as picture_from_pil
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def to_image(pixels: np.ndarray | Tensor) -> Tensor:
+Array = TypeVar("Array", np.ndarray, "Tensor")
+
+
+def to_image(pixels: "np.ndarray | Tensor") -> "Tensor":
     """uint8 (B, H, W, 3) or (B, 3, H, W) pixels as an image; a tensor stays on its device."""
+    import torch
+
     if isinstance(pixels, np.ndarray):
         pixels = np.require(pixels, requirements="W")  # Pillow's are read-only, of which PyTorch warns
     tensor = torch.as_tensor(pixels)
@@ -39,23 +48,27 @@ def to_image(pixels: np.ndarray | Tensor) -> Tensor:
     return tensor.float() / 255
 
 
-def to_pixels(image: Tensor) -> np.ndarray:
+def to_pixels(image: "np.ndarray | Tensor") -> np.ndarray:
     """An image as uint8 (B, H, W, 3), rounded to the nearest level."""
+    if isinstance(image, np.ndarray):
+        return np.rint(image.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
     return (image.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def mask_out(image: Tensor, hole: Tensor) -> Tensor:
+def mask_out(image: Array, hole: Array) -> Array:
     """`masked`: the image with zeros where it is missing."""
     return image * (1 - hole)
 
 
-def composite(image: Tensor, raw: Tensor, hole: Tensor) -> Tensor:
+def composite(image: "Tensor", raw: "Tensor", hole: "Tensor") -> "Tensor":
     """`filled`: `raw` in the hole, `image` elsewhere, bit for bit."""
-    return torch.where(hole > 0, raw.to(image.dtype), image)
+    return raw.to(image.dtype).where(hole > 0, image)
 
 
-def pad_to(tensor: Tensor, stride: int) -> Tensor:
+def pad_to(tensor: "Tensor", stride: int) -> "Tensor":
     """(B, C, H, W) grown at the right and bottom to multiples of `stride` by repeating the border."""
+    import torch.nn.functional as F
+
     height, width = tensor.shape[-2:]
     if height % stride == 0 and width % stride == 0:
         return tensor

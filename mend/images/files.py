@@ -124,6 +124,21 @@ def write_bytes(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def picture_files(root: Path) -> list[Path]:
+    """Every picture under a folder, sorted, by its suffix; hidden ones are left out. InputError where there is none."""
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, root))
+    if not found:
+        others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]
+        said = f"it holds {', '.join(others)} …" if others else "it is empty."
+        raise InputError(f"no pictures in {root}: {said} Expected .png, .jpg, .webp or another format Pillow reads.")
+    return found
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
 # --- Which format ----------------------------------------------------------------------------------------------------
 
 

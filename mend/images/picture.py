@@ -5,9 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
-from torch import Tensor
 
 from mend.errors import InputError
 from mend.images.metadata import ORIENTATION, read_metadata
@@ -43,20 +41,24 @@ class Picture:
         channels = ("grey", "grey with alpha", "RGB", "RGB with alpha")[self.pixels.shape[2] - 1]
         return f"{self.pixels.dtype.itemsize * 8}-bit {channels}"
 
-    def image(self) -> Tensor:
+    def image(self) -> np.ndarray:
         """The colours as an image (1, 3, H, W); grey is repeated, alpha is left out."""
         colours = self.pixels[..., : self._colours()].astype(np.float32)
         colours /= self.full
         rgb = colours if colours.shape[2] == 3 else colours.repeat(3, axis=2)
-        return torch.from_numpy(rgb).permute(2, 0, 1)[None]
+        return rgb.transpose(2, 0, 1)[None]
 
-    def fill(self, filled: Tensor, hole: Tensor) -> "Picture":
-        """A copy whose colours come from `filled` (1, 3, H, W) in the hole; every other value is the same integer.
+    def fill(self, raw: np.ndarray, hole: np.ndarray, weight: np.ndarray | None = None) -> "Picture":
+        """A copy whose colours come from `raw` (1, 3, H, W) in the hole (1, 1, H, W); every other value is the same integer.
 
-        A pixel of the hole keeps its alpha; `notes` says when it is transparent.
+        `weight` (1, 1, H, W) is the share of `raw` that is taken in the hole; all of it unless given. A pixel of the hole keeps
+        its alpha; `notes` says when it is transparent.
         """
-        inside = hole[0, 0].cpu().numpy() > 0
-        levels = filled[0].detach()[:, torch.from_numpy(inside)].float().clamp(0, 1).T.cpu().numpy()  # (pixels, 3)
+        inside = hole[0, 0] > 0
+        levels = raw[0][:, inside].clip(0, 1).T  # (pixels, 3)
+        if weight is not None:
+            own = self.pixels[inside, : self._colours()].astype(np.float32) / self.full
+            levels = own + weight[0, 0][inside][:, None] * (levels - own)
         if self._colours() == 1:
             levels = levels @ np.array([[0.299], [0.587], [0.114]], np.float32)  # luma, ITU-R BT.601, as Pillow's "L"
         pixels = self.pixels.copy()

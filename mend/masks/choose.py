@@ -20,7 +20,7 @@ GROW = 0.02
 GRAPH_SIDE = 256  # longer side for graph segmentation: in larger pictures its regions are parts of objects
 
 
-def object_finder(name: str, segmenter: Segmenter) -> Callable[[np.ndarray], tuple[Tensor, str]]:
+def object_finder(name: str, segmenter: Segmenter) -> Callable[[np.ndarray], tuple[np.ndarray, str]]:
     """What finds the object `name` in a uint8 (H, W, 3) picture: its hole (1, 1, H, W), and in words what it is.
 
     `name` is a class of the segmenter, all of whose pixels are meant; or "largest", the largest connected region of objects,
@@ -30,9 +30,9 @@ def object_finder(name: str, segmenter: Segmenter) -> Callable[[np.ndarray], tup
     find = _region if segmenter.scores is None else _classified
     index = _index(name, segmenter)
 
-    def hole_of(pixels: np.ndarray) -> tuple[Tensor, str]:
+    def hole_of(pixels: np.ndarray) -> tuple[np.ndarray, str]:
         mask, what = find(pixels, index, segmenter)
-        return torch.from_numpy(mask)[None, None].float(), what
+        return mask.astype(np.float32)[None, None], what
 
     return hole_of
 

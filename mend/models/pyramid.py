@@ -130,7 +130,7 @@ class Pyramid(nn.Module):
     def by_tiles(self, masked: Tensor, hole: Tensor, side: int, report: Report = lambda done, of: None) -> Tensor:
         """`raw` as `scales` gives it, tile by tile."""
         levels, plane, contrast = self._levels(masked, hole)
-        work = [list(tiles(known, side, self.correct.reach, self.correct.stride)) for _, known in levels]
+        work = [list(tiles(known.cpu().numpy(), side, self.correct.reach, self.correct.stride)) for _, known in levels]
         done, of = 0, sum(tile.pixels for scale in work for tile in scale)
         raw: Tensor | None = None
         while levels:

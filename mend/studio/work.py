@@ -26,8 +26,6 @@ from PIL import Image
 from mend.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from mend.images import Picture
     from mend.inpaint import Inpainter
 
@@ -92,7 +90,7 @@ def open_mask(says: Says, mask: str, size: Size, marked: str = "auto") -> Facts:
     says("reading the mask")
     _checked(Path(mask), "the mask")
     try:
-        inside = understand_mask(mask, (size[0], size[1]), marked).hole[0, 0].numpy() > 0
+        inside = understand_mask(mask, (size[0], size[1]), marked).hole[0, 0] > 0
     except Undecided as error:
         raise InputError(f"cannot tell which part of the mask is the hole: {error.why}. Make it white on black.") from None
     Path(mask).write_bytes(_png(inside))
@@ -148,7 +146,7 @@ def fill(
     filled = inpainter.fill_picture(picture, hole, report=lambda done, of: says("filling", done / of))
     seconds = time.perf_counter() - start
     says("writing the result")
-    (target / "mask.png").write_bytes(_png(hole[0, 0].numpy() > 0))
+    (target / "mask.png").write_bytes(_png(hole[0, 0] > 0))
     shutil.copyfile(Path(folder) / "source", target / "source")
     np.save(target / "pixels.npy", filled.pixels)
     result = target / f"result{_checked(target / 'source')}"
@@ -231,13 +229,13 @@ def _preview_size(size: Size) -> Size:
 # --- Masks -----------------------------------------------------------------------------------------------------------
 
 
-def _hole(file: str, size: Size, grow: int) -> "Tensor":
+def _hole(file: str, size: Size, grow: int) -> np.ndarray:
     from mend.holes import as_hole, grown, scaled
     from mend.images import open_picture as decoded
 
     _checked(Path(file), "the mask")
     with decoded(file) as opened:
-        hole = as_hole(scaled(np.asarray(opened.convert("L")) >= 128, size), size)
+        hole, _ = as_hole(scaled(np.asarray(opened.convert("L")) >= 128, size), size)
     if not hole.any():
         raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
     hole = grown(hole, grow) if grow else hole
@@ -300,8 +298,10 @@ def _inpainter(model: str, device: str) -> "Inpainter":
     return load(model, device)
 
 
-def _scores(picture: "Picture", filled: "Picture", hole: "Tensor") -> Facts:
+def _scores(picture: "Picture", filled: "Picture", hole: np.ndarray) -> Facts:
     """PSNR and SSIM over the hole; computed around it alone, which is the same and far less at 24 megapixels."""
+    import torch
+
     from mend.metrics import psnr, ssim
 
     rows, columns = _where(hole)
@@ -310,18 +310,17 @@ def _scores(picture: "Picture", filled: "Picture", hole: "Tensor") -> Facts:
         slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
         slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1),
     )
-    around = hole[..., box[0], box[1]]
-    image, result = (part.image()[..., box[0], box[1]] for part in (picture, filled))
+    image, result, around = (torch.from_numpy(part[..., box[0], box[1]]) for part in (picture.image(), filled.image(), hole))
     return {"psnr": float(psnr(result, image, around)), "ssim": float(ssim(result, image, around))}
 
 
-def _where(hole: "Tensor") -> tuple[np.ndarray, np.ndarray]:
+def _where(hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rows and the columns in which a hole is."""
-    inside = hole[0, 0].numpy()
+    inside = hole[0, 0]
     return np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
 
 
-def _centre(hole: "Tensor") -> tuple[float, float]:
+def _centre(hole: np.ndarray) -> tuple[float, float]:
     """The middle of the box around a hole, (x, y) in shares of the width and the height."""
     rows, columns = _where(hole)
     return float(columns[0] + columns[-1] + 1) / 2 / hole.shape[3], float(rows[0] + rows[-1] + 1) / 2 / hole.shape[2]
