@@ -28,8 +28,8 @@ from filling import box, photograph
 from performance import record
 from PIL import Image
 
-COUNTS = (1_000, 3_000)
-MEGAPIXELS = (0.1, 0.4)
+COUNTS = (1_000, 10_000, 60_000, 1_000_000)
+MEGAPIXELS = (0.1, 0.4, 1.5, 6, 12, 24)
 DISTINCT = 1_000  # pictures, repeated with another corner each
 
 
@@ -62,7 +62,8 @@ def synthetic(folder: Path, count: int) -> None:
 def first_start(folder: Path) -> None:
     from mend.data import load_images
 
-    load_images(str(folder), "all")
+    for part in ("all", "test"):
+        load_images(str(folder), part)
 
 
 def masks(folder: Path) -> None:

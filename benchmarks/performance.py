@@ -19,13 +19,14 @@ from mend.report import write_into
 
 RESULTS = Path(__file__).parent.parent / "results"
 FILE = RESULTS / "performance.json"
+COMMIT = commit()  # before a result makes the checkout another
 INK, SOFT = "#0072b2", "#b8bec6"
 
 
 def record(part: str, found: dict[str, Any]) -> None:
     """Put what was measured under its name, with where it was."""
     there = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
-    facts = {"commit": commit(), "device": device_name(find_device("auto")), "torch": torch.__version__}
+    facts = {"commit": COMMIT, "device": device_name(find_device("auto")), "torch": torch.__version__}
     write_bytes(FILE, json.dumps({**there, part: {**facts, **found}}, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
@@ -41,7 +42,7 @@ def training(part: dict[str, Any]) -> list[Row]:
         (
             f"Training {case}, as a notebook writes it → `mend train`",
             f"{found['reference']:,.0f} → {found['mend']:,.0f} pictures/s",
-            f"{found['times']:.1f}×; {found['of_the_matrix_rate']:.0%} of the bf16 matrix rate by dense arithmetic",
+            f"{found['times']:.1f}×; {found['of_the_matrix_rate']:.0%} of the bf16 matrix rate",
             f"{found['n']} pictures an epoch",
         )
         for case, found in part["cases"].items()
@@ -53,7 +54,7 @@ def segmenters(part: dict[str, Any]) -> list[Row]:
         (
             f"Masks by {case}, its library one by one → `mend masks`",
             f"{found['library']:,.1f} → {found['mend']:,.1f} pictures/s",
-            f"{found['times']:.1f}×; {found['equal']:.2%} of the pixels equal",
+            f"{found['times']:.1f}×" + ("" if found["equal"] is None else f"; {found['equal']:.2%} of the pixels equal"),
             f"{found['n']} pictures",
         )
         for case, found in part["cases"].items()
@@ -103,15 +104,18 @@ def table(found: dict[str, Any]) -> str:
     )
     rows.append(("The studio, a thousand requests", *studio_cells(studio)))
     lines = ["| What | Figure | | n |", "| :--- | ---: | :--- | ---: |", *(f"| {' | '.join(row)} |" for row in rows)]
-    where = sorted({f"{found[name]['device']}, commit {found[name]['commit']}" for name in PARTS if name in found})
-    return "\n".join([*lines, "", f"<sub>{'; '.join(where)}. Both sides of a line were measured in one run.</sub>", ""])
+    where = "; ".join(sorted({f"{found[name]['device']}, commit {found[name]['commit']}" for name in PARTS if name in found}))
+    note = (
+        "Both sides of an arrow were measured in one run. The last two lines: results/evaluation-speed.json, studio-soak.json."
+    )
+    return "\n".join([*lines, "", f"<sub>{where}. {note}</sub>", ""])
 
 
 def studio_cells(studio: dict[str, Any]) -> tuple[str, str, str]:
     return (
-        f"{studio['seconds_a_request'] * 1000:.0f} ms each",
-        f"memory +{studio['memory_growth']:.1%}, {studio['lost']} lost",
-        f"{studio['n']:,} requests",
+        f"{studio['seconds_each'] * 1000:.0f} ms each",
+        f"memory +{studio['growth']:.1%}, {studio['lost']} lost",
+        f"{studio['requests']:,} requests",
     )
 
 

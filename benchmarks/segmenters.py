@@ -9,6 +9,7 @@ run.
 """
 
 import argparse
+import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -130,7 +131,7 @@ def main() -> None:
         network = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=21).eval()
         library = torchvision_masks(name, network)
         whole = torchvision.models.get_model
-        torchvision.models.get_model = lambda *_, network=network, **__: network
+        torchvision.models.get_model = lambda *_, network=network, **__: copy.deepcopy(network)
         cases[name.replace("deeplabv3_", "DeepLabV3 ")] = against(library, load_segmenter(name, "cpu").masks, pictures[:count])
         torchvision.models.get_model = whole
         print(name, cases[name.replace("deeplabv3_", "DeepLabV3 ")], flush=True)

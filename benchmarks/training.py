@@ -5,7 +5,7 @@
 The reference reads every picture and mask as a PNG through Pillow and transforms in a `DataLoader`, and trains in fp32, NCHW,
 not compiled, each refinement worked out everywhere. Ours is `mend train`, with `--compile` on a GPU. Both train the same
 network with the same loss on the same pictures, batch 128, one after the other; the time is that of whole steps, data included
-and validation not, without the first ones. FLOPs are those of the dense network, forward and backward, as PyTorch counts them.
+and validation not, without the first ones. FLOPs are those that are done, forward and backward, as PyTorch counts them.
 Writes the part "training" of results/performance.json. Nothing else should run.
 """
 
@@ -31,12 +31,13 @@ from mend.device import find_device
 from mend.images import mask_out, write_image
 from mend.masks.store import MaskSet, ObjectPolicy, find_set, manifest_for
 from mend.models import build
-from mend.models.refine import REFINEMENTS, Refinement
+from mend.models.refine import Refinement
+from mend.models.unet import DecoderBlock, hole_at
 from mend.recipes import TrainConfig
 from mend.train import train
 
 BATCH = 128
-CASES = {("unet-simple", 64): 10, ("unet-aspp", 64): 10, ("unet-simple", 16): 50, ("unet-aspp", 16): 50}  # batches an epoch
+CASES = {("unet-simple", 64): 8, ("unet-aspp", 64): 8, ("unet-simple", 16): 30, ("unet-aspp", 16): 30}  # batches an epoch
 device = find_device("auto")
 
 
@@ -78,9 +79,16 @@ def notebook(folder: Path, model: str, width: int) -> float:
 def dense(network: nn.Module) -> nn.Module:
     """The network with each refinement worked out everywhere, as its definition has it."""
     for part in network.modules():
-        if isinstance(part, tuple(REFINEMENTS.values())) and isinstance(part, Refinement):
+        if isinstance(part, Refinement):
             part.forward = partial(everywhere, part)  # type: ignore[method-assign]
+        if isinstance(part, DecoderBlock):
+            part.forward = partial(plainly, part)  # type: ignore[method-assign]
     return network
+
+
+def plainly(block: DecoderBlock, features: Tensor, skip: Tensor, hole: Tensor) -> Tensor:
+    features = torch.cat([block.upsample(features), skip], dim=1)
+    return block.conv(block.refine(features, hole_at(features, hole)))
 
 
 def everywhere(refine: Refinement, features: Tensor, hole: Tensor) -> Tensor:
@@ -100,12 +108,11 @@ def per_second(ends: list[float]) -> float:
     return BATCH * (len(ends) - 1 - WARMING) / (ends[-1] - ends[WARMING])
 
 
-def flops(model: str, width: int) -> float:
-    """Of the forward and backward pass of one picture, everywhere."""
-    network = dense(build(model, width=width))
+def flops(network: nn.Module, image: Tensor, hole: Tensor) -> float:
+    """Of the forward and backward pass of one picture."""
     with FlopCounterMode(display=False) as counter:
-        network(torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)).mean().backward()
-    return float(counter.get_total_flops())
+        network(mask_out(image, hole), hole).mean().backward()
+    return float(counter.get_total_flops()) / len(image)
 
 
 def rate(work: Callable[[], Any], amount: float, repeats: int = 20) -> float:
@@ -136,13 +143,11 @@ def prepared(data: str, masks: str, folder: Path, batches: int) -> int:
     return len(load_images(str(folder), "train"))
 
 
-def loading(folder: Path) -> float:
-    """Pictures a second that batches come in, without training."""
+def batches(folder: Path) -> Batches:
     images = load_images(str(folder), "train")
     pixels = torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2)
     holes = find_set(folder / "sets", images).holes(images, ObjectPolicy())
-    batches = Batches(pixels, holes, np.random.default_rng(0).permutation(len(pixels)), BATCH)
-    return rate(lambda: [None for _ in batches], len(pixels), 5)
+    return Batches(pixels, holes, np.random.default_rng(0).permutation(len(pixels)), BATCH)
 
 
 def main() -> None:
@@ -152,19 +157,21 @@ def main() -> None:
     given = parser.parse_args()
     left, right = (torch.rand(4096, 4096, device=device, dtype=torch.bfloat16) for _ in range(2))
     measured: dict[str, Any] = {}
-    for (model, width), batches in CASES.items():
+    for (model, width), steps in CASES.items():
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            pictures = prepared(given.data, given.masks, folder, batches)
-            reference, found, feed = notebook(folder, model, width), ours(folder, model, width), loading(folder)
+            pictures = prepared(given.data, given.masks, folder, steps)
+            reference, found, source = notebook(folder, model, width), ours(folder, model, width), batches(folder)
+            feed, batch = rate(lambda source=source: [None for _ in source], pictures, 5), next(iter(source))
         machine = rate(lambda: left @ right, 2 * 4096**3)
-        work = flops(model, width)
+        work = flops(build(model, width=width), *batch)
         measured[f"{model}, width {width}"] = {
             "n": pictures,
             "reference": round(reference, 1),
             "mend": round(found, 1),
             "times": round(found / reference, 2),
             "gflop_per_picture": round(work / 1e9, 3),
+            "dense_gflop_per_picture": round(flops(dense(build(model, width=width)), *batch) / 1e9, 3),
             "bf16_tflops": round(machine / 1e12, 3),
             "of_the_matrix_rate": round(found * work / machine, 3),
             "loading": round(feed),

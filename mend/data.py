@@ -455,7 +455,8 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
                 broken[file] = str(error)
                 stop_when_broken(list(broken.values()), len(self.files))
                 name_broken([broken[file]], len(self.files))
-            file = (file + 1) % len(self.files)
+            mine = np.unique(self.rows % len(self.files))  # never one of another split
+            file = int(mine[np.searchsorted(mine, file, "right") % len(mine)])
 
     def _read(self, file: int) -> np.ndarray:
         return read_rgb(self.files[file])

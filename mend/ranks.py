@@ -86,11 +86,10 @@ def told() -> str:
 
 def lost_another(error: Exception) -> bool:
     """Whether this error says no more than that another process of the job is gone, or that the job was told to end."""
-    if WORLD == 1:
-        return False
-    from torch.distributed import DistError
-
-    return bool(_ended) or isinstance(error, DistError) or "gloo" in str(error)
+    gone = ("connection closed by peer", "reset by peer", "broken pipe", "timed out")
+    return WORLD > 1 and (
+        bool(_ended) or (isinstance(error, RuntimeError) and any(said in str(error).lower() for said in gone))
+    )
 
 
 def speaks() -> bool:

@@ -374,7 +374,8 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
     find_device("auto")  # InputError where a GPU is missing
     return pl.Trainer(
         max_epochs=config.epochs,
-        accelerator="auto",
+        # Lightning has no DDP on Apple's GPUs.
+        accelerator="cpu" if ranks.WORLD > 1 and not torch.cuda.is_available() else "auto",
         devices=ranks.LOCAL_WORLD,
         num_nodes=ranks.WORLD // ranks.LOCAL_WORLD,
         strategy="ddp" if ranks.WORLD > 1 else "auto",

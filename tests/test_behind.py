@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -27,6 +29,7 @@ def test_behind_the_hole_it_is_what_the_dense_module_gives_and_so_are_all_gradie
 ):
     torch.manual_seed(seed)
     refine = module(6)
+    refine._gathers = lambda features, missing: True  # type: ignore[method-assign]
     features, hole = torch.randn(3, 6, height, width), (torch.rand(3, 1, height, width) < share).float()
     towards = torch.randn_like(features)
     found: list[list[Tensor]] = []
@@ -35,8 +38,9 @@ def test_behind_the_hole_it_is_what_the_dense_module_gives_and_so_are_all_gradie
         given_features = features.clone().requires_grad_()
         refined = work_out(given_features, hole)
         (refined * towards).sum().backward()
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in refine.parameters()]
-        found.append([refined.detach(), given_features.grad, *(g.clone() for g in gradients)])  # type: ignore[list-item]
+        assert all(p.grad is not None for p in refine.parameters()), "processes wait for each other's gradients"
+        gradients = [p.grad.clone() for p in refine.parameters() if p.grad is not None]
+        found.append([refined.detach(), given_features.grad, *gradients])  # type: ignore[list-item]
     for sparse, full in zip(*found, strict=True):
         assert torch.allclose(sparse, full, rtol=1e-4, atol=1e-4)
 
@@ -79,3 +83,29 @@ def test_less_is_worked_out_where_less_is_missing(monkeypatch: pytest.MonkeyPatc
     with torch.inference_mode():
         build("unet-simple", width=4)(torch.rand(2, 3, 32, 32) * (1 - hole), hole)
     assert worked_out == [2 * n for side in (4, 8, 16) for n in ((side + 2) ** 2, side**2)]
+
+
+def test_a_module_of_ones_own_is_what_its_net_says_and_large_holes_are_dense():
+    class Mine(SimpleRefinement):
+        def net(self, known: Tensor, hole: Tensor) -> Tensor:
+            return torch.full_like(known, 7)
+
+    hole = torch.zeros(1, 1, 16, 16)
+    hole[..., :4, :4] = 1
+    assert (Mine(4)(torch.rand(1, 4, 16, 16), hole)[..., :4, :4] == 7).all()
+    features = torch.rand(1, 4, 16, 16)
+    assert SimpleRefinement(4)._gathers(features, hole[:, 0] > 0)
+    assert not SimpleRefinement(4)._gathers(features, torch.ones(1, 16, 16) > 0)
+
+
+def test_in_bfloat16_it_is_as_near_as_the_dense_module():
+    torch.manual_seed(0)
+    refine = SimpleRefinement(32)
+    features = torch.randn(2, 32, 16, 16).contiguous(memory_format=torch.channels_last)
+    hole = torch.zeros(2, 1, 16, 16)
+    hole[..., 4:10, 3:9] = 1
+    exact = dense(refine, features, hole)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = [work_out(features.bfloat16(), hole) for work_out in (refine, partial(dense, refine))]
+    errors = [(found.float() - exact).abs().max() for found in rounded]
+    assert errors[0] < 2 * errors[1] + 1e-3

@@ -62,7 +62,8 @@ def put(features: Tensor, chosen: Cells, rows: Tensor) -> Tensor:
 def convolve(layer: nn.Conv2d, rows: Tensor, source: Cells, target: Cells) -> Tensor:
     """A 3×3 convolution from the rows of `source` to those of `target`; cells without a row count as zeros."""
     dilation = layer.dilation[0]
-    there, back = _neighbours(target, source, dilation), _neighbours(source, target, dilation)
+    there = _neighbours(target, source, dilation)
+    back = _neighbours(source, target, dilation) if torch.is_grad_enabled() else there  # of which only gradients know
     return _Convolve.apply(rows, layer.weight, layer.bias, there, back)
 
 
@@ -118,7 +119,7 @@ class _Convolve(Function):
         for gathered, towards in zip(_gathered(rows, there), grad[:-1].split(_block(rows)), strict=True):
             to_weight += gathered.T @ towards
         to_weight = to_weight.view(3, 3, weight.shape[1], weight.shape[0]).permute(3, 2, 0, 1)
-        return _products(grad, back, turned), to_weight, grad.sum(0, dtype=weight.dtype), None, None
+        return _products(grad, back, turned), to_weight, grad[:-1].sum(0, dtype=weight.dtype), None, None
 
 
 def _products(rows: Tensor, gather: Tensor, matrix: Tensor) -> Tensor:

@@ -190,7 +190,8 @@ def known_plane(masked: Tensor, known: Tensor) -> Plane:
         scale = a * c - yx**2
         return (c * down - yx * across) / scale, (a * across - yx * down) / scale
 
-    least = torch.full_like(count, 1e-9)  # for pictures of one row, and for one known pixel
+    # For pictures of one row, and for one known pixel: above what the sums are rounded by.
+    least = torch.full_like(count, 1e-9 if kind == torch.float64 else 1e-5)
     by_y, by_x = slopes(least)
     explained = (by_y * down + by_x * across).sum(1, True) / variance.clamp(min=1e-12)
     by_y, by_x = slopes(least + RIDGE * (1 - explained.clamp(0, 1)))

@@ -13,21 +13,30 @@ from torch import Tensor, nn
 
 from mend.models.behind import Cells, around, cells, convolve, flat, put, take
 
+MOST = 0.6  # share of the cells that are missing or beside one: with more of them a dense convolution is faster
+
 
 class Refinement(nn.Module):
     """`features·(1 − hole) + net(features·(1 − hole), hole)·hole`."""
 
     def forward(self, features: Tensor, hole: Tensor) -> Tensor:
-        # A compiled or exported graph has one shape, whatever the hole; on a GPU gathering was not measured, and is left alone.
-        sparse = features.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export())
-        if sparse and type(self).net_behind is not Refinement.net_behind:
-            rows = flat(features)
-            missing = hole[:, 0] > 0
-            wanted = cells(missing)
+        missing = hole[:, 0] > 0
+        if self._gathers(features, missing):
+            rows, wanted = flat(features), cells(missing)
             rows = put(rows, wanted, self.net_behind(rows, missing, wanted))
             return rows.view(len(features), *features.shape[2:], -1).permute(0, 3, 1, 2)
         known = features * (1 - hole)
         return torch.where(hole > 0, self.net(known, hole), features)
+
+    def _gathers(self, features: Tensor, missing: Tensor) -> bool:
+        """Whether to work out the missing cells only."""
+        # A compiled or exported graph has one shape, whatever the hole; on a GPU gathering was not measured, and is left alone.
+        if features.device.type != "cpu" or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+            return False
+        definition = next(kind for kind in type(self).__mro__ if {"net", "net_behind"} & set(vars(kind)))
+        return (
+            "net_behind" in vars(definition) and definition is not Refinement and bool(around(missing, 1).float().mean() < MOST)
+        )
 
     def net(self, known: Tensor, hole: Tensor) -> Tensor:
         raise NotImplementedError
