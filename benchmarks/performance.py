@@ -105,9 +105,7 @@ def table(found: dict[str, Any]) -> str:
     rows.append(("The studio, a thousand requests", *studio_cells(studio)))
     lines = ["| What | Figure | | n |", "| :--- | ---: | :--- | ---: |", *(f"| {' | '.join(row)} |" for row in rows)]
     where = "; ".join(sorted({f"{found[name]['device']}, commit {found[name]['commit']}" for name in PARTS if name in found}))
-    note = (
-        "Both sides of an arrow were measured in one run. The last two lines: results/evaluation-speed.json, studio-soak.json."
-    )
+    note = "Both sides of an arrow were measured in one run. The last two: results/evaluation-speed.json, studio-soak.json."
     return "\n".join([*lines, "", f"<sub>{where}. {note}</sub>", ""])
 
 
