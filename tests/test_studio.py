@@ -433,7 +433,7 @@ def test_busy_and_faulty_are_no_bad_input(monkeypatch: pytest.MonkeyPatch, files
     from mend.studio.methods import Method
 
     class Stuck(workers.Worker):
-        said: workers.InputError
+        said: Exception
 
         async def do(self, task: str, **arguments: object):
             raise Stuck.said
@@ -455,6 +455,16 @@ def test_busy_and_faulty_are_no_bad_input(monkeypatch: pytest.MonkeyPatch, files
         answer = client.get("/runs")
         assert answer.status_code == 500
         assert answer.json() == {"error": "a fault of mend itself (AttributeError); the terminal has the details."}
+        Stuck.said = OSError(28, "No space left on device", "/secret/path")
+        at = "/gradio/gradio_api"
+        paths = client.post(f"{at}/upload", files=[("files", data) for data in sent.values()]).json()
+        given = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+        for data, said in (([*given, "telea"], "a fault of mend itself (OSError)"), ([], "fill takes an image, a mask")):
+            called = client.post(f"{at}/call/fill", json={"data": data}).json()["event_id"]
+            answer = client.get(f"{at}/call/fill/{called}").text
+            assert "event: error" in answer
+            assert said in answer
+            assert "secret" not in answer
 
 
 def test_nothing_marked_and_a_mask_of_another_size(studio: Studio, files: Path):

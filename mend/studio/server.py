@@ -344,8 +344,9 @@ def make_app(
     async def fill_for_gradio(image: FileData, mask: FileData, model: str = next(iter(models))) -> FileData:
         assert isinstance(image, dict)  # Gradio hands over what it documents as FileData as a dictionary
         assert isinstance(mask, dict)
-        token, session = sessions.create()
+        token = ""
         try:
+            token, session = sessions.create()
             _, item = session.add(Path(image["orig_name"] or "picture").name)
             for file, place in ((image, "source"), (mask, "loaded")):
                 shutil.copyfile(file["path"], item.folder / place)
@@ -355,6 +356,9 @@ def make_app(
             return FileData(path=str(shutil.move(result, uploads.new(result.suffix))))
         except InputError as error:
             raise gradio.Error(str(error), print_exception=False) from None
+        except Exception as error:
+            traceback.print_exc()
+            raise gradio.Error(_fault(error), print_exception=False) from None
         finally:
             sessions.close(token)
 
@@ -362,7 +366,7 @@ def make_app(
         gradio_api(fill_for_gradio, api_name="fill", concurrency_limit=2)
     blocks.queue(max_size=QUEUE)
     gradio.mount_gradio_app(
-        app, blocks, "/gradio", max_file_size=MEGABYTES * 1_000_000, ssr_mode=False, run_history=False, show_error=True
+        app, blocks, "/gradio", max_file_size=MEGABYTES * 1_000_000, ssr_mode=False, run_history=False, show_error=False
     )
     app.add_middleware(Door, hosts=hosts, auth=auth)
     return app
@@ -399,7 +403,10 @@ class OnlyUploads(gradio.Blocks):
         self.uploads = uploads
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
-        super().validate_inputs(block_fn, inputs)
+        try:
+            super().validate_inputs(block_fn, inputs)
+        except ValueError:
+            raise gradio.Error("fill takes an image, a mask and a model's name.", print_exception=False) from None
         for i, value in enumerate(inputs):
             if isinstance(value, str):
                 continue
