@@ -536,6 +536,10 @@ def test_strangers_are_refused(studio: Studio):
     asked.endheaders()
     assert asked.getresponse().status == 413
     asked.close()
+    large = json.dumps({"data": ["A" * 2_000_000]}).encode()
+    for body in (large, iter([large])):  # its length said, and not
+        answer = studio.client.post("/gradio/gradio_api/call/fill", content=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, "larger than 1 MB" in answer.text) == (413, True)
     answer = studio.client.get("/", headers={"Origin": studio.address})
     assert answer.status_code == 200
     assert "default-src 'self'" in answer.headers["content-security-policy"]

@@ -41,7 +41,6 @@ T = TypeVar("T")
 
 PAGE = Path(__file__).parent / "page"
 QUEUE = 16  # of Gradio's client: calls that may wait
-JSON_MEGABYTES = 20  # a painted mask takes less than one
 ROWS = 100  # of a table of scores: the first, in the order asked for
 
 
@@ -510,13 +509,8 @@ async def _receive(request: Request, file: Path) -> None:
 
 
 async def _json(request: Request, kind: type[Asked]) -> Asked:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > JSON_MEGABYTES * 1_000_000:  # it is parsed here, where everybody waits for it
-            raise HTTPException(413, f"the request is larger than {JSON_MEGABYTES} MB. Send a large mask as a file.")
     try:
-        return kind.model_validate_json(bytes(body))
+        return kind.model_validate_json(await request.body())
     except ValidationError as error:
         wrong = error.errors()[0]
         where = ".".join(map(str, wrong["loc"])) or "the request"
