@@ -757,6 +757,13 @@ def test_no_sentence_shows_a_path(studio: Studio, files: Path):
         assert "/" not in str(one["error"])
 
 
+def test_no_sentence_shows_a_path_of_windows():
+    from mend.studio.work import _named
+
+    folder = r"C:\temporary\1a2b"
+    assert _named(rf"{folder}\source is empty", {"folder": folder, "name": "a b.png"}) == "a b.png is empty"
+
+
 def test_a_closed_session_leaves_nothing(studio: Studio, files: Path):
     before = set(studio.temporary.rglob("*"))
     session = studio.session()
@@ -804,7 +811,7 @@ def test_programs_send_the_password_in_a_header(tmp_path: Path, files: Path):
         locked.end()
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)])
 def test_a_model_that_does_not_load_is_said_and_nothing_is_left(tmp_path: Path, files: Path, how: signal.Signals):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{")
@@ -912,6 +919,23 @@ def test_a_broken_run_is_said_beside_the_others(tmp_path: Path):
     assert found["more"]["error"].startswith("metrics.csv cannot be read")
     assert found["nan"] == {"config": {"model": "unet"}, "rows": [{"epoch": 1, "loss": 0.5}, {"epoch": 2}], "samples": []}
     json.dumps(found, allow_nan=False)
+    assert read_run(tmp_path)["error"] == "config.toml cannot be read: No such file or directory."
+
+
+def test_a_folder_that_may_not_be_read_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from mend.studio.runs import find_runs
+
+    for name in ("closed", "open"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.toml").touch()
+
+    def is_file(path: Path) -> bool:
+        if path.parent.name == "closed":
+            raise PermissionError
+        return path.exists()
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert list(find_runs([], tmp_path)) == ["open"]
 
 
 def test_what_cannot_be_served_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path):

@@ -22,7 +22,7 @@ HEADERS: Mapping[str, str] = {
 }
 # What Gradio's client needs. The rest of Gradio's routes (a proxy, a fetcher of addresses, its own page) stays shut.
 GRADIO = ("config", "gradio_api/info", "gradio_api/upload", "gradio_api/queue/", "gradio_api/call/", "gradio_api/heartbeat/",
-          "gradio_api/cancel", "gradio_api/reset", "gradio_api/startup-events", "gradio_api/file=/")  # fmt: skip
+          "gradio_api/cancel", "gradio_api/reset", "gradio_api/startup-events", "gradio_api/file=")  # fmt: skip
 
 
 class Door:

@@ -214,4 +214,5 @@ class Uploads:
 
     def _remove(self, path: str) -> None:
         del self.files[path]
-        Path(path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Windows keeps a file that is being read; it goes when the studio ends
+            Path(path).unlink()
