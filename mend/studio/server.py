@@ -115,7 +115,7 @@ def make_app(
     @app.post("/sessions/{token}/pictures")
     async def upload(token: str, request: Request, name: str = "picture") -> StreamingResponse:
         session = sessions.find(token)
-        key, item = session.add(Path(name).name[:100])
+        key, item = session.add(Path(name).name)
         try:
             await _receive(request, item.folder / "source")
         except BaseException:
@@ -251,7 +251,9 @@ def make_app(
     async def take(token: str, link: str) -> StreamingResponse:
         session = sessions.find(token)
         if link not in sessions.links:
-            raise InputError("this link no longer works: the studio that gave it has ended. Open a picture and compare anew.")
+            raise InputError(
+                "this link no longer works: the studio has ended or given out many since. Open a picture and compare anew."
+            )
         given = sessions.links[link]
         key, item = session.add(given.item.name)
         item.facts = dict(given.item.facts)
@@ -364,9 +366,7 @@ def make_app(
     with OnlyUploads(uploads, analytics_enabled=False) as blocks:
         gradio_api(fill_for_gradio, api_name="fill", concurrency_limit=2)
     blocks.queue(max_size=QUEUE)
-    gradio.mount_gradio_app(
-        app, blocks, "/gradio", max_file_size=MEGABYTES * 1_000_000, ssr_mode=False, run_history=False, show_error=False
-    )
+    gradio.mount_gradio_app(app, blocks, "/gradio", ssr_mode=False, run_history=False, show_error=False)
     app.add_middleware(Door, hosts=hosts, auth=auth)
     return app
 
