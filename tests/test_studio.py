@@ -433,7 +433,7 @@ def test_busy_and_faulty_are_no_bad_input(monkeypatch: pytest.MonkeyPatch, files
     from mend.studio.methods import Method
 
     class Stuck(workers.Worker):
-        said: workers.InputError
+        said: Exception
 
         async def do(self, task: str, **arguments: object):
             raise Stuck.said
@@ -455,6 +455,16 @@ def test_busy_and_faulty_are_no_bad_input(monkeypatch: pytest.MonkeyPatch, files
         answer = client.get("/runs")
         assert answer.status_code == 500
         assert answer.json() == {"error": "a fault of mend itself (AttributeError); the terminal has the details."}
+        Stuck.said = OSError(28, "No space left on device", "/secret/path")
+        at = "/gradio/gradio_api"
+        paths = client.post(f"{at}/upload", files=[("files", data) for data in sent.values()]).json()
+        given = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+        for data, said in (([*given, "telea"], "a fault of mend itself (OSError)"), ([], "fill takes an image, a mask")):
+            called = client.post(f"{at}/call/fill", json={"data": data}).json()["event_id"]
+            answer = client.get(f"{at}/call/fill/{called}").text
+            assert "event: error" in answer
+            assert said in answer
+            assert "secret" not in answer
 
 
 def test_nothing_marked_and_a_mask_of_another_size(studio: Studio, files: Path):
@@ -526,6 +536,10 @@ def test_strangers_are_refused(studio: Studio):
     asked.endheaders()
     assert asked.getresponse().status == 413
     asked.close()
+    large = json.dumps({"data": ["A" * 2_000_000]}).encode()
+    for body in (large, iter([large])):  # its length said, and not
+        answer = studio.client.post("/gradio/gradio_api/call/fill", content=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, "larger than 1 MB" in answer.text) == (413, True)
     answer = studio.client.get("/", headers={"Origin": studio.address})
     assert answer.status_code == 200
     assert "default-src 'self'" in answer.headers["content-security-policy"]
@@ -656,17 +670,17 @@ def test_masks_give_way_to_masks_and_count(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_links_hold_no_more_than_there_is_room(monkeypatch: pytest.MonkeyPatch):
-    from mend.errors import InputError
     from mend.studio import sessions
     from mend.studio.sessions import Sessions
 
     monkeypatch.setattr(sessions, "ROOM", 100)
     held = Sessions()
-    _, item = held.create()[1].add("photo.png")
+    _, item = held.create()[1].add("photo.png" * 99)
+    assert len(item.name) == 100
     (item.folder / "source").write_bytes(bytes(101))
-    held.link(item, item.folder / "source", [], False)
-    with pytest.raises(InputError, match="as much as a studio keeps"):
-        held.link(item, item.folder / "source", [], False)
+    first, second = (held.link(item, item.folder / "source", [], False) for _ in range(2))
+    assert first not in held.links
+    assert sorted(held.folder.iterdir()) == sorted([item.folder.parent, held.links[second].item.folder])
     held.end()
 
 
@@ -688,6 +702,11 @@ def test_files_of_gradios_clients_give_way_and_expire(monkeypatch: pytest.Monkey
     uploads.expire()
     assert not uploads.files
     assert not list(uploads.folder.iterdir())
+    stays, goes = uploads.new(), uploads.new()
+    stays.mkdir()  # which cannot be unlinked, as on Windows a file that is being read
+    goes.touch()
+    uploads.expire()
+    assert list(uploads.folder.iterdir()) == [stays]
 
 
 def test_an_upload_that_is_broken_off_leaves_nothing(studio: Studio):
@@ -743,6 +762,13 @@ def test_no_sentence_shows_a_path(studio: Studio, files: Path):
         assert "/" not in str(one["error"])
 
 
+def test_no_sentence_shows_a_path_of_windows():
+    from mend.studio.work import _named
+
+    folder = r"C:\temporary\1a2b"
+    assert _named(rf"{folder}\source is empty", {"folder": folder, "name": "a b.png"}) == "a b.png is empty"
+
+
 def test_a_closed_session_leaves_nothing(studio: Studio, files: Path):
     before = set(studio.temporary.rglob("*"))
     session = studio.session()
@@ -790,7 +816,7 @@ def test_programs_send_the_password_in_a_header(tmp_path: Path, files: Path):
         locked.end()
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)])
 def test_a_model_that_does_not_load_is_said_and_nothing_is_left(tmp_path: Path, files: Path, how: signal.Signals):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{")
@@ -898,6 +924,23 @@ def test_a_broken_run_is_said_beside_the_others(tmp_path: Path):
     assert found["more"]["error"].startswith("metrics.csv cannot be read")
     assert found["nan"] == {"config": {"model": "unet"}, "rows": [{"epoch": 1, "loss": 0.5}, {"epoch": 2}], "samples": []}
     json.dumps(found, allow_nan=False)
+    assert read_run(tmp_path)["error"] == "config.toml cannot be read: No such file or directory."
+
+
+def test_a_folder_that_may_not_be_read_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from mend.studio.runs import find_runs
+
+    for name in ("closed", "open"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.toml").touch()
+
+    def is_file(path: Path) -> bool:
+        if path.parent.name == "closed":
+            raise PermissionError
+        return path.exists()
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert list(find_runs([], tmp_path)) == ["open"]
 
 
 def test_what_cannot_be_served_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path):

@@ -464,7 +464,9 @@ def test_an_answer_that_is_none_and_a_picture_too_many(page: Any, photo: Path):
 
 
 def until_held(held: list[Any], page: Any) -> None:
+    deadline = time.monotonic() + 60
     while not held:
+        assert time.monotonic() < deadline, "the page asked for nothing"
         page.wait_for_timeout(50)
 
 

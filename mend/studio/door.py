@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
@@ -10,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MEGABYTES = 200
+MEGABYTES = 200  # of a file; what else is sent is parsed where everybody waits for it
 
 # The page needs nothing from elsewhere, and the browser holds it to that.
 HEADERS: Mapping[str, str] = {
@@ -21,7 +22,7 @@ HEADERS: Mapping[str, str] = {
 }
 # What Gradio's client needs. The rest of Gradio's routes (a proxy, a fetcher of addresses, its own page) stays shut.
 GRADIO = ("config", "gradio_api/info", "gradio_api/upload", "gradio_api/queue/", "gradio_api/call/", "gradio_api/heartbeat/",
-          "gradio_api/cancel", "gradio_api/reset", "gradio_api/startup-events", "gradio_api/file=/")  # fmt: skip
+          "gradio_api/cancel", "gradio_api/reset", "gradio_api/startup-events", "gradio_api/file=")  # fmt: skip
 
 
 class Door:
@@ -40,14 +41,15 @@ class Door:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        room = MEGABYTES * 1_000_000
+        most = _megabytes(scope["path"])
+        room = most * 1_000_000
 
         async def measured() -> Message:
             nonlocal room
             message = await receive()
             room -= len(message.get("body", b""))
             if room < 0:
-                raise HTTPException(413, TOO_LARGE)
+                raise HTTPException(413, _too_large(most))
             return message
 
         async def guarded(message: Message) -> None:
@@ -76,12 +78,26 @@ class Door:
         if path.startswith("/gradio/") and not path.removeprefix("/gradio/").startswith(GRADIO):
             return _no(404, "there is nothing here.")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MEGABYTES * 1_000_000:
-            return _no(413, TOO_LARGE)
+        most = _megabytes(path)
+        if not length.isdigit() or int(length) > most * 1_000_000:
+            return _no(413, _too_large(most))
         return None
 
 
-TOO_LARGE = f"the file is larger than {MEGABYTES} MB, the most that the studio takes. Use 'mend fill' for it."
+FILES = re.compile(r"/fill|/gradio/gradio_api/upload|/sessions/[^/]+/pictures(/[^/]+/mask)?")
+
+
+def _megabytes(path: str) -> int:
+    """How much may be sent to an address: a file, a call by Gradio's client, or a painted mask, which takes less than one."""
+    if FILES.fullmatch(path):
+        return MEGABYTES
+    return 1 if path.startswith("/gradio/") else 20
+
+
+def _too_large(most: int) -> str:
+    if most == MEGABYTES:
+        return f"the file is larger than {most} MB, the most that the studio takes. Use 'mend fill' for it."
+    return f"the request is larger than {most} MB. Send what is large as a file."
 
 
 def _split(address: str) -> SplitResult:

@@ -1,5 +1,6 @@
 """Run folders as the page shows them: what each was asked to do, its rows so far, its samples. And evaluations."""
 
+import contextlib
 import csv
 import json
 import math
@@ -10,12 +11,15 @@ from typing import Any
 
 def find_runs(named: list[str], folder: Path = Path("runs")) -> dict[str, Path]:
     """Run folders by name: those named, and those in `folder`; looked for anew, since a training may just have begun."""
-    there = [Path(one) for one in named] + (sorted(folder.iterdir()) if folder.is_dir() else [])
+    there = [Path(one) for one in named]
+    with contextlib.suppress(OSError):  # there is none, or it may not be read
+        there += sorted(folder.iterdir())
     found: dict[str, Path] = {}
     for one in dict.fromkeys(place.resolve() for place in there):
-        if (one / "config.toml").is_file():
-            same = sum(other.name == one.name for other in found.values())
-            found[f"{one.name} ({same + 1})" if same else one.name] = one
+        with contextlib.suppress(PermissionError):
+            if (one / "config.toml").is_file():
+                same = sum(other.name == one.name for other in found.values())
+                found[f"{one.name} ({same + 1})" if same else one.name] = one
     return found
 
 
@@ -34,7 +38,8 @@ def read_run(folder: Path) -> dict[str, Any]:
             with (folder / part).open(encoding="utf-8", newline="") as file:
                 found["rows"] = [_numbers(row) for row in csv.DictReader(file)]
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        found["error"] = f"{part} cannot be read: {error}."
+        why = error.strerror if isinstance(error, OSError) else error  # without the path
+        found["error"] = f"{part} cannot be read: {why}."
     return found
 
 

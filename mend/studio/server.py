@@ -41,7 +41,6 @@ T = TypeVar("T")
 
 PAGE = Path(__file__).parent / "page"
 QUEUE = 16  # of Gradio's client: calls that may wait
-JSON_MEGABYTES = 20  # a painted mask takes less than one
 ROWS = 100  # of a table of scores: the first, in the order asked for
 
 
@@ -116,7 +115,7 @@ def make_app(
     @app.post("/sessions/{token}/pictures")
     async def upload(token: str, request: Request, name: str = "picture") -> StreamingResponse:
         session = sessions.find(token)
-        key, item = session.add(Path(name).name[:100])
+        key, item = session.add(Path(name).name)
         try:
             await _receive(request, item.folder / "source")
         except BaseException:
@@ -252,7 +251,9 @@ def make_app(
     async def take(token: str, link: str) -> StreamingResponse:
         session = sessions.find(token)
         if link not in sessions.links:
-            raise InputError("this link no longer works: the studio that gave it has ended. Open a picture and compare anew.")
+            raise InputError(
+                "this link no longer works: the studio has ended or given out many since. Open a picture and compare anew."
+            )
         given = sessions.links[link]
         key, item = session.add(given.item.name)
         item.facts = dict(given.item.facts)
@@ -344,8 +345,9 @@ def make_app(
     async def fill_for_gradio(image: FileData, mask: FileData, model: str = next(iter(models))) -> FileData:
         assert isinstance(image, dict)  # Gradio hands over what it documents as FileData as a dictionary
         assert isinstance(mask, dict)
-        token, session = sessions.create()
+        token = ""
         try:
+            token, session = sessions.create()
             _, item = session.add(Path(image["orig_name"] or "picture").name)
             for file, place in ((image, "source"), (mask, "loaded")):
                 shutil.copyfile(file["path"], item.folder / place)
@@ -355,15 +357,16 @@ def make_app(
             return FileData(path=str(shutil.move(result, uploads.new(result.suffix))))
         except InputError as error:
             raise gradio.Error(str(error), print_exception=False) from None
+        except Exception as error:
+            traceback.print_exc()
+            raise gradio.Error(_fault(error), print_exception=False) from None
         finally:
             sessions.close(token)
 
     with OnlyUploads(uploads, analytics_enabled=False) as blocks:
         gradio_api(fill_for_gradio, api_name="fill", concurrency_limit=2)
     blocks.queue(max_size=QUEUE)
-    gradio.mount_gradio_app(
-        app, blocks, "/gradio", max_file_size=MEGABYTES * 1_000_000, ssr_mode=False, run_history=False, show_error=True
-    )
+    gradio.mount_gradio_app(app, blocks, "/gradio", ssr_mode=False, run_history=False, show_error=False)
     app.add_middleware(Door, hosts=hosts, auth=auth)
     return app
 
@@ -399,7 +402,10 @@ class OnlyUploads(gradio.Blocks):
         self.uploads = uploads
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
-        super().validate_inputs(block_fn, inputs)
+        try:
+            super().validate_inputs(block_fn, inputs)
+        except ValueError:
+            raise gradio.Error("fill takes an image, a mask and a model's name.", print_exception=False) from None
         for i, value in enumerate(inputs):
             if isinstance(value, str):
                 continue
@@ -503,13 +509,8 @@ async def _receive(request: Request, file: Path) -> None:
 
 
 async def _json(request: Request, kind: type[Asked]) -> Asked:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > JSON_MEGABYTES * 1_000_000:  # it is parsed here, where everybody waits for it
-            raise HTTPException(413, f"the request is larger than {JSON_MEGABYTES} MB. Send a large mask as a file.")
     try:
-        return kind.model_validate_json(bytes(body))
+        return kind.model_validate_json(await request.body())
     except ValidationError as error:
         wrong = error.errors()[0]
         where = ".".join(map(str, wrong["loc"])) or "the request"

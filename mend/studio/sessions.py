@@ -102,7 +102,7 @@ class Session:
         """A new item with its folder, after room was made for it."""
         self._make_room()
         key = secrets.token_hex(8)
-        self.items[key] = Item(self.folder / key, name, compared)
+        self.items[key] = Item(self.folder / key, name[:100], compared)
         self.items[key].folder.mkdir()
         return key, self.items[key]
 
@@ -177,9 +177,9 @@ class Sessions:
             shutil.rmtree(session.folder, ignore_errors=True)
 
     def link(self, item: Item, mask: Path, methods: list[str], score: bool) -> str:
-        """The token of a link, which works until the studio ends: it needs nothing of the session that gave it."""
-        if len(self.links) >= LINKS or sum(link.item.bytes for link in self.links.values()) > ROOM:
-            raise InputError("the links given out hold as much as a studio keeps. Start it anew to give out more.")
+        """The token of a link, which needs nothing of the session that gave it; those given out first give way to it."""
+        while len(self.links) >= LINKS or sum(link.item.bytes for link in self.links.values()) > ROOM:
+            shutil.rmtree(self.links.pop(next(iter(self.links))).item.folder, ignore_errors=True)
         token, folder = secrets.token_urlsafe(24), self.folder / secrets.token_hex(8)
         folder.mkdir()
         item.copy_into(folder)
@@ -214,4 +214,5 @@ class Uploads:
 
     def _remove(self, path: str) -> None:
         del self.files[path]
-        Path(path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Windows keeps a file that is being read; it goes when the studio ends
+            Path(path).unlink()

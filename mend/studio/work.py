@@ -79,7 +79,7 @@ def show_full(says: Says, folder: str) -> Facts:
         shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown.convert("RGBA"))
     part = Path(folder) / "full.part"
     shown.convert("RGB").save(part, format="JPEG", quality=95)
-    part.rename(Path(folder) / "full.jpg")
+    part.replace(Path(folder) / "full.jpg")
     return {}
 
 
@@ -333,7 +333,7 @@ def _named(sentence: str, arguments: dict[str, Any]) -> str:
     """A sentence with names in place of the paths among a task's arguments."""
     for argument, name in (("mask", "the mask"), ("folder", arguments.get("name", "the picture")), ("out", "the result")):
         if argument in arguments:  # a mask lies in a folder, so it comes first
-            sentence = name.join(re.split(rf"{re.escape(arguments[argument])}(?:/[\w-]+(?:\.\w+)*)?", sentence))
+            sentence = name.join(re.split(rf"{re.escape(arguments[argument])}(?:[/\\][\w-]+(?:\.\w+)*)?", sentence))
     if "model" in arguments:
         sentence = sentence.replace(arguments["model"], Path(arguments["model"]).name)
     return sentence.replace("the mask the mask", "the mask")
