@@ -74,7 +74,7 @@ def growth(part: dict[str, Any]) -> list[Row]:
         largest = found["points"][-1]
         rows.append(
             (
-                f"{case}, {largest['n']:,} {found['of']}",
+                f"{case}, {largest['n']:,.0f} {found['of']}",
                 f"{largest['seconds']:,.1f} s, {largest['memory'] / 2**30:.2f} GB",
                 f"time grows with the power {found['exponent']:.2f}",
                 f"{len(found['points'])} sizes",
