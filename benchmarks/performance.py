@@ -133,7 +133,7 @@ def draw(found: dict[str, Any]) -> None:
         axis.invert_yaxis()
         axis.set_xscale("log")
         axis.set_title(title, loc="left")
-    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="upper right", ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
     figure.savefig(RESULTS / "performance.png", dpi=150)
     plt.close(figure)
     cases = found["growth"]["cases"]
