@@ -12,13 +12,13 @@ from typing import ClassVar
 import numpy as np
 
 from mend.images import Picture, mask_out
-from mend.plan import Plan, make_plan
+from mend.plan import REACH, Plan, make_plan
 from mend.progress import Report
 from mend.tiles import tiles
 
 DEFAULT = Path(__file__).parent / "assets" / "pyramid"
 GRAPH = DEFAULT / "model.onnx"
-COARSEST, STRIDE, REACH, RIDGE = 8, 8, 64, 0.03  # as in `mend.models.pyramid`
+COARSEST, STRIDE, RIDGE = 8, 8, 0.03  # as in `mend.models.pyramid`
 GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
 
 

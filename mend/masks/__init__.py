@@ -52,7 +52,7 @@ def make_masks(
     if ranks.FIRST:
         masks.finish()
     ranks.agreed(None)  # now it is sealed
-    return MaskSet.create(out, manifest)
+    return masks if ranks.FIRST else MaskSet.create(out, manifest)
 
 
 def _finder(name: str, device: str) -> Segmenter:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mend.errors import InputError
+from mend.light import DEFAULT
 
-DEFAULT = Path(__file__).parents[1] / "assets" / "pyramid"  # `mend.inpaint.DEFAULT`, without PyTorch
 CLASSICAL = {  # of `mend.classical`, those that look best first
     "telea": "quick, smooth, for scratches",
     "biharmonic": "smoothest, but slow",
