@@ -85,30 +85,23 @@ def test_what_the_hole_holds_is_never_seen(default: mend.Inpainter):
     assert np.array_equal(default(pixels, mask), default(other, mask))
 
 
-def test_batches_and_threads_change_no_more_than_the_last_bits(default: mend.Inpainter):
-    """Sums in another order: 4e-7 at most where it was measured, up to 600×700 pixels. In 8 bits that shows at one to four of a
-    million values, by one level, where a value lies on the edge between two."""
-    pixels = torch.stack([torch.from_numpy(smooth(129, 160, i)).permute(2, 0, 1) for i in range(3)])
-    masks = torch.stack([torch.from_numpy(box(129, 160, 20 + i, 80, 5, 120))[None] for i in range(3)])
-    images = pixels / 255
+@pytest.mark.parametrize(("height", "width"), [(129, 160), (9, 21), (600, 40)])
+def test_batches_and_threads_change_nothing(default: mend.Inpainter, height: int, width: int):
+    pixels = torch.stack([torch.from_numpy(smooth(height, width, i)).permute(2, 0, 1) for i in range(3)])
+    rows, columns = (height // 6, height - height // 4), (width // 6, width - width // 4)
+    masks = torch.stack([torch.from_numpy(box(height, width, rows[0] + i, rows[1], *columns))[None] for i in range(3)])
     threads = torch.get_num_threads()
 
-    def filled(count: int, several: bool) -> list[torch.Tensor]:
+    def filled(count: int) -> list[torch.Tensor]:
         torch.set_num_threads(count)
-        if several:
-            return [default(images, masks), default(pixels, masks)]
-        return [torch.stack([default(*one) for one in zip(part, masks, strict=True)]) for part in (images, pixels)]
+        images = pixels / 255
+        return [default(images, masks), torch.stack([default(*one) for one in zip(images, masks, strict=True)])]
 
     try:
-        (values, levels), *others = [filled(count, several) for count in (1, 2) for several in (True, False)]
+        first, *others = [values for count in (1, 2, 4, 7) for values in filled(count)]
     finally:
         torch.set_num_threads(threads)
-    edges = ((values * 255) % 1 - 0.5).abs() < 1e-3
-    for other_values, other_levels in others:
-        assert (values - other_values).abs().max() < 2e-6
-        off = (levels.int() - other_levels.int()).abs()
-        assert off.max() <= 1
-        assert not off[~edges].any()
+    assert all(torch.equal(first, other) for other in others)
 
 
 @pytest.mark.parametrize("across", [(0, 1), (1, 0), (0.5, 0.5)])

@@ -107,6 +107,16 @@ def test_a_mirrored_picture_is_filled_as_the_picture_is(
     assert np.array_equal(np.flip(other, axes), raw)
 
 
+def test_the_number_of_cores_changes_nothing(without_torch: Light, monkeypatch: pytest.MonkeyPatch):
+    scenes = [scene(176, 168, 0, "specks"), scene(33, 40, 1, "box"), scene(560, 64, 2, "corner")]
+    for cores in (1, 3, 64):
+        monkeypatch.setattr(light.os, "cpu_count", lambda cores=cores: cores)
+        other = Light()
+        for pixels, hole in scenes:
+            masked = mask_out(Picture(pixels).image(), hole)
+            assert np.array_equal(other.raw(masked, hole, 512), without_torch.raw(masked, hole, 512))
+
+
 def test_a_ramp_goes_on_and_a_flat_picture_stays_flat(without_torch: Light):
     y, x = np.mgrid[:257, :199]
     ramp = np.rint(255 * (0.1 + 0.4 * y / 256 + 0.4 * x / 198))[..., None].repeat(3, 2).astype(np.uint8)

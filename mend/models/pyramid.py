@@ -6,6 +6,8 @@ weights: Nah et al., 2017, arXiv:1612.02177; Tao et al., 2018, arXiv:1802.01770.
 the blend coming down are the pull and push of Gortler et al., 1996, "The Lumigraph".
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -67,8 +69,9 @@ class Pyramid(nn.Module):
     """`(masked, hole) -> raw`, from coarse to fine, for any H and W.
 
     In evaluation a scale is worked through in tiles, and only those that miss something: the result is the same for any side
-    of a tile (`Corrector.reach` is seen around each), memory is bounded, and time follows the area of the holes. A picture is
-    first mirrored so that its lighter half is above, and left: so the filling of a mirrored picture is the filling, mirrored.
+    of a tile (`Corrector.reach` is seen around each) and any number of threads, memory is bounded, and time follows the area
+    that is looked at, not the number of holes. A picture is first mirrored so that its lighter half is above, and left: so the
+    filling of a mirrored picture is the filling, mirrored.
     """
 
     stride = 1
@@ -139,12 +142,31 @@ class Pyramid(nn.Module):
             for tile in work.pop():
                 seen = colour[(..., *tile.seen)]
                 guess = torch.zeros_like(seen) if coarse is None else doubled_part(coarse, *tile.seen)
-                refined = self._refine(seen, known[(..., *tile.seen)], guess, contrast)
+                with same_sums(seen):
+                    refined = self._refine(seen, known[(..., *tile.seen)], guess, contrast)
                 raw[(..., *tile.place)] = refined[(..., *tile.inner)]
                 done += tile.pixels
                 report(done, of)
         assert raw is not None
         return composite(masked, raw.add_(plane.rows).add_(plane.columns).clamp_(0, 1), hole)
+
+
+@contextmanager
+def same_sums(seen: Tensor) -> Iterator[None]:
+    """One small image is worked on by one thread, so that the number of threads changes nothing of it.
+
+    Over few pixels oneDNN divides a convolution's sums themselves between the threads, which rounds them otherwise: up to
+    24×136 pixels where it was measured, with 64 threads. Over more it divides the pixels.
+    """
+    threads = torch.get_num_threads()
+    if seen.device.type != "cpu" or len(seen) > 1 or seen[0, 0].numel() > 128 * 128 or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Plane(NamedTuple):
@@ -236,8 +258,17 @@ def halved(tensor: Tensor) -> Tensor:
 
 
 def doubled(coarse: Tensor, height: int, width: int) -> Tensor:
-    """`coarse` at twice its size, bilinearly, cut to (height, width)."""
-    return F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
+    """`coarse` at twice its size, bilinearly, cut to (height, width).
+
+    As `F.interpolate` does, which rounds otherwise where a thread's share ends.
+    """
+    for axis in (2, 3):
+        length = coarse.shape[axis]
+        near = F.pad(coarse, (0, 0, 1, 1) if axis == 2 else (1, 1, 0, 0), "replicate")
+        most = 0.75 * coarse
+        sides = [most + 0.25 * near.narrow(axis, start, length) for start in (0, 2)]
+        coarse = torch.stack(sides, axis + 1).flatten(axis, axis + 1)
+    return coarse[..., :height, :width]
 
 
 def doubled_part(coarse: Tensor, rows: slice, columns: slice) -> Tensor:
