@@ -113,7 +113,7 @@ class Pyramid(nn.Module):
         known = 1 - hole
         plane = known_plane(masked, known)
         colour = plane.taken_from(masked, known)
-        deviation = sums_of_squares(colour).sum(1) / (3 * known.sum((1, 2, 3), dtype=_sums(known))).clamp(min=1)
+        deviation = sums_of_squares(colour).sum(1) / (3 * known.sum((1, 2, 3), dtype=_double(known))).clamp(min=1)
         contrast = deviation.sqrt()[:, None, None, None].to(colour.dtype)
         levels = [(colour, known)]
         while max(levels[-1][1].shape[-2:]) > self.COARSEST:
@@ -189,17 +189,17 @@ def known_plane(masked: Tensor, known: Tensor) -> Plane:
     Slopes are held back by `RIDGE` times the share of the colours' variance that they do not explain: an even ramp goes on as
     it is, while a few known pixels at one side say little of the other (ridge regression, Hoerl and Kennard, 1970).
     """
-    kind = _sums(masked)
+    kind = _double(masked)
     height, width = known.shape[-2:]
-    count = known.sum((2, 3), dtype=kind)  # (B, 1)
     y, x = (
         ((torch.arange(n, device=masked.device, dtype=kind) + 0.5) / n - 0.5).expand(len(known), 1, n) for n in (height, width)
     )
-    known_rows, known_columns = known.sum(3, dtype=kind), known.sum(2, dtype=kind)  # (B, 1, H) and (B, 1, W)
-    rows, columns = masked.sum(3, dtype=kind), masked.sum(2, dtype=kind)  # (B, 3, H) and (B, 3, W)
+    known_rows, known_columns = sums(known, 3), sums(known, 2)  # (B, 1, H) and (B, 1, W)
+    rows, columns = sums(masked, 3), sums(masked, 2)  # (B, 3, H) and (B, 3, W)
+    count = known_rows.sum(2)  # (B, 1)
 
-    def mean(sums: Tensor) -> Tensor:
-        return sums.sum(-1) / count.clamp(min=1)
+    def mean(total: Tensor) -> Tensor:
+        return total.sum(-1) / count.clamp(min=1)
 
     y, x = y - mean(known_rows * y)[..., None], x - mean(known_columns * x)[..., None]
     yy, xx = mean(known_rows * y**2), mean(known_columns * x**2)
@@ -224,12 +224,17 @@ def known_plane(masked: Tensor, known: Tensor) -> Plane:
     )
 
 
+def sums(image: Tensor, axis: int) -> Tensor:
+    """Along one axis, in float64; channel by channel, since a large picture is copied for it."""
+    return torch.stack([channel.sum(axis - 1, dtype=_double(image)) for channel in image.unbind(1)], 1)
+
+
 def sums_of_squares(image: Tensor) -> Tensor:
     """Of each channel, (B, C); one by one, since the squares of a large picture take memory."""
-    return torch.stack([channel.square().sum((1, 2), dtype=_sums(image)) for channel in image.unbind(1)], 1)
+    return torch.stack([channel.square().sum((1, 2), dtype=_double(image)) for channel in image.unbind(1)], 1)
 
 
-def _sums(tensor: Tensor) -> torch.dtype:
+def _double(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.device.type == "mps" else torch.float64  # Apple's GPUs have no other
 
 
@@ -237,7 +242,7 @@ def darker_half_first(masked: Tensor) -> Tensor:
     """Whether the upper half of each image is darker than the lower one, and the left than the right: (B, 2), bool."""
     halves = []
     for axis in (2, 3):
-        lines = masked.sum((1, 5 - axis), dtype=_sums(masked))
+        lines = sums(masked, 5 - axis).sum(1)
         middle = lines.shape[1] // 2
         halves.append(lines[:, :middle].sum(1) < lines[:, lines.shape[1] - middle :].sum(1))
     return torch.stack(halves, 1)
