@@ -169,7 +169,7 @@ class Inpainting(pl.LightningModule):
         self._log("val_loss", weighted(self.config.loss, raw, image, hole)[0], part)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.lr)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.lr, fused=True)
         if self.config.schedule == "constant":
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
