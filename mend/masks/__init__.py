@@ -69,8 +69,14 @@ def _worked(batches: list[np.ndarray], find: Callable[[np.ndarray], Any], maker:
     workers = min(torch.get_num_threads(), len(batches))
     if ranks.WORLD > 1 or maker.weights or workers < 2 or sys.platform != "linux":
         return ranks.dealt(batches, find)
+
+    def shared(rows: Any) -> list[torch.Tensor]:
+        # Tensors lie in shared memory. Arrays would fill the pipe, and a worker that cannot empty it outlives a killed parent.
+        return [torch.from_numpy(part) for part in find(rows)]
+
     forked: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": "fork"}
-    return iter(DataLoader(cast(Any, batches), batch_size=None, collate_fn=cast(Any, find), **forked))
+    loader = DataLoader(cast(Any, batches), batch_size=None, collate_fn=shared, **forked)
+    return (tuple(part.numpy() for part in found) for found in loader)
 
 
 def _finder(name: str, device: str) -> Segmenter:
