@@ -5,7 +5,8 @@
 The reference reads every picture and mask as a PNG through Pillow and transforms in a `DataLoader`, and trains in fp32, NCHW,
 not compiled, each refinement worked out everywhere. Ours is `mend train`, with `--compile` on a GPU. Both train the same
 network with the same loss on the same pictures, batch 128, one after the other; the time is that of whole steps, data included
-and validation not, without the first ones. FLOPs are those that are done, forward and backward, as PyTorch counts them.
+and validation not, without the first ones, and a GPU's queue is empty when it is taken. FLOPs are those that are done, forward
+and backward, as PyTorch counts them.
 Writes the part "training" of results/performance.json. Nothing else should run.
 """
 
@@ -37,8 +38,12 @@ from mend.recipes import TrainConfig
 from mend.train import train
 
 BATCH = 128
-CASES = {("unet-simple", 64): 8, ("unet-aspp", 64): 8, ("unet-simple", 16): 30, ("unet-aspp", 16): 30}  # batches an epoch
 device = find_device("auto")
+ON_GPU = device.type == "cuda"
+# Batches an epoch; on a GPU one takes milliseconds.
+CASES = {
+    (model, width): 300 if ON_GPU else steps for width, steps in ((64, 8), (16, 30)) for model in ("unet-simple", "unet-aspp")
+}
 
 
 class Pictures(Dataset[tuple[Tensor, Tensor]]):
@@ -73,7 +78,7 @@ def notebook(folder: Path, model: str, width: int) -> float:
             optimizer.step()
             loss.item()
             ends.append(time.perf_counter())
-    return per_second(ends)
+    return BATCH * (len(ends) - 1 - WARMING) / (ends[-1] - ends[WARMING])
 
 
 def dense(network: nn.Module) -> nn.Module:
@@ -97,15 +102,23 @@ def everywhere(refine: Refinement, features: Tensor, hole: Tensor) -> Tensor:
 
 def ours(folder: Path, model: str, width: int) -> float:
     """Training pictures a second of `mend train`, over its second epoch."""
-    on_gpu = device.type == "cuda"
-    config = TrainConfig(str(folder), str(folder / "sets"), model, width, epochs=2, batch_size=BATCH, compile=on_gpu)
-    ends: list[float] = []
-    train(config, folder / f"{model}-{width}", lambda done, of: ends.append(time.perf_counter()))
-    return per_second(ends[len(ends) // 2 : -1])  # the last batch of an epoch is smaller
+    config = TrainConfig(str(folder), str(folder / "sets"), model, width, epochs=2, batch_size=BATCH, compile=ON_GPU)
+    ends: dict[int, float] = {}
+
+    def on_step(done: int, of: int) -> None:
+        if done in (of // 2 + 1 + WARMING, of - 1):  # the last batch of an epoch is smaller
+            waited()
+            ends[done] = time.perf_counter()
+
+    train(config, folder / f"{model}-{width}", on_step)
+    (first, begun), (last, ended) = ends.items()
+    return BATCH * (last - first) / (ended - begun)
 
 
-def per_second(ends: list[float]) -> float:
-    return BATCH * (len(ends) - 1 - WARMING) / (ends[-1] - ends[WARMING])
+def waited() -> None:
+    """Until the device has done all that it was told to do."""
+    if ON_GPU:
+        torch.cuda.synchronize()
 
 
 def flops(network: nn.Module, image: Tensor, hole: Tensor) -> float:
@@ -121,10 +134,16 @@ def rate(work: Callable[[], Any], amount: float, repeats: int = 20) -> float:
     for _ in range(repeats + 3):
         start = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        waited()
         times.append(time.perf_counter() - start)
     return amount / float(np.median(times[3:]))
+
+
+def matrix_rate() -> float:
+    """FLOPs a second of a large product of matrices in bfloat16."""
+    side = 8192 if ON_GPU else 4096
+    left, right = (torch.rand(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    return rate(lambda: left @ right, 2 * side**3)
 
 
 def prepared(data: str, masks: str, folder: Path, batches: int) -> int:
@@ -143,10 +162,11 @@ def prepared(data: str, masks: str, folder: Path, batches: int) -> int:
     return len(load_images(str(folder), "train"))
 
 
-def batches(folder: Path) -> Batches:
-    images = load_images(str(folder), "train")
-    pixels = torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2)
-    holes = find_set(folder / "sets", images).holes(images, ObjectPolicy())
+def batches(data: str, masks: str) -> Batches:
+    """As `mend train` has them, on the device."""
+    images = load_images(data, "train")
+    pixels = torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2).to(device)
+    holes = find_set(masks, images).holes(images, ObjectPolicy()).to(device)
     return Batches(pixels, holes, np.random.default_rng(0).permutation(len(pixels)), BATCH)
 
 
@@ -155,23 +175,22 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("masks")
     given = parser.parse_args()
-    left, right = (torch.rand(4096, 4096, device=device, dtype=torch.bfloat16) for _ in range(2))
     measured: dict[str, Any] = {}
     for (model, width), steps in CASES.items():
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             pictures = prepared(given.data, given.masks, folder, steps)
-            reference, found, source = notebook(folder, model, width), ours(folder, model, width), batches(folder)
+            reference, found = notebook(folder, model, width), ours(folder, model, width)
+            source = batches(str(folder), str(folder / "sets"))
             feed, batch = rate(lambda source=source: [None for _ in source], pictures, 5), next(iter(source))
-        machine = rate(lambda: left @ right, 2 * 4096**3)
-        work = flops(build(model, width=width), *batch)
+        machine, work = matrix_rate(), flops(build(model, width=width).to(device), *batch)
         measured[f"{model}, width {width}"] = {
             "n": pictures,
             "reference": round(reference, 1),
             "mend": round(found, 1),
             "times": round(found / reference, 2),
             "gflop_per_picture": round(work / 1e9, 3),
-            "dense_gflop_per_picture": round(flops(dense(build(model, width=width)), *batch) / 1e9, 3),
+            "dense_gflop_per_picture": round(flops(dense(build(model, width=width).to(device)), *batch) / 1e9, 3),
             "bf16_tflops": round(machine / 1e12, 3),
             "of_the_matrix_rate": round(found * work / machine, 3),
             "loading": round(feed),

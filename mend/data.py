@@ -296,9 +296,8 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     if pixels is None:
         raise InputError(f"{source}: no picture could be read.")
     if broken:  # the array was made for all entries
-        kept = np.array(pixels[: len(names)])
-        np.save(part / "pixels.npy", kept)
-        pixels = kept
+        pixels = np.array(pixels[: len(names)])  # a mapped file cannot be written anew on Windows
+        np.save(part / "pixels.npy", pixels)
     fingerprint = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).data).hexdigest()
     np.save(part / "labels.npy", np.array(labels, np.int64))
     meta = {"source": source, "names": names, "classes": classes, "fingerprint": fingerprint, "broken": broken}

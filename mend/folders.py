@@ -314,6 +314,7 @@ def fill_folder(
     share = plan.jobs[ranks.RANK :: ranks.WORLD]
     if ranks.FIRST:
         summary.write(plan)  # a folder that cannot be written is an error before the work, not after it
+    ranks.agreed(None)  # having met, they notice when one is gone
 
     def read(job: Job) -> Read:
         picture = read_image(job.photo)

@@ -1,13 +1,16 @@
 """One job in several processes, as `torchrun` starts them: which one this is, what is its part, and who speaks for all.
 
-A process that was started by itself is the first of one. What the processes tell each other goes over Gloo, GPUs or not: it is
-small. Training has a group of its own, by Lightning.
+A process that was started by itself is the first of one. What the processes tell each other here goes over Gloo, GPUs or not:
+it is small. Training's gradients go over NCCL where there are GPUs.
 """
 
 import atexit
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import chain
 from typing import Any, TypeVar
@@ -19,7 +22,9 @@ WORLD = int(os.environ.get("WORLD_SIZE", 1))
 RANK = int(os.environ.get("RANK", 0)) if WORLD > 1 else 0
 LOCAL = int(os.environ.get("LOCAL_RANK", 0)) if WORLD > 1 else 0
 LOCAL_WORLD = int(os.environ.get("LOCAL_WORLD_SIZE", WORLD)) if WORLD > 1 else 1
-PATIENCE = timedelta(days=7)  # one may well work for hours while others wait for it; one that dies is noticed at once
+PATIENCE = timedelta(days=7)  # one may well work for hours while others wait for it; one that is gone is noticed, see `_watch`
+BEAT = 10.0  # seconds between the signs of life that each process gives
+SILENCE = 30  # beats without one of another's, after which it is taken for dead
 FIRST = RANK == 0
 """Whether this is the process that prints and writes for all."""
 
@@ -57,8 +62,13 @@ def _group() -> Any:
     import torch.distributed as group
 
     if not group.is_initialized():
-        group.init_process_group("gloo", timeout=PATIENCE)
+        import torch
+
+        # Training takes over the group that it finds.
+        on_gpus = torch.cuda.is_available() and group.is_nccl_available()
+        group.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=PATIENCE)
         atexit.register(group.destroy_process_group)  # its threads would abort the process that ends
+        _watch()
     return group
 
 
@@ -96,12 +106,60 @@ def speaks() -> bool:
     """Whether this process is the first of the job to say why it ends: one says it for all, the one that knows it first."""
     if WORLD == 1:
         return True
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
     _ended.append(0)
     try:
-        where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = TCPStore(*where, is_master=False, timeout=timedelta(seconds=5), wait_for_workers=False)
-        return store.add(f"mend ended {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", 1) == 1
+        return _count(_store(), "ended") == 1
     except (KeyError, RuntimeError):
         return True
+
+
+def _watch() -> None:
+    """Give signs of life, and end this process when the next one gives none any more: `torchrun` then ends all others.
+
+    A machine that loses its power closes no connection, and Gloo would wait for it as for one that works. Time is counted in
+    own beats, so that a job that was suspended as a whole goes on.
+    """
+    other, leaving = (RANK + 1) % WORLD, threading.Event()
+
+    def beat() -> None:
+        seen, silent = 0, 0
+        with suppress(RuntimeError):  # where the store itself is gone `torchrun` ends the job
+            store = _store()
+            while not leaving.wait(BEAT):
+                _count(store, f"beats of {RANK}")
+                beats = _count(store, f"beats of {other}", 0)
+                seen, silent = beats, 0 if beats != seen or beats < 0 else silent + 1
+                if silent == SILENCE:
+                    _leave_behind(other)
+            _count(store, f"beats of {RANK}", -(2**60))  # its part is done: nobody waits for it
+
+    def leave() -> None:
+        leaving.set()
+        thread.join(timeout=5)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    atexit.register(leave)
+
+
+def _leave_behind(other: int) -> None:
+    if speaks():
+        print(
+            f"mend: process {other} of this job has given no sign of life for {BEAT * SILENCE / 60:.0f} minutes; its machine "
+            "may be gone. Run the command again, on the machines that are there: what was finished is kept.",
+            file=sys.stderr,
+            flush=True,
+        )
+    os._exit(1)  # the main thread waits in Gloo and hears nothing
+
+
+def _store() -> Any:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(*where, is_master=False, timeout=timedelta(seconds=5), wait_for_workers=False)
+
+
+def _count(store: Any, what: str, by: int = 1) -> int:
+    """Count something of this attempt at the job up, for all processes; the count."""
+    return int(store.add(f"mend {what} {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", by))

@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,16 +10,18 @@ import torch
 from conftest import smooth
 from PIL import Image
 
+from mend import ranks
 from mend.classifier import WEIGHTS
 from mend.data import load_images
 from mend.errors import InputError
 from mend.evaluate import evaluate, evaluate_folders, read_summary
+from mend.evaluate.pictures import pictures
 from mend.images import to_image
 from mend.inpaint import Inpainter, load
 from mend.masks import make_masks
 from mend.masks.store import MaskSet, ObjectPolicy
 from mend.metrics import Unavailable, WeightsMissing, psnr
-from mend.protocol import BATCH, Protocol, read_protocol
+from mend.protocol import BATCH, Protocol, read_protocol, scenes_of
 from mend.report import report
 
 
@@ -316,6 +319,28 @@ def test_a_method_that_gives_nan_is_named_with_the_image(run: Path, protocol: Pr
     monkeypatch.setattr(Inpainter, "raw", broken)
     with pytest.raises(InputError, match=r"tiny gives values from nan to nan for test/007\.png"):
         evaluate([str(run)], protocol, tmp_path / "r", device="cpu")
+
+
+def test_only_the_first_process_reads_the_features_of_the_originals(
+    protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ranks, "FIRST", False)
+    monkeypatch.setattr("mend.evaluate.Truth", lambda *_, **__: pytest.fail("this is not the first"))
+    evaluate(["mean-colour"], replace(protocol, metrics=("psnr", "kid-cifar")), tmp_path / "result", device="cpu")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is mapped is read in /proc")
+def test_pictures_of_an_evaluation_that_is_stopped_are_let_go_of_and_removed(
+    protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def as_windows_has_it(path: Path, missing_ok: bool = False) -> None:
+        assert str(path) not in Path("/proc/self/maps").read_text()
+        path.rename(tmp_path / "removed")
+
+    monkeypatch.setattr(Path, "unlink", as_windows_has_it)
+    with pytest.raises(KeyboardInterrupt), pictures(tmp_path, "tiny", scenes_of(protocol)):
+        raise KeyboardInterrupt
+    assert (tmp_path / "removed").exists()
 
 
 def test_the_shipped_protocols_can_be_read():

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import nn
 
 from mend.data import load_images
 from mend.errors import InputError
-from mend.masks import make_masks
+from mend.masks import make_masks, segment
 from mend.masks.draw import DRAWN
 from mend.masks.segment import enlarged, fold_norms, graph_object, load_segmenter
 from mend.masks.show import contact_sheet
@@ -97,8 +98,10 @@ def test_graph_segmentation_prefers_the_central_the_large_and_what_keeps_off_the
         assert (found & wanted).sum() / (found | wanted).sum() > 0.8, "with the gap in its middle closed"
 
 
-@pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"])
-def test_torchvision_segmenters_load_their_weights_from_the_librarys_cache(name: str, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("name", "side"), [("deeplabv3_resnet50", 65), ("deeplabv3_mobilenet_v3_large", 33)])
+def test_torchvision_segmenters_load_their_weights_from_the_librarys_cache(
+    name: str, side: int, monkeypatch: pytest.MonkeyPatch
+):
     from torchvision.models import get_model, get_model_weights
 
     torch.manual_seed(0)
@@ -113,6 +116,8 @@ def test_torchvision_segmenters_load_their_weights_from_the_librarys_cache(name:
     assert masks.shape == (1, 32, 32)
     assert masks.dtype == np.bool_
     assert len(segmenter.weights) == 64
+    assert segmenter.scores is not None
+    assert segmenter.scores(np.stack([smooth(32, 32, 0)])).shape[1:] == (21, side, side), "not enlarged for each class"
     file.unlink()
 
 
@@ -173,6 +178,44 @@ def test_an_unfinished_set_goes_on_and_does_nothing_twice(folder: Path, tmp_path
     assert made == [(25, 40), (40, 40)]
     whole = make_masks(images, "strokes", tmp_path / "whole")
     assert MaskSet.open(tmp_path).manifest.sha256 == whole.manifest.sha256
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process is not forked")
+def test_what_has_one_thread_is_made_by_several_processes(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    images, here = load_images(str(folder), "all"), os.getpid()
+
+    def maker(name: str, device: str) -> segment.Segmenter:
+        return segment.Segmenter(name, "", lambda pixels: (os.getpid() != here) & (pixels[..., 0] > 90), batch=6)
+
+    monkeypatch.setitem(segment.SEGMENTERS, "red", maker)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    reported: list[int] = []
+    made = make_masks(images, "red", tmp_path, on_batch=lambda done, of: reported.append(done))
+    assert reported == [0, 6, 12, 18, 24, 30, 36, 40]
+    assert np.array_equal(made.read(np.arange(40)), images.pixels[..., 0] > 90)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is mapped is read in /proc")
+def test_a_set_is_sealed_by_whoever_lets_go_of_it_last(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Windows removes no file that is mapped."""
+    unlink = Path.unlink
+
+    def as_windows_has_it(path: Path, missing_ok: bool = False) -> None:
+        if str(path) in Path("/proc/self/maps").read_text():
+            raise PermissionError(path)
+        unlink(path, missing_ok)
+
+    manifest = manifest_for(load_images(str(folder), "all"), "two ranges", "")
+    one, other = MaskSet.create(tmp_path, manifest), MaskSet.create(tmp_path, manifest)
+    one.write(np.arange(20), np.ones((20, 32, 32), np.bool_))
+    other.write(np.arange(20, 40), np.ones((20, 32, 32), np.bool_))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", as_windows_has_it)
+        assert other.finish().manifest.sha256
+        assert (tmp_path / "done.npy").exists()
+        assert one.finish().manifest == other.manifest
+    assert not (tmp_path / "done.npy").exists()
+    assert MaskSet.open(tmp_path).done.all()
 
 
 def test_ranges_fill_one_set(folder: Path, tmp_path: Path):

@@ -31,16 +31,17 @@ from mend.models import build
 from mend.recipes import TrainConfig
 from mend.train import _build, train
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mend"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+MEND = ("-m", "mend")
 PAGE = ROOT / "docs" / "scale.md"
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 @contextmanager
-def started(*words: object) -> Iterator[subprocess.Popen[str]]:
-    """A job of two processes, by `torchrun`, in a group of its own as a terminal has it."""
+def started(*words: object, program: tuple[object, ...] = MEND, processes: int = 2) -> Iterator[subprocess.Popen[str]]:
+    """A job of several processes, by `torchrun`, in a group of its own as a terminal has it."""
     process = subprocess.Popen(
-        [*TORCHRUN, *map(str, words)],
+        [*TORCHRUN, *map(str, (processes, *program, *words))],
         cwd=ROOT,
         env={**os.environ, **ENVIRONMENT},
         stdout=subprocess.PIPE,
@@ -57,9 +58,9 @@ def started(*words: object) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def done(*words: object) -> str:
+def done(*words: object, program: tuple[object, ...] = MEND, processes: int = 2) -> str:
     """What a job prints that comes to its end."""
-    with started(*words) as process:
+    with started(*words, program=program, processes=processes) as process:
         out, said = process.communicate(timeout=300)
         assert process.returncode == 0, said[-3000:]
     return out
@@ -74,13 +75,16 @@ def ended(ready: Callable[[], bool], how: signal.Signals, *words: object) -> str
             assert time.monotonic() < deadline
             time.sleep(0.01)
         if how == signal.SIGKILL:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            os.kill(int(children[1]), signal.SIGKILL)
+            os.kill(processes_of(process)[1], signal.SIGKILL)
         else:
             os.killpg(process.pid, how)
         said = process.communicate(timeout=300)[1]
         assert process.returncode not in (0, None)
     return said
+
+
+def processes_of(job: subprocess.Popen[str]) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()]
 
 
 def check_said(said: str, what: str = "The same command goes on") -> None:
@@ -89,7 +93,7 @@ def check_said(said: str, what: str = "The same command goes on") -> None:
     assert "mend/cli" not in said, said
 
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="the processes of a job are found in /proc")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="a job is started, stopped and looked into as Linux has it")
 
 
 def test_one_process_is_the_first_of_one():
@@ -107,6 +111,63 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch):
             find_device(name)
 
 
+def test_training_has_nccl_where_there_are_gpus(monkeypatch: pytest.MonkeyPatch):
+    """Lightning takes over the group that it finds: with Gloo alone gradients would go by way of the CPU."""
+    asked: list[str] = []
+    group = torch.distributed
+    monkeypatch.setattr(group, "init_process_group", lambda backend, **_: asked.append(backend))
+    monkeypatch.setattr(group, "is_nccl_available", lambda: True)
+    monkeypatch.setattr(ranks, "_watch", lambda: None)
+    monkeypatch.setattr(ranks.atexit, "register", lambda *_: None)
+    for there in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        ranks._group()
+    assert asked == ["gloo", "cpu:gloo,cuda:nccl"]
+
+
+SILENT = """
+import sys
+from mend import cli, ranks
+ranks.BEAT, ranks.SILENCE = 0.2, 10
+cli.main(sys.argv[1:])
+"""
+
+
+@linux
+def test_a_machine_that_falls_silent_is_not_waited_for(tmp_path: Path):
+    """A stopped process is what is left of one whose machine lost its power: its connections stay open."""
+    (tmp_path / "silent.py").write_text(SILENT)
+    (tmp_path / "photos").mkdir()
+    for i in range(24):
+        Image.fromarray(smooth(72, 72, i)).save(tmp_path / "photos" / f"{i:02d}.png")
+    Image.fromarray(np.tri(72, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
+    out = tmp_path / "filled"
+    words = ["fill", tmp_path / "photos", "--mask", tmp_path / "mask.png", "--model", "biharmonic", "-o", out]
+    with started(*words, program=(tmp_path / "silent.py",)) as job:
+        while not list(out.glob("*.png")):
+            time.sleep(0.01)
+        here, other = processes_of(job)
+        os.kill(other, signal.SIGSTOP)
+        deadline = time.monotonic() + 60
+        while here in processes_of(job):
+            assert time.monotonic() < deadline, "it still waits"
+            time.sleep(0.1)
+        os.kill(other, signal.SIGCONT)
+        said = job.communicate(timeout=60)[1]
+    assert job.returncode == 1
+    check_said(said, "mend: process 1 of this job has given no sign of life for")
+
+
+@linux
+def test_a_process_that_has_done_its_part_is_not_missed(tmp_path: Path):
+    (tmp_path / "early.py").write_text(
+        "import time\nfrom mend import ranks\nranks.BEAT, ranks.SILENCE = 0.1, 5\n"
+        "ranks.agreed(0)\ntime.sleep(3 * (ranks.RANK != 1))\nprint('to the end')"
+    )
+    assert done(program=(tmp_path / "early.py",), processes=3).count("to the end") == 3
+
+
+@linux
 def test_bad_input_is_said_once(tmp_path: Path):
     with started("masks", "photos", "--segmenter", "strook", "--out", tmp_path / "masks") as process:
         said = process.communicate(timeout=300)[1]
@@ -128,6 +189,31 @@ def test_masks_are_those_of_one_process_after_one_of_two_was_killed(tmp_path: Pa
     one = make_masks(load_images("photos", "test"), "felzenszwalb", tmp_path / "one")
     for name in ("masks.npy", "manifest.json"):
         assert (out / name).read_bytes() == (one.folder / name).read_bytes(), name
+
+
+SEALED = """
+import sys
+from pathlib import Path
+from mend import cli, ranks
+whole = ranks.agreed
+
+
+def agreed(value):
+    assert ranks.FIRST or "done.npy" not in Path("/proc/self/maps").read_text()
+    return whole(value)
+
+
+ranks.agreed = agreed
+cli.main(sys.argv[1:])
+"""
+
+
+@linux
+def test_a_set_that_is_sealed_is_mapped_by_nobody_else(tmp_path: Path):
+    """Windows would refuse."""
+    (tmp_path / "sealed.py").write_text(SEALED)
+    words = ["masks", "photos", "--split", "test", "--segmenter", "boxes", "--out", tmp_path / "masks"]
+    assert "1173 of 1173 masks" in done(*words, program=(tmp_path / "sealed.py",))
 
 
 @linux
@@ -185,6 +271,14 @@ def test_a_folder_is_filled_as_by_one_process_after_one_of_two_was_killed(tmp_pa
     assert all(file.read_bytes() == (two / file.name).read_bytes() for file in one.glob("*.png"))
 
 
+@linux
+def test_one_picture_is_filled_once(tmp_path: Path):
+    Image.fromarray(smooth(64, 64, 0)).save(tmp_path / "photo.png")
+    Image.fromarray(np.eye(64, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
+    words = ["fill", tmp_path / "photo.png", "--mask", tmp_path / "mask.png", "--model", "telea"]
+    assert done(*words).count("of photo.png filled") == 1
+
+
 # --- Training --------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +329,7 @@ def test_two_processes_train_as_one_does_after_one_was_killed_and_both_were_stop
         assert a == pytest.approx(b, rel=1e-5)
 
 
+@linux
 def test_batch_norm_of_two_processes_sees_half_a_batch(folder: Path, masks: Path, tmp_path: Path):
     """So on CPUs a U-Net trains a little differently: with other images in its batches its losses are 1 to 2 % off."""
     config = TrainConfig(str(folder), str(masks), "unet", width=4, epochs=3, batch_size=16, precision="fp32")

@@ -101,7 +101,9 @@ def test_a_damaged_checkpoint_is_named(config: TrainConfig, tmp_path: Path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_batch(config: TrainConfig, tmp_path: Path):
-    with pytest.raises(InputError, match=r"the loss is (nan|inf) at epoch \d+, batch \d+ \(step \d+\).*smaller learning rate"):
+    with pytest.raises(
+        InputError, match=r"the loss is (nan|inf) at batch \d+ of epoch \d+ \(step \d+\).*smaller learning rate"
+    ):
         train(replace(config, lr=1e30, epochs=9), tmp_path / "run")
 
 

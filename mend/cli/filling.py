@@ -114,6 +114,8 @@ def fill(
         return
     if masks or suffix or skip_existing or dry_run:
         raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
+    if not ranks.FIRST:  # of one picture there are no parts to share
+        return
     picture = read_image(photo)
     target = preview or output or output_beside(photo, picture)
     _spare(target, photo, *([mask] if mask else []))

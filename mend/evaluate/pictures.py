@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +29,9 @@ def pictures(out: Path, name: str, scenes: Scenes) -> Iterator[np.ndarray]:
     part = file.with_suffix(f".{os.getpid()}.part")  # another process may be at the shared ones
     array = new_array(part, np.uint8, (len(scenes), side, side, 3))
     try:
-        yield array
-        array.flush()
-        array._mmap.close()  # type: ignore[attr-defined]  # a mapped file cannot be renamed on Windows
+        with closing(array._mmap):  # type: ignore[attr-defined]  # a mapped file cannot be renamed or removed on Windows
+            yield array
+            array.flush()
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)

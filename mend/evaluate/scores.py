@@ -82,8 +82,8 @@ def score(
     """
     device = method.device
     spaces = {space for n in names if (space := METRICS[n].space)}
-    truths = {space: truth_of(space) for space in spaces}
-    unseen = ranks.agreed([space for space in spaces if truths[space].there is None])
+    truths = {space: truth_of(space) for space in spaces} if ranks.FIRST else {}
+    unseen = ranks.agreed([space for space, truth in truths.items() if truth.there is None])
     side = side_of(scenes)
 
     def judge(places: np.ndarray) -> Part:

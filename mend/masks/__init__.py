@@ -1,9 +1,13 @@
 """Masks: found by a segmenter (`segment`), drawn (`draw`), or given, and kept in a set on disk (`store`)."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import torch
+from torch.utils.data import DataLoader
 
 from mend import ranks
 from mend.data import Images
@@ -35,8 +39,9 @@ def make_masks(
         raise InputError(f"the range {start}:{stop} is not within the {len(images)} images of {images.source}.")
     maker = _drawer(segmenter, coverage, seed, images.size) if segmenter in DRAWN else _finder(segmenter, device)
     manifest = manifest_for(images, maker.name, maker.weights)
-    masks = MaskSet.create(out, manifest)
-    missing = ranks.agreed(start + np.flatnonzero(~masks.done[start:stop]))
+    # On Windows a file that another process has mapped cannot be sealed.
+    masks = MaskSet.create(out, manifest) if ranks.FIRST else None
+    missing = ranks.agreed(start + np.flatnonzero(~masks.done[start:stop]) if masks is not None else np.arange(0))
     done = stop - start - len(missing)
     if on_batch is not None:
         on_batch(done, stop - start)
@@ -44,15 +49,34 @@ def make_masks(
     def find(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return rows, maker.masks(images.pixels[rows]) if segmenter not in DRAWN else maker.masks(rows)
 
-    for rows, found in ranks.dealt([missing[i : i + maker.batch] for i in range(0, len(missing), maker.batch)], find):
+    for rows, found in _worked([missing[i : i + maker.batch] for i in range(0, len(missing), maker.batch)], find, maker):
+        assert masks is not None, "only the first gets them"
         masks.write(rows, found)
         done += len(rows)
         if on_batch is not None:
             on_batch(done, stop - start)
-    if ranks.FIRST:
+    if masks is not None:
         masks.finish()
     ranks.agreed(None)  # now it is sealed
-    return masks if ranks.FIRST else MaskSet.create(out, manifest)
+    return MaskSet.create(out, manifest) if masks is None else masks
+
+
+def _worked(batches: list[np.ndarray], find: Callable[[np.ndarray], Any], maker: Segmenter) -> Iterator[Any]:
+    """What `find` gives for each batch, in order: found by the processes of the job, or by as many as there are cores.
+
+    The latter for makers without a network, since all they do has one thread; on Linux, where a process can be forked.
+    """
+    workers = min(torch.get_num_threads(), len(batches))
+    if ranks.WORLD > 1 or maker.weights or workers < 2 or sys.platform != "linux":
+        return ranks.dealt(batches, find)
+
+    def shared(rows: Any) -> list[torch.Tensor]:
+        # Tensors lie in shared memory. Arrays would fill the pipe, and a worker that cannot empty it outlives a killed parent.
+        return [torch.from_numpy(part) for part in find(rows)]
+
+    forked: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": "fork"}
+    loader = DataLoader(cast(Any, batches), batch_size=None, collate_fn=shared, **forked)
+    return (tuple(part.numpy() for part in found) for found in loader)
 
 
 def _finder(name: str, device: str) -> Segmenter:

@@ -4,9 +4,13 @@ A segmenter is made by `(name, device) -> Segmenter`. To add one: a function, on
 """
 
 import copy
+import ctypes
 import hashlib
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -65,7 +69,12 @@ def _torchvision(name: str, device: str) -> Segmenter:
         ) from error
     # torchvision evaluates these at a short side of 520 (`weights.transforms()`); class 0 is the background.
     classes = tuple(weights.meta["categories"])
-    return _network_segmenter(name, network, lambda network, x: network(x)["out"], 520, IMAGENET, classes, 0, device)
+
+    def logits(network: Any, x: Tensor) -> Tensor:
+        # The whole network would enlarge all classes to the size of x, and ask a second classifier that helped in training.
+        return network.classifier(network.backbone(x)["out"])
+
+    return _network_segmenter(name, network, logits, 520, IMAGENET, classes, 0, device)
 
 
 def _transformers(name: str, device: str) -> Segmenter:
@@ -104,9 +113,10 @@ def _network_segmenter(
     device: str,
 ) -> Segmenter:
     digest = weights_hash(network)
-    network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
-    example = torch.rand(1, 3, side, side, device=device, generator=torch.Generator(device).manual_seed(0))
-    network = fold_norms(network, lambda tried: logits(tried, example))
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    example = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    # Tried on the CPU for every device: by a GPU's TF32 alone the outputs would differ too much to be taken for equal.
+    network = fold_norms(network, lambda tried: logits(tried, example)).to(device)
     scale = statistics[0]
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in statistics[1:])
 
@@ -121,26 +131,42 @@ def _network_segmenter(
         image = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)  # (n, 3, H, W) uint8
         # Scaled as 8-bit pictures, as Pillow does and as these networks were trained: with fractions of a grey level a
         # quantized one agreed on 1 % fewer pixels. On the CPU for every device, so that the masks are the same.
-        levels = F.interpolate(image, scaled(pixels), mode="bicubic", antialias=True).to(device)
+        levels = F.interpolate(image, scaled(pixels), mode="bicubic", antialias=True)
+        if device.startswith("cuda"):
+            levels = levels.pin_memory()  # else the copy would wait for all that the GPU has still to do
+        levels = levels.to(device, non_blocking=True)
         return logits(network, ((scale * levels - mean) / std).contiguous(memory_format=torch.channels_last))
 
     @torch.inference_mode()
-    def masks_of(pixels: np.ndarray) -> np.ndarray:
+    def masks_of(pixels: np.ndarray) -> Tensor:
         # What is an object is decided at the network's own resolution: where any class has more than the background. The mask
         # is the share of object in each pixel, halved.
         score = scores(pixels)
         lead = score[:, others] - score[:, background : background + 1]
         found = enlarged(lead.contiguous(), *scaled(pixels)).amax(1, keepdim=True) > 0
         share = F.interpolate(found.float(), pixels.shape[1:3], mode="area")
-        return (share[:, 0] >= 0.5).cpu().numpy()
+        return share[:, 0] >= 0.5
+
+    if device == "cpu":
+        _keep_memory()
+    # On a CPU one by one: the feature maps of a single picture stay in its cache. A GPU is waited for after several batches:
+    # while it works at one, the next is scaled.
+    at_once, batch = (1, 8) if device == "cpu" else (64, 256)
 
     def masks(pixels: np.ndarray) -> np.ndarray:
-        # On a CPU one by one: the feature maps of a single picture stay in its cache.
-        return (
-            np.concatenate([masks_of(pixels[i : i + 1]) for i in range(len(pixels))]) if device == "cpu" else masks_of(pixels)
-        )
+        return torch.cat([masks_of(pixels[i : i + at_once]) for i in range(0, len(pixels), at_once)]).cpu().numpy()
 
-    return Segmenter(name, digest, masks, 8 if device == "cpu" else 64, scores, classes, background)
+    return Segmenter(name, digest, masks, batch, scores, classes, background)
+
+
+def _keep_memory() -> None:
+    """Let glibc keep what it has for the next feature map. Fetched anew from the system, page by page, they take a third of the
+    time of a small network."""
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):  # another C library
+            mallopt, trim_threshold, mmap_max = ctypes.CDLL(None).mallopt, -1, -4
+            mallopt(trim_threshold, -1)
+            mallopt(mmap_max, 0)
 
 
 def enlarged(maps: Tensor, height: int, width: int) -> Tensor:
@@ -196,10 +222,7 @@ def graph_object(pixels: np.ndarray) -> np.ndarray:
 
     height, width = pixels.shape[:2]
     regions = felzenszwalb(pixels, scale=100, sigma=0.5, min_size=max(4, height * width // 50))
-    y, x = np.mgrid[:height, :width]
-    off_centre = np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5)
-    edge = np.ones((height, width), np.bool_)
-    edge[1:-1, 1:-1] = False
+    off_centre, edge = _frame(height, width)
     count = np.bincount(regions.ravel())
     share = count / regions.size
     distance = np.bincount(regions.ravel(), off_centre.ravel()) / count
@@ -207,6 +230,15 @@ def graph_object(pixels: np.ndarray) -> np.ndarray:
     score = np.sqrt(share) * (1 - distance) * (1 - on_edge) ** 2 * ((share >= 0.02) & (share <= 0.5))
     best = score.argmax()
     return np.asarray(binary_fill_holes((regions == best) & (score[best] > 0)))
+
+
+@lru_cache(maxsize=1)
+def _frame(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each pixel of a picture: how far it is from the centre, and whether it is at the edge."""
+    y, x = np.mgrid[:height, :width]
+    edge = np.ones((height, width), np.bool_)
+    edge[1:-1, 1:-1] = False
+    return np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5), edge
 
 
 SEGMENTERS: dict[str, Callable[[str, str], Segmenter]] = {

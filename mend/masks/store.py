@@ -7,6 +7,7 @@ done.npy       (N,) bool, only while rows are missing: a killed run goes on wher
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,9 +134,10 @@ class MaskSet:
         digest = hashlib.sha256(np.ascontiguousarray(self.packed).data).hexdigest() if complete else ""
         self.manifest = replace(self.manifest, done=count, sha256=digest)
         _write_manifest(self.folder, self.manifest)
+        self.done = np.array(self.done)  # a mapped file cannot be removed on Windows
         if complete:
-            self.done = np.ones(count, np.bool_)  # a mapped file cannot be removed on Windows
-            (self.folder / "done.npy").unlink()
+            with suppress(PermissionError):  # whoever made another range lets go of it last, and removes it
+                (self.folder / "done.npy").unlink()
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Boolean (n, H, W) masks of these rows, True = hole."""
