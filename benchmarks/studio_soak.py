@@ -1,19 +1,22 @@
-"""How soon the studio is there, and a thousand fillings in a row by it: none may be lost, and its memory may not grow.
+"""How soon the studio is there, and a thousand requests in a row: none may be lost, and its memory may not grow.
 
 python benchmarks/studio_soak.py results/studio-soak.json
 
 Starts a studio and writes: the seconds from the command until it serves, and from opening the page in a Chromium until
 something is seen; the requests lost; and the growth of memory, of the server and its processes together, from after the warm-up
-to the end.
+to the end. Requests are in turn a filling over HTTP, one by Gradio's client, and a visit that clicks an object.
 """
 
+import base64
 import io
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,9 @@ import torch
 from PIL import Image
 
 from mend.checkpoint import commit
+
+MODEL = "telea"
+READINGS = 20
 
 
 def measure(requests: int = 1000, warm: int = 100) -> dict[str, Any]:
@@ -34,7 +40,7 @@ def measure(requests: int = 1000, warm: int = 100) -> dict[str, Any]:
             address = studio.stdout.readline().split()[2]
             httpx.get(address, timeout=60, trust_env=False).raise_for_status()
             opening = {"seconds_until_it_serves": time.monotonic() - start, "seconds_until_first_paint": first_paint(address)}
-            facts = {"commit": commit(), "device": f"CPU, {torch.get_num_threads()} threads", "model": "telea"}
+            facts = {"commit": commit(), "device": f"CPU, {torch.get_num_threads()} threads", "model": MODEL}
             return {**facts, **opening, **soak(address, studio.pid, requests, warm)}
         finally:
             studio.send_signal(signal.SIGINT)
@@ -56,33 +62,102 @@ def first_paint(address: str) -> float:
     return painted[0] / 1000
 
 
-def soak(address: str, process: int, requests: int = 1000, warm: int = 100) -> dict[str, float]:
-    """Send `requests` fillings, one after another; memory is measured after `warm` of them and at the end."""
-    pixels = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
-    mask = np.zeros((120, 160), np.uint8)
-    mask[40:60, 50:90] = 255
-    image, hole = _png(pixels), _png(mask)
-    lost, before, start = 0, 0.0, time.monotonic()
-    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
+def soak(address: str, process: int, requests: int = 1000, warm: int = 100) -> dict[str, Any]:
+    """Send `requests`, one after another, of each kind in turn.
+
+    `growth` of memory is that from the `READINGS` requests after the first `warm` to the last: of their medians, since it comes
+    and goes by a few megabytes.
+    """
+    pixels = np.random.default_rng(0).integers(190, 210, (300, 400, 3), dtype=np.uint8)
+    pixels[100:150, 125:225] = (200, 30, 30)
+    mask = np.zeros(pixels.shape[:2], np.uint8)
+    mask[90:160, 115:235] = 255
+    lost, readings, start = 0, [], time.monotonic()
+    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client, tempfile.TemporaryDirectory() as folder:
+        kinds = {
+            "fill over HTTP": by_http(client, pixels, mask),
+            "fill by Gradio's client": by_gradio(address, Path(folder), pixels, mask),
+            "click": by_click(client, pixels, mask),
+        }
+        each = list(kinds.values())
         for i in range(requests):
-            if i == warm:
-                before = memory(process)
-            answer = client.post("/fill", files={"image": image, "mask": hole}, data={"model": "telea"})
-            filled = np.asarray(Image.open(io.BytesIO(answer.content))) if answer.status_code == 200 else np.zeros_like(pixels)
-            lost += not np.array_equal(filled[mask == 0], pixels[mask == 0])
-    after = memory(process)
+            lost += not each[i % len(each)]()
+            if warm <= i < warm + READINGS or i >= requests - READINGS:
+                readings.append(memory(process))
+    before, after = float(np.median(readings[:READINGS])), float(np.median(readings[-READINGS:]))
     seconds = (time.monotonic() - start) / requests
-    return {"requests": requests, "lost": lost, "megabytes": after / 1e6, "growth": after / before - 1, "seconds_each": seconds}
+    said = {"requests": requests, "kinds": list(kinds), "lost": lost}
+    return {**said, "megabytes": after / 1e6, "growth": after / before - 1, "seconds_each": seconds}
+
+
+def by_http(client: httpx.Client, pixels: np.ndarray, mask: np.ndarray) -> Callable[[], bool]:
+    """A filling over HTTP: whether it came, and left the pixels outside the mask."""
+    files = {"image": _png(pixels), "mask": _png(mask)}
+
+    def ask() -> bool:
+        answer = client.post("/fill", files=files, data={"model": MODEL})
+        return answer.status_code == 200 and _filled(answer.content, pixels, mask)
+
+    return ask
+
+
+def by_gradio(address: str, folder: Path, pixels: np.ndarray, mask: np.ndarray) -> Callable[[], bool]:
+    """The same by Gradio's client, which sends and fetches files in `folder`."""
+    from gradio_client import Client, handle_file
+
+    for name, picture in (("image", pixels), ("mask", mask)):
+        (folder / f"{name}.png").write_bytes(_png(picture))
+    client = Client(f"{address}/gradio/", verbose=False, download_files=folder / "results", httpx_kwargs={"timeout": 120})
+
+    def ask() -> bool:
+        try:
+            files = handle_file(folder / "image.png"), handle_file(folder / "mask.png")
+            result = Path(client.predict(*files, MODEL, api_name="/fill"))
+        except Exception as error:  # of whatever kind: the request is lost
+            print(f"Gradio's client: {error}", file=sys.stderr)
+            return False
+        data = result.read_bytes()
+        result.unlink()
+        return _filled(data, pixels, mask)
+
+    return ask
+
+
+def by_click(client: httpx.Client, pixels: np.ndarray, mask: np.ndarray) -> Callable[[], bool]:
+    """A visit that opens the picture and clicks the object: whether it was found, all of it within the mask."""
+    data = _png(pixels)
+
+    def last(answer: httpx.Response) -> dict[str, Any]:
+        return json.loads(answer.text.splitlines()[-1]).get("done", {})
+
+    def ask() -> bool:
+        session = f"/sessions/{client.post('/sessions').json()['session']}"
+        picture = last(client.post(f"{session}/pictures", content=data)).get("picture")
+        found = last(client.post(f"{session}/pictures/{picture}/select", json={"x": 0.4, "y": 0.4})).get("image", ",")
+        client.post(f"{session}/close")
+        data_of_mask = base64.b64decode(found.partition(",")[2])
+        if not data_of_mask:
+            return False
+        chosen = np.asarray(Image.open(io.BytesIO(data_of_mask))) > 0
+        return bool(chosen.sum() > 0.5 * (mask > 0).sum() and (mask[chosen] > 0).all())
+
+    return ask
+
+
+def _filled(data: bytes, pixels: np.ndarray, mask: np.ndarray) -> bool:
+    return np.array_equal(np.asarray(Image.open(io.BytesIO(data)))[mask == 0], pixels[mask == 0])
 
 
 def memory(process: int) -> float:
-    """Bytes of main memory that a process and its children hold, from Linux's /proc; shared pages count in part."""
+    """Bytes that a process and its children allocated, from Linux's /proc; pages of files come and go with other processes."""
     total = 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             if process in (int(folder.name), parent):
-                total += next(int(line.split()[1]) for line in (folder / "smaps_rollup").open() if line.startswith("Pss:"))
+                total += next(
+                    int(line.split()[1]) for line in (folder / "smaps_rollup").open() if line.startswith("Anonymous:")
+                )
         except (OSError, StopIteration):
             continue  # it ended meanwhile
     return total * 1024

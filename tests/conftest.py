@@ -15,6 +15,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+needs_signals = pytest.mark.skipif(os.name != "posix", reason="a process is stopped by signals, which Windows has not")
 needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="../shared/data, the CIFAR-10 copy, is not here")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, needs_shared, smooth, stopped
+from conftest import SHARED, needs_shared, needs_signals, smooth, stopped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -247,6 +247,7 @@ make_masks(load_images(sys.argv[1], "all"), "felzenszwalb", sys.argv[2])
 """
 
 
+@needs_signals
 def test_a_killed_run_loses_nothing_that_was_done(folder: Path, tmp_path: Path):
     out = tmp_path / "killed"
 

@@ -44,10 +44,15 @@ sys.addaudithook(cut)
 """
 
 
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the studio's processes are found in /proc")
+
+
 class Studio:
     """A studio that runs, as a program talks to it, with the network cut."""
 
     def __init__(self, folder: Path, *words: str) -> None:
+        if os.name != "posix":
+            pytest.skip("a studio is ended by the signal that Ctrl-C sends, which a program on Windows cannot")
         self.folder, self.temporary = folder, folder / "temporary"
         self.temporary.mkdir(parents=True)
         (folder / "cut").mkdir()
@@ -80,9 +85,9 @@ class Studio:
     def session(self) -> str:
         return self.client.post("/sessions").json()["session"]
 
-    def ask(self, path: str, **words: object) -> dict[str, object]:
+    def ask(self, path: str, method: str = "POST", **words: object) -> dict[str, object]:
         """The facts or the error that an address of the page answers last."""
-        answer = self.client.post(path, **words)  # type: ignore[arg-type]
+        answer = self.client.request(method, path, **words)  # type: ignore[arg-type]
         last = json.loads(answer.text.splitlines()[-1])
         return last.get("done", last)
 
@@ -90,7 +95,7 @@ class Studio:
         return self.ask(f"/sessions/{session}/pictures", params={"name": name}, content=file.read_bytes())
 
     def workers(self) -> list[int]:
-        """The processes that do its tasks."""
+        """The processes that do its tasks; none where there is no /proc."""
         children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         return [int(child) for file in children for child in file.read_text().split()]
 
@@ -230,13 +235,14 @@ def test_the_images_of_an_evaluation_are_sorted(studio: Studio):
     said = {"protocol": {"title": "Mine"}, "n": 3, "methods": {"net": {"metrics": means}, "gone": {"metrics": means}}}
     (folder / "mine.json").write_text(json.dumps(said))
     (folder / "other.json").write_text("[1]")
-    assert studio.client.get("/results").json() == {"mine": {"title": "Mine", "n": 3, "methods": {"net": {"psnr": 25.0}}}}
-    found = studio.client.get("/results/mine/net", params={"by": "ssim", "up": False}).json()
+    mine = {"title": "Mine", "n": 3, "methods": {"net": {"psnr": 25.0}}}
+    assert studio.client.get("/results").json() == {"results": {"mine": mine}}
+    found = studio.ask("/results/mine/net", "GET", params={"by": "ssim", "up": False})
     assert found == {"columns": ["name", "psnr", "ssim"], "rows": [["a", 20, 0.9], ["c", 25, 0.8], ["b", 30, 0.7]], "of": 3}
-    assert "no column 'image'" in studio.client.get("/results/mine/net", params={"by": "image"}).json()["error"]
+    assert "no column 'image'" in str(studio.ask("/results/mine/net", "GET", params={"by": "image"})["error"])
     table = pd.DataFrame({"row": range(100), "name": ["n" * 1000] * 100, "image": "", "psnr": 20.0})  # one line of 100 KB
     table.to_parquet(folder / "mine" / "net.parquet")
-    assert len(studio.client.get("/results/mine/net").json()["rows"]) == 100
+    assert len(studio.ask("/results/mine/net", "GET")["rows"]) == 100  # type: ignore[arg-type]
     for missing in ("mine/gone", "mine/%2e%2e", "other/net", "%2e%2e/mine/net"):
         assert studio.client.get(f"/results/{missing}").status_code == 404
 
@@ -552,39 +558,12 @@ def test_the_page_asks_nobody_else():
         assert set(addresses) <= {"http://www.w3.org"}, file  # the name of SVG, which nothing fetches
 
 
-def test_hanging_up_ends_the_work(studio: Studio, files: Path):
-    write_image(files / "large.png", smooth(900, 1200, 3))
-    session = studio.session()
-    picture = studio.open(session, files / "large.png")["picture"]
-    large = np.zeros((900, 1200, 1), np.uint8)
-    large[100:800, 100:1100] = 255
-    write_image(files / "large-mask.png", large)
-    mask = base64.b64encode((files / "large-mask.png").read_bytes()).decode()
-    at = f"/sessions/{session}/pictures/{picture}/fill"
-    asked = {"model": "biharmonic", "mask": f"data:,{mask}"}  # minutes, if it were let
-    with studio.client.stream("POST", at, json=asked) as answer:
-        for line in answer.iter_lines():
-            if "filling" in line:
-                break
-    start = time.monotonic()
-    small = base64.b64encode((files / "mask.png").read_bytes()).decode()  # scaled to the picture
-    other = studio.open(session, files / "photo.png")["picture"]
-    done = studio.ask(f"/sessions/{session}/pictures/{other}/fill", json={"model": "biharmonic", "mask": f"data:,{small}"})
-    assert "share" in done, done
-    assert time.monotonic() - start < 60
-
-    sent = {"image": (files / "large.png").read_bytes(), "mask": (files / "large-mask.png").read_bytes()}
-    with pytest.raises(httpx.ReadTimeout):
-        studio.client.post("/fill", files=sent, data={"model": "biharmonic"}, timeout=4)
-    done = studio.ask(f"/sessions/{session}/pictures/{other}/fill", json={"model": "biharmonic", "mask": f"data:,{small}"})
-    assert "share" in done, done
-    assert time.monotonic() - start < 60
-
-
 @contextlib.contextmanager
 def stuck(studio: Studio) -> Iterator[list[int]]:
     """Whatever is asked of the studio's processes meanwhile takes for ever."""
     workers = studio.workers()
+    if not workers:
+        pytest.skip("the studio's processes are found in /proc, which is not here")
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
     try:
@@ -593,6 +572,17 @@ def stuck(studio: Studio) -> Iterator[list[int]]:
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):  # it was ended, which is what cancelling does
                 os.kill(worker, signal.SIGCONT)
+
+
+def one_ended(workers: list[int]) -> bool:
+    return not all(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def until(true: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)
 
 
 def test_hanging_up_ends_whatever_is_at_work(studio: Studio, files: Path):
@@ -614,12 +604,139 @@ def test_hanging_up_ends_whatever_is_at_work(studio: Studio, files: Path):
         with stuck(studio) as workers:
             with pytest.raises(httpx.ReadTimeout):
                 studio.client.post(path, content=content, timeout=1)
-            deadline = time.monotonic() + 10
-            while all(Path(f"/proc/{worker}").exists() for worker in workers):
-                assert time.monotonic() < deadline, f"{path} goes on"
-                time.sleep(0.05)
+            until(lambda: one_ended(workers), f"{path} goes on")
         assert "error" not in studio.ask(path, content=content), path
     assert Image.open(io.BytesIO(studio.client.get(f"{picture}/full").content)).size == (61, 45)
+
+    before = set(studio.temporary.rglob("*"))
+    sent = {name: (files / f"{file}.png").read_bytes() for name, file in (("image", "photo"), ("mask", "mask"))}
+    with stuck(studio) as workers:
+        with pytest.raises(httpx.ReadTimeout):
+            studio.client.post("/fill", files=sent, data={"model": "telea"}, timeout=1)
+        until(lambda: one_ended(workers), "/fill goes on")
+    until(lambda: set(studio.temporary.rglob("*")) <= before, "what was sent is still there")
+    assert studio.client.post("/fill", files=sent, data={"model": "telea"}).status_code == 200
+
+
+def test_hanging_up_ends_the_reading_of_scores(studio: Studio):
+    folder = studio.folder / "results" / "read"
+    folder.mkdir(parents=True)
+    pd.DataFrame({"row": [0], "name": ["a"], "image": [""], "psnr": [20.0]}).to_parquet(folder / "net.parquet")
+    said = {"protocol": {"title": "Read"}, "n": 1, "methods": {"net": {"metrics": {"psnr": {"mean": 20.0}}}}}
+    folder.with_suffix(".json").write_text(json.dumps(said))
+    assert studio.ask("/results/read/net", "GET")["of"] == 1
+    with stuck(studio) as workers:
+        with pytest.raises(httpx.ReadTimeout):
+            studio.client.get("/results/read/net", timeout=1)
+        until(lambda: one_ended(workers), "the reading goes on")
+    assert studio.ask("/results/read/net", "GET")["of"] == 1
+
+
+def test_a_client_of_gradio_that_hangs_up_or_cancels_ends_its_filling(studio: Studio, files: Path):
+    from gradio_client import Client, handle_file
+
+    at, names = "/gradio/gradio_api", ("photo.png", "mask.png")
+    client = Client(f"{studio.address}/gradio/", verbose=False, httpx_kwargs={"timeout": 120})
+
+    def call() -> str:
+        """The address of the answer."""
+        paths = studio.client.post(f"{at}/upload", files=[("files", (files / name).read_bytes()) for name in names]).json()
+        data = [*({"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths), "telea"]
+        return f"{at}/call/fill/{studio.client.post(f'{at}/call/fill', json={'data': data}).json()['event_id']}"
+
+    def cancelled() -> None:
+        job = client.submit(*(handle_file(files / name) for name in names), "telea", api_name="/fill")
+        until(lambda: "PROCESSING" in str(job.status().code), "it does not begin")
+        job.cancel()
+
+    def hung_up() -> None:
+        with pytest.raises(httpx.ReadTimeout):
+            studio.client.get(call(), timeout=1)
+
+    for leave in (hung_up, cancelled):
+        assert "event: complete" in studio.client.get(call()).text
+        with stuck(studio) as workers:
+            leave()
+            until(lambda workers=workers: one_ended(workers), f"the filling goes on though it was {leave.__name__}")
+    assert "event: complete" in studio.client.get(call()).text
+
+
+def test_a_process_is_gone_before_its_files_are_removed():
+    """Whoever hangs up waits for its end, even where hanging up cancels all waiting."""
+    import asyncio
+
+    import anyio
+
+    from mend.studio.workers import Worker, Workers
+
+    class Process:
+        returncode: int | None = None
+        lasts = 0.3
+        stdin = stdout = property(lambda self: self)
+
+        def write(self, data: bytes) -> None: ...
+
+        async def readline(self) -> bytes:
+            await asyncio.sleep(60)
+            return b""
+
+        def kill(self) -> None: ...
+
+        async def wait(self) -> None:
+            await asyncio.sleep(self.lasts)
+            self.returncode = -9
+
+    async def hang_up() -> int | None:
+        worker, process = Worker(), Process()
+        worker.process = process  # type: ignore[assignment]
+        with anyio.move_on_after(0.1):
+            async with contextlib.aclosing(worker.do("fill")) as messages:
+                async for _ in messages:
+                    pass
+        return process.returncode
+
+    async def give_way() -> list[int | None]:
+        workers, processes = Workers(), [Process() for _ in range(6)]
+        for i, process in enumerate(processes):
+            workers.model(str(i)).process = process  # type: ignore[assignment]
+        processes[-1].lasts = processes[-2].lasts = processes[-3].lasts = 0  # of those that did not give way
+        await workers.end()
+        return [process.returncode for process in processes]
+
+    assert asyncio.run(hang_up()) == -9
+    assert asyncio.run(give_way()) == [-9] * 6
+
+
+@needs_proc
+def test_a_studio_that_is_killed_leaves_no_process_and_the_next_removes_its_folder(
+    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from mend.studio.sessions import Sessions
+
+    running = Studio(tmp_path)
+    session = running.session()
+    write_image(files / "killed.png", smooth(1800, 2400, 3))
+    mask = np.zeros((1800, 2400, 1), np.uint8)
+    mask[200:1600, 200:2200] = 255
+    write_image(files / "killed-mask.png", mask)
+    at = f"/sessions/{session}/pictures/{running.open(session, files / 'killed.png')['picture']}"
+    key = running.ask(f"{at}/mask", content=(files / "killed-mask.png").read_bytes())["mask"]
+    with running.client.stream("POST", f"{at}/fill", json={"model": "biharmonic", "loaded": key}) as answer:
+        assert any("filling" in line for line in answer.iter_lines())  # for a minute, if it were let
+        workers = running.workers()
+        assert workers
+        running.process.kill()
+        running.process.wait()
+    until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), "a process goes on")
+    orphan = next(running.temporary.glob("mend-studio-*"))
+    monkeypatch.setattr("tempfile.tempdir", str(running.temporary))
+    first = Sessions()
+    assert not orphan.exists()
+    second = Sessions()
+    assert first.folder.exists(), "which is in use"
+    for held in (first, second):
+        held.end()
+    assert not list(running.temporary.glob("mend-studio-*"))
 
 
 def test_what_is_used_stays_and_comparisons_give_way_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -680,7 +797,8 @@ def test_links_hold_no_more_than_there_is_room(monkeypatch: pytest.MonkeyPatch):
     (item.folder / "source").write_bytes(bytes(101))
     first, second = (held.link(item, item.folder / "source", [], False) for _ in range(2))
     assert first not in held.links
-    assert sorted(held.folder.iterdir()) == sorted([item.folder.parent, held.links[second].item.folder])
+    folders = [one for one in held.folder.iterdir() if one.is_dir()]
+    assert sorted(folders) == sorted([item.folder.parent, held.links[second].item.folder])
     held.end()
 
 
@@ -702,6 +820,16 @@ def test_files_of_gradios_clients_give_way_and_expire(monkeypatch: pytest.Monkey
     uploads.expire()
     assert not uploads.files
     assert not list(uploads.folder.iterdir())
+    named, more = uploads.new(), uploads.new()
+    for file in (named, more):
+        file.write_bytes(bytes(101))
+    uploads.wanted = lambda: {str(named)}
+    uploads.expire()
+    assert list(uploads.files) == [str(named)], "what a call waits to use stays"
+    uploads.new()
+    assert named.exists()
+    uploads.wanted = set
+    uploads.expire()
     stays, goes = uploads.new(), uploads.new()
     stays.mkdir()  # which cannot be unlinked, as on Windows a file that is being read
     goes.touch()
@@ -738,13 +866,94 @@ def test_a_session_at_work_is_not_closed(monkeypatch: pytest.MonkeyPatch):
         assert first in held.open
         assert second not in held.open
         two = held.open[next(token for token in held.open if token != first)]
-        with wanted(two.add("photo.png")[1]), pytest.raises(Busy, match="2 visitors"):
+        with wanted(two.add("photo.png")[1]), pytest.raises(Busy, match="2 pages are open already"):
             held.create()
         held.expire()
         assert list(held.open) == [first]
     held.expire()
     assert not held.open
     held.end()
+
+
+def test_an_open_page_keeps_its_session_whoever_comes(studio: Studio, files: Path):
+    """A person who only paints asks the server for nothing; and what is being sent is no work yet."""
+    painting, sending = studio.session(), studio.session()
+    studio.client.post(f"/sessions/{painting}/alive")
+    data = (files / "photo.png").read_bytes()
+    asked = http.client.HTTPConnection(studio.address.removeprefix("http://"), timeout=60)
+    asked.putrequest("POST", f"/sessions/{sending}/pictures")
+    asked.putheader("Content-Length", str(len(data)))
+    asked.endheaders(data[:100])
+    time.sleep(0.3)
+    others = [studio.session() for _ in range(40)]
+    asked.send(data[100:])
+    assert b'"done"' in asked.getresponse().read()
+    asked.close()
+    assert "width" in studio.open(painting, files / "photo.png")
+    assert "session is over" in str(studio.open(others[0], files / "photo.png"))
+
+
+def test_calls_of_programs_take_no_pages_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from mend.studio import sessions
+    from mend.studio.workers import Busy
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for limit in ("SESSIONS", "CALLS"):
+        monkeypatch.setattr(sessions, limit, 1)
+    held = sessions.Sessions()
+    token, page = held.create()
+    with held.call() as call:
+        assert call.folder.exists()
+        assert held.find(token) is page
+        with pytest.raises(Busy, match="1 calls are at work"), held.call():
+            pass
+    assert not call.folder.exists()
+    with held.call():
+        pass
+    page.heard = time.monotonic()
+    with pytest.raises(Busy, match="1 pages are open"):
+        held.create()
+    held.end()
+
+
+def test_a_call_that_waits_keeps_its_files(monkeypatch: pytest.MonkeyPatch, files: Path):
+    import threading
+
+    from starlette.testclient import TestClient
+
+    from mend.studio import server, sessions, workers
+    from mend.studio.methods import Method
+
+    going_on = threading.Event()
+
+    class Slow(workers.Worker):
+        async def do(self, task: str, **arguments: object):
+            while not going_on.is_set():
+                await server.asyncio.sleep(0.05)
+            if task == "fill":
+                (Path(str(arguments["out"])) / "result.png").write_bytes(b"filled")
+            yield {"done": {"suffix": ".png", "height": 45, "width": 61}}
+
+    monkeypatch.setattr(workers, "Worker", Slow)
+    monkeypatch.setattr(server, "EXPIRING", 0.05)
+    with TestClient(server.make_app({"telea": Method("telea", "")}, [], "cpu", None, None)) as client:
+        at = "/gradio/gradio_api"
+
+        def sent() -> list[str]:
+            data = [("files", (files / name).read_bytes()) for name in ("photo.png", "mask.png")]
+            return client.post(f"{at}/upload", files=data).json()
+
+        called = []
+        for _ in range(4):  # two are at work at once
+            given = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in sent()]
+            called.append(client.post(f"{at}/call/fill", json={"data": [*given, "telea"]}).json()["event_id"])
+        unnamed, _ = sent()
+        with monkeypatch.context() as soon:
+            soon.setattr(sessions, "UPLOADED", -1)
+            until(lambda: client.head(f"{at}/file={unnamed}").status_code == 404, "nothing expires")
+        going_on.set()
+        for event in called:
+            assert "event: complete" in client.get(f"{at}/call/fill/{event}").text
 
 
 def test_no_sentence_shows_a_path(studio: Studio, files: Path):
@@ -779,22 +988,27 @@ def test_a_closed_session_leaves_nothing(studio: Studio, files: Path):
     assert "session is over" in str(studio.ask(f"/sessions/{session}/pictures", content=b""))
 
 
-def test_fifty_requests_leave_memory_as_it_is(studio: Studio, files: Path):
+@needs_proc
+def test_fifty_requests_leave_memory_as_it_is(studio: Studio):
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from studio_soak import soak
 
     found = soak(studio.address, studio.process.pid, requests=50, warm=10)
     assert found["lost"] == 0
-    assert found["growth"] < 0.05, found
+    # Twenty requests that each left a picture behind, of 0.36 MB, would be 0.6 %.
+    assert found["growth"] < 0.004, found
 
 
 def test_auth_asks_for_a_password():
     from starlette.responses import JSONResponse
     from starlette.testclient import TestClient
+    from starlette.websockets import WebSocketDisconnect
 
     from mend.studio.door import Door
 
     client = TestClient(Door(JSONResponse({}), None, "anna:secret"))
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/"):  # of which the studio has none
+        pass
     for path in ("/", "/gradio/config"):
         assert client.get(path).status_code == 401
         assert "Basic" in client.get(path).headers["www-authenticate"]

@@ -1,7 +1,7 @@
 """The studio: a web page on which a person removes something from a picture.
 
 `work` does it, in processes that `workers` keeps, by one of the `methods`; `sessions` holds what is open, `door` says who may
-come in, `server` answers, and `page/` is what is seen.
+come in, `server` answers as `answers` says and takes `calls` of Gradio's client, and `page/` is what is seen.
 """
 
 import contextlib

@@ -33,9 +33,11 @@ class Door:
         self.auth = f"Basic {base64.b64encode(auth.encode()).decode()}".encode() if auth else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
         if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self.app(scope, receive, send)
+            await send({"type": "websocket.close"})  # before it was accepted: a refusal
             return
         refusal = self._refusal(Headers(scope=scope), scope["path"])
         if refusal is not None:

@@ -4,21 +4,27 @@ No name that comes from outside is ever part of a path: a token is looked up in 
 """
 
 import contextlib
+import math
 import os
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from mend.errors import InputError
 from mend.studio.workers import Busy
 
+PREFIX = "mend-studio-"
 IDLE = 3600.0  # seconds after which a session of which nobody hears is removed; a page says every few minutes that it is open
+OPEN = 600.0  # seconds for which a page that said so counts as open
 SESSIONS = 32
+CALLS = 32  # of programs, at once
 LINKS = 100
 MASKS = 20  # of one picture that were loaded
 KEPT = 20  # pictures of a session: at 24 megapixels a result takes about 100 MB
@@ -93,10 +99,16 @@ class Session:
     folder: Path
     items: dict[str, Item] = field(default_factory=dict[str, Item])  # the one used last is last
     used: float = field(default_factory=time.monotonic)
+    heard: float = -math.inf  # when its page last said that it is open; a program's session has none
 
     @property
     def works(self) -> bool:
         return any(item.wanted for item in self.items.values())
+
+    @property
+    def stays(self) -> bool:
+        """Whether a person or a task is at it, so that it gives way to no other."""
+        return self.works or time.monotonic() - self.heard < OPEN
 
     def add(self, name: str, compared: bool = False) -> tuple[str, Item]:
         """A new item with its folder, after room was made for it."""
@@ -144,21 +156,42 @@ class Link:
 
 class Sessions:
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mend-studio-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.lock = FileLock(self.folder / "lock", thread_local=False)  # which a studio that dies lets go, however it dies
+        self.lock.acquire(blocking=False)
+        _remove_orphans(self.folder)
         self.open: dict[str, Session] = {}
         self.links: dict[str, Link] = {}
+        self.calls = 0
 
     def create(self) -> tuple[str, Session]:
-        """A new session; when there are too many, the one unused longest goes, unless a task works in it."""
+        """A new session; when there are too many, the one unused longest goes, of those at which nobody is."""
         while len(self.open) >= SESSIONS:
-            free = [token for token, session in self.open.items() if not session.works]
+            free = [token for token, session in self.open.items() if not session.stays]
             if not free:
-                raise Busy(f"{SESSIONS} visitors are at work already. Try again in a moment.")
+                raise Busy(f"{SESSIONS} pages are open already. Close one, or try again in a few minutes.")
             self.close(min(free, key=lambda token: self.open[token].used))
         token = secrets.token_urlsafe(24)
-        session = self.open[token] = Session(self.folder / secrets.token_hex(8))
-        session.folder.mkdir()
+        session = self.open[token] = Session(self._new_folder())
         return token, session
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[Session]:
+        """A session for one call of a program, which ends with it and takes no page's place."""
+        if self.calls >= CALLS:
+            raise Busy(f"{CALLS} calls are at work already. Try again in a moment.")
+        self.calls += 1
+        session = Session(self._new_folder())
+        try:
+            yield session
+        finally:
+            self.calls -= 1
+            shutil.rmtree(session.folder, ignore_errors=True)
+
+    def _new_folder(self) -> Path:
+        folder = self.folder / secrets.token_hex(8)
+        folder.mkdir()
+        return folder
 
     def find(self, token: str) -> Session:
         if token not in self.open:
@@ -180,15 +213,25 @@ class Sessions:
         """The token of a link, which needs nothing of the session that gave it; those given out first give way to it."""
         while len(self.links) >= LINKS or sum(link.item.bytes for link in self.links.values()) > ROOM:
             shutil.rmtree(self.links.pop(next(iter(self.links))).item.folder, ignore_errors=True)
-        token, folder = secrets.token_urlsafe(24), self.folder / secrets.token_hex(8)
-        folder.mkdir()
+        token, folder = secrets.token_urlsafe(24), self._new_folder()
         item.copy_into(folder)
         os.link(mask, folder / "mask")
         self.links[token] = Link(Item(folder, item.name, facts=item.facts), methods, score)
         return token
 
     def end(self) -> None:
+        self.lock.release()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _remove_orphans(ours: Path) -> None:
+    """Remove the folders of studios of this user that were killed: those whose lock nobody holds."""
+    for folder in ours.parent.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError, Timeout):  # it is another user's, has ended meanwhile, or is in use
+            if folder != ours and folder.lstat().st_uid == ours.lstat().st_uid and (folder / "lock").is_file():
+                with FileLock(folder / "lock", blocking=False):
+                    pass
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class Uploads:
@@ -198,19 +241,26 @@ class Uploads:
         self.folder = folder
         folder.mkdir()
         self.files: dict[str, float] = {}  # paths, and when each was given out; the latest is last
+        self.wanted: Callable[[], set[str]] = set  # those that calls wait to use: they stay
 
     def new(self, suffix: str = "") -> Path:
         """The path for a new file; those that came first give way to it."""
-        while self.files and _bytes(self.folder) > ROOM:
-            self._remove(next(iter(self.files)))
+        for first in self._free():
+            if _bytes(self.folder) <= ROOM:
+                break
+            self._remove(first)
         path = self.folder / f"{secrets.token_hex(16)}{suffix}"
         self.files[str(path)] = time.monotonic()
         return path
 
     def expire(self) -> None:
-        for path, given in list(self.files.items()):
-            if time.monotonic() - given > UPLOADED:
+        for path in self._free():
+            if time.monotonic() - self.files[path] > UPLOADED:
                 self._remove(path)
+
+    def _free(self) -> list[str]:
+        wanted = self.wanted()
+        return [path for path in self.files if path not in wanted]
 
     def _remove(self, path: str) -> None:
         del self.files[path]

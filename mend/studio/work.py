@@ -13,11 +13,13 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -339,8 +341,22 @@ def _named(sentence: str, arguments: dict[str, Any]) -> str:
     return sentence.replace("the mask the mask", "the mask")
 
 
+def tasks() -> Iterator[str]:
+    """The lines of standard input. When it ends, the server has: the process goes at once, in the middle of a task."""
+    asked: SimpleQueue[str] = SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            asked.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield asked.get()
+
+
 def main() -> None:
-    """Do tasks until standard input ends. What libraries print goes to standard error, not among the answers."""
+    """Do tasks until the server ends. What libraries print goes to standard error, not among the answers."""
     import torch
 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
@@ -348,7 +364,7 @@ def main() -> None:
     Image.MAX_IMAGE_PIXELS = MEGAPIXELS * 1_000_000
     Image.init()
     Image.ID[:] = [name for name in Image.ID if name in SUFFIXES]
-    for line in sys.stdin:
+    for line in tasks():
         name, arguments = json.loads(line)
 
         def answer(**said: Any) -> None:

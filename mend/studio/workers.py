@@ -1,10 +1,13 @@
 """Processes that do tasks: one for pictures and masks, and one a model, each with a short queue."""
 
 import asyncio
+import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
+
+import anyio
 
 from mend.errors import InputError
 
@@ -13,6 +16,7 @@ MODELS = 3  # models that are kept loaded
 LINE = 1 << 24  # bytes of one line of a process: a hundred rows of scores are far less
 
 Message = dict[str, Any]
+Messages = AsyncGenerator[Message, None]
 
 
 class Busy(InputError):
@@ -30,9 +34,8 @@ class Worker:
         self.process: asyncio.subprocess.Process | None = None
         self.turn = asyncio.Lock()
         self.wanted = 0
-        self.ending: set[asyncio.Task[int]] = set()
 
-    async def do(self, task: str, **arguments: Any) -> AsyncIterator[Message]:
+    async def do(self, task: str, **arguments: Any) -> Messages:
         """What the process says about a task: {"says": stage}, and {"done": facts} last.
 
         InputError for what the task refuses, Fault for what it fails at, Busy for a full queue. Whoever stops listening
@@ -54,11 +57,12 @@ class Worker:
                         yield message
                 finally:
                     if not over:
-                        self.end()
+                        with anyio.CancelScope(shield=True):  # whoever hung up would break off the waiting, too
+                            await self.end()
         finally:
             self.wanted -= 1
 
-    async def _ask(self, task: str, arguments: dict[str, Any]) -> AsyncIterator[Message]:
+    async def _ask(self, task: str, arguments: dict[str, Any]) -> Messages:
         if self.process is None or self.process.returncode is not None:
             pipe = asyncio.subprocess.PIPE
             self.process = await asyncio.create_subprocess_exec(
@@ -75,14 +79,13 @@ class Worker:
                 return
         raise Fault("the process that worked on it died, perhaps for want of memory. Try a smaller picture.")
 
-    def end(self) -> None:
-        """End the process, whatever it is at."""
-        if self.process is not None and self.process.returncode is None:
-            self.process.kill()
-            task = asyncio.ensure_future(self.process.wait())
-            self.ending.add(task)
-            task.add_done_callback(self.ending.discard)
-        self.process = None
+    async def end(self) -> None:
+        """End the process, whatever it is at, and wait until it is gone: what it wrote to may then be removed."""
+        process, self.process = self.process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
 
 class Workers:
@@ -91,19 +94,19 @@ class Workers:
     def __init__(self) -> None:
         self.pictures = Worker()
         self.models: dict[str, Worker] = {}
+        self.ending: set[asyncio.Task[None]] = set()  # of models that gave way
 
     def model(self, name: str) -> Worker:
         worker = self.models.pop(name, None) or Worker()
         self.models[name] = worker  # last is latest used
         idle = [other for other, one in self.models.items() if not one.wanted and other != name]
         for other in idle[: max(0, len(self.models) - MODELS)]:
-            self.models.pop(other).end()
+            task = asyncio.create_task(self.models.pop(other).end())
+            self.ending.add(task)
+            task.add_done_callback(self.ending.discard)
         return worker
 
     async def end(self) -> None:
         """End every process, and wait until they are gone: asyncio complains of one that outlives its loop."""
-        workers = (self.pictures, *self.models.values())
-        for worker in workers:
-            worker.end()
-        await asyncio.gather(*(task for worker in workers for task in worker.ending))
+        await asyncio.gather(self.pictures.end(), *(worker.end() for worker in self.models.values()), *self.ending)
         await asyncio.sleep(0.05)  # their pipes are closed a turn of the loop later

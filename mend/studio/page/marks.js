@@ -1,7 +1,8 @@
 // What is marked on the picture: painted, erased, selected; grown; undone. Sizes are in pixels of the picture.
 
-const MARKED = [226, 62, 87];
-const GROWN = [255, 158, 128];
+const MARKED = "rgb(226, 62, 87)";
+// Four bytes of a pixel in one number, as memory has them from low to high: red, green, blue, alpha.
+const [RED, ORANGE, WHITE, BLACK, CLEAR] = [0xff573ee2, 0xff809eff, 0xffffffff, 0xff000000, 0];
 const STEPS = 30;
 
 export class Marks {
@@ -90,14 +91,14 @@ export class Marks {
   }
 
   line(from, to) {
-    for (const [pen, colour] of [[this.pen, "#fff"], [this.view, `rgb(${MARKED})`]]) {
+    for (const [pen, colour] of [[this.pen, "#fff"], [this.view, MARKED]]) {
       pen.globalCompositeOperation = this.tool === "eraser" ? "destination-out" : "source-over";
       pen.strokeStyle = colour;
       pen.lineWidth = this.size / this.scale;
       pen.lineCap = pen.lineJoin = "round";
       pen.beginPath();
       pen.moveTo(...from);
-      pen.lineTo(to[0] + 0.01, to[1]);
+      pen.lineTo(to[0] + 0.01, to[1]); // a line without a length would not be drawn
       pen.stroke();
       pen.globalCompositeOperation = "source-over";
     }
@@ -146,9 +147,7 @@ export class Marks {
   }
 
   put(bytes) {
-    const sheet = new ImageData(this.canvas.width, this.canvas.height);
-    new Uint32Array(sheet.data.buffer).forEach((_, i, pixels) => (pixels[i] = bytes[i] ? 0xffffffff : 0));
-    this.pen.putImageData(sheet, 0, 0);
+    this.pen.putImageData(image(this.canvas, (i) => (bytes[i] ? WHITE : CLEAR)), 0, 0);
     this.changed();
   }
 
@@ -182,12 +181,8 @@ export class Marks {
     const { width, height } = this.canvas;
     const reach = (this.grow / this.scale) ** 2;
     if (reach && !this.squares && !this.empty) this.squares = squaredDistances(this.marked, width, height);
-    const sheet = new ImageData(width, height);
-    for (let i = 0; i < this.marked.length; i++) {
-      const colour = this.marked[i] ? MARKED : reach && !this.empty && this.squares[i] <= reach ? GROWN : null;
-      if (colour) sheet.data.set([...colour, 255], 4 * i);
-    }
-    this.view.putImageData(sheet, 0, 0);
+    const grown = (i) => reach && !this.empty && this.squares[i] <= reach;
+    this.view.putImageData(image(this.canvas, (i) => (this.marked[i] ? RED : grown(i) ? ORANGE : CLEAR)), 0, 0);
   }
 
   show([x, y], pointer) {
@@ -206,9 +201,7 @@ export class Marks {
   png() {
     const sheet = Object.assign(document.createElement("canvas"), { width: this.canvas.width, height: this.canvas.height });
     const pen = sheet.getContext("2d");
-    const data = new ImageData(sheet.width, sheet.height);
-    new Uint32Array(data.data.buffer).forEach((_, i, pixels) => (pixels[i] = this.marked[i] ? 0xffffffff : 0xff000000));
-    pen.putImageData(data, 0, 0);
+    pen.putImageData(image(sheet, (i) => (this.marked[i] ? WHITE : BLACK)), 0, 0);
     return sheet.toDataURL();
   }
 
@@ -217,23 +210,29 @@ export class Marks {
     const sheet = Object.assign(document.createElement("canvas"), { width: this.canvas.width, height: this.canvas.height });
     const pen = sheet.getContext("2d");
     pen.drawImage(photo, 0, 0, sheet.width, sheet.height);
-    pen.globalAlpha = 0.62; // as on the page
+    pen.globalAlpha = +getComputedStyle(this.overlay).opacity;
     pen.drawImage(this.overlay, 0, 0);
     return sheet.toDataURL("image/jpeg", 0.9);
   }
 }
 
+// An image of a canvas's size, each of whose pixels has the colour of its index.
+function image({ width, height }, colour) {
+  const made = new ImageData(width, height);
+  const pixels = new Uint32Array(made.data.buffer);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = colour(i);
+  return made;
+}
+
 // The squared Euclidean distance of every pixel to the nearest marked one (Felzenszwalb and Huttenlocher, 2012).
 function squaredDistances(marked, width, height) {
-  const far = 1e9;
   const field = new Float32Array(marked.length);
   for (let x = 0; x < width; x++) { // along columns it is a count of steps
-    let steps = far;
+    let steps = Infinity;
     for (let y = 0; y < height; y++) field[y * width + x] = steps = marked[y * width + x] ? 0 : steps + 1;
-    for (let y = height - 1, back = far; y >= 0; y--) {
+    for (let y = height - 1, back = Infinity; y >= 0; y--) {
       back = marked[y * width + x] ? 0 : back + 1;
-      const nearest = Math.min(field[y * width + x], back);
-      field[y * width + x] = nearest >= far ? far * far : nearest * nearest;
+      field[y * width + x] = Math.min(field[y * width + x], back) ** 2;
     }
   }
   const vertex = new Int32Array(width);
@@ -243,7 +242,7 @@ function squaredDistances(marked, width, height) {
     const line = field.subarray(y * width, (y + 1) * width);
     let top = -1;
     for (let x = 0; x < width; x++) {
-      if (line[x] >= far) continue;
+      if (line[x] === Infinity) continue;
       let cut = -Infinity;
       while (top >= 0) {
         const v = vertex[top];
@@ -254,7 +253,7 @@ function squaredDistances(marked, width, height) {
       vertex[++top] = x;
       border[top] = top ? cut : -Infinity;
     }
-    if (top < 0) { row.fill(far); line.set(row); continue; }
+    if (top < 0) continue; // nothing is marked in any of its columns
     border[top + 1] = Infinity;
     for (let x = 0, i = 0; x < width; x++) {
       while (border[i + 1] < x) i++;

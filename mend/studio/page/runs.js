@@ -1,5 +1,6 @@
 // Trainings: their curves side by side, their samples epoch by epoch.
-import { make, watcher } from "./dom.js";
+import { watcher } from "./ask.js";
+import { make } from "./dom.js";
 
 const NAMES = { val_psnr: "Validation PSNR (dB)", val_ssim: "Validation SSIM", val_loss: "Validation loss", loss: "Training loss" };
 const COLOURS = ["#1f5f5b", "#b4452f", "#3d5a9e", "#8a6d1a", "#7b3f8c", "#4c6b1f"];
@@ -28,7 +29,7 @@ export class Runs {
   }
 
   async refresh() {
-    const runs = await this.news();
+    const { runs } = (await this.news()) ?? {};
     if (!runs) return;
     for (const name of Object.keys(runs)) if (!(name in this.runs) && this.chosen.size < 4) this.chosen.add(name);
     this.runs = runs;
@@ -69,7 +70,7 @@ export class Runs {
       [box.dataset.key, pick.dataset.key] = [`show ${name}`, `open ${name}`];
       const minutes = rows.reduce((sum, row) => sum + (row.seconds ?? 0), 0) / 60;
       const numbers = [config.model ?? "–", `${rows.length} of ${config.epochs ?? "?"}`, best.val_psnr?.toFixed(2) ?? "–", best.val_ssim?.toFixed(4) ?? "–", minutes.toFixed(1)];
-      const cells = error ? [make("td", { textContent: error, colSpan: 5, className: "bad" })] : numbers.map((textContent) => make("td", { textContent }));
+      const cells = error ? [make("td", { colSpan: 5, className: "bad" }, make("p", { textContent: error }))] : numbers.map((textContent) => make("td", { textContent }));
       table.append(make("tr", {}, make("td", {}, box), make("td", {}, swatch, pick), ...cells));
     }
     return table;
@@ -111,6 +112,7 @@ function chart(lines, title) {
     if (i === 1 && y0 === y1) continue;
     svg.append(draw("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value.toPrecision(4)));
   }
+  svg.append(draw("text", { x: (left + width - 8) / 2, y: height - 6, "text-anchor": "middle" }, "epoch"));
   for (const value of new Set([x0, x1])) svg.append(draw("text", { x: x(value), y: height - 6, "text-anchor": value === x0 ? "start" : "end" }, value));
   lines.forEach((line, i) => {
     const { colour, dashes } = look(i);

@@ -1,5 +1,6 @@
 // Evaluations: the means of every method, and the images of one method, sorted by any of their scores.
-import { make, watcher } from "./dom.js";
+import { ask, sentence, watcher } from "./ask.js";
+import { make } from "./dom.js";
 
 const NAMES = { psnr: "PSNR (dB)", ssim: "SSIM", mae: "MAE (/255)", name: "Image", class: "Class", coverage: "Coverage" };
 const VIEWS = { hole: "in the hole", band: "at the rim", raw: "raw" };
@@ -7,20 +8,22 @@ const VIEWS = { hole: "in the hole", band: "at the rim", raw: "raw" };
 export class Scores {
   news = watcher("/results");
   results = {};
-  open = null; // {result, method, by, up}: the table of images that is shown
+  reading = null; // the AbortController of the table that was asked for last
+  open = null; // {result, method, by, up}: the table of images that is shown, or on its way
+  read = { asked: null, table: make("div") }; // the one that was shown last, which comes back when a reading is cancelled
 
   constructor(root) {
     this.root = root;
   }
 
   async refresh() {
-    const results = await this.news();
+    const { results } = (await this.news()) ?? {};
     if (!results) return;
     this.results = results;
     this.draw();
   }
 
-  draw(images = this.table ?? make("div")) {
+  draw(images = this.table ?? this.read.table) {
     this.table = images;
     const cards = Object.entries(this.results).map(([name, result]) => this.means(name, result));
     this.root.replaceChildren(...cards, images);
@@ -39,15 +42,31 @@ export class Scores {
   }
 
   async images(asked) {
+    this.reading?.abort();
+    const reading = (this.reading = new AbortController());
+    const start = performance.now();
     this.open = asked;
     const { result, method, by, up } = asked;
-    const slow = setTimeout(() => this.draw(make("p", { textContent: "Reading the scores…", role: "status" })), 500);
-    const found = await fetch(`/results/${encodeURIComponent(result)}/${encodeURIComponent(method)}?${new URLSearchParams({ by, up })}`)
-      .then((answer) => answer.json())
-      .catch(() => ({ error: "the studio does not answer" }));
-    clearTimeout(slow);
-    if (this.open !== asked) return;
-    if (found.error) return this.draw(make("p", { textContent: `The images of ${method} cannot be shown: ${found.error}` }));
+    const passed = make("span");
+    const cancel = make("button", { type: "button", textContent: "Cancel", onclick: () => reading.abort() });
+    const slow = make("div", { className: "card reading" }, make("p", { role: "status" }, "Reading the scores… ", passed), cancel);
+    const clock = setInterval(() => {
+      const seconds = (performance.now() - start) / 1000;
+      passed.textContent = `${seconds.toFixed(0)} s`;
+      if (seconds > 0.5 && this.table !== slow) this.draw(slow);
+    }, 100);
+    const at = `/results/${encodeURIComponent(result)}/${encodeURIComponent(method)}?${new URLSearchParams({ by, up })}`;
+    let found;
+    try {
+      found = await ask(at, { method: "GET", signal: reading.signal });
+    } catch (error) {
+      if (this.reading !== reading) return; // another table was asked for meanwhile
+      if (error.name !== "AbortError") return this.draw(make("p", { textContent: sentence(error.message), className: "error" }));
+      this.open = this.read.asked;
+      return this.draw(this.read.table);
+    } finally {
+      clearInterval(clock);
+    }
     const heads = found.columns.map((column) => {
       const sort = make("button", { textContent: label(column), className: "link" });
       sort.onclick = () => this.images({ ...asked, by: column, up: column === by ? !up : true });
@@ -59,7 +78,8 @@ export class Scores {
     const text = `Images filled by ${method}: ${rows.length} of ${found.of}, ${up ? "lowest" : "highest"} ${label(by)} first`;
     const caption = make("caption", { textContent: text, className: "heading" });
     const table = make("table", {}, caption, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
-    this.draw(make("div", { className: "card tall", tabIndex: 0, role: "region", ariaLabel: text }, table));
+    this.read = { asked, table: make("div", { className: "card tall", tabIndex: 0, role: "region", ariaLabel: text }, table) };
+    this.draw(this.read.table);
     this.root.querySelector("th[aria-sort] button").focus();
   }
 }
@@ -69,4 +89,4 @@ function label(column) {
   return `${NAMES[metric] ?? metric.toUpperCase()}${view ? `, ${VIEWS[view] ?? view}` : ""}`;
 }
 
-const shown = (value) => (typeof value === "number" ? value.toPrecision(4) : value ?? "–");
+const shown = (value) => (typeof value !== "number" ? value ?? "–" : Math.abs(value) < 1 ? value.toFixed(4) : value.toPrecision(4));

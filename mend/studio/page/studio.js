@@ -1,4 +1,5 @@
 // The page of the studio: a picture, what is marked on it, and what became of it.
+import { ask, sentence } from "./ask.js";
 import { $, make } from "./dom.js";
 import { Marks } from "./marks.js";
 import { Runs } from "./runs.js";
@@ -22,37 +23,6 @@ let running = null; // the AbortController of the task at work
 
 const at = (path = "") => `/sessions/${session}/pictures${path}`;
 const preview = (key) => at(`/${key}/preview`);
-
-// Answers come in lines of JSON: stages, then facts or an error.
-async function ask(url, options, onStage = () => {}) {
-  const lost = (error) => {
-    throw error.name === "AbortError" ? error : new Error("The studio does not answer. Is “mend studio” still running?");
-  };
-  const response = await fetch(url, { method: "POST", ...options }).catch(lost);
-  let text = "";
-  let last = {};
-  const decoder = new TextDecoder();
-  const take = (line) => {
-    if (!line) return;
-    try {
-      last = JSON.parse(line);
-    } catch {
-      throw new Error(`The studio's answer (${response.status}) cannot be read. Does another program answer at this address?`);
-    }
-    if (last.error) throw new Error(last.error);
-    if (last.says) onStage(last.says, last.share);
-  };
-  for (const reader = response.body.getReader(); ;) {
-    const { done, value } = await reader.read().catch(lost);
-    text += decoder.decode(value, { stream: !done });
-    const lines = text.split("\n");
-    text = done ? "" : lines.pop();
-    lines.forEach(take);
-    if (done) break;
-  }
-  if (!response.ok) throw new Error(`The studio answered with ${response.status}.`);
-  return last.done ?? last;
-}
 
 const BUSY = "One thing at a time: wait until this is done, or cancel it.";
 
@@ -384,8 +354,6 @@ addEventListener("hashchange", reproduce);
 
 // --- What is seen --------------------------------------------------------------------------------------------------
 
-// A capital at the start; a file's name, which may stand there, is left as it is.
-const sentence = (text) => (/^[a-z]+[ ,]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
 const seconds = (value) => (value < 0.1 ? "under 0.1\u00a0s" : `${value.toFixed(value < 10 ? 1 : 0)}\u00a0s`);
 
 function view(name) {
@@ -398,7 +366,11 @@ function view(name) {
   update();
 }
 // A training that runs, or an evaluation that ends, shows up by itself.
-const watch = () => watched.forEach((part) => part.refresh());
+const watch = () =>
+  Promise.all(watched.map((part) => part.refresh())).then(
+    () => ($("trouble").textContent = ""),
+    (error) => ($("trouble").textContent = sentence(error.message)),
+  );
 setInterval(() => $("runs").hidden || watch(), 5000);
 for (const button of document.querySelectorAll("nav button")) button.onclick = () => view(button.dataset.view);
 
@@ -466,7 +438,9 @@ async function start() {
   );
   update();
   body.dataset.ready = "true";
-  setInterval(() => fetch(`/sessions/${session}/alive`, { method: "POST" }).catch(() => {}), 240_000);
+  const alive = () => fetch(`/sessions/${session}/alive`, { method: "POST" }).catch(() => {});
+  alive(); // an open page gives way to no other, and says so twice in the time for which that holds
+  setInterval(alive, 240_000);
   await reproduce();
 }
 addEventListener("pagehide", (event) => event.persisted || navigator.sendBeacon(`/sessions/${session}/close`));

@@ -1,0 +1,47 @@
+// Asking the server, for every part of the page.
+
+// Answers come in lines of JSON: stages, then facts or an error.
+export async function ask(url, options, onStage = () => {}) {
+  const lost = (error) => {
+    throw error.name === "AbortError" ? error : new Error("The studio does not answer. Is “mend studio” still running?");
+  };
+  const response = await fetch(url, { method: "POST", ...options }).catch(lost);
+  let text = "";
+  let last = {};
+  const decoder = new TextDecoder();
+  const take = (line) => {
+    if (!line) return;
+    try {
+      last = JSON.parse(line);
+    } catch {
+      throw new Error(`The studio's answer (${response.status}) cannot be read. Does another program answer at this address?`);
+    }
+    if (last.error) throw new Error(last.error);
+    if (last.says) onStage(last.says, last.share);
+  };
+  for (const reader = response.body.getReader(); ;) {
+    const { done, value } = await reader.read().catch(lost);
+    text += decoder.decode(value, { stream: !done });
+    const lines = text.split("\n");
+    text = done ? "" : lines.pop();
+    lines.forEach(take);
+    if (done) break;
+  }
+  if (!response.ok) throw new Error(`The studio answered with ${response.status}.`);
+  return last.done ?? last;
+}
+
+// Asks an address again and again: its answer where that is another than the last, else null.
+export function watcher(url) {
+  let last;
+  return async () => {
+    const answer = await ask(url, { method: "GET" });
+    const text = JSON.stringify(answer);
+    if (text === last) return null;
+    last = text;
+    return answer;
+  };
+}
+
+// A capital at the start; a file's name, which may stand there, is left as it is.
+export const sentence = (text) => (/^[a-z]+[ ,]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
