@@ -7,7 +7,7 @@ the box, which `mend export` wrote, reads them from the same file. What each ste
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from mend.images import Picture, mask_out
 from mend.plan import REACH, Plan, make_plan
 from mend.progress import Report
 from mend.tiles import tiles
+
+if TYPE_CHECKING:
+    from mend.inpaint import Inpainter
 
 DEFAULT = Path(__file__).parent / "assets" / "pyramid"
 GRAPH = DEFAULT / "model.onnx"
@@ -30,6 +33,15 @@ def is_enough(device: str) -> bool:
     """
     on_cpu = device == "cpu" or (device == "auto" and not any(map(os.path.exists, GPUS)))
     return on_cpu and find_spec("onnxruntime") is not None
+
+
+def lightest(model: str | None, device: str, texture: bool = False, seam: bool = False) -> "Inpainter | Light":
+    """As `mend.load`, and without PyTorch for the network in the box, None, where that is enough."""
+    if model is None and not texture and not seam and is_enough(device):
+        return Light()
+    from mend.inpaint import load
+
+    return load(model or DEFAULT, device, texture, seam)
 
 
 class Light:

@@ -982,7 +982,7 @@ def test_a_closed_session_leaves_nothing(studio: Studio, files: Path):
     before = set(studio.temporary.rglob("*"))
     session = studio.session()
     studio.open(session, files / "photo.png")
-    assert set(studio.temporary.rglob("*")) > before
+    assert set(studio.temporary.rglob("*")) - before
     studio.client.post(f"/sessions/{session}/close")
     assert set(studio.temporary.rglob("*")) <= before
     assert "session is over" in str(studio.ask(f"/sessions/{session}/pictures", content=b""))

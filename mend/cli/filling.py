@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from mend.folders import Filler, Result
     from mend.folders import Plan as FolderPlan
-    from mend.inpaint import Inpainter
-    from mend.light import Light
 
 mask_app = App(name="mask", help="Look at one mask.")
 app.command(mask_app)
@@ -84,6 +82,7 @@ def fill(
     """
     from mend.folders import AS_PNG, Filler, mask_hole, object_hole, plan_folder
     from mend.images import check_fits, output_beside, read_image
+    from mend.light import lightest
     from mend.plan import memory_size
     from mend.progress import progress, shared
     from mend.verify import write_filled
@@ -110,7 +109,7 @@ def fill(
         if dry_run:
             _print_plan(folder)
         else:
-            _fill_folder(folder, Filler(_inpainter(model, device, texture, seam), find(), quality, most))
+            _fill_folder(folder, Filler(lightest(model, device, texture, seam), find(), quality, most))
         return
     if masks or suffix or skip_existing or dry_run:
         raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
@@ -127,7 +126,7 @@ def fill(
         done = "to be filled"
     else:
         check_fits(target, picture, quality)
-        inpainter = _inpainter(model, device, texture, seam)
+        inpainter = lightest(model, device, texture, seam)
         plan = inpainter.plan(hole, most)
         print(f"plan: {plan}; {inpainter.runtime}", file=sys.stderr)
         with progress("fill", "%") as report:
@@ -137,16 +136,6 @@ def fill(
         if output is None and target.suffix != photo.suffix:
             notes.append(AS_PNG)
     print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
-
-
-def _inpainter(model: str | None, device: str, texture: bool, seam: bool) -> "Inpainter | Light":
-    from mend.light import DEFAULT, Light, is_enough
-
-    if model is None and not texture and not seam and is_enough(device):
-        return Light()
-    from mend.inpaint import load
-
-    return load(model or DEFAULT, device, texture, seam)
 
 
 def _print_plan(plan: "FolderPlan") -> None:

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from mend.errors import InputError
+from mend.light import DEFAULT, Light, lightest
 
 if TYPE_CHECKING:
     from mend.images import Picture
@@ -140,8 +141,7 @@ def fill(
     says("reading the mask")
     hole, target = _hole(mask, (size[0], size[1]), grow), Path(out)
     says("loading the model")
-    inpainter = _inpainter(model, device)
-    inpainter.texture = texture
+    inpainter = _inpainter(model, device, texture)
     picture = _picture(Path(folder))
     says("filling")
     start = time.perf_counter()
@@ -293,11 +293,9 @@ def _segmenter() -> Any:
 # --- Models ----------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(1)
-def _inpainter(model: str, device: str) -> "Inpainter":
-    from mend.inpaint import load
-
-    return load(model, device)
+@lru_cache(2)  # a process has one model, with texture and without
+def _inpainter(model: str, device: str, texture: bool = False) -> "Inpainter | Light":
+    return lightest(None if model == str(DEFAULT) else model, device, texture)
 
 
 def _scores(picture: "Picture", filled: "Picture", hole: np.ndarray) -> Facts:
