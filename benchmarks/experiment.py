@@ -1,7 +1,7 @@
 """The whole experiment, timed: masks by a segmenter, unet-simple and unet-aspp trained and evaluated. Made for a GPU.
 
     python benchmarks/experiment.py ../shared/data/cifar10 --segmenter hf:../shared/models/deeplabv3_mobilenet_v2_513
-    python benchmarks/experiment.py photos --width 8 --epochs 2 --segmenter felzenszwalb --device cpu    # a trial
+    python benchmarks/experiment.py photos --width 8 --epochs 2 --segmenter felzenszwalb    # a trial
 
 Each stage is a `mend` command in a process of its own, as a person runs it; nothing is downloaded where data and segmenter are
 folders. Evaluated are the metrics that come with mend. The rate of training is that of whole epochs, validation included and
@@ -42,15 +42,13 @@ def main() -> None:
     parser.add_argument("--segmenter", default="deeplabv3_resnet50")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     if given.epochs < 2:
         parser.error(f"--epochs is {given.epochs}; expected 2 or more, since the first is not counted.")
-    on_device = ["--device", given.device]
     machine = matrix_rate()
     with TemporaryDirectory() as name:
         masks, folder = f"{name}/masks", Path(name)
-        found = {"masks": seconds("masks", given.data, "--segmenter", given.segmenter, "--out", masks, *on_device)}
+        found = {"masks": seconds("masks", given.data, "--segmenter", given.segmenter, "--out", masks)}
         where = ["--data", given.data, "--masks", masks]
         source = batches(given.data, masks)
         trained: dict[str, Any] = {}
@@ -69,7 +67,7 @@ def main() -> None:
                 "of_the_matrix_rate": round(a_second * work / machine, 3),
             }
         how = ["--protocol", "cifar10-object", "--metrics", METRICS, "--no-classical", "--out", f"{name}/result"]
-        found["evaluate both"] = seconds("evaluate", *(str(folder / model) for model in MODELS), *where, *how, *on_device)
+        found["evaluate both"] = seconds("evaluate", *(str(folder / model) for model in MODELS), *where, *how)
         for model, scored in read_summary(f"{name}/result")["methods"].items():
             trained[model]["scored"] = {metric: round(scored["metrics"][metric]["mean"], 4) for metric in FIELDS}
     facts = {**vars(given), "data": Path(given.data).name, "segmenter": Path(given.segmenter).name}

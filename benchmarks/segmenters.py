@@ -26,6 +26,7 @@ from skimage.segmentation import felzenszwalb
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from mend.data import load_images
+from mend.device import device_name
 from mend.masks import make_masks
 from mend.masks.segment import load_segmenter
 
@@ -156,7 +157,11 @@ def main() -> None:
         print(name, cases[name], flush=True)
     record(
         "segmenters",
-        {"cases": cases, "agreement with its own size in fp32": {"n": COMPARED, **smaller(given.folder, pictures[:COMPARED])}},
+        {
+            "device": device_name(torch.device("cpu")),
+            "cases": cases,
+            "agreement with its own size in fp32": {"n": COMPARED, **smaller(given.folder, pictures[:COMPARED])},
+        },
     )
 
 

@@ -4,13 +4,15 @@
 
 The reference reads every picture and mask as a PNG through Pillow and transforms in a `DataLoader`, and trains in fp32, NCHW,
 not compiled, each refinement worked out everywhere. Ours is `mend train`, with `--compile` on a GPU. Both train the same
-network with the same loss on the same pictures, batch 128, one after the other; the time is that of whole steps, data included
-and validation not, without the first ones, and a GPU's queue is empty when it is taken. FLOPs are those that are done, forward
-and backward, as PyTorch counts them.
+network with the same loss on the same pictures, batch 128, in turn, each in a process of its own; the medians of the rounds
+count. The time is that of whole steps, data included and validation not, without the first ones, and a GPU's queue is empty
+when it is taken. FLOPs are those that are done, forward and backward, as PyTorch counts them.
 Writes the part "training" of results/performance.json. Nothing else should run.
 """
 
 import argparse
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -60,6 +62,7 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
         return to_tensor(Image.open(self.pictures[i]).convert("RGB")), mask
 
 
+ROUNDS = 3
 WARMING = 2  # steps that are not counted: workers start, memory is taken
 
 
@@ -110,7 +113,8 @@ def ours(folder: Path, model: str, width: int) -> float:
             waited()
             ends[done] = time.perf_counter()
 
-    train(config, folder / f"{model}-{width}", on_step)
+    with tempfile.TemporaryDirectory() as run:
+        train(config, run, on_step)
     (first, begun), (last, ended) = ends.items()
     return BATCH * (last - first) / (ended - begun)
 
@@ -170,24 +174,42 @@ def batches(data: str, masks: str) -> Batches:
     return Batches(pixels, holes, np.random.default_rng(0).permutation(len(pixels)), BATCH)
 
 
+def alone(side: str, folder: Path, model: str, width: int) -> float:
+    """What `SIDES[side]` measures, in a process of its own: ours changes how a process gets its memory."""
+    words = [sys.executable, __file__, str(folder), "", "--side", side, "--model", model, "--width", str(width)]
+    done = subprocess.run(words, check=True, text=True, stdout=subprocess.PIPE)
+    return float(done.stdout.splitlines()[-1])
+
+
+SIDES = {"reference": notebook, "mend": ours}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("masks")
+    parser.add_argument("--side", choices=SIDES, help="only this, once, on what was prepared in the folder `data`")
+    parser.add_argument("--model")
+    parser.add_argument("--width", type=int)
     given = parser.parse_args()
+    if given.side:
+        print(SIDES[given.side](Path(given.data), given.model, given.width))
+        return
     measured: dict[str, Any] = {}
     for (model, width), steps in CASES.items():
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             pictures = prepared(given.data, given.masks, folder, steps)
-            reference, found = notebook(folder, model, width), ours(folder, model, width)
+            rounds = [[alone(side, folder, model, width) for side in SIDES] for _ in range(ROUNDS)]
             source = batches(str(folder), str(folder / "sets"))
             feed, batch = rate(lambda source=source: [None for _ in source], pictures, 5), next(iter(source))
+        reference, found = np.median(rounds, 0).tolist()
         machine, work = matrix_rate(), flops(build(model, width=width).to(device), *batch)
         measured[f"{model}, width {width}"] = {
             "n": pictures,
             "reference": round(reference, 1),
             "mend": round(found, 1),
+            "rounds": np.round(rounds, 1).tolist(),
             "times": round(found / reference, 2),
             "gflop_per_picture": round(work / 1e9, 3),
             "dense_gflop_per_picture": round(flops(dense(build(model, width=width).to(device)), *batch) / 1e9, 3),

@@ -6,12 +6,14 @@ while the network works, and few pictures are in memory at a time, however many 
 
 import errno
 import json
+import sys
 import time
 import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
@@ -312,9 +314,7 @@ def fill_folder(
     ahead = 1 if alone else AHEAD
     summary = Summary(str(filler.inpainter.config["model"]), filler.inpainter.runtime)
     share = plan.jobs[ranks.RANK :: ranks.WORLD]
-    if ranks.FIRST:
-        summary.write(plan)  # a folder that cannot be written is an error before the work, not after it
-    ranks.agreed(None)  # having met, they notice when one is gone
+    ranks.by_first(lambda: summary.write(plan))  # a folder that cannot be written is an error before the work, not after it
 
     def read(job: Job) -> Read:
         picture = read_image(job.photo)
@@ -362,6 +362,9 @@ def fill_folder(
             except Exception as error:
                 settle(job, error)
 
+    # Where PyTorch is, a thread that starts while a small scale is filled would keep to one core (see `pyramid.same_sums`).
+    torch = sys.modules.get("torch")
+    keep = partial(torch.set_num_threads, torch.get_num_threads()) if torch else None
     todo = deque[Job]()
     for job in share:
         if job.problem:
@@ -371,7 +374,7 @@ def fill_folder(
         else:
             todo.append(job)
     try:
-        with ThreadPoolExecutor(ahead) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
+        with ThreadPoolExecutor(ahead, initializer=keep) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
             fill_all(todo, pool)
         for files in ranks.gathered(summary.files):
             summary.files.update(files)

@@ -186,8 +186,9 @@ class Inpainter:
         hole = torch.from_numpy(_read_hole(mask, (batch.shape[-2], batch.shape[-1]), marked)).to(image.device)
         if len(hole) not in (1, len(batch)):
             raise InputError(f"{len(hole)} masks for {len(batch)} images; give one, or one for each.")
-        # One by one: in a batch the convolutions sum in another order.
-        alone = zip(colours.split(1), hole.expand(len(batch), -1, -1, -1).split(1), strict=True)
+        # One by one on a CPU: in a batch its convolutions sum in another order.
+        at_once = 1 if self.device.type == "cpu" else len(batch)
+        alone = zip(colours.split(at_once), hole.expand(len(batch), -1, -1, -1).split(at_once), strict=True)
         raw = torch.cat([self.raw(*one) for one in alone])
         raw = (raw.clamp(0, 1) * 255).round() if batch.dtype == torch.uint8 else raw
         return composite(batch, raw, hole).reshape(image.shape)

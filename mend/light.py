@@ -5,6 +5,7 @@ the box, which `mend export` wrote, reads them from the same file. What each ste
 """
 
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -35,6 +36,13 @@ def is_enough(device: str) -> bool:
     return on_cpu and find_spec("onnxruntime") is not None
 
 
+def cores() -> int:
+    """How many cores this process may use; no more than OMP_NUM_THREADS, which `torchrun` sets and ONNX Runtime ignores."""
+    there = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return min(there, int(said)) if said.isdecimal() and int(said) else there
+
+
 def lightest(model: str | None, device: str, texture: bool = False, seam: bool = False) -> "Inpainter | Light":
     """As `mend.load`, and without PyTorch for the network in the box, None, where that is enough."""
     if model is None and not texture and not seam and is_enough(device):
@@ -57,7 +65,7 @@ class Light:
         from onnxruntime import InferenceSession, SessionOptions
 
         options = SessionOptions()
-        options.intra_op_num_threads = min(self.THREADS, os.cpu_count() or 1)
+        options.intra_op_num_threads = min(self.THREADS, cores())
         options.enable_cpu_mem_arena = False  # it would keep what the largest tile took
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits leaves others the core
         self.session = InferenceSession(GRAPH, options, providers=["CPUExecutionProvider"])

@@ -15,6 +15,8 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any, TypeVar
 
+from mend.errors import InputError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -56,6 +58,20 @@ def agreed(value: T) -> T:
     values = [value]
     _group().broadcast_object_list(values)
     return values[0]
+
+
+def by_first(work: Callable[[], T]) -> T | None:
+    """What the first process makes, for it alone. Where it cannot, InputError or OSError, none of them goes on."""
+    made, problem = None, None
+    if FIRST:
+        try:
+            made = work()
+        except (InputError, OSError) as error:
+            problem = error
+    problem = agreed(problem)
+    if problem is not None:
+        raise problem
+    return made
 
 
 def _group() -> Any:
@@ -122,16 +138,21 @@ def _watch() -> None:
     other, leaving = (RANK + 1) % WORLD, threading.Event()
 
     def beat() -> None:
-        seen, silent = 0, 0
-        with suppress(RuntimeError):  # where the store itself is gone `torchrun` ends the job
-            store = _store()
-            while not leaving.wait(BEAT):
+        store, seen, silent = None, 0, 0
+        while not leaving.wait(BEAT):
+            try:
+                store = store or _store()
                 _count(store, f"beats of {RANK}")
                 beats = _count(store, f"beats of {other}", 0)
-                seen, silent = beats, 0 if beats != seen or beats < 0 else silent + 1
-                if silent == SILENCE:
-                    _leave_behind(other)
-            _count(store, f"beats of {RANK}", -(2**60))  # its part is done: nobody waits for it
+            except RuntimeError:  # once more; where the store itself is gone `torchrun` ends the job
+                store = None
+                continue
+            # What has never been heard of is still starting.
+            seen, silent = beats, 0 if beats != seen or beats <= 0 else silent + 1
+            if silent == SILENCE:
+                _leave_behind(other)
+        with suppress(RuntimeError):
+            _count(store or _store(), f"beats of {RANK}", -(2**60))  # its part is done: nobody waits for it
 
     def leave() -> None:
         leaving.set()

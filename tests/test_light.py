@@ -109,8 +109,8 @@ def test_a_mirrored_picture_is_filled_as_the_picture_is(
 
 def test_the_number_of_cores_changes_nothing(without_torch: Light, monkeypatch: pytest.MonkeyPatch):
     scenes = [scene(176, 168, 0, "specks"), scene(33, 40, 1, "box"), scene(560, 64, 2, "corner")]
-    for cores in (1, 3, 64):
-        monkeypatch.setattr(light.os, "cpu_count", lambda cores=cores: cores)
+    for there in (1, 2, 3, 64):
+        monkeypatch.setattr(light, "cores", lambda there=there: there)
         other = Light()
         for pixels, hole in scenes:
             masked = mask_out(Picture(pixels).image(), hole)

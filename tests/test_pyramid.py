@@ -18,6 +18,8 @@ from mend.models.pyramid import (
     halved,
     known_plane,
     mirrored,
+    sums,
+    sums_of_squares,
 )
 
 
@@ -196,6 +198,19 @@ def test_a_ramp_is_its_own_plane_and_few_pixels_at_a_side_are_not_believed():
     rough = (ramp + 0.5 * torch.rand(1, 3, 64, 64)) * known
     plane = known_plane(rough, known)
     assert (plane.rows + plane.columns).max() < 0.6, "the slope of a rough strip would lead to 1.2"
+
+
+def test_sums_over_a_large_picture_are_those_of_any_number_of_threads():
+    image = torch.from_numpy(np.random.default_rng(0).random((1, 3, 1500, 2000), np.float32))
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 4, 8):
+            torch.set_num_threads(count)
+            found.append(torch.cat([sums_of_squares(image), sums(image, 2).sum(2), sums(image, 3).sum(2)]))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(found[0], other) for other in found)
 
 
 @settings(max_examples=40, deadline=None)

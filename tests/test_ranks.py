@@ -144,7 +144,10 @@ def test_a_machine_that_falls_silent_is_not_waited_for(tmp_path: Path):
     out = tmp_path / "filled"
     words = ["fill", tmp_path / "photos", "--mask", tmp_path / "mask.png", "--model", "biharmonic", "-o", out]
     with started(*words, program=(tmp_path / "silent.py",)) as job:
+        deadline = time.monotonic() + 300
         while not list(out.glob("*.png")):
+            assert job.poll() is None, job.communicate()[1][-3000:]
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         here, other = processes_of(job)
         os.kill(other, signal.SIGSTOP)
@@ -161,8 +164,8 @@ def test_a_machine_that_falls_silent_is_not_waited_for(tmp_path: Path):
 @linux
 def test_a_process_that_has_done_its_part_is_not_missed(tmp_path: Path):
     (tmp_path / "early.py").write_text(
-        "import time\nfrom mend import ranks\nranks.BEAT, ranks.SILENCE = 0.1, 5\n"
-        "ranks.agreed(0)\ntime.sleep(3 * (ranks.RANK != 1))\nprint('to the end')"
+        "import time\nfrom mend import ranks\nranks.BEAT, ranks.SILENCE = 0.1, 25\n"
+        "ranks.agreed(0)\ntime.sleep(6 * (ranks.RANK != 1))\nprint('to the end')"
     )
     assert done(program=(tmp_path / "early.py",), processes=3).count("to the end") == 3
 
@@ -173,6 +176,15 @@ def test_bad_input_is_said_once(tmp_path: Path):
         said = process.communicate(timeout=300)[1]
     assert process.returncode == 1
     check_said(said, "mend: unknown segmenter 'strook'. Did you mean 'strokes'?")
+
+
+@linux
+def test_what_only_the_first_finds_out_ends_all_at_once(tmp_path: Path):
+    make_masks(load_images("photos", "test"), "boxes", tmp_path / "test")
+    with started("masks", "photos", "--split", "test", "--segmenter", "strokes", "--out", tmp_path) as process:
+        said = process.communicate(timeout=25)[1]  # `torchrun` itself would kill them after 30 more
+    assert process.returncode == 1
+    check_said(said, "holds another mask set")
 
 
 @linux

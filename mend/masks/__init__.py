@@ -1,5 +1,6 @@
 """Masks: found by a segmenter (`segment`), drawn (`draw`), or given, and kept in a set on disk (`store`)."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ def make_masks(
     maker = _drawer(segmenter, coverage, seed, images.size) if segmenter in DRAWN else _finder(segmenter, device)
     manifest = manifest_for(images, maker.name, maker.weights)
     # On Windows a file that another process has mapped cannot be sealed.
-    masks = MaskSet.create(out, manifest) if ranks.FIRST else None
+    masks = ranks.by_first(lambda: MaskSet.create(out, manifest))
     missing = ranks.agreed(start + np.flatnonzero(~masks.done[start:stop]) if masks is not None else np.arange(0))
     done = stop - start - len(missing)
     if on_batch is not None:
@@ -49,7 +50,8 @@ def make_masks(
     def find(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return rows, maker.masks(images.pixels[rows]) if segmenter not in DRAWN else maker.masks(rows)
 
-    for rows, found in _worked([missing[i : i + maker.batch] for i in range(0, len(missing), maker.batch)], find, maker):
+    batch = min(maker.batch, max(16, 2**22 // math.prod(images.size)))  # of large masks fewer: they wait in memory
+    for rows, found in _worked([missing[i : i + batch] for i in range(0, len(missing), batch)], find, maker, images.size[1]):
         assert masks is not None, "only the first gets them"
         masks.write(rows, found)
         done += len(rows)
@@ -61,7 +63,7 @@ def make_masks(
     return MaskSet.create(out, manifest) if masks is None else masks
 
 
-def _worked(batches: list[np.ndarray], find: Callable[[np.ndarray], Any], maker: Segmenter) -> Iterator[Any]:
+def _worked(batches: list[np.ndarray], find: Callable[[np.ndarray], Any], maker: Segmenter, width: int) -> Iterator[Any]:
     """What `find` gives for each batch, in order: found by the processes of the job, or by as many as there are cores.
 
     The latter for makers without a network, since all they do has one thread; on Linux, where a process can be forked.
@@ -71,12 +73,17 @@ def _worked(batches: list[np.ndarray], find: Callable[[np.ndarray], Any], maker:
         return ranks.dealt(batches, find)
 
     def shared(rows: Any) -> list[torch.Tensor]:
-        # Tensors lie in shared memory. Arrays would fill the pipe, and a worker that cannot empty it outlives a killed parent.
-        return [torch.from_numpy(part) for part in find(rows)]
+        # Tensors lie in shared memory, of which a container may have little: so they are bits. Arrays would fill the pipe, and
+        # a worker that cannot empty it outlives a killed parent.
+        rows, found = find(rows)
+        return [torch.from_numpy(rows), torch.from_numpy(np.packbits(found, axis=2))]
+
+    def unpacked(rows: torch.Tensor, bits: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        return rows.numpy(), np.unpackbits(bits.numpy(), axis=2, count=width).astype(np.bool_)
 
     forked: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": "fork"}
     loader = DataLoader(cast(Any, batches), batch_size=None, collate_fn=shared, **forked)
-    return (tuple(part.numpy() for part in found) for found in loader)
+    return (unpacked(*found) for found in loader)
 
 
 def _finder(name: str, device: str) -> Segmenter:

@@ -7,6 +7,7 @@ done.npy       (N,) bool, only while rows are missing: a killed run goes on wher
 
 import hashlib
 import json
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -134,7 +135,8 @@ class MaskSet:
         digest = hashlib.sha256(np.ascontiguousarray(self.packed).data).hexdigest() if complete else ""
         self.manifest = replace(self.manifest, done=count, sha256=digest)
         _write_manifest(self.folder, self.manifest)
-        self.done = np.array(self.done)  # a mapped file cannot be removed on Windows
+        if complete or os.name == "nt":  # a mapped file cannot be removed on Windows
+            self.done = np.array(self.done)
         if complete:
             with suppress(PermissionError):  # whoever made another range lets go of it last, and removes it
                 (self.folder / "done.npy").unlink()

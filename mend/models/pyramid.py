@@ -113,7 +113,7 @@ class Pyramid(nn.Module):
         known = 1 - hole
         plane = known_plane(masked, known)
         colour = plane.taken_from(masked, known)
-        deviation = sums_of_squares(colour).sum(1) / (3 * known.sum((1, 2, 3), dtype=_double(known))).clamp(min=1)
+        deviation = sums_of_squares(colour).sum(1) / (3 * sums(known, 3).sum((1, 2))).clamp(min=1)
         contrast = deviation.sqrt()[:, None, None, None].to(colour.dtype)
         levels = [(colour, known)]
         while max(levels[-1][1].shape[-2:]) > self.COARSEST:
@@ -156,7 +156,8 @@ def same_sums(seen: Tensor) -> Iterator[None]:
     """One small image is worked on by one thread, so that the number of threads changes nothing of it.
 
     Over few pixels oneDNN divides a convolution's sums themselves between the threads, which rounds them otherwise: up to
-    24×136 pixels where it was measured, with 64 threads. Over more it divides the pixels.
+    24×136 pixels where it was measured, with 64 threads. Over more it divides the pixels. The setting is the process's: another
+    thread that meets PyTorch for the first time meanwhile keeps to one.
     """
     threads = torch.get_num_threads()
     if seen.device.type != "cpu" or len(seen) > 1 or seen[0, 0].numel() > 128 * 128 or threads == 1:
@@ -230,8 +231,9 @@ def sums(image: Tensor, axis: int) -> Tensor:
 
 
 def sums_of_squares(image: Tensor) -> Tensor:
-    """Of each channel, (B, C); one by one, since the squares of a large picture take memory."""
-    return torch.stack([channel.square().sum((1, 2), dtype=_double(image)) for channel in image.unbind(1)], 1)
+    """Of each channel, (B, C); one by one, since the squares of a large picture take memory, and row by row: the sum of a whole
+    picture would be divided between the threads."""
+    return torch.stack([channel.square().sum(2, dtype=_double(image)).sum(1) for channel in image.unbind(1)], 1)
 
 
 def _double(tensor: Tensor) -> torch.dtype:
