@@ -502,6 +502,7 @@ def test_no_file_outside_the_session_can_be_read(studio: Studio, files: Path):
         f"/sessions/{other}/pictures/{key}/preview", f"/sessions/{session}/pictures/{key}/source",
         f"/sessions/{session}/pictures/{key}/..%2f..%2fsource", f"/sessions/{session}/pictures/..%2f{key}/preview",
         f"/sessions/..%2f{session}/pictures/{key}/preview", f"/gradio/gradio_api/file={secret}", f"/gradio/file={secret}",
+        "/gradio/gradio_api/startup-events", "/gradio/gradio_api/call/nope",
         "/gradio/gradio_api/file=/etc/passwd", "/gradio/gradio_api/file=//etc/passwd", f"//gradio/gradio_api/file={secret}",
         f"/gradio/gradio_api/file={cached}", f"/gradio/gradio_api/file={studio.folder}/secret.txt",
         f"/gradio/gradio_api/file={source}", f"/gradio/gradio_api/file={studio.temporary}/uploads/../{source}",
@@ -528,6 +529,11 @@ def test_a_client_can_name_no_file_of_this_machine(studio: Studio, files: Path):
         answer = studio.client.get(f"{at}/call/fill/{called.json()['event_id']}").text
         assert "event: error" in answer, answer
         assert "complete" not in answer
+    uploaded = studio.client.post(f"{at}/upload", files=[("files", (files / "photo.png").read_bytes())]).json()[0]
+    file = {"path": uploaded, "meta": {"_type": "gradio.FileData"}}
+    for wrong in (["photo.png", "mask.png", "telea"], [file, file, file], [None, file, "telea"]):
+        called = studio.client.post(f"{at}/call/fill", json={"data": wrong})
+        assert "event: error" in studio.client.get(f"{at}/call/fill/{called.json()['event_id']}").text
 
 
 def test_strangers_are_refused(studio: Studio):
@@ -659,6 +665,23 @@ def test_a_client_of_gradio_that_hangs_up_or_cancels_ends_its_filling(studio: St
             leave()
             until(lambda workers=workers: one_ended(workers), f"the filling goes on though it was {leave.__name__}")
     assert "event: complete" in studio.client.get(call()).text
+
+
+@needs_proc
+def test_one_call_is_cancelled_and_the_other_of_the_same_client_goes_on(studio: Studio, files: Path):
+    from gradio_client import Client, handle_file
+
+    client = Client(f"{studio.address}/gradio/", verbose=False, httpx_kwargs={"timeout": 120})
+    sent = [handle_file(files / name) for name in ("photo.png", "mask.png")]
+    assert client.predict(*sent, "telea", api_name="/fill"), "its process is awake"
+    with stuck(studio):
+        first, second = (client.submit(*sent, "telea", api_name="/fill") for _ in range(2))
+        until(lambda: all("PROCESSING" in str(job.status().code) for job in (first, second)), "they do not begin")
+        second.cancel()
+        until(second.done, "it goes on")
+        assert not first.done()
+    filled = Path(first.result(timeout=60)).read_bytes()
+    assert digest(filled) == digest(by_command_line(files, "photo.png", "--model", "telea"))
 
 
 def test_a_process_is_gone_before_its_files_are_removed():

@@ -11,9 +11,11 @@ from typing import Any
 import gradio
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse
-from gradio.data_classes import FileData
+from gradio.context import LocalContext
+from gradio.data_classes import CancelBody, FileData
 from gradio.events import api
 from gradio.queueing import Event
+from gradio.server_messages import ProcessCompletedMessage
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
@@ -45,13 +47,25 @@ def take_calls(app: FastAPI, sessions: Sessions, uploads: Uploads, models: dict[
         listed(uploads.files, path)
         return FileResponse(path)
 
-    async def fill(request: gradio.Request, image: FileData, mask: FileData, model: str = next(iter(models))) -> FileData:
+    # In place of Gradio's own, which cancels all that this client has asked for.
+    @app.post("/gradio/gradio_api/cancel")
+    async def cancel(body: CancelBody) -> dict[str, bool]:
+        queue = blocks._queue
+        if body.event_id in queue.pending_event_ids_session.get(body.session_hash, ()):
+            await queue.clean_events(event_id=body.event_id)
+            over = ProcessCompletedMessage(output={}, success=True, event_id=body.event_id)
+            queue.pending_messages_per_session[body.session_hash].put_nowait(over)
+        return {"success": True}
+
+    async def fill(image: FileData, mask: FileData, model: str = next(iter(models))) -> FileData:
         assert isinstance(image, dict)  # Gradio hands over what it documents as FileData as a dictionary
         assert isinstance(mask, dict)
 
+        mine = LocalContext.event_id.get(None)
+
         async def left() -> bool:
             """Whether nobody listens for the answer any more, which Gradio notes, and lets the work go on."""
-            return any(event.session_hash == request.session_hash and not event.alive for event in blocks.running())
+            return any(event._id == mine and not event.alive for event in blocks.running())
 
         try:
             with sessions.call() as session:
@@ -87,9 +101,10 @@ class Calls(gradio.Blocks):
             super().validate_inputs(block_fn, inputs)
         except ValueError:
             raise gradio.Error("fill takes an image, a mask and a model's name.", print_exception=False) from None
-        for i, value in enumerate(inputs):
-            if isinstance(value, str):
-                continue
+        *files, model = inputs
+        if not isinstance(model, str):
+            raise gradio.Error("the third is the model's name, in words.", print_exception=False)
+        for i, value in enumerate(files):
             path, name = _named(value)
             if path not in self.uploads.files:
                 said = "this file was not uploaded, or not lately. Send it with handle_file of Gradio's client."

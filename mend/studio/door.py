@@ -21,8 +21,8 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 # What Gradio's client needs. The rest of Gradio's routes (a proxy, a fetcher of addresses, its own page) stays shut.
-GRADIO = ("config", "gradio_api/info", "gradio_api/upload", "gradio_api/queue/", "gradio_api/call/", "gradio_api/heartbeat/",
-          "gradio_api/cancel", "gradio_api/reset", "gradio_api/startup-events", "gradio_api/file=")  # fmt: skip
+GRADIO = ("config", "gradio_api/info", "gradio_api/upload", "gradio_api/queue/", "gradio_api/call/fill",
+          "gradio_api/heartbeat/", "gradio_api/cancel", "gradio_api/reset", "gradio_api/file=")  # fmt: skip
 
 
 class Door:

@@ -11,6 +11,7 @@ import contextlib
 import secrets
 import shutil
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -212,14 +213,16 @@ def make_app(
 
     @app.post("/sessions/{token}/pictures/{key}/select")
     async def select(token: str, key: str, request: Request) -> StreamingResponse:
-        item, asked = sessions.find(token).item(key), await read(request, Point)
-        target = item.folder / "selected"
+        asked = await read(request, Point)
+        item = sessions.find(token).item(key)
+        target = item.folder / f"selected-{secrets.token_hex(8)}"
         task = workers.pictures.do("select", folder=str(item.folder), x=asked.x, y=asked.y, mask=str(target))
         return as_lines(_with_image(task, item, target))
 
     @app.post("/sessions/{token}/pictures/{key}/fill")
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
-        session, asked = sessions.find(token), await read(request, Filling)
+        asked = await read(request, Filling)  # before the session is looked for, which may be closed meanwhile
+        session = sessions.find(token)
         item, method = session.item(key), pick(models, asked.model, "model")
         if asked.loaded is None and asked.mask is None:
             raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
@@ -356,8 +359,11 @@ class LastFile(FileResponse):
 async def _expiring(sessions: Sessions, uploads: Uploads) -> None:
     while True:
         await asyncio.sleep(EXPIRING)
-        sessions.expire()
-        uploads.expire()
+        try:
+            sessions.expire()
+            uploads.expire()
+        except Exception:  # else nothing would expire any more
+            traceback.print_exc()
 
 
 async def warm(workers: Workers, models: dict[str, Method], device: str) -> None:
@@ -413,4 +419,5 @@ async def _with_image(task: Messages, item: Item, image: Path) -> Messages:
         async for message in task:
             if "done" in message:
                 message = {"done": {"image": "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()}}
+                image.unlink()
             yield message

@@ -54,11 +54,13 @@ class Worker:
                         over = "says" not in message
                         if "error" in message:
                             raise (Fault if message.get("fault") else InputError)(message["error"])
-                        yield message
+                        if not over:
+                            yield message
                 finally:
                     if not over:
                         with anyio.CancelScope(shield=True):  # whoever hung up would break off the waiting, too
                             await self.end()
+            yield message  # when others have their turn: whoever reads slowly keeps nobody waiting
         finally:
             self.wanted -= 1
 
