@@ -1,9 +1,5 @@
 """The device that does the work: found by name, described for results, asked what it can."""
 
-import ctypes
-import sys
-from contextlib import suppress
-
 import torch
 
 from mend import ranks
@@ -43,13 +39,3 @@ def has_bf16() -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(probe() for probe in probes if probe is not None)
-
-
-def keep_memory() -> None:
-    """Let glibc keep what it has for the next feature map. Fetched anew from the system, page by page, they take a third of the
-    time of a small network."""
-    if sys.platform == "linux":
-        with suppress(AttributeError, OSError):  # another C library
-            mallopt, trim_threshold, mmap_max = ctypes.CDLL(None).mallopt, -1, -4
-            mallopt(trim_threshold, -1)
-            mallopt(mmap_max, 0)

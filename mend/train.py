@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader
 from mend import ranks
 from mend.checkpoint import commit, save_model
 from mend.data import Batches, Crops, epoch_rows, image_files, load_images, share, split_rows
-from mend.device import device_name, find_device, has_bf16, keep_memory
+from mend.device import device_name, find_device, has_bf16
 from mend.errors import InputError, pick
 from mend.images import composite, grid, mask_out, pad_to, to_pixels, write_bytes, write_image
 from mend.inpaint import any_size
@@ -382,8 +382,7 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
     every: dict[str, Any] = {"dirpath": out / "checkpoints", "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = ModelCheckpoint(filename="best", monitor="val_psnr", mode="max", **every)
     last = ModelCheckpoint(filename="last", **every)
-    if find_device("auto").type == "cpu":  # InputError where a GPU is missing
-        keep_memory()
+    find_device("auto")  # InputError where a GPU is missing
     return pl.Trainer(
         max_epochs=config.epochs,
         # Lightning has no DDP on Apple's GPUs.
