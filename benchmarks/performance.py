@@ -43,7 +43,7 @@ def training(part: dict[str, Any]) -> list[Row]:
             f"Training {case}, as a notebook writes it → `mend train`",
             f"{found['reference']:,.0f} → {found['mend']:,.0f} pictures/s",
             f"{found['times']:.1f}×; {found['of_the_matrix_rate']:.0%} of the bf16 matrix rate",
-            f"{found['n']:,} pictures an epoch",
+            f"{len(found['rounds'])} rounds, {found['n']:,} pictures",
         )
         for case, found in part["cases"].items()
     ]
