@@ -304,10 +304,10 @@ def make_app(
     @app.post("/fill")
     async def fill_once(request: Request) -> FileResponse:
         with contextlib.ExitStack() as stack:
+            session = stack.enter_context(sessions.call())  # before anything is received
             async with request.form(max_files=2, max_fields=3) as form:
                 given = {part: form.get(part) for part in ("image", "mask")}
                 model, marked = str(form.get("model", next(iter(models)))), str(form.get("hole", "auto"))
-                session = stack.enter_context(sessions.call())
                 _, item = session.add(Path(getattr(given["image"], "filename", None) or "picture").name)
                 for part, place in (("image", "source"), ("mask", "loaded")):
                     upload = given[part]

@@ -131,6 +131,8 @@ class Session:
         while len(self.items) >= KEPT or sum(item.bytes for item in self.items.values()) > ROOM:
             free = [key for key, item in list(self.items.items())[:-1] if not item.wanted]
             if not free:
+                if len(self.items) >= KEPT:
+                    raise Busy("as many pictures as are kept are at work already. Wait for one, and try again.")
                 break
             self.remove(min(free, key=lambda key: not self.items[key].compared))  # the first of those, as `min` has it
 
