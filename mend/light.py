@@ -6,9 +6,8 @@ the box, which `mend export` wrote, reads them from the same file. What each ste
 
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,23 +16,9 @@ from mend.plan import REACH, Plan, make_plan
 from mend.progress import Report
 from mend.tiles import tiles
 
-if TYPE_CHECKING:
-    from mend.inpaint import Inpainter
-
 DEFAULT = Path(__file__).parent / "assets" / "pyramid"
 GRAPH = DEFAULT / "model.onnx"
 COARSEST, STRIDE, RIDGE = 8, 8, 0.03  # as in `mend.models.pyramid`
-GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
-
-
-def is_enough(device: str) -> bool:
-    """Whether the network in the box runs as well here: on the CPU, with ONNX Runtime installed.
-
-    "auto" is the CPU where no driver of a GPU that PyTorch might use is to be seen: NVIDIA's, AMD's, or one of these by
-    Windows.
-    """
-    on_cpu = device == "cpu" or (device == "auto" and not any(map(os.path.exists, GPUS)))
-    return on_cpu and find_spec("onnxruntime") is not None
 
 
 def cores() -> int:
@@ -41,15 +26,6 @@ def cores() -> int:
     there = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     said = os.environ.get("OMP_NUM_THREADS", "")
     return min(there, int(said)) if said.isdecimal() and int(said) else there
-
-
-def lightest(model: str | None, device: str, texture: bool = False, seam: bool = False) -> "Inpainter | Light":
-    """As `mend.load`, and without PyTorch for the network in the box, None, where that is enough."""
-    if model is None and not texture and not seam and is_enough(device):
-        return Light()
-    from mend.inpaint import load
-
-    return load(model or DEFAULT, device, texture, seam)
 
 
 class Light:

@@ -1,18 +1,14 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, smooth
+from conftest import smooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mend
 from mend import light
-from mend.images import Picture, mask_out, write_image
-from mend.light import Light, doubled_part, halved, is_enough
+from mend.images import Picture, mask_out
+from mend.light import Light, doubled_part, halved
 from mend.models import pyramid
 from mend.models.pyramid import Corrector, Pyramid
 
@@ -151,35 +147,3 @@ def test_scales_are_changed_as_with_torch(height: int, width: int, seed: int):
     rows, columns = (slice(n // 3 * 2, 2 * n - n // 4) for n in (height, width))
     part = pyramid.doubled_part(torch.from_numpy(image), rows, columns).numpy()
     assert np.allclose(doubled_part(image, rows, columns), part, atol=1e-6)
-
-
-def test_it_is_chosen_on_the_cpu_and_where_no_gpu_is_to_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(light, "GPUS", (str(tmp_path / "gpu"),))
-    assert [is_enough(device) for device in ("cpu", "auto", "cuda", "mps")] == [True, True, False, False]
-    (tmp_path / "gpu").touch()
-    assert [is_enough(device) for device in ("cpu", "auto")] == [True, False]
-    monkeypatch.setattr(light, "find_spec", lambda name: None)
-    assert not is_enough("cpu")
-
-
-@pytest.mark.parametrize(
-    ("more", "runtime"),
-    [
-        ([], "ONNX Runtime on cpu"),
-        (["--feather", "2", "--grow", "3"], "ONNX Runtime on cpu"),
-        (["--texture"], "PyTorch on cpu"),
-        (["--seam"], "PyTorch on cpu"),
-        (["--model", str(light.DEFAULT)], "PyTorch on cpu"),
-        (["--model", "telea"], "no network"),
-    ],
-)
-def test_torch_is_imported_only_where_it_is_needed(tmp_path: Path, more: list[str], runtime: str):
-    pixels, hole = scene(40, 50, 0, "box")
-    write_image(tmp_path / "p.png", pixels)
-    write_image(tmp_path / "m.png", (hole[0, 0, ..., None] * 255).astype(np.uint8))
-    words = ["fill", str(tmp_path / "p.png"), "--mask", str(tmp_path / "m.png"), "-o", str(tmp_path / "o.png"), *more]
-    call = f"mend.cli.main({[*words, '--device', 'cpu']!r})"
-    code = f"import sys, mend.cli\ntry:\n {call}\nexcept SystemExit:\n print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stderr.splitlines()[0].endswith(f"; {runtime}")
-    assert done.stdout.splitlines()[-1] == str(runtime != "ONNX Runtime on cpu")

@@ -82,9 +82,9 @@ def fill(
     """
     from mend.folders import AS_PNG, Filler, mask_hole, object_hole, plan_folder
     from mend.images import check_fits, output_beside, read_image
-    from mend.light import lightest
     from mend.plan import memory_size
     from mend.progress import progress, shared
+    from mend.runtime import lightest
     from mend.verify import write_filled
 
     if [mask, masks, of_object].count(None) != 2:

@@ -26,7 +26,8 @@ import numpy as np
 from PIL import Image
 
 from mend.errors import InputError
-from mend.light import DEFAULT, Light, lightest
+from mend.light import DEFAULT, Light
+from mend.runtime import lightest
 
 if TYPE_CHECKING:
     from mend.images import Picture
