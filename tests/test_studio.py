@@ -730,6 +730,30 @@ def test_a_process_is_gone_before_its_files_are_removed():
     assert asyncio.run(give_way()) == [-9] * 6
 
 
+def test_a_studio_that_ends_starts_no_process_for_what_waits():
+    import asyncio
+
+    from mend.studio.workers import Busy, Workers
+
+    async def end() -> list[object]:
+        workers = Workers()
+        model = workers.model("telea")
+
+        async def warm() -> None:
+            async for _ in model.do("warm", model="telea", device="cpu"):
+                pass
+
+        at_work, waiting = asyncio.create_task(warm()), asyncio.create_task(warm())
+        while model.process is None:
+            await asyncio.sleep(0.01)
+        await workers.end()
+        model = workers.model("another")
+        return await asyncio.gather(at_work, waiting, warm(), return_exceptions=True)
+
+    _, *late = asyncio.run(end())
+    assert [type(error) for error in late] == [Busy, Busy]
+
+
 @needs_proc
 def test_a_studio_that_is_killed_leaves_no_process_and_the_next_removes_its_folder(
     tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch
@@ -971,6 +995,9 @@ def test_a_call_that_waits_keeps_its_files(monkeypatch: pytest.MonkeyPatch, file
             given = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in sent()]
             called.append(client.post(f"{at}/call/fill", json={"data": [*given, "telea"]}).json()["event_id"])
         unnamed, _ = sent()
+        with monkeypatch.context() as full:
+            full.setattr(sessions, "CALLS", 2)  # as many as are at work
+            assert "2 calls are at work already" in client.post(f"{at}/upload", files=[("files", b"more")]).text
         with monkeypatch.context() as soon:
             soon.setattr(sessions, "UPLOADED", -1)
             until(lambda: client.head(f"{at}/file={unnamed}").status_code == 404, "nothing expires")

@@ -35,6 +35,10 @@ def take_calls(app: FastAPI, sessions: Sessions, uploads: Uploads, models: dict[
     # In place of Gradio's own, which takes as much as comes, makes paths of names, and forgets what was not sent whole.
     @app.post("/gradio/gradio_api/upload")
     async def upload(request: Request) -> list[str]:
+        with sessions.call():  # before anything is received
+            return await received(request)
+
+    async def received(request: Request) -> list[str]:
         async with request.form(max_files=2, max_fields=0) as form:
             sent = [(part, uploads.new()) for part in form.getlist("files") if isinstance(part, UploadFile)]
             for part, place in sent:

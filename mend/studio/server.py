@@ -8,6 +8,7 @@ import asyncio
 import atexit
 import base64
 import contextlib
+import os
 import secrets
 import shutil
 import time
@@ -129,7 +130,8 @@ def make_app(
     async def example(token: str, name: str) -> StreamingResponse:
         session, chosen = sessions.find(token), listed(EXAMPLES, name)
         key, item = session.add(chosen.file.name)
-        await asyncio.to_thread(shutil.copyfile, chosen.file, item.folder / "source")
+        with wanted(item):
+            await asyncio.to_thread(shutil.copyfile, chosen.file, item.folder / "source")
         return as_lines(opened(session, key, item, chosen))
 
     async def opened(session: Session, key: str, item: Item, example: Example | None = None) -> Messages:
@@ -269,7 +271,7 @@ def make_app(
         item.facts = dict(given.item.facts)
         given.item.copy_into(item.folder)
         mask = item.folder / secrets.token_hex(8)
-        await asyncio.to_thread(shutil.copyfile, given.item.folder / "mask", mask)
+        os.link(given.item.folder / "mask", mask)
         facts = {"picture": key, "name": item.name, **item.facts, "methods": given.methods, "score": given.score}
 
         async def taken() -> Messages:

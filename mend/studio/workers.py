@@ -34,6 +34,7 @@ class Worker:
         self.process: asyncio.subprocess.Process | None = None
         self.turn = asyncio.Lock()
         self.wanted = 0
+        self.shut = False  # then it starts no process
 
     async def do(self, task: str, **arguments: Any) -> Messages:
         """What the process says about a task: {"says": stage}, and {"done": facts} last.
@@ -65,6 +66,8 @@ class Worker:
             self.wanted -= 1
 
     async def _ask(self, task: str, arguments: dict[str, Any]) -> Messages:
+        if self.shut:
+            raise Busy("the studio is ending.")
         if self.process is None or self.process.returncode is not None:
             pipe = asyncio.subprocess.PIPE
             self.process = await asyncio.create_subprocess_exec(
@@ -100,6 +103,7 @@ class Workers:
 
     def model(self, name: str) -> Worker:
         worker = self.models.pop(name, None) or Worker()
+        worker.shut = self.pictures.shut
         self.models[name] = worker  # last is latest used
         idle = [other for other, one in self.models.items() if not one.wanted and other != name]
         for other in idle[: max(0, len(self.models) - MODELS)]:
@@ -110,5 +114,8 @@ class Workers:
 
     async def end(self) -> None:
         """End every process, and wait until they are gone: asyncio complains of one that outlives its loop."""
-        await asyncio.gather(self.pictures.end(), *(worker.end() for worker in self.models.values()), *self.ending)
+        there = (self.pictures, *self.models.values())
+        for worker in there:
+            worker.shut = True  # else what waits for its turn would start the next
+        await asyncio.gather(*(worker.end() for worker in there), *self.ending)
         await asyncio.sleep(0.05)  # their pipes are closed a turn of the loop later
