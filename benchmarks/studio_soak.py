@@ -102,15 +102,16 @@ def by_http(client: httpx.Client, pixels: np.ndarray, mask: np.ndarray) -> Calla
 
 
 def by_gradio(address: str, folder: Path, pixels: np.ndarray, mask: np.ndarray) -> Callable[[], bool]:
-    """The same by Gradio's client, which sends and fetches files in `folder`."""
+    """The same by Gradio's client, a new one each time, which sends and fetches files in `folder`."""
     from gradio_client import Client, handle_file
 
     for name, picture in (("image", pixels), ("mask", mask)):
         (folder / f"{name}.png").write_bytes(_png(picture))
-    client = Client(f"{address}/gradio/", verbose=False, download_files=folder / "results", httpx_kwargs={"timeout": 120})
+    how = {"verbose": False, "download_files": folder / "results", "httpx_kwargs": {"timeout": 120}}
 
     def ask() -> bool:
         try:
+            client = Client(f"{address}/gradio/", **how)
             files = handle_file(folder / "image.png"), handle_file(folder / "mask.png")
             result = Path(client.predict(*files, MODEL, api_name="/fill"))
         except Exception as error:  # of whatever kind: the request is lost

@@ -968,7 +968,7 @@ def test_a_call_that_waits_keeps_its_files(monkeypatch: pytest.MonkeyPatch, file
 
     from starlette.testclient import TestClient
 
-    from mend.studio import server, sessions, workers
+    from mend.studio import calls, server, sessions, workers
     from mend.studio.methods import Method
 
     going_on = threading.Event()
@@ -983,7 +983,9 @@ def test_a_call_that_waits_keeps_its_files(monkeypatch: pytest.MonkeyPatch, file
 
     monkeypatch.setattr(workers, "Worker", Slow)
     monkeypatch.setattr(server, "EXPIRING", 0.05)
-    with TestClient(server.make_app({"telea": Method("telea", "")}, [], "cpu", None, None)) as client:
+    monkeypatch.setattr(calls, "REMEMBERED", 2)
+    app = server.make_app({"telea": Method("telea", "")}, [], "cpu", None, None)
+    with TestClient(app) as client:
         at = "/gradio/gradio_api"
 
         def sent() -> list[str]:
@@ -1004,6 +1006,8 @@ def test_a_call_that_waits_keeps_its_files(monkeypatch: pytest.MonkeyPatch, file
         going_on.set()
         for event in called:
             assert "event: complete" in client.get(f"{at}/call/fill/{event}").text
+    gradio = next(route.app for route in app.routes if getattr(route, "path", "") == "/gradio")
+    assert len(gradio.state_holder.session_data) == len(gradio.get_blocks()._queue.event_analytics) == 2, "of four clients"
 
 
 def test_no_sentence_shows_a_path(studio: Studio, files: Path):

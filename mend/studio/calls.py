@@ -25,12 +25,14 @@ from mend.studio.methods import Method
 from mend.studio.sessions import Item, Session, Sessions, Uploads
 
 QUEUE = 16  # calls that may wait
+REMEMBERED = 100  # calls, and clients, of which Gradio keeps notes; by itself ten thousand, at 13 kB each
 Fill = Callable[[Session, Item, Method], Awaitable[Item]]
 
 
 def take_calls(app: FastAPI, sessions: Sessions, uploads: Uploads, models: dict[str, Method], filled: Fill) -> None:
     """Let Gradio's client call /fill of the app at /gradio; `filled` does what is called for."""
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)  # what lies there Gradio copies to no place of its own
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = str(REMEMBERED)
 
     # In place of Gradio's own, which takes as much as comes, makes paths of names, and forgets what was not sent whole.
     @app.post("/gradio/gradio_api/upload")
@@ -89,6 +91,7 @@ def take_calls(app: FastAPI, sessions: Sessions, uploads: Uploads, models: dict[
     with Calls(uploads, analytics_enabled=False) as blocks:
         api(fill, api_name="fill", concurrency_limit=2)
     blocks.queue(max_size=QUEUE)
+    blocks.state_session_capacity = REMEMBERED
     uploads.wanted = blocks.wanted
     gradio.mount_gradio_app(app, blocks, "/gradio", ssr_mode=False, run_history=False, show_error=False)
 
