@@ -189,6 +189,42 @@ def test_texture_as_by_the_command_line(studio: Studio, files: Path):
     assert textured.content != smooth_one.content
 
 
+def test_what_is_to_be_said_of_a_filling_is_said(studio: Studio, files: Path):
+    session = studio.session()
+    mask = base64.b64encode((files / "mask.png").read_bytes()).decode()
+    clear = np.dstack([smooth(45, 61, 1), np.zeros((45, 61), np.uint8)])
+    write_image(files / "clear.png", clear)
+    for file, notes in (
+        ("photo.png", []),
+        ("clear.png", ["250 of the 250 pixels of the hole are transparent, and stay so"]),
+    ):
+        at = f"/sessions/{session}/pictures/{studio.open(session, files / file)['picture']}"
+        assert studio.ask(f"{at}/fill", json={"model": "telea", "mask": f"data:,{mask}"})["notes"] == notes
+
+
+def test_twenty_four_megapixels_are_filled_at_their_full_size(studio: Studio, files: Path):
+    pixels = smooth(4000, 6000, 6)
+    Image.fromarray(pixels).save(files / "huge.png")
+    session = studio.session()
+    picture = studio.open(session, files / "huge.png")
+    at = f"/sessions/{session}/pictures/{picture['picture']}"
+    preview = Image.open(io.BytesIO(studio.client.get(f"{at}/preview").content))
+    assert preview.size == (1600, 1067)
+    mask = np.zeros((1067, 1600, 1), np.uint8)  # as it is painted on the preview
+    mask[400:500, 700:900] = 255
+    write_image(files / "painted.png", mask)
+    painted = base64.b64encode((files / "painted.png").read_bytes()).decode()
+    result = studio.ask(f"{at}/fill", json={"model": "mend", "mask": f"data:,{painted}"})
+    filled = np.asarray(
+        Image.open(io.BytesIO(studio.client.get(f"/sessions/{session}/pictures/{result['picture']}/result").content))
+    )
+    rows, columns = (np.flatnonzero((filled != pixels).any((other, 2))) for other in (1, 0))
+    assert 1490 < rows[0] < 1510, "the rows that were painted"
+    assert 1865 < rows[-1] < 1885
+    assert 2615 < columns[0] < 2635
+    assert 3365 < columns[-1] < 3385
+
+
 def test_a_mask_is_read_as_by_the_command_line(studio: Studio, files: Path):
     """With the hole cut out of it, twice as large, or black if that is said; what cannot be decided is said without flags."""
     mask = np.asarray(Image.open(files / "mask.png"))
@@ -238,8 +274,13 @@ def test_the_images_of_an_evaluation_are_sorted(studio: Studio):
     mine = {"title": "Mine", "n": 3, "methods": {"net": {"psnr": 25.0}}}
     assert studio.client.get("/results").json() == {"results": {"mine": mine}}
     found = studio.ask("/results/mine/net", "GET", params={"by": "ssim", "up": False})
-    assert found == {"columns": ["name", "psnr", "ssim"], "rows": [["a", 20, 0.9], ["c", 25, 0.8], ["b", 30, 0.7]], "of": 3}
+    rows = [["a", 20, 0.9], ["c", 25, 0.8], ["b", 30, 0.7]]
+    assert found == {"columns": ["name", "psnr", "ssim"], "rows": rows, "of": 3, "by": "ssim"}
     assert "no column 'image'" in str(studio.ask("/results/mine/net", "GET", params={"by": "image"})["error"])
+    table.drop(columns="psnr").assign(coverage=0.1).to_parquet(folder / "mine" / "net.parquet")
+    found = studio.ask("/results/mine/net", "GET")
+    assert found["by"] == "ssim", "the first score there is"
+    assert [row[0] for row in found["rows"]] == ["b", "c", "a"]  # type: ignore[attr-defined]
     table = pd.DataFrame({"row": range(100), "name": ["n" * 1000] * 100, "image": "", "psnr": 20.0})  # one line of 100 KB
     table.to_parquet(folder / "mine" / "net.parquet")
     assert len(studio.ask("/results/mine/net", "GET")["rows"]) == 100  # type: ignore[arg-type]
@@ -386,6 +427,10 @@ def test_a_link_copies_the_comparison(studio: Studio, files: Path):
     (files / "grown.png").write_bytes(studio.client.get(f"/sessions/{taker}/pictures/{again['picture']}/mask").content)
     grown = by_command_line(files, "photo.png", "--model", "telea", "--grow", "2")
     assert digest(studio.client.get(f"/sessions/{taker}/pictures/{again['picture']}/result").content) == digest(grown)
+    of_link, of_taker = ({file.stat().st_ino for file in studio.temporary.rglob(name)} for name in ("mask", str(found["mask"])))
+    assert of_link
+    assert of_taker
+    assert not of_link & of_taker, "the mask of all who take the link is one that a visitor's reading writes over"
     assert "no longer" in str(studio.ask(f"/sessions/{taker}/links/nonsense")["error"])
     for methods in (7, ["telea"], ["telea"] * 7):
         assert "expected" in str(studio.ask(f"/sessions/{taker}/links", json={**asked, "methods": methods})["error"])

@@ -193,9 +193,9 @@ def test_a_person_removes_something(page: Any, photo: Path, tmp_path: Path):
     until(page, "!document.querySelector('#fill').disabled")
     assert marked(page) == mask.sum()
     fill(page)
-    assert page.locator("#items button").count() == 2
-    page.click("#items button:first-child")
-    page.wait_for_selector("#items button:first-child[aria-current]")
+    assert page.locator("#items button").count() == 3
+    page.click("#items button:nth-child(2)")
+    page.wait_for_selector("#items button:nth-child(2)[aria-current]")
     page.click("#back")  # to the marks of that result, not to those of the other
     page.wait_for_selector("body[data-state=marking]")
     assert marked(page) == first
@@ -222,6 +222,68 @@ def test_a_click_and_the_keyboard_select_an_object(page: Any, photo: Path):
     for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "Space"):
         page.keyboard.press(key)
     assert marked(page) > found
+
+
+def test_a_look_at_the_history_loses_nothing(page: Any, photo: Path, tmp_path: Path):
+    def bring(number: int, state: str) -> None:
+        page.click(f"#items button:nth-child({number})")
+        page.wait_for_selector(f"body[data-state={state}]:not([aria-busy])")
+        assert page.get_attribute(f"#items button:nth-child({number})", "aria-current") == "true"
+
+    open_photo(page, photo)
+    paint(page, (0.4, 0.4), (0.6, 0.5))
+    fill(page)
+    page.click("#again")
+    page.wait_for_selector("body[data-state=marking]:not([aria-busy])")
+    paint(page, (0.2, 0.2), (0.4, 0.2))
+    of_result = marked(page)
+    bring(2, "result")
+    page.click("#again")
+    page.wait_for_selector("body[data-state=marking]:not([aria-busy])")
+    assert marked(page) == of_result
+    write_image(tmp_path / "other.png", smooth(200, 300, 8))
+    open_photo(page, tmp_path / "other.png")
+    page.wait_for_selector("#items button:nth-child(3)[aria-current]")
+    set_range(page, "#grow", 4)
+    paint(page, (0.2, 0.2), (0.3, 0.6))
+    of_other = marked(page)
+    bring(2, "result")
+    assert page.inner_text("#name") == "photo.png"
+    assert "400 × 300" in page.inner_text("#facts")
+    shot(page, "3-history")
+    bring(3, "marking")
+    assert page.inner_text("#name") == "other.png"
+    assert marked(page) == of_other
+    assert page.input_value("#grow") == "4"
+    bring(2, "result")
+    page.click("#again")
+    page.wait_for_selector("body[data-state=marking]:not([aria-busy])")
+    assert marked(page) == of_result
+
+    page.route("**/pictures/*", lambda route: route.abort())
+    page.click("#items button:nth-child(2)")
+    until(page, "document.querySelector('#error').textContent.startsWith('The studio does not answer')")
+    page.unroute("**/pictures/*")
+    bring(2, "result")
+    gone = '{"error": "this picture is no longer open. Open it again."}'
+    page.route("**/pictures/*", lambda route: route.fulfill(status=400, body=gone))
+    page.click("#items button:nth-child(3)")
+    until(page, "document.querySelectorAll('#items button').length === 2")
+    assert "no longer open" in page.inner_text("#error")
+
+
+@desktop
+def test_a_page_for_which_there_is_no_room_says_so(page: Any, photo: Path, studio: Studio):
+    page.goto("about:blank")
+    busy = '{"error": "32 pages are open already."}'
+    page.route("**/sessions", lambda route: route.fulfill(status=503, body=busy))
+    page.goto(studio.address)
+    until(page, "document.querySelector('#error').textContent === '32 pages are open already.'")
+    page.set_input_files("#choose", photo)
+    until(page, "document.querySelector('#error').textContent.includes('Reload the page')")
+    page.unroute("**/sessions")
+    page.goto(studio.address)
+    page.wait_for_selector("body[data-ready]")
 
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
@@ -404,8 +466,12 @@ def test_methods_side_by_side_and_a_link(page: Any, photo: Path, studio: Studio,
     assert page.get_attribute("body", "data-state") == "marking"
     page.click("nav [data-view=fill]")
     assert page.get_attribute("body", "data-state") == "result"
+    page.click("nav [data-view=compare]")
+    assert page.is_checked("#score")
     open_photo(page, photo)
-    assert "#" not in page.url
+    until(page, "!location.hash")
+    assert not page.is_checked("#score"), "it was true of the hole that was cut"
+    page.click("nav [data-view=fill]")
     page.goto("about:blank")
     other = browser.new_page()
     other.goto(link)

@@ -8,7 +8,6 @@ import asyncio
 import atexit
 import base64
 import contextlib
-import os
 import secrets
 import shutil
 import time
@@ -271,7 +270,7 @@ def make_app(
         item.facts = dict(given.item.facts)
         given.item.copy_into(item.folder)
         mask = item.folder / secrets.token_hex(8)
-        os.link(given.item.folder / "mask", mask)
+        shutil.copyfile(given.item.folder / "mask", mask)  # at once: the link may give way to others meanwhile
         facts = {"picture": key, "name": item.name, **item.facts, "methods": given.methods, "score": given.score}
 
         async def taken() -> Messages:
@@ -296,7 +295,7 @@ def make_app(
         return {"results": {name: found for name, file in result_files().items() if (found := read_result(file))}}
 
     @app.get("/results/{name}/{method}")
-    async def rows(name: str, method: str, by: str = "psnr", up: bool = True) -> StreamingResponse:
+    async def rows(name: str, method: str, by: str = "", up: bool = True) -> StreamingResponse:
         found = read_result(listed(result_files(), name))
         listed(found["methods"] if found else {}, method)
         return as_lines(workers.pictures.do("rows", file=str(rows_file(name, method)), by=by, up=up, count=ROWS))

@@ -156,20 +156,29 @@ def fill(
     data, loss = encode(filled, result)
     write_bytes(result, data)
     _show(target, filled)
-    facts: Facts = {"seconds": seconds, "share": float(hole.mean()), "lossy": bool(loss), "centre": _centre(hole)}
+    notes = filled.notes[len(picture.notes) :]  # those of the picture were said when it was opened
+    facts: Facts = {
+        "seconds": seconds,
+        "share": float(hole.mean()),
+        "lossy": bool(loss),
+        "notes": notes,
+        "centre": _centre(hole),
+    }
     return {**facts, **_scores(picture, filled, hole)} if score else facts
 
 
 def rows(says: Says, file: str, by: str, up: bool, count: int) -> Facts:
-    """The first `count` images of a table of scores, a row each, sorted by a column; and how many there are."""
+    """The first `count` images of a table of scores, a row each, sorted by a column, or by the first score; and how many there
+    are."""
     import pandas as pd
 
     says("reading the scores")
     table = pd.read_parquet(file).drop(columns=["row", "image"])
+    by = by or next(column for column in table.columns if column not in ("name", "class", "coverage"))
     if by not in table:
         raise InputError(f"there is no column {by!r}; expected one of {', '.join(table.columns)}.")
     first = table.sort_values(by, ascending=up, kind="stable").head(count)
-    return {"columns": list(first.columns), "rows": json.loads(first.to_json(orient="values")), "of": len(table)}
+    return {"columns": list(first.columns), "rows": json.loads(first.to_json(orient="values")), "of": len(table), "by": by}
 
 
 TASKS: dict[str, Callable[..., Facts]] = {

@@ -16,7 +16,7 @@ export async function ask(url, options, onStage = () => {}) {
     } catch {
       throw new Error(`The studio's answer (${response.status}) cannot be read. Does another program answer at this address?`);
     }
-    if (last.error) throw new Error(last.error);
+    if (last.error) throw Object.assign(new Error(last.error), { status: response.status });
     if (last.says) onStage(last.says, last.share);
   };
   for (const reader = response.body.getReader(); ;) {

@@ -32,7 +32,7 @@ export class Scores {
   means(name, { title, n, methods }) {
     const metrics = [...new Set(Object.values(methods).flatMap(Object.keys))];
     const rows = Object.entries(methods).map(([method, values]) => {
-      const pick = make("button", { textContent: method, className: "link", onclick: () => this.images({ result: name, method, by: "psnr", up: true }) });
+      const pick = make("button", { textContent: method, className: "link", onclick: () => this.images({ result: name, method, by: "", up: true }) });
       if (this.open?.result === name && this.open.method === method) pick.setAttribute("aria-current", "true");
       return make("tr", {}, make("td", {}, pick), ...metrics.map((metric) => make("td", { textContent: shown(values[metric]) })));
     });
@@ -46,7 +46,7 @@ export class Scores {
     const reading = (this.reading = new AbortController());
     const start = performance.now();
     this.open = asked;
-    const { result, method, by, up } = asked;
+    const { result, method, up } = asked;
     const passed = make("span");
     const cancel = make("button", { type: "button", textContent: "Cancel", onclick: () => reading.abort() });
     const slow = make("div", { className: "card reading" }, make("p", { role: "status" }, "Reading the scores… ", passed), cancel);
@@ -55,7 +55,7 @@ export class Scores {
       passed.textContent = `${seconds.toFixed(0)} s`;
       if (seconds > 0.5 && this.table !== slow) this.draw(slow);
     }, 100);
-    const at = `/results/${encodeURIComponent(result)}/${encodeURIComponent(method)}?${new URLSearchParams({ by, up })}`;
+    const at = `/results/${encodeURIComponent(result)}/${encodeURIComponent(method)}?${new URLSearchParams({ by: asked.by, up })}`;
     let found;
     try {
       found = await ask(at, { method: "GET", signal: reading.signal });
@@ -67,6 +67,7 @@ export class Scores {
     } finally {
       clearInterval(clock);
     }
+    const { by } = found;
     const heads = found.columns.map((column) => {
       const sort = make("button", { textContent: label(column), className: "link" });
       sort.onclick = () => this.images({ ...asked, by: column, up: column === by ? !up : true });

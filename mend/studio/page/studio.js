@@ -11,10 +11,11 @@ const marks = new Marks($("overlay"), $("cursor"));
 const slider = new Slider();
 const watched = [new Runs($("trainings")), new Scores($("scores"))];
 const shown = { fill: "marking", compare: "marking" }; // what each view shows of the picture: its marks, or what became of it
-let session, limits;
+let session, limits = {};
 let picture = null; // facts of the picture that is open
 let result = null; // the entry of the history that was shown last
-const entries = []; // {picture, input, model, seconds, marked: {bytes, grow, loaded}, button}
+const entries = []; // of the history: pictures, and results {picture, input, model, seconds, marked: {bytes, grow, loaded}}
+const drafts = new Map(); // what was marked on pictures when another was opened, by their keys
 let loaded = null; // the key of a mask file that the marks are, which the server has at full size
 let comparison = null; // what a link is to show
 let running = null; // the AbortController of the task at work
@@ -70,10 +71,13 @@ $("cancel").onclick = () => running?.abort();
 // --- A picture -----------------------------------------------------------------------------------------------------
 
 async function show(facts) {
-  $("photo").src = preview(facts.picture);
-  await $("photo").decode().catch(() => {
+  const src = preview(facts.picture);
+  await Object.assign(new Image(), { src }).decode().catch(() => {
     throw new Error("The picture is no longer here. Open it again.");
   });
+  if (picture) drafts.set(picture.picture, kept());
+  $("photo").src = src;
+  await $("photo").decode();
   picture = facts;
   comparison = null;
   address();
@@ -88,6 +92,20 @@ async function show(facts) {
   $("grow").value = 0;
   shown.fill = shown.compare = "marking";
   sliders();
+  if (drafts.has(facts.picture)) mark(drafts.get(facts.picture));
+  update();
+}
+
+// A picture that came from outside.
+async function add(facts) {
+  await show(facts);
+  listed(facts, `Opened: ${facts.name}`, turn);
+}
+
+// Go on marking a picture.
+async function turn(facts) {
+  if (picture.picture !== facts.picture) await show(facts);
+  shown.fill = "marking";
   update();
 }
 
@@ -95,7 +113,7 @@ function openFile(file) {
   if (body.dataset.view === "runs") view("fill");
   return task(async (options, stage) => {
     stage("sending the picture");
-    await show(await send(at(`?name=${encodeURIComponent(file.name || "pasted.png")}`), file, options, stage));
+    await add(await send(at(`?name=${encodeURIComponent(file.name || "pasted.png")}`), file, options, stage));
   });
 }
 
@@ -108,7 +126,7 @@ function send(url, file, options, stage) {
 function openExample(name) {
   return task(async (options, stage) => {
     const facts = await ask(`/sessions/${session}/examples/${name}`, options, stage);
-    await show(facts);
+    await add(facts);
     marks.outline(facts.outline);
   });
 }
@@ -158,6 +176,7 @@ addEventListener("keydown", (event) => {
 });
 marks.onchange = () => {
   loaded = null;
+  if (marks.empty) $("score").checked = false; // it was true of what was marked
   update();
 };
 marks.onselect = (x, y) =>
@@ -188,6 +207,13 @@ $("load").onchange = () => {
 const asked = () => ({ grow: marks.grow, ...(loaded ? { loaded } : { mask: marks.png() }) });
 const kept = () => ({ bytes: marks.marked, grow: marks.grow, loaded }); // to be marked again
 
+function mark(what) {
+  $("grow").value = what.grow;
+  sliders();
+  marks.set(what.bytes);
+  loaded = what.loaded;
+}
+
 async function filled(input, wanted, options, stage) {
   const facts = await ask(at(`/${input.picture}/fill`), { ...options, body: JSON.stringify(wanted) }, stage);
   return { ...facts, input, model: wanted.model };
@@ -197,19 +223,21 @@ $("fill").onclick = () =>
   task(async (options, stage) => {
     const marked = kept();
     const entry = await filled(picture, { ...asked(), model: $("model").value }, options, stage);
-    entries.push({ ...entry, marked });
-    listed(entries.at(-1));
-    await reveal(entries.at(-1));
+    await reveal({ ...entry, marked });
     if (body.dataset.view === "fill") $("download").focus({ preventScroll: true });
   });
 
 async function reveal(entry) {
+  if (picture.picture !== entry.input.picture) await show(entry.input);
+  if (!entries.includes(entry)) listed(entry, `Result: ${entry.input.name}, filled by ${entry.model}`, reveal);
   result = entry;
   await slider.show(at(`/${entry.input.picture}`), at(`/${entry.picture}`), entry);
   $("took").textContent = `${(100 * entry.share).toFixed(1)} % filled by ${entry.model} in ${seconds(entry.seconds)}`;
   $("download").href = at(`/${entry.picture}/result`);
   $("mask-download").href = at(`/${entry.picture}/mask`);
-  $("lossy").textContent = entry.lossy ? `${entry.input.kind.split(",")[0]} is lossy: pixels outside the mask may change slightly.` : "";
+  const lossy = `${entry.input.kind.split(",")[0]} is lossy: pixels outside the mask may change slightly.`;
+  const notes = [...(entry.lossy ? [lossy] : []), ...entry.notes.map((note) => `${sentence(note)}.`)];
+  $("notes").textContent = notes.join(" ");
   shown.fill = "result";
   update();
 }
@@ -218,37 +246,29 @@ $("actual").onclick = () =>
     for (const one of slider.actual ? [] : [result.input, result]) await ask(at(`/${one.picture}/full`), options, stage);
     await slider.toggle();
   });
-$("again").onclick = () => task(() => show({ ...result.input, picture: result.picture }));
-$("back").onclick = () =>
-  task(async () => {
-    const { input, marked } = result;
-    if (picture.picture !== input.picture) await show(input);
-    $("grow").value = marked.grow;
-    sliders();
-    marks.set(marked.bytes);
-    loaded = marked.loaded;
-    shown.fill = "marking";
-    update();
-  });
+$("again").onclick = () => task(() => turn({ ...result.input, picture: result.picture }));
+$("back").onclick = () => {
+  mark(result.marked);
+  shown.fill = "marking";
+  update();
+};
 
-function listed(entry) {
-  entry.button = document.createElement("button");
-  entry.button.append(
-    Object.assign(new Image(), { src: preview(entry.picture), alt: `Result ${entries.length}: ${entry.input.name}, filled by ${entry.model}` }),
-  );
-  // The server keeps the pictures that were used last: it is asked for both, and a result that is gone leaves the list.
-  entry.button.onclick = () =>
-    task(async () => {
-      try {
-        for (const one of [entry.input, entry]) await ask(at(`/${one.picture}`), { method: "GET" });
-        view("fill");
-        await reveal(entry);
-      } catch (error) {
+// An entry of the history, and what brings it back. The server keeps what was used last: what it no longer has leaves the list.
+function listed(entry, what, bring) {
+  const back = async () => {
+    await ask(at(`/${entry.picture}`), { method: "GET" }).catch((error) => {
+      if (error.status === 400) {
         entries.splice(entries.indexOf(entry), 1);
         entry.button.remove();
-        throw error;
       }
+      throw error;
     });
+    view("fill");
+    await bring(entry);
+  };
+  const image = Object.assign(new Image(), { src: preview(entry.picture), alt: what });
+  entry.button = make("button", { type: "button", title: what, onclick: () => task(back) }, image);
+  entries.push(entry);
   $("items").append(entry.button);
 }
 
@@ -342,7 +362,7 @@ async function reproduce() {
   let found = null;
   await task(async (options, stage) => {
     found = await ask(`/sessions/${session}/links/${encodeURIComponent(link)}`, options, stage);
-    await show(found);
+    await add(found);
     await load(found);
     for (const box of document.querySelectorAll("#methods input")) box.checked = found.methods.includes(box.value);
     $("score").checked = found.score;
@@ -390,8 +410,9 @@ function update() {
   $("compare").disabled = Boolean(running) || unmarked || count < 2 || count > 6;
   $("link").hidden = !comparison;
   $("history").hidden = entries.length === 0;
+  const open = now === "result" ? result : picture;
   for (const entry of entries) {
-    if (now === "result" && entry === result) entry.button.setAttribute("aria-current", "true");
+    if (entry.picture === open?.picture) entry.button.setAttribute("aria-current", "true");
     else entry.button.removeAttribute("aria-current");
   }
   fit();
