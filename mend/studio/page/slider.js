@@ -57,7 +57,7 @@ export class Slider {
     for (const image of this.images) Object.assign(image.style, { width: `${width}px`, height: `${height}px` });
     $("slider").classList.toggle("actual", this.actual);
     $("pan").hidden = !this.actual;
-    $("actual").hidden = !this.actual && this.size[0] <= 1.1 * width * devicePixelRatio;
+    $("actual").hidden = !this.actual && this.size[0] <= 1.2 * width * devicePixelRatio;
     $("actual").setAttribute("aria-pressed", this.actual);
     this.limit = [Math.max(0, width - wide), Math.max(0, height - high)];
     this.move(0, 0);
