@@ -298,9 +298,10 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     if broken:  # the array was made for all entries
         pixels = np.array(pixels[: len(names)])  # a mapped file cannot be written anew on Windows
         np.save(part / "pixels.npy", pixels)
-    fingerprint = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).data).hexdigest()
+    fingerprint = hashlib.sha256(f"{pixels.shape}".encode())
+    fingerprint.update(np.ascontiguousarray(pixels).data)
     np.save(part / "labels.npy", np.array(labels, np.int64))
-    meta = {"source": source, "names": names, "classes": classes, "fingerprint": fingerprint, "broken": broken}
+    meta = {"source": source, "names": names, "classes": classes, "fingerprint": fingerprint.hexdigest(), "broken": broken}
     (part / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     del pixels  # a mapped file cannot be renamed on Windows
     shutil.rmtree(folder, ignore_errors=True)

@@ -159,8 +159,9 @@ def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = N
     images = load_images(source, "test", size)
     ids = [content_id(pixels) for pixels in images.pixels]
     if protocol.drawn is None:
-        holes = find_set(masks or protocol.masks, images).holes(images, protocol.policy)[:, 0].bool().numpy()
-        return _in_memory(images, ids, 1, lambda i: holes[i])
+        made = find_set(masks or protocol.masks, images)
+        rows = made.rows(images, protocol.policy)
+        return _in_memory(images, ids, 1, lambda i: made.read(rows[i : i + 1])[0])
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
     mask = kept(lambda i: drawn.mask(*images.size, ids[i // per_image], i % per_image))
     return _in_memory(images, ids, per_image, mask)

@@ -203,7 +203,10 @@ class ArrayData(pl.LightningDataModule):
         self.counts = {images.split: len(images) for images in splits}
         masks = find_set(config.masks, splits[0])
         self.arrays = [
-            (torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2), masks.holes(images, ObjectPolicy()))
+            (
+                torch.from_numpy(np.require(images.pixels, requirements="W")).permute(0, 3, 1, 2),
+                masks.holes(images, ObjectPolicy()),
+            )
             for images in splits
         ]
         self.facts = {

@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import smooth
+from conftest import ROOT, smooth
 from PIL import Image
 
 from mend import ranks
@@ -347,3 +348,35 @@ def test_the_shipped_protocols_can_be_read():
     assert read_protocol("cifar10-object-v1").metrics == ["psnr", "ssim", "lpips", "fid", "lpips-cifar", "fid-cifar", "mae"]
     assert len(read_protocol("cifar10-object-v1").published) == 2
     assert read_protocol("photos-object-v1").data == "photos"
+
+
+MEMORY = """
+import sys
+from functools import partial
+from pathlib import Path
+import numpy as np
+from mend.evaluate.methods import network_method
+from mend.evaluate.scores import score
+from mend.protocol import Protocol, Scenes
+
+count, noise = 20_000, np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), np.uint8)
+hole = np.zeros((32, 32), bool)
+hole[8:20, 8:20] = True
+names = [str(i) for i in range(count)]
+scenes = Scenes(names, [""] * count, np.arange(count), names, [(32, 32)] * count, lambda i: noise[i % 100], lambda i: hole, "")
+method = network_method("mean-colour", "mean-colour", Protocol("p", "P", "", ()), scenes, "cpu")
+own = []
+
+def heard(done, of):
+    status = Path("/proc/self/status").read_text()
+    own.append(next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")))
+
+score(method, scenes, ["psnr"], None, Path(sys.argv[1]), heard)
+print((own[-1] - own[len(own) // 5]) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory_does_not_grow_with_the_batches(tmp_path: Path):
+    done = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert int(done.stdout) < 30, "megabytes for 16,000 images, whose scores take one"

@@ -57,16 +57,16 @@ def small(image: Tensor, side: int) -> np.ndarray:
 def write_shared(out: Path, scenes: Scenes) -> np.ndarray:
     """The pictures that every method shares, and the places of the sample pictures: evenly spaced over the coverages, from the
     first 500, so that none is chosen by looking."""
-    coverage: list[Tensor] = []
+    coverage = torch.empty(len(scenes))
     side = side_of(scenes)  # once: it looks at all of them
     with ExitStack() as stack:
         arrays = {name: stack.enter_context(pictures(out, name, scenes)) for name in SHARED}
         for places, image, hole in scenes.batches():
-            coverage.append(hole.mean((1, 2, 3)))
+            coverage[places] = hole.mean((1, 2, 3))
             views = {"original": image, "mask": hole.expand(-1, 3, -1, -1), "masked input": mask_out(image, hole)}
             for name, view in views.items():
                 arrays[name][places] = small(view, side)
-    order = np.argsort(torch.cat(coverage)[:500].numpy(), kind="stable")
+    order = np.argsort(coverage[:500].numpy(), kind="stable")
     samples = order[np.linspace(0, len(order) - 1, min(SAMPLES, len(order))).astype(np.int64)]
     for name in SHARED:
         write_strip(out, name, samples)

@@ -108,16 +108,21 @@ def score(
     if not ranks.FIRST:
         list(judged)
         return None
-    features: dict[tuple[str, str], list[Tensor]] = {(space, view): [] for space in spaces for view in ("", "raw")}
-    columns: dict[str, list[Tensor]] = {}
-    coverage: list[Tensor] = []
+    features: dict[tuple[str, str], Tensor] = {}
+    columns: dict[str, Tensor] = {}
+
+    def keep(values: dict[Any, Tensor], key: object, part: Part, there: Tensor) -> None:
+        # Each in its place: tensors of a batch that stayed would keep what was freed around them from being used again.
+        if key not in values:
+            values[key] = there.new_empty(len(scenes), *there.shape[1:])
+        values[key][part.places] = there
+
     with pictures(out, method.name, scenes) as array:
         for part in judged:
-            for column, value in part.columns.items():
-                columns.setdefault(column, []).append(value)
-            for (space, view), there in part.features.items():
-                (truths[space].parts if view == "original" else features[space, view]).append(there)
-            coverage.append(part.coverage)
+            for column, value in {"coverage": part.coverage, **part.columns}.items():
+                keep(columns, column, part, value)
+            for key, there in part.features.items():
+                keep(features, key, part, there)
             array[part.places] = part.pictures
             on_batch(int(part.places[-1]) + 1, len(scenes))
     known = {
@@ -125,21 +130,22 @@ def score(
         "name": scenes.names,
         "image": scenes.images,
         "class": scenes.classes,
-        "coverage": torch.cat(coverage).numpy(),
     }
-    table = pd.DataFrame({**known, **{name: torch.cat(parts).numpy() for name, parts in columns.items()}})
-    seen = {key: torch.cat(parts) for key, parts in features.items()}
-    for (space, view), values in seen.items():
+    table = pd.DataFrame({**known, **{name: values.numpy() for name, values in columns.items()}})
+    for space in unseen:
+        truths[space].keep(features.pop((space, "original")))
+    for (space, view), values in features.items():
         _write_array(features_file(out, method.name, space, view), values.half())
     sets: dict[str, Any] = {}
     for space in spaces:
-        truth = truths[space].finish()
+        truth = truths[space].there
+        assert truth is not None
         _write_array(features_file(out, "original", space), truth.half())
         for view in ("", "raw"):  # outside, because both indiscernible scores of two sets are read from one machine
             for name in [name for name in names if METRICS[name].space == space]:
                 distance = METRICS[name].distance
                 assert distance is not None
-                sets[f"{name}_{view}" if view else name] = {"mean": distance(truth, seen[space, view]), "n": len(scenes)}
+                sets[f"{name}_{view}" if view else name] = {"mean": distance(truth, features[space, view]), "n": len(scenes)}
     return table, sets
 
 
@@ -186,14 +192,10 @@ class Truth:
         key = hashlib.sha256("".join([digest, *scenes.images]).encode()).hexdigest()[:24]
         self.file = cache_folder() / "features" / f"{space}-{key}.npy"
         self.there = torch.from_numpy(np.load(self.file)) if self.file.exists() else None
-        self.parts: list[Tensor] = []
 
-    def finish(self) -> Tensor:
-        if self.there is None:
-            self.there = torch.cat(self.parts)
-            self.parts.clear()
-            _write_array(self.file, self.there)
-        return self.there
+    def keep(self, features: Tensor) -> None:
+        self.there = features
+        _write_array(self.file, features)
 
 
 def features_file(out: Path, name: str, space: str, view: str = "") -> Path:

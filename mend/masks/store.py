@@ -145,7 +145,7 @@ class MaskSet:
         """Boolean (n, H, W) masks of these rows, True = hole."""
         manifest = self.manifest
         bits = np.unpackbits(np.asarray(self.packed[rows]), axis=1, count=manifest.height * manifest.width)
-        return bits.reshape(-1, manifest.height, manifest.width).astype(np.bool_)
+        return bits.reshape(-1, manifest.height, manifest.width).view(np.bool_)
 
     def coverage(self) -> np.ndarray:
         """The share of each image that is hole, (N,) float64 in [0, 1]."""
@@ -169,12 +169,16 @@ class MaskSet:
 
     def holes(self, images: Images, policy: ObjectPolicy) -> Tensor:
         """One hole an image by the object policy: (n, 1, H, W) uint8, 1 = missing."""
+        return torch.from_numpy(self.read(self.rows(images, policy)).view(np.uint8))[:, None]
+
+    def rows(self, images: Images, policy: ObjectPolicy) -> np.ndarray:
+        """The row of each image's hole: its own, or that of one whose mask the policy lets be used."""
         self.check(images)
         rows, able = images.rows.copy(), self.donors(policy)
         for i in np.flatnonzero(~np.isin(rows, able)):
             drawn = uniform(1, policy.seed, int(content_id(images.pixels[i]), 16))[0]
             rows[i] = able[int(drawn * len(able))]
-        return torch.from_numpy(self.read(rows).astype(np.uint8))[:, None]
+        return rows
 
     def donors(self, policy: ObjectPolicy) -> np.ndarray:
         """The rows whose masks the policy lets be used, ordered by the masks' bits: the order of the rows does not matter."""
