@@ -16,7 +16,7 @@ from mend.classifier import WEIGHTS
 from mend.data import load_images
 from mend.errors import InputError
 from mend.evaluate import evaluate, evaluate_folders, read_summary
-from mend.evaluate.pictures import pictures
+from mend.evaluate.pictures import pictures, small
 from mend.images import to_image
 from mend.inpaint import Inpainter, load
 from mend.masks import make_masks
@@ -380,3 +380,13 @@ print((own[-1] - own[len(own) // 5]) // 1024)
 def test_memory_does_not_grow_with_the_batches(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=True)
     assert int(done.stdout) < 30, "megabytes for 16,000 images, whose scores take one"
+
+
+@pytest.mark.parametrize(("height", "width", "scaled"), [(200, 300, (128, 192)), (300, 200, (192, 128)), (1, 400, (1, 192))])
+def test_pictures_for_looking_are_scaled_as_pillow_does(height: int, width: int, scaled: tuple[int, int]):
+    pixels = smooth(height, width, 0)
+    (framed,) = small(to_image(pixels[None]), 192)
+    expected = np.asarray(Image.fromarray(pixels).resize(scaled[::-1], Image.Resampling.BICUBIC))
+    assert np.abs(framed[: scaled[0], : scaled[1]].astype(int) - expected).max() <= 1
+    assert (framed[scaled[0] :] == 255).all()
+    assert (framed[:, scaled[1] :] == 255).all()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+import torch.nn.functional as F
 from torch import Tensor
 
 from mend.data import new_array
@@ -44,13 +44,12 @@ def side_of(scenes: Scenes) -> int:
 
 def small(image: Tensor, side: int) -> np.ndarray:
     """Images (B, 3, H, W) as (B, side, side, 3) uint8: scaled down where they are larger, on white."""
+    height, width = image.shape[-2:]
+    if (longest := max(height, width)) > side:
+        height, width = (max(1, round(one * side / longest)) for one in (height, width))
+        image = F.interpolate(image, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
     framed = np.full((len(image), side, side, 3), 255, np.uint8)
-    for frame, pixels in zip(framed, to_pixels(image), strict=True):
-        if max(pixels.shape[:2]) > side:
-            picture = Image.fromarray(pixels)
-            picture.thumbnail((side, side))
-            pixels = np.asarray(picture)
-        frame[: pixels.shape[0], : pixels.shape[1]] = pixels
+    framed[:, :height, :width] = to_pixels(image)
     return framed
 
 
