@@ -621,3 +621,21 @@ def test_grid_puts_each_picture_in_its_place():
     assert sheet[1, 1, 0] == 10
     assert sheet[8, 1, 0] == 20
     assert sheet[8, 10, 0] == 255
+
+
+def test_the_layers_of_a_photoshop_tiff_go(tmp_path: Path):
+    """They show the picture as it was."""
+    tags = ImageFileDirectory_v2()
+    secret, kept = b"what was to be removed", "Canon"
+    for tag in (34377, 37724):
+        tags.tagtype[tag] = 7
+        tags[tag] = secret
+    tags[271] = kept
+    Image.fromarray(smooth(20, 30, 0)).save(tmp_path / "layered.tif", tiffinfo=tags)
+    assert secret in (tmp_path / "layered.tif").read_bytes()
+    picture = read_image(tmp_path / "layered.tif")
+    assert any("layers" in note for note in picture.notes)
+    for name in ("out.tif", "out.png", "out.jpg"):
+        data, _ = encode(picture, tmp_path / name)
+        assert secret not in data
+        assert kept.encode() in data

@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 COLOUR = ("gamma", "chromaticity", "srgb")
 PREVIEW = "the embedded preview shows the picture as it was; it is left out"
+LAYERS = {34377, 37724}  # what Photoshop keeps in a TIFF: a preview and much else, and every layer
 ORIENTATION, XMP_TAG, EXIF_POINTER, GPS_POINTER, INTEROP_POINTER = 274, 700, 34665, 34853, 40965
 # A TIFF keeps the camera's tags in one list with how its pixels are stored, and with what has a key of its own above.
 STORAGE = {
@@ -54,6 +55,8 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
     colour = {key: info[key] for key in COLOUR if key in info}
     if colour:
         found["colour"] = colour
+    if opened.format == "TIFF" and LAYERS & set(opened.tag_v2):  # type: ignore[attr-defined]
+        left_out.append("Photoshop's layers and preview show the picture as it was; they are left out")
     if info.get("photoshop"):
         left_out.append("the Photoshop block (IPTC, paths) is left out")
     if any(data.startswith(b"http://ns.adobe.com/xmp/extension/\0") for _, data in getattr(opened, "applist", [])):
@@ -114,7 +117,7 @@ def _without_storage(exif: Image.Exif) -> Image.Exif:
     """A copy without how the pixels were stored and turned."""
     kept = Image.Exif()
     for tag in exif:
-        if tag not in STORAGE and tag != ORIENTATION:
+        if tag not in STORAGE | LAYERS and tag != ORIENTATION:
             kept[tag] = {**exif.get_ifd(tag)} if tag in (EXIF_POINTER, GPS_POINTER) else exif[tag]
     if EXIF_POINTER in kept:
         kept[EXIF_POINTER].pop(INTEROP_POINTER, None)  # an offset into the file of before
