@@ -623,6 +623,14 @@ def test_grid_puts_each_picture_in_its_place():
     assert sheet[8, 10, 0] == 255
 
 
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg"])
+def test_a_picture_with_damaged_exif_is_read(tmp_path: Path, suffix: str):
+    Image.fromarray(smooth(20, 30, 0)).save(tmp_path / f"p{suffix}", exif=b"Exif\0\0" + bytes(40))
+    picture = read_image(tmp_path / f"p{suffix}")
+    assert "exif" not in picture.metadata
+    assert any("the EXIF block is damaged" in note for note in picture.notes)
+
+
 def test_the_layers_of_a_photoshop_tiff_go(tmp_path: Path):
     """They show the picture as it was."""
     tags = ImageFileDirectory_v2()

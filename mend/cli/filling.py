@@ -213,7 +213,7 @@ def check(
 
 
 def _spare(output: Path, *inputs: Path) -> None:
-    if output.resolve() in [path.resolve() for path in inputs]:
+    if output.exists() and any(output.samefile(path) for path in inputs if path.exists()):  # whatever the case of its name
         raise InputError(f"{output} is an input; it would be overwritten. Choose another name.")
 
 

@@ -1,6 +1,7 @@
 """A picture in memory: its pixels as the file has them, and everything that is needed to write such a file again."""
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -115,6 +116,8 @@ def picture_from_pil(opened: Image.Image) -> Picture:
 
 def is_turned(opened: Image.Image) -> bool:
     """Whether its EXIF says that it is to be turned or mirrored, or was when it was opened."""
+    with suppress(SyntaxError):  # of a damaged block, which Pillow takes for an empty one from then on
+        opened.getexif()
     return opened.info.get("orientation", opened.getexif().get(ORIENTATION)) in range(2, 9)
 
 
