@@ -2,10 +2,12 @@ import io
 import itertools
 import struct
 import warnings
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -380,14 +382,54 @@ def test_values_that_eight_and_sixteen_bits_do_not_hold_are_refused_not_cut(tmp_
 
 
 def test_sixteen_bits_that_cannot_be_read_are_cut_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.new("RGB", (4, 3), (1, 2, 3)).save(tmp_path / "a.sgi", bpc=2)
+    Image.new("L", (4, 3), 1).save(tmp_path / "grey.sgi", bpc=2)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 4, 4), np.uint16), photometric="separated")
+    done, avif = cv2.imencode(".avif", np.zeros((16, 16, 3), np.uint16), [cv2.IMWRITE_AVIF_DEPTH, 10])
+    assert done
+    (tmp_path / "a.avif").write_bytes(avif)
     write_image(tmp_path / "a.png", Picture(np.full((3, 4, 3), 0x1234, np.uint16)))
     monkeypatch.setattr("cv2.imdecode", lambda *_: np.zeros((3, 4, 3), np.uint16))
+    for name, bits in (("a.sgi", 16), ("grey.sgi", 16), ("a.tif", 16), ("a.avif", 10), ("a.png", 16)):
+        picture = read_image(tmp_path / name)
+        assert (picture.pixels.dtype, picture.notes[-1]) == (np.uint8, f"{bits} bits a channel cut to 8"), name
+        Image.fromarray(picture.pixels.squeeze()).save(tmp_path / "plain.png")
+        assert read_image(tmp_path / "plain.png").notes == [], "eight bits are said to be more"
+
+
+@pytest.mark.parametrize(("magic", "white"), [("P6", 65535), ("P6", 1023), ("P3", 65535), ("P3", 4095)])
+def test_a_ppm_keeps_more_than_eight_bits(magic: str, white: int, tmp_path: Path):
+    levels = np.random.default_rng(0).integers(0, white + 1, (5, 7, 3))
+    levels[0, 0] = 0, 1, white
+    data = levels.astype(">u2").tobytes() if magic == "P6" else " ".join(map(str, levels.ravel())).encode()
+    (tmp_path / "a.ppm").write_bytes(f"{magic}\n# by hand\n7 5\n{white}\n".encode() + data)
+    picture = read_image(tmp_path / "a.ppm")
+    assert picture.notes == []
+    assert np.array_equal(picture.pixels, np.rint(levels * (65535 / white)).astype(np.uint16))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_jpeg_2000_keeps_more_than_eight_bits(channels: int, tmp_path: Path):
+    y, x = np.mgrid[:48, :64]
+    levels = np.stack([y * 1000 + x * 100 + 5000, x * 900 + y * 10, 60000 - y * 500 - x * 200, 65535 - x * 3], -1)
+    levels = levels[..., :channels].astype(np.uint16)
+    done, data = cv2.imencode(".jp2", levels[..., [2, 1, 0, 3][:channels]])
+    assert done
+    (tmp_path / "a.jp2").write_bytes(data)
+    picture = read_image(tmp_path / "a.jp2")
+    assert picture.notes == []
+    assert np.array_equal(picture.pixels, levels)
+
+
+def test_sixteen_bit_grey_with_alpha_is_said_to_become_colour(tmp_path: Path):
+    levels = np.random.default_rng(0).integers(0, 65536, (3, 4, 2)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in levels)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 4, 3, 16, 4, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    data = b"".join(struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c)) for kind, c in chunks)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
     picture = read_image(tmp_path / "a.png")
-    assert (picture.pixels.dtype, picture.pixels.max(), picture.notes) == (
-        np.uint8,
-        0x12,
-        ["16 bits a channel could not be read; cut to 8"],
-    )
+    assert np.array_equal(picture.pixels, levels[..., [0, 0, 0, 1]])
+    assert picture.notes == ["16-bit grey with alpha converted to RGBA"]
 
 
 @pytest.mark.parametrize(

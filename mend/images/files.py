@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
+from mend.images.deep import START, deep_png, deepen, largest_level, straighten
 from mend.images.metadata import ORIENTATION, save_arguments, tiff_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil
 
@@ -35,7 +36,7 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
                 opened.info["orientation"] = opened.getexif().get(ORIENTATION)
             opened.load()
         if opened.format == "TIFF" and opened.mode in ("I;16", "I;16B"):
-            _straighten(opened)
+            straighten(opened)
         return opened
     except FileNotFoundError:
         raise InputError(f"there is no file {name}.") from None
@@ -86,8 +87,9 @@ def read_image(file: str | Path | bytes) -> Picture:
     """
     with open_picture(file) as opened:
         picture = picture_from_pil(opened)
-        if _is_deep(file, opened):
-            _deepen(picture, _content(file), opened)
+        white = largest_level(_head(file, START), opened)
+        if white > picture.full:
+            deepen(picture, _content(file), white, opened)
         if opened.format == "WEBP":
             picture.source["lossless"] = _is_lossless_webp(_content(file))
     if not isinstance(file, bytes):
@@ -192,7 +194,7 @@ def encode(picture: Picture, path: str | Path, quality: int | None = None) -> tu
         return _tiff(pixels, picture.metadata, picture.source.get("compression") != "raw"), ""
     metadata = save_arguments(picture.metadata, kind)
     if pixels.dtype == np.uint16 and pixels.shape[2] > 1:
-        return _deep_png(pixels, metadata), ""
+        return deep_png(pixels, metadata), ""
     compression, loss = _compression(picture.source, kind, quality)
     data = io.BytesIO()
     try:
@@ -222,17 +224,6 @@ def _compression(source: dict[str, Any], kind: str, quality: int | None) -> tupl
 # --- What Pillow does not do -----------------------------------------------------------------------------------------
 
 
-def _straighten(opened: Image.Image) -> None:
-    """Make white 65535 in a TIFF of 16-bit grey: Pillow leaves 12 bits at the lower end, and white as 0 where that is said."""
-    tags = opened.tag_v2  # type: ignore[attr-defined]
-    levels, bits, order = np.asarray(opened), tags[258][0], "<u2" if opened.mode == "I;16" else ">u2"
-    if bits < 16:
-        levels = levels << (16 - bits) | levels >> (2 * bits - 16)
-    if tags.get(262) == 0:
-        levels = 65535 - levels
-    opened.paste(Image.fromarray(levels.astype(order)))
-
-
 def _content(file: str | Path | bytes) -> bytes:
     return file if isinstance(file, bytes) else Path(file).read_bytes()
 
@@ -244,35 +235,6 @@ def _head(file: str | Path | bytes, count: int) -> bytes:
         return opened.read(count)
 
 
-def _is_deep(file: str | Path | bytes, opened: Image.Image) -> bool:
-    """Whether this is 16-bit colour, which Pillow cuts to 8 bits."""
-    if opened.mode not in ("RGB", "RGBA"):
-        return False
-    if opened.format == "PNG":
-        return _head(file, 25)[24] == 16
-    return opened.format == "TIFF" and 16 in opened.tag_v2.get(258, ())  # type: ignore[attr-defined]
-
-
-def _deepen(picture: Picture, content: bytes, opened: Image.Image) -> None:
-    """Put the 16 bits in place of Pillow's 8, as OpenCV reads them."""
-    import cv2
-
-    deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if deep is not None and deep.dtype == np.uint16 and deep.ndim == 3:
-        deep = deep[..., [2, 1, 0, 3][: deep.shape[2]]]
-        for upright in (deep, _turned(deep, opened.getexif().get(274, 1))):  # OpenCV turns a TIFF itself, but not a PNG
-            if upright.shape[:2] == picture.pixels.shape[:2] and np.array_equal(upright[..., :3] >> 8, picture.pixels[..., :3]):
-                picture.pixels = np.ascontiguousarray(upright)
-                return
-    picture.notes.append("16 bits a channel could not be read; cut to 8")
-
-
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    flips: dict[int, tuple[int, ...]] = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}
-    pixels = np.flip(pixels, flips.get(orientation, ()))  # flips, then a transposition, make the eight EXIF orientations
-    return pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-
-
 def _is_lossless_webp(content: bytes) -> bool:
     at = 12
     while at + 8 <= len(content):
@@ -281,22 +243,6 @@ def _is_lossless_webp(content: bytes) -> bool:
             return kind == b"VP8L"
         at += 24 if kind == b"ANMF" else 8 + length + length % 2  # the first frame of an animation has its chunk inside
     return False
-
-
-def _deep_png(pixels: np.ndarray, metadata: dict[str, Any]) -> bytes:
-    """OpenCV writes the 16 bits; Pillow the metadata, into a picture of one pixel, from which they are taken over."""
-    import cv2
-
-    done, data = cv2.imencode(".png", pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
-    assert done
-    other = io.BytesIO()
-    Image.new("RGB", (1, 1)).save(other, "PNG", **metadata)
-    content, at, chunks = other.getvalue(), 8, b""
-    while at < len(content):
-        end = at + 12 + struct.unpack_from(">I", content, at)[0]
-        chunks += b"" if content[at + 4 : at + 8] in (b"IHDR", b"IDAT", b"IEND") else content[at:end]
-        at = end
-    return data[:33].tobytes() + chunks + data[33:].tobytes()  # 33: after the signature and the header
 
 
 def _tiff(pixels: np.ndarray, metadata: dict[str, Any], compressed: bool) -> bytes:
