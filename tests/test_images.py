@@ -689,3 +689,40 @@ def test_the_layers_of_a_photoshop_tiff_go(tmp_path: Path):
         data, _ = encode(picture, tmp_path / name)
         assert secret not in data
         assert kept.encode() in data
+
+
+def test_text_of_a_tiff_keeps_its_bytes_whatever_they_are(tmp_path: Path):
+    said = {270: "stack, 0.5 µm".encode(), 315: "José".encode("latin-1"), 33432: "© 山田".encode(), 65000: "ß".encode("cp1252")}
+    tags = [(tag, 2, 0, text, True) for tag, text in said.items()]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5, 3), np.uint8), description=None, metadata=None, extratags=tags)
+    picture = read_image(tmp_path / "a.tif")
+    assert picture.notes == []
+    write_image(tmp_path / "b.tif", picture)
+    content = (tmp_path / "b.tif").read_bytes()
+    assert all(text + b"\0" in content or text in content for text in said.values())
+    write_image(tmp_path / "b.jpg", picture)
+    for name in ("b.tif", "b.jpg"):
+        with Image.open(tmp_path / name) as opened:
+            exif = opened.getexif()
+            assert {tag: exif[tag].encode("latin-1") for tag in said} == said, name
+        assert differences(picture.metadata, read_image(tmp_path / name).metadata)["EXIF"] == "kept"
+
+
+def test_exif_that_pillow_cannot_write_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5, 3), np.uint8), extratags=[(315, 2, 0, "José".encode(), True)])
+    monkeypatch.setattr("mend.images.metadata._same_bytes", lambda value: value)
+    assert read_image(tmp_path / "a.tif").notes == ["EXIF tags that could not be kept as they are: 315"]
+
+
+@pytest.mark.parametrize("resolution", [(0, 0), (2**32 - 1, 1)])
+def test_a_resolution_that_is_none_is_left_out_and_said(resolution: tuple[int, int], tmp_path: Path):
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.tif", dpi=(7, 7))
+    data = (tmp_path / "a.tif").read_bytes()
+    assert data.count(struct.pack("<2I", 7, 1)) == 2
+    (tmp_path / "a.tif").write_bytes(data.replace(struct.pack("<2I", 7, 1), struct.pack("<2I", *resolution)))
+    picture = read_image(tmp_path / "a.tif")
+    assert "dpi" not in picture.metadata
+    assert "dots per inch; it is left out" in picture.notes[0]
+    for name in ("b.tif", "b.png", "b.jpg"):
+        write_image(tmp_path / name, picture)
+        assert "DPI" not in differences(picture.metadata, read_image(tmp_path / name).metadata)

@@ -17,6 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 COLOUR = ("gamma", "chromaticity", "srgb")
+MOST_DPI = 1e8  # a quarter of a nanometre between two pixels; a PNG holds no more
 PREVIEW = "the embedded preview shows the picture as it was; it is left out"
 LAYERS = {34377, 37724}  # what Photoshop keeps in a TIFF: a preview and much else, and every layer
 ORIENTATION, XMP_TAG, EXIF_POINTER, GPS_POINTER, INTEROP_POINTER = 274, 700, 34665, 34853, 40965
@@ -36,11 +37,13 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
     found = {key: info[key] for key in ("icc_profile", "dpi", "comment") if info.get(key)}
     if opened.format == "TIFF" and 282 not in opened.tag_v2:  # type: ignore[attr-defined]
         found.pop("dpi", None)  # Pillow's 1×1, for no resolution at all
+    if not all(0 < number < MOST_DPI for number in found.get("dpi", ())):
+        left_out.append("its resolution is {} by {} dots per inch; it is left out".format(*map(float, found.pop("dpi"))))
     if opened.format != "TIFF" and opened.info.get("exif"):
         exif, said = upright_exif(opened.info["exif"])
-        left_out += said
     else:
-        exif = _exif_tags(opened)
+        exif, said = _exif_tags(opened)
+    left_out += said
     if exif:
         found["exif"] = exif
     xmp = info.get("xmp") or b""
@@ -107,10 +110,28 @@ def _directory(data: bytearray, order: str, at: int) -> tuple[dict[int, tuple[in
     return tags, at + 2 + 12 * count
 
 
-def _exif_tags(opened: Image.Image) -> bytes:
-    """EXIF that does not come as a block of bytes: a TIFF's tags, an old PNG's text."""
+def _exif_tags(opened: Image.Image) -> tuple[bytes, list[str]]:
+    """EXIF that does not come as a block of bytes, a TIFF's tags or an old PNG's text; and what Pillow cannot write of it."""
     tags = _without_storage(opened.getexif())
-    return tags.tobytes() if len(tags) else b""
+    block = tags.tobytes() if len(tags) else b""
+    written = _values(block)
+    changed = [str(tag) for (part, tag), value in _values(opened.getexif()).items() if written.get((part, tag)) != value]
+    return block, [f"EXIF tags that could not be kept as they are: {', '.join(changed)}"] if changed else []
+
+
+class _Bytes(str):
+    """Text of EXIF as Pillow reads it, each byte a character, written as the same bytes; Pillow writes ? for all but ASCII."""
+
+    def encode(self, *_: Any) -> bytes:
+        return super().encode("latin-1")
+
+
+def _same_bytes(value: Any) -> Any:
+    if isinstance(value, str):
+        return _Bytes(value)
+    if isinstance(value, tuple):
+        return tuple(map(_same_bytes, value))
+    return {tag: _same_bytes(own) for tag, own in value.items()} if isinstance(value, dict) else value
 
 
 def _without_storage(exif: Image.Exif) -> Image.Exif:
@@ -118,7 +139,7 @@ def _without_storage(exif: Image.Exif) -> Image.Exif:
     kept = Image.Exif()
     for tag in exif:
         if tag not in STORAGE | LAYERS and tag != ORIENTATION:
-            kept[tag] = {**exif.get_ifd(tag)} if tag in (EXIF_POINTER, GPS_POINTER) else exif[tag]
+            kept[tag] = _same_bytes({**exif.get_ifd(tag)} if tag in (EXIF_POINTER, GPS_POINTER) else exif[tag])
     if EXIF_POINTER in kept:
         kept[EXIF_POINTER].pop(INTEROP_POINTER, None)  # an offset into the file of before
     return kept
@@ -183,10 +204,17 @@ def _comparable(key: str, value: Any) -> Any:
         return tuple(round(float(number)) for number in value)
     if key == "text":
         return {keyword: str(text) for keyword, text in value.items()}
-    if key != "exif":
-        return value
-    exif = Image.Exif()
-    exif.load(value)
-    elsewhere = {EXIF_POINTER, GPS_POINTER, INTEROP_POINTER, ORIENTATION} | STORAGE
-    parts = (dict(exif), exif.get_ifd(EXIF_POINTER), exif.get_ifd(GPS_POINTER))
-    return [{tag: str(v) for tag, v in part.items() if tag not in elsewhere} for part in parts]  # str: NaN is itself
+    return _values(value) if key == "exif" else value
+
+
+def _values(exif: bytes | Image.Exif) -> dict[tuple[int, int], str]:
+    """What EXIF says of the picture, by its list of tags, 0 for the first, and the tag."""
+    if isinstance(exif, bytes):
+        block, exif = exif, Image.Exif()
+        exif.load(block)
+    elsewhere = {EXIF_POINTER, GPS_POINTER, INTEROP_POINTER, ORIENTATION} | STORAGE | LAYERS
+    lists = {0: dict(exif), EXIF_POINTER: exif.get_ifd(EXIF_POINTER), GPS_POINTER: exif.get_ifd(GPS_POINTER)}
+    # As text, in which NaN is itself.
+    return {
+        (n, tag): str(v) for n, tags in lists.items() for tag, v in tags.items() if tag not in elsewhere
+    }  # str: NaN is itself
