@@ -141,12 +141,15 @@ def understand_mask(
 class _Look:
     """A mask file upright: its `colours`, a Pillow image in mode L or RGB, and, where there is one, `alpha` (H, W), uint8.
 
-    What is asked of a pixel is worked out once, channel by channel: over the last axis of (H, W, 3) it takes far longer.
+    `top` is the highest value in the file itself, in which white has `full`. What is asked of a pixel is worked out once,
+    channel by channel: over the last axis of (H, W, 3) it takes far longer.
     """
 
     mode: str
     colours: Image.Image
     alpha: np.ndarray | None
+    top: float
+    full: int
     notes: list[str]
 
     @cached_property
@@ -223,17 +226,20 @@ def _look(mask: str | Path | Image.Image, name: str) -> _Look:
         colours, alpha = upright.convert("L") if grey else as_rgb(upright, name), None
         if upright.has_transparency_data and upright.mode[0] not in "IF":  # Pillow converts neither integers nor floats
             alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
-    look = _Look(opened.mode, colours, alpha, notes)
-    if look.highest.max() == 1:
+    if upright.mode[0] in "IF":
+        top = np.asarray(upright).max()
+        full = 1 if upright.mode == "F" else 65535 if top > 255 else 255
+    else:
+        top, full = max(np.asarray(channel).max() for channel in colours.split()), 255
+    if top == 1 < full:
         notes.append("its values are 0 and 1: 1 is taken as white")
-        return _Look(opened.mode, colours.point(lambda level: 255 * level), alpha, notes)
-    return look
+        top, colours = full, colours.point(lambda level: 255 * level)
+    return _Look(opened.mode, colours, alpha, top, full, notes)
 
 
 def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
     """What marks the hole, with notes; Undecided where more than one answer makes sense."""
     black, white, coloured = look.black, look.white, look.coloured
-    top = int(look.highest.max())
     if look.alpha is not None and look.alpha.min() < 255 - NEAR:
         why = "it is not opaque all over"
     elif coloured.any():
@@ -241,8 +247,8 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
         if _mean(black) >= 1 - MOST and _few_colours(paint) and _at_edges(~black & ~coloured, black, coloured):
             return "painted", ["colours on black: what is coloured is the hole"]
         why = "it has colours, and not just a few on black"
-    elif 0 < top <= NEAR:
-        why = f"its values end at {top} of 255, as those of labels do"
+    elif 0 < look.top <= NEAR / 255 * look.full:
+        why = f"its values end at {look.top:g} of {look.full}, as those of labels do"
     else:
         between = ~black & ~white
         if _at_edges(between, black, white):

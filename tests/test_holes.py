@@ -251,6 +251,8 @@ def test_photographs_and_labels_are_not_taken_for_masks(save: Save):
         (bright, "it has colours"),
         (circled, "it has colours"),
         (shape().astype(np.uint8) * 20, "its values end at 20 of 255"),
+        (shape().astype(np.uint16) * 256, "its values end at 256 of 65535"),
+        (shape().astype(np.uint16) * 513, "its values end at 513 of 65535"),
     ):
         with pytest.raises(InputError, match=f"cannot tell .*{why}"):
             understand_mask(save(content))
