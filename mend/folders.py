@@ -1,7 +1,8 @@
 """A folder of pictures, each with its mask, filled into another folder.
 
-`plan_folder` pairs and checks without opening a file; `fill_folder` does what the plan says. Reading and writing run in threads
-while the network works, and few pictures are in memory at a time, however many there are: one, where memory is limited.
+`plan_folder` pairs and checks, and looks at no more than the beginning of a file; `fill_folder` does what the plan says.
+Reading and writing run in threads while the network works, and few pictures are in memory at a time, however many there are:
+one, where memory is limited.
 """
 
 import errno
@@ -22,9 +23,22 @@ from PIL import Image
 
 from mend import __version__, ranks
 from mend.errors import InputError
-from mend.holes import understand_mask, widen
-from mend.images import Picture, check_fits, format_of, output_suffix, picture_files, read_image, to_pixels, write_bytes
+from mend.holes import understand_mask, widen, write_mask
+from mend.images import (
+    Picture,
+    check_fits,
+    check_quality,
+    format_of,
+    has_quality,
+    output_suffix,
+    peek,
+    picture_files,
+    read_image,
+    to_pixels,
+    write_bytes,
+)
 from mend.light import Light
+from mend.plan import check_mask
 from mend.verify import write_filled
 
 if TYPE_CHECKING:
@@ -37,12 +51,13 @@ AS_PNG = "written as PNG, which keeps every value"  # where the picture's own fo
 Read = tuple[Picture, np.ndarray, np.ndarray | None, list[str]]
 """A picture, its hole (1, 1, H, W), the hole's weight (see `widen`), and what to say about it."""
 HoleOf = Callable[[Picture, str, Path | None], tuple[np.ndarray, np.ndarray | None, list[str]]]
-"""The hole of a picture, given its file name and its mask; the hole's weight (see `widen`), and what to say about it."""
+"""The hole of a picture, given its name in the folder and its mask; its weight (see `widen`), and what to say about it."""
 
 
 @dataclass(frozen=True)
 class Filler:
-    """By what a picture is filled and where, at which `quality` it is written, and how many bytes that may take at `most`."""
+    """By what a picture is filled and where, at which `quality` it is written where its format has one, and how many bytes that
+    may take at `most`."""
 
     inpainter: "Inpainter | Light"
     hole_of: HoleOf
@@ -52,12 +67,14 @@ class Filler:
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to fill. `name` is its path within the folder; `problem` says why it cannot be filled."""
+    """One picture to fill. `name` is its path within the folder; `kept` is where its hole is written as a mask, if anywhere;
+    `problem` says why it cannot be filled."""
 
     name: str
     photo: Path
     mask: Path | None
     output: Path
+    kept: Path | None = None
     problem: str = ""
     skip: bool = False  # its output is there already
 
@@ -73,13 +90,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one picture. `coverage` is the share filled; `seconds` is the time in the network alone."""
+    """What became of one picture. `coverage` is the share filled; `seconds` is the time in the network alone, by `plan`."""
 
     status: Literal["filled", "skipped", "failed"]
     output: str | None = None
     mask: str | None = None
     coverage: float | None = None
     seconds: float | None = None
+    plan: str | None = None
     notes: list[str] = field(default_factory=list[str])
     error: str | None = None
 
@@ -121,12 +139,14 @@ def plan_folder(
     pattern: str = "{stem}",
     suffix: str | None = None,
     skip_existing: bool = False,
+    keep: Path | None = None,
 ) -> Plan:
-    """What to fill, with which mask, to where. Nothing is opened or written.
+    """What to fill, with which mask, to where. Nothing is written.
 
     `masks` is one mask for all; or a folder, in which the mask of a/b.jpg is called a/b, or what `pattern` makes of b, whatever
-    its suffix; or None where holes come from elsewhere. Outputs mirror the tree of `photos`, in formats by `output_suffix` or
-    in that of `suffix`. Pictures below `out` or a mask folder, and the masks themselves, are not filled.
+    its suffix (.json, COCO annotations, where there is no picture); or None where holes come from elsewhere. Outputs mirror the
+    tree of `photos`, in formats by `output_suffix` or in that of `suffix`. Pictures below `out` or a mask folder, and the
+    masks themselves, are not filled. To the folder `keep`, if any, the holes will be written as masks.
 
     A picture whose mask is missing or undecided has a `problem`: it counts as failed, since a mask that was misnamed would
     otherwise be noticed by nobody. So have pictures that would become one file, all of them. Raises InputError where no picture
@@ -139,19 +159,21 @@ def plan_folder(
         raise InputError(f"there is no folder {photos}.")
     if masks is not None and not masks.exists():
         raise InputError(f"there is no mask or folder of masks {masks}.")
-    if out.resolve() == photos.resolve():
+    if _identity(out) == _identity(photos):
         raise InputError(f"{out} is the folder of the pictures; filling would overwrite them. Choose another --output.")
     if suffix is not None and not format_of(f".{suffix.lstrip('.')}"):
         raise InputError(f"{suffix!r} is no format that can be written. Use png, jpg, webp or tif.")
-    aside = [folder.resolve() for folder in (out, masks) if folder and photos.resolve() in folder.resolve().parents]
-    mask_files = [] if masks is None else picture_files(masks) if masks.is_dir() else [masks]
+    aside = {_identity(folder) for folder in (out, masks, keep) if folder and _below(folder, {_identity(photos)})}
+    mask_files = [] if masks is None else [masks]
+    if masks is not None and masks.is_dir():
+        mask_files = [file for file in picture_files(masks, ".json") if file.name != SUMMARY]
     pictures = [file for file in picture_files(photos) if not _below(file, aside)]
     if masks is None or not masks.is_dir():
         masks_of = {picture: list(mask_files) for picture in pictures}
     else:
         masks_of = _masks_by_name(pictures, photos, mask_files, masks, pattern)
-    used = {mask.resolve() for picture, found in masks_of.items() for mask in found if mask != picture}
-    pictures = [picture for picture in pictures if picture.resolve() not in used]
+    used = {_identity(mask) for picture, found in masks_of.items() for mask in found if mask != picture}
+    pictures = [picture for picture in pictures if _identity(picture) not in used]
     if not pictures:
         raise InputError(f"no pictures to fill in {photos}: what is there belongs to the masks or to the output.")
     if masks is not None and not any(masks_of[picture] for picture in pictures):
@@ -163,15 +185,18 @@ def plan_folder(
     jobs = []
     for picture in pictures:
         place, found = picture.relative_to(photos), masks_of[picture]
-        output = out / place.with_suffix(output_suffix(place.suffix) if suffix is None else f".{suffix.lstrip('.')}")
+        written = output_suffix(place.suffix, peek(picture)[0]) if suffix is None else f".{suffix.lstrip('.')}"
+        output = out / place.with_suffix(written)
         problem = ""
         if masks is not None and not found:
             problem = f"it has no mask: expected {(masks / _wanted(place, pattern)).with_suffix('.png')} or the like"
         elif len(found) > 1:
             problem = f"it has {len(found)} masks: {_some(found, masks)}. Keep one."
         mask = found[0] if len(found) == 1 else None
-        jobs.append(Job(place.as_posix(), picture, mask, output, problem, skip_existing and not problem and output.exists()))
-    jobs = _told_apart(jobs)
+        kept = None if keep is None else keep / place.with_suffix(".png")
+        skip = skip_existing and not problem and output.exists()
+        jobs.append(Job(place.as_posix(), picture, mask, output, kept, problem, skip))
+    jobs = _told_apart(jobs, _ignores_case(out))
     _check_outputs(jobs, mask_files)
     notes = _notes(jobs, photos, mask_files, aside)
     if suffix is None and (changed := [job.photo for job in jobs if job.output.suffix != job.photo.suffix]):
@@ -179,8 +204,25 @@ def plan_folder(
     return Plan(out, jobs, notes)
 
 
-def _below(file: Path, folders: list[Path]) -> bool:
-    return any(file.resolve().is_relative_to(folder) for folder in folders)
+def _identity(path: Path) -> object:
+    """Equal for all names of one file or folder, also those that differ in case where the disk ignores that."""
+    try:
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    except OSError:  # it is not there
+        return path.resolve()
+
+
+def _below(path: Path, folders: set[object]) -> bool:
+    """Whether one of the `folders`, each an `_identity`, holds the path."""
+    return bool(folders) and any(_identity(parent) in folders for parent in path.resolve().parents)
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether its disk takes A and a for one name, seen at the nearest folder around it that is there."""
+    there = next(place for place in (folder.resolve(), *folder.resolve().parents) if place.exists())
+    other = there.with_name(there.name.swapcase()) if there.name else there
+    return other != there and _identity(other) == _identity(there)
 
 
 def _masks_by_name(
@@ -196,6 +238,7 @@ def _masks_by_name(
         found = named.get(_folded(place), [])
         # A.jpg takes a.png where there is no A.png; a.png takes a.png before a.tif.
         found = [mask for mask in found if mask.stem == place.stem] or found
+        found = [mask for mask in found if mask.suffix.lower() != ".json"] or found
         masks_of[picture] = [mask for mask in found if mask == masks / place] or found
     if masks_of and all(found == [picture] for picture, found in masks_of.items()):
         raise InputError(f"{masks} holds pictures and masks; say how masks are called: --pattern '{{stem}}_mask'.")
@@ -211,34 +254,49 @@ def _wanted(place: PurePath, pattern: str) -> PurePath:
 
 def _folded(place: PurePath) -> str:
     """A name without its suffix, for systems that ignore case or store é as two characters."""
-    return unicodedata.normalize("NFC", place.with_suffix("").as_posix()).casefold()
+    return _normal(place.with_suffix("").as_posix())
 
 
-def _told_apart(jobs: list[Job]) -> list[Job]:
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _told_apart(jobs: list[Job], ignoring_case: bool) -> list[Job]:
     """The jobs, with a problem for each of those that would become one file: which of them it shows would be chance."""
-    becoming: dict[Path, list[str]] = defaultdict(list)
+
+    def name(file: Path) -> str:
+        return _normal(file.as_posix()) if ignoring_case else file.as_posix()
+
+    becoming: dict[str, list[str]] = defaultdict(list)
     for job in jobs:
         if not job.problem:
-            becoming[job.output].append(job.name)
+            for file in _written(job):
+                becoming[name(file)].append(job.name)
     told = []
     for job in jobs:
-        names = becoming[job.output]
-        if not job.problem and len(names) > 1:
-            problem = f"{' and '.join(names)} would all become {job.output}. Rename them, or move them apart."
+        shared = [file for file in _written(job) if len(becoming[name(file)]) > 1]
+        if not job.problem and shared:
+            names = " and ".join(becoming[name(shared[0])])
+            problem = f"{names} would all become {shared[0]}. Rename them, or move them apart."
             job = replace(job, problem=problem, skip=False)
         told.append(job)
     return told
 
 
+def _written(job: Job) -> list[Path]:
+    return [job.output] if job.kept is None else [job.output, job.kept]
+
+
 def _check_outputs(jobs: list[Job], mask_files: list[Path]) -> None:
     """Nothing is done where something would be lost."""
-    inputs = {file.resolve() for file in [*(job.photo for job in jobs), *mask_files]}
+    inputs = {_identity(file) for file in [*(job.photo for job in jobs), *mask_files]}
     for job in jobs:
-        if job.output.resolve() in inputs:
-            raise InputError(f"{job.output} is an input; filling {job.name} would overwrite it. Choose another --output.")
+        for file, flag in ((job.output, "--output"), (job.kept, "--keep-mask")):
+            if file is not None and _identity(file) in inputs:
+                raise InputError(f"{file} is an input; filling {job.name} would overwrite it. Choose another {flag}.")
 
 
-def _notes(jobs: list[Job], photos: Path, mask_files: list[Path], aside: list[Path]) -> list[str]:
+def _notes(jobs: list[Job], photos: Path, mask_files: list[Path], aside: set[object]) -> list[str]:
     """What the person may not expect."""
     notes = []
     sharing: dict[Path, list[str]] = defaultdict(list)
@@ -251,10 +309,10 @@ def _notes(jobs: list[Job], photos: Path, mask_files: list[Path], aside: list[Pa
         idle = [mask for mask in mask_files if mask not in sharing and mask not in filled]
         if idle:
             notes.append(f"masks not used: {_some(idle)}")
-    aside = [*aside, *(hidden.resolve() for hidden in photos.rglob(".*"))]
-    known = {file.resolve() for file in [*filled, *mask_files]}
+    aside = aside | {_identity(hidden) for hidden in photos.rglob(".*")}
+    known = {_identity(file) for file in [*filled, *mask_files]} | aside
     files = (file for file in sorted(photos.rglob("*")) if file.is_file())
-    others = [file for file in files if file.resolve() not in known and not _below(file, aside)]
+    others = [file for file in files if _identity(file) not in known and not _below(file, aside)]
     if others:
         notes.append(f"no pictures, left alone: {_some(others, photos)}")
     return notes
@@ -268,12 +326,15 @@ def _some(files: list[Path], root: Path | None = None, most: int = 5) -> str:
 # --- Doing it --------------------------------------------------------------------------------------------------------
 
 
-def mask_hole(marked: str = "auto", grow: int = 0, feather: int = 0) -> HoleOf:
-    """Holes read from masks; see `understand_mask` and `widen`."""
+def mask_hole(marked: str = "auto", grow: int = 0, feather: int = 0, most: int | None = None) -> HoleOf:
+    """Holes read from masks; see `understand_mask` and `widen`. InputError for a mask that takes more than `most` bytes to
+    read."""
 
     def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         if mask is None:
             raise InputError("this picture has no mask.")
+        if most is not None:
+            check_mask(mask.name, peek(mask)[1], picture.pixels[..., 0].size, most)
         reading = understand_mask(mask, picture.pixels.shape[:2], marked, name)
         return *widen(reading.hole, grow, feather), reading.notes
 
@@ -314,16 +375,21 @@ def fill_folder(
     ahead = 1 if alone else AHEAD
     summary = Summary(str(filler.inpainter.config["model"]), filler.inpainter.runtime)
     share = plan.jobs[ranks.RANK :: ranks.WORLD]
+    if filler.quality is not None:
+        check_quality(next((job.output for job in plan.jobs if has_quality(job.output)), plan.jobs[0].output), filler.quality)
     ranks.by_first(lambda: summary.write(plan))  # a folder that cannot be written is an error before the work, not after it
 
     def read(job: Job) -> Read:
         picture = read_image(job.photo)
-        check_fits(job.output, picture, filler.quality)
-        hole, weight, notes = filler.hole_of(picture, job.photo.name, job.mask)
+        check_fits(job.output, picture)
+        hole, weight, notes = filler.hole_of(picture, job.name, job.mask)
         return picture, hole, weight, notes
 
     def write(job: Job, picture: Picture, hole: np.ndarray, filled: Picture, result: Result) -> None:
-        result.notes.extend(write_filled(job.output, picture, hole, filled, filler.quality))
+        quality = filler.quality if has_quality(job.output) else None
+        result.notes.extend(write_filled(job.output, picture, hole, filled, quality))
+        if job.kept is not None:
+            write_mask(job.kept, hole)
         summary.files[job.name] = result  # here, in the thread, so that Ctrl-C cannot come between
 
     def settle(job: Job, result: Result | BaseException | None = None) -> None:
@@ -339,11 +405,11 @@ def fill_folder(
 
     def fill(job: Job, future: Future[Read], pool: ThreadPoolExecutor) -> Future[None]:
         picture, hole, weight, notes = future.result()
-        start = time.perf_counter()
-        filled = filler.inpainter.fill_picture(picture, hole, weight, filler.inpainter.plan(hole, filler.most))
+        start, how = time.perf_counter(), filler.inpainter.plan(hole, filler.most)
+        filled = filler.inpainter.fill_picture(picture, hole, weight, how)
         seconds = round(time.perf_counter() - start, 3)
         notes = [*filled.notes, *notes]
-        result = Result("filled", str(job.output), _text(job.mask), round(float(hole.mean()), 4), seconds, notes)
+        result = Result("filled", str(job.output), _text(job.mask), round(float(hole.mean()), 4), seconds, str(how), notes)
         return pool.submit(write, job, picture, hole, filled, result)
 
     def fill_all(jobs: deque[Job], pool: ThreadPoolExecutor) -> None:

@@ -1,11 +1,15 @@
 """Masks as people have them, read as a hole (1, 1, H, W), a float32 array; the hole grown, feathered and shown."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from pathlib import Path
+from functools import cached_property, lru_cache, reduce
+from itertools import takewhile
+from operator import eq
+from pathlib import Path, PurePath
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -13,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mend.errors import InputError, nearest, pick
-from mend.images import as_rgb, is_turned, open_picture
+from mend.images import as_rgb, is_turned, open_picture, write_image
 
 NEAR = 32  # levels this close to black or white count as such: JPEG noise stays below it, away from edges
 COLOURED = 48  # a pixel whose channels differ by so much is coloured; the darkest paint of VOC and DAVIS masks differs by 64
@@ -105,7 +109,7 @@ def understand_mask(
 
     `marked` says what marks the hole, a name of `MARKS`; "auto" decides where there is only one sense in it: white on black,
     noise and smooth edges allowed, or colours on black. A mask of the same shape in another size is scaled. `photo` is the
-    picture's file name, which COCO annotations of several pictures go by.
+    picture's path, by which COCO annotations of several pictures name it.
 
     Raises Undecided, with the facts and what to add, for all that cannot be decided; InputError for a damaged file or another
     shape.
@@ -311,19 +315,17 @@ KINDS = 'polygons [[x, y, x, y, …], …], an RLE {"size", "counts"}, annotatio
 def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np.ndarray, str, list[str]]:
     """All that a COCO file marks in `photo` united, bool (H, W), in words what it was, and what there is to note."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}.") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}. Expected COCO: {KINDS}.") from None
-    try:
+        with _reading:
+            data = _parsed(path, path.stat().st_mtime_ns)
         if isinstance(data, dict) and "images" in data:
             image = _entry(path, data["images"], photo)
             size = (int(image["height"]), int(image["width"]))
-            data = [annotation for annotation in data["annotations"] if annotation["image_id"] == image["id"]]
+            data = data["annotations"].get(image["id"], [])
         found = _segments(path, data)
         segments = [segment for segment in found if segment != []]
         parts = [_drawn(path, segment, size) for segment in segments]
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}.") from None
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -339,15 +341,41 @@ def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np
     return np.logical_or.reduce(parts), f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}", notes
 
 
+_reading = Lock()  # the threads that read a folder wait for the first of them, and share what it read
+
+
+@lru_cache(maxsize=1)
+def _parsed(path: Path, changed: int) -> Any:
+    """The JSON of a file, which `changed` then; of a data set the annotations by image, so that each is found at once."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}. Expected COCO: {KINDS}.") from None
+    if isinstance(data, dict) and "images" in data and isinstance(data.get("annotations"), list):
+        by_image = defaultdict(list)
+        for annotation in data["annotations"]:
+            by_image[annotation["image_id"]].append(annotation)
+        data["annotations"] = by_image
+    return data
+
+
 def _entry(path: Path, images: list[dict[str, Any]], photo: str) -> dict[str, Any]:
-    """The entry of `photo` among a file's images; the only one where no photo is named."""
-    names = [Path(image["file_name"]).name for image in images]
+    """The entry of `photo` among a file's images, by its name and then by the folders before it; the only one where no photo
+    is named."""
     if not photo and len(images) == 1:
         return images[0]
-    if names.count(photo) == 1:
-        return images[names.index(photo)]
-    found = f"has {names.count(photo)} pictures {photo!r}" if photo else "annotates several pictures; say which one"
-    raise InputError(f"{path} {found}; expected one of its {len(names)}.{nearest(photo, names)}")
+    alike = [_alike(photo, image["file_name"]) for image in images]
+    if any(alike) and alike.count(max(alike)) == 1:
+        return images[alike.index(max(alike))]
+    names = [PurePath(image["file_name"]).name for image in images]
+    name = PurePath(photo).name
+    found = f"has {names.count(name)} pictures {name!r}" if photo else "annotates several pictures; say which one"
+    raise InputError(f"{path} {found}; expected one of its {len(names)}.{nearest(name, names)}")
+
+
+def _alike(one: str, other: str) -> int:
+    """How many parts, from the last on, two paths have in common."""
+    return sum(1 for _ in takewhile(bool, map(eq, reversed(PurePath(one).parts), reversed(PurePath(other).parts))))
 
 
 def _segments(path: Path, data: Any) -> list[Any]:
@@ -441,6 +469,11 @@ def ramp(hole: np.ndarray, feather: int) -> np.ndarray:
 def _distance(hole: np.ndarray) -> np.ndarray:
     """Each pixel's distance to the nearest known one, in pixels between centres."""
     return cv2.distanceTransform((hole[0, 0] > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[None, None]
+
+
+def write_mask(path: Path, hole: np.ndarray) -> None:
+    """A hole (1, 1, H, W) as a mask: 8-bit, white = hole."""
+    write_image(path, (hole[0, 0, :, :, None] > 0).astype(np.uint8) * 255)
 
 
 # --- Looking ---------------------------------------------------------------------------------------------------------

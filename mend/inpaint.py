@@ -166,7 +166,7 @@ class Inpainter:
         else:
             picture, name = read_image(image), Path(image).name
         picture.to_pil()  # what Pillow cannot hold is an error before the work, not after it
-        filled = self._fill_alone(picture, mask, hole, name)
+        filled = self._fill_alone(picture, mask, hole, str(image) if name else "")
         for note in filled.notes:
             warnings.warn(f"{name or 'the picture'}: {note}", stacklevel=2)
         return filled.to_pil()
@@ -189,7 +189,7 @@ class Inpainter:
         # One by one on a CPU: in a batch its convolutions sum in another order.
         at_once = 1 if self.device.type == "cpu" else len(batch)
         alone = zip(colours.split(at_once), hole.expand(len(batch), -1, -1, -1).split(at_once), strict=True)
-        raw = torch.cat([self.raw(*one) for one in alone])
+        raw = torch.cat([self.raw(one, missing, self.plan(missing.numpy(force=True))) for one, missing in alone])
         raw = (raw.clamp(0, 1) * 255).round() if batch.dtype == torch.uint8 else raw
         return composite(batch, raw, hole).reshape(image.shape)
 

@@ -97,6 +97,22 @@ def test_a_preview_fills_nothing(photo: Path, capsys: pytest.CaptureFixture[str]
     assert (code, "mask.png is an input" in err) == (1, True)
 
 
+def test_the_hole_is_kept_as_a_mask_that_verifies(photo: Path, capsys: pytest.CaptureFixture[str]):
+    folder, photo = photo, photo / "photo.png"
+    kept, out = folder / "kept.png", folder / "out.png"
+    fill = ("fill", photo, "--object", "largest", "--segmenter", "felzenszwalb", "--model", "telea", "-o", out)
+    code, said, _ = mend(capsys, *fill, "--keep-mask", kept)
+    assert (code, f"its mask: {kept}" in said) == (0, True)
+    assert mend(capsys, "verify", photo, kept, out)[0] == 0
+    shown = kept.read_bytes()
+    code, said, _ = mend(capsys, *fill[:-2], "--preview", folder / "look.png", "--keep-mask", kept)
+    assert (code, kept.read_bytes() == shown, "to be filled" in said) == (0, True, True)
+    for name in ("kept.jpg", "out.png", photo.name):
+        code, _, errors = mend(capsys, *fill, "--keep-mask", folder / name)
+        assert code == 1
+        assert ("is an input" if name == photo.name else "kept as .png, in a file of its own") in errors
+
+
 def test_fill_says_what_it_decided_and_asks_for_the_rest(photo: Path, capsys: pytest.CaptureFixture[str]):
     mask = np.zeros((45, 61, 4), np.uint8)
     mask[10:20, 15:40] = (0, 200, 0, 255)

@@ -152,6 +152,10 @@ def test_what_a_rare_format_becomes_is_the_same_as_alone_and_said(tmp_path: Path
     assert [job.output.name for job in plan.jobs] == ["a.png", "b.png", "c.PNG", "d.jpg"]
     assert plan.notes == ["written as PNG, which keeps every value: a.gif, b.bmp"]
     assert plan_folder(photos, tmp_path / "out", one, suffix="bmp").notes == []
+    (photos / "c.PNG").rename(photos / "c.jpg")
+    (photos / "e.jpg").write_bytes(b"no picture")
+    plan = plan_folder(photos, tmp_path / "out", one)
+    assert [job.output.name for job in plan.jobs] == ["a.png", "b.png", "c.png", "d.jpg", "e.jpg"]
     code, said, _ = run_mend(capsys, "fill", photos / "b.bmp", "--mask", one, "--model", "mean-colour")
     assert code == 0
     assert said.startswith(f"{photos / 'b-filled.png'}: ")
@@ -179,6 +183,29 @@ def test_pictures_that_would_become_one_file_fail_and_the_others_are_filled(tmp_
     (photos / "a.png").rename(photos / "A.png")
     mask(tmp_path / "masks" / "b" / "a.png")
     assert plan_folder(photos, out, tmp_path / "masks").jobs[0].problem == ""
+
+
+def test_names_that_differ_in_case_are_one_where_the_disk_takes_them_for_one(tmp_path: Path):
+    photos, one = tmp_path / "photos", mask(tmp_path / "mask.png")
+    for name in ("A.jpg", "a.bmp"):
+        picture(photos / name)
+    assert [job.problem for job in plan_folder(photos, tmp_path / "disk" / "out", one, suffix="png").jobs] == ["", ""]
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "DISK").symlink_to(tmp_path / "disk")  # as if disk and DISK were one name
+    out = tmp_path / "disk" / "out"
+    said = f"A.jpg and a.bmp would all become {out / 'A.png'}. Rename them, or move them apart."
+    assert plan_folder(photos, out, one, suffix="png").jobs[0].problem == said
+    assert [job.problem for job in plan_folder(photos, out, one).jobs] == ["", ""]
+
+
+def test_an_output_that_is_an_input_by_another_name_is_refused(tree: Path, capsys: pytest.CaptureFixture[str]):
+    (tree / "out").mkdir()
+    (tree / "out" / "a.png").hardlink_to(tree / "photos" / "a.png")
+    with pytest.raises(InputError, match=r"out.a\.png is an input; filling a\.png would overwrite it"):
+        plan_folder(tree / "photos", tree / "out", tree / "masks")
+    words = ("fill", tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "-o", tree / "out" / "a.png")
+    code, _, errors = run_mend(capsys, *words)
+    assert (code, "out/a.png is an input; it would be overwritten" in errors) == (1, True)
 
 
 def test_a_folder_where_nothing_fits_is_refused(tree: Path):
@@ -415,6 +442,78 @@ def test_coco_annotations_of_a_whole_folder(tmp_path: Path, capsys: pytest.Captu
         assert (before != after).any(-1)[top:bottom, left:right].mean() > 0.8
         after[top:bottom, left:right] = before[top:bottom, left:right]
         assert np.array_equal(before, after)
+
+
+def test_coco_annotations_tell_pictures_of_one_name_apart_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    names = ("a/1.png", "b/1.png", "2.png")
+    for name in names:
+        picture(tmp_path / "photos" / name)
+    images = [{"id": i, "file_name": f"train/{name}", "width": 32, "height": 24} for i, name in enumerate(names)]
+    annotations = [{"image_id": i, "segmentation": [[0, 0, i + 1, 0, i + 1, 1, 0, 1]]} for i in range(3)]
+    (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    parsed, loads = [], json.loads
+    monkeypatch.setattr("json.loads", lambda text: (parsed.append(1), time.sleep(0.05), loads(text))[2])
+    plan = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "all.json", keep=tmp_path / "kept")
+    assert fill_folder(plan, Filler(mend.load("telea"), mask_hole())).count("filled") == 3
+    assert [int(read_mask(tmp_path / "kept" / name).sum()) for name in names] == [1, 2, 3]
+    assert len(parsed) == 1, "the file is read anew for each picture"
+
+
+def test_a_folder_of_masks_may_hold_annotations(tree: Path):
+    (tree / "masks" / "b" / "a.png").unlink()
+    box = {"size": [24, 32], "counts": [24 * 8 + 6, 8, 24 * 24 - 14]}
+    for name in ("a", "b/a"):
+        (tree / "masks" / f"{name}.json").write_text(json.dumps(box))
+    (tree / "masks" / "mend-fill.json").write_text("{}")
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    assert pairs(plan.jobs, tree / "masks") == {
+        "a.png": "a.png",
+        "b/a.png": "b/a.json",
+        "b/Ünïcode name.png": "b/Ünïcode name.png",
+    }
+    assert plan.notes == ["masks not used: a.json"]
+    summary = fill_folder(plan, Filler(mend.load("telea"), mask_hole()))
+    assert [result.coverage for _, result in sorted(summary.files.items())] == [0.125, round(8 / 768, 4), 0.125]
+
+
+def test_holes_are_kept_as_masks_by_which_the_folder_is_verified(tree: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "telea", "--grow", "2")
+    assert run_mend(capsys, *words, "--keep-mask", tree / "photos" / "kept")[0] == 0
+    for name in ("a.png", "b/a.png", "b/Ünïcode name.png"):
+        kept, given = tree / "photos" / "kept" / name, tree / "masks" / name
+        assert run_mend(capsys, "verify", tree / "photos" / name, kept, tree / "out" / name)[0] == 0
+        assert run_mend(capsys, "verify", tree / "photos" / name, given, tree / "out" / name)[0] == 1
+    assert len(plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos" / "kept").jobs) == 3
+    with pytest.raises(InputError, match=r"masks.a\.png is an input; .* Choose another --keep-mask"):
+        plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "masks")
+    picture(tree / "photos" / "a.jpg")
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos" / "kept")
+    assert [job.problem for job in plan.jobs if job.problem] == [
+        f"a.jpg and a.png would all become {tree / 'photos' / 'kept' / 'a.png'}. Rename them, or move them apart."
+    ] * 2
+
+
+def test_a_quality_is_for_the_formats_that_have_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("a.jpg", "b.png", "c.tif"):
+        picture(tmp_path / "photos" / name)
+    words = ("fill", tmp_path / "photos", "--mask", mask(tmp_path / "m.png"), "-o", tmp_path / "out", "--model", "telea")
+    assert run_mend(capsys, *words, "--quality", "40")[0] == 0
+    assert (tmp_path / "out" / "a.jpg").stat().st_size < (tmp_path / "photos" / "a.jpg").stat().st_size
+    for flags in (("--quality", "101"), ("--quality", "90", "--format", "png")):
+        code, _, errors = run_mend(capsys, *words[:4], "-o", tmp_path / "none", *flags, "--model", "telea")
+        assert (code, "it is 1 to 100, and for .jpg, .webp and .avif only" in errors) == (1, True)
+        assert not (tmp_path / "none").exists()
+
+
+def test_the_plan_is_printed_and_stands_in_the_summary(tree: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out")
+    for flags, said in (
+        ((), "up to 4 read ahead"),
+        (("--max-memory", "1GB"), "one at a time, each in at most 1.0 GB of memory"),
+    ):
+        assert f"plan: 3 pictures, {said}; " in run_mend(capsys, *words, *flags)[2]
+    record = json.loads((tree / "out" / "mend-fill.json").read_text())
+    assert all(file["plan"].startswith("1 tile of 512 pixels, at most 0.") for file in record["files"].values()), record
 
 
 def test_a_dry_run_tells_and_writes_nothing(tree: Path, capsys: pytest.CaptureFixture[str]):

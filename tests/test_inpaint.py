@@ -179,6 +179,17 @@ def test_no_argument_is_changed_and_none_need_be_writable(inpainter: mend.Inpain
             assert all(np.array_equal(np.array(now), was) for now, was in zip((image, hole), before, strict=True))
 
 
+def test_a_tensor_is_filled_by_a_plan_as_a_picture_is(monkeypatch: pytest.MonkeyPatch):
+    inpainter, plans = mend.load(device="cpu"), []
+    raw = mend.Inpainter.raw
+    monkeypatch.setattr(mend.Inpainter, "raw", lambda self, *a: (plans.append(a[2]), raw(self, *a))[1])
+    tensor, hole = torch.rand(2, 3, 40, 700), torch.zeros(1, 1, 40, 700)
+    hole[..., 10:20, 100:120] = 1
+    inpainter(tensor, hole)
+    assert plans == [inpainter.plan(hole.numpy())] * 2
+    assert plans[0].tile == 512
+
+
 def test_texture_without_a_patch_to_take_it_from_is_said(inpainter: mend.Inpainter):
     hole = np.ones((1, 1, 20, 24), np.float32)
     hole[..., ::5, ::5] = 0

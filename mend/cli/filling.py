@@ -42,6 +42,7 @@ def fill(
     texture: Flag = False,
     seam: Flag = False,
     preview: Path | None = None,
+    keep_mask: Path | None = None,
     quality: int | None = None,
     max_memory: str | None = None,
     segmenter: str = SEGMENTER,
@@ -70,6 +71,8 @@ def fill(
         texture: make the filling anew of patches of the picture around it: sharper, and farther from the truth on average.
         seam: even out what a network of yours (--model) misses the picture by around the hole; the one in the box does not.
         preview: write the picture with the hole shown on it to this file, and fill nothing.
+        keep_mask: write the hole that was filled, an object's too, to this file as a mask, which 'mend verify' asks for. For a
+            folder: another.
         quality: 1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95.
         max_memory: memory that the command may take, such as 2GB; large pictures are then worked through in smaller tiles, and
             those of a folder one after another. Not with --object, since what finds it is not counted.
@@ -81,6 +84,7 @@ def fill(
         dry_run: print what would be done with a folder, and do nothing.
     """
     from mend.folders import AS_PNG, Filler, mask_hole, object_hole, plan_folder
+    from mend.holes import write_mask
     from mend.images import check_fits, output_beside, read_image
     from mend.plan import memory_size
     from mend.progress import progress, shared
@@ -101,11 +105,11 @@ def fill(
     if of_object:  # called when it is needed: it loads a network
         find = partial(object_hole, of_object, segmenter, device, grow, feather)
     else:
-        find = partial(mask_hole, marked, grow or 0, feather)
+        find = partial(mask_hole, marked, grow or 0, feather, most)
     if photo.is_dir():
         if output is None or preview is not None:
             raise InputError(f"{photo} is a folder; give --output, a folder to write to, and no --preview.")
-        folder = plan_folder(photo, output, mask or masks, pattern, suffix, skip_existing)
+        folder = plan_folder(photo, output, mask or masks, pattern, suffix, skip_existing, keep_mask)
         if dry_run:
             _print_plan(folder)
         else:
@@ -118,9 +122,13 @@ def fill(
     picture = read_image(photo)
     target = preview or output or output_beside(photo, picture)
     _spare(target, photo, *([mask] if mask else []))
+    if keep_mask is not None:
+        _spare(keep_mask, photo, *([mask] if mask else []))
+        if keep_mask.suffix.lower() != ".png" or keep_mask == target:
+            raise InputError(f"--keep-mask is {keep_mask}; a mask is kept as .png, in a file of its own.")
     if output is None and preview is None and target.exists():
         raise InputError(f"{target} is there already. Remove it, or name the file with --output, which overwrites.")
-    hole, weight, notes = find()(picture, photo.name, mask)
+    hole, weight, notes = find()(picture, str(photo), mask)
     if preview is not None:
         _show_hole(preview, picture.image(), hole)
         done = "to be filled"
@@ -135,6 +143,9 @@ def fill(
         done, notes = "filled", write_filled(target, picture, hole, filled, quality) + filled.notes + notes
         if output is None and target.suffix != photo.suffix:
             notes.append(AS_PNG)
+    if keep_mask is not None:
+        write_mask(keep_mask, hole)
+        notes.append(f"its mask: {keep_mask}")
     print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
 
 
@@ -155,9 +166,14 @@ def _print_plan(plan: "FolderPlan") -> None:
 
 
 def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
-    from mend.folders import SUMMARY, fill_folder
+    from mend.folders import AHEAD, SUMMARY, fill_folder
     from mend.progress import progress
 
+    if ranks.FIRST:
+        how = f"up to {AHEAD} read ahead"
+        if filler.most is not None:
+            how = f"one at a time, each in at most {filler.most / 2**30:.1f} GB of memory"
+        print(f"plan: {len(plan.jobs)} pictures, {how}; {filler.inpainter.runtime}", file=sys.stderr)
     with progress("fill", "pictures") as report:
 
         def on_file(name: str, result: "Result", done: int, of: int) -> None:
@@ -200,7 +216,7 @@ def check(
         _spare(output, mask, *([photo] if photo else []))
     image = read_image(photo).image() if photo else None
     size = (image.shape[-2], image.shape[-1]) if image is not None else None
-    reading = understand_mask(mask, size, marked, photo.name if photo else "")
+    reading = understand_mask(mask, size, marked, str(photo or ""))
     found = parts(reading.hole)
     print("\n  ".join([reading.seen, *reading.notes]))
     print(f"hole: {reading.marked}, {reading.hole.mean():.1%} of the picture, {len(found)} part{'s' * (len(found) != 1)}")

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from mend.images.files import check_fits as check_fits
+from mend.images.files import check_quality as check_quality
 from mend.images.files import encode as encode
 from mend.images.files import format_of as format_of
+from mend.images.files import has_quality as has_quality
 from mend.images.files import open_picture as open_picture
 from mend.images.files import output_beside as output_beside
 from mend.images.files import output_suffix as output_suffix
+from mend.images.files import peek as peek
 from mend.images.files import picture_files as picture_files
 from mend.images.files import read_image as read_image
 from mend.images.files import read_rgb as read_rgb

@@ -17,10 +17,11 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from mend.errors import InputError
 from mend.images.deep import START, deep_png, deepen, largest_level, straighten
 from mend.images.metadata import ORIENTATION, save_arguments, tiff_tags
-from mend.images.picture import Picture, as_rgb, picture_from_pil
+from mend.images.picture import Picture, as_rgb, picture_from_pil, source_format
 
 MOST = 1_000_000_000  # pixels of a picture that is opened
 PILLOWS_MOST = 1024**3 // 4 // 3  # pixels from which Pillow warns of an attack; at twice as many it refuses
+LOSSY = ("JPEG", "WEBP", "AVIF")
 _opening, _lock = 0, Lock()
 
 
@@ -126,9 +127,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def picture_files(root: Path) -> list[Path]:
-    """Every picture under a folder, sorted, by its suffix; hidden ones are left out. InputError where there is none."""
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+def picture_files(root: Path, *besides: str) -> list[Path]:
+    """Every picture under a folder, sorted, by its suffix, and what has a suffix of `besides`; hidden ones are left out.
+
+    InputError where there is none.
+    """
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN} | {*besides}
     found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, root))
     if not found:
         others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]
@@ -145,17 +149,26 @@ def _hidden(path: Path, root: Path) -> bool:
 
 
 def output_beside(photo: Path, picture: Picture) -> Path:
-    """Where a filled `photo` goes unless told otherwise: NAME-filled beside it, in its own format.
+    """Where a filled `photo` goes unless told otherwise: NAME-filled beside it, with its `output_suffix`."""
+    return photo.with_name(f"{photo.stem}-filled{output_suffix(photo.suffix, picture.source['format'])}")
 
-    PNG where the suffix lies about the format, and else as `output_suffix` says.
+
+def output_suffix(suffix: str, content: str | None) -> str:
+    """What is written of a picture with `suffix`, whose format is `content`, None where that is not known: its own.
+
+    But .png where the format cannot hold every colour (GIF), or is rare, and where the suffix lies about it.
     """
-    suffix = output_suffix(photo.suffix) if format_of(photo.suffix) == picture.source["format"] else ".png"
-    return photo.with_name(f"{photo.stem}-filled{suffix}")
+    kind = format_of(suffix)
+    return suffix if kind in ("PNG", "JPEG", "WEBP", "TIFF") and content in (kind, None) else ".png"
 
 
-def output_suffix(suffix: str) -> str:
-    """What is written of a picture with `suffix`: its own, or .png where that cannot hold every colour (GIF), or is rare."""
-    return suffix if format_of(suffix) in ("PNG", "JPEG", "WEBP", "TIFF") else ".png"
+def peek(file: Path) -> tuple[str | None, int]:
+    """The format of a picture by its content, and how many pixels it has, from its beginning; (None, 0) for no picture."""
+    try:
+        with _room_for_most(), Image.open(file) as opened:
+            return source_format(opened), opened.width * opened.height
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        return None, 0
 
 
 def format_of(suffix: str) -> str | None:
@@ -165,6 +178,17 @@ def format_of(suffix: str) -> str | None:
     return kind if kind in Image.SAVE and kind in Image.OPEN else None
 
 
+def has_quality(path: str | Path) -> bool:
+    """Whether the format that the suffix names has a quality; see `encode`."""
+    return format_of(Path(path).suffix) in LOSSY
+
+
+def check_quality(path: str | Path, quality: int) -> None:
+    """InputError unless the format has a quality, and this is one."""
+    if not (has_quality(path) and 1 <= quality <= 100):
+        raise InputError(f"--quality is {quality} for {Path(path).name}; it is 1 to 100, and for .jpg, .webp and .avif only.")
+
+
 def check_fits(path: str | Path, picture: Picture, quality: int | None = None) -> str:
     """The format that the suffix of `path` names. InputError when there is none, or when it cannot hold the picture, and for
     a `quality` (see `encode`) that it does not have."""
@@ -172,8 +196,8 @@ def check_fits(path: str | Path, picture: Picture, quality: int | None = None) -
     if kind is None:
         suffix = Path(path).suffix
         raise InputError(f"cannot write {path}: the suffix {suffix!r} names no picture format. Use .png or .jpg.")
-    if quality is not None and not (kind in ("JPEG", "WEBP", "AVIF") and 1 <= quality <= 100):
-        raise InputError(f"--quality is {quality} for {Path(path).name}; it is 1 to 100, and for .jpg, .webp and .avif only.")
+    if quality is not None:
+        check_quality(path, quality)
     if kind == "JPEG" and (picture.pixels.dtype == np.uint16 or channels in (2, 4)):
         raise InputError(f"cannot write {path}: JPEG has no alpha and 8 bits only. Use .png, which keeps both.")
     if picture.pixels.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
@@ -212,7 +236,7 @@ def _compression(source: dict[str, Any], kind: str, quality: int | None) -> tupl
     if kind == "WEBP" and quality is None and source.get("lossless", True):
         # exact: colours under full transparency too. Quality is effort here: 80, the default, takes ten times as long
         return {"lossless": True, "exact": True, "quality": 20}, ""
-    if kind in ("JPEG", "WEBP", "AVIF"):
+    if kind in LOSSY:
         # 95 without chroma subsampling: what Pillow recommends as its highest useful setting
         arguments: dict[str, Any] = {"quality": quality or 95}
         if kind != "WEBP":

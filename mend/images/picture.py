@@ -185,9 +185,14 @@ def _frames(opened: Image.Image) -> list[str]:
     return [f"{many}: the first of {frames} is taken"] if frames > 1 else []
 
 
+def source_format(opened: Image.Image) -> str | None:
+    """Its format, JPEG for several in one."""
+    return "JPEG" if opened.format == "MPO" else opened.format
+
+
 def _compression(opened: Image.Image) -> dict[str, Any]:
     """The format, and how to compress such a file again."""
-    source: dict[str, Any] = {"format": "JPEG" if opened.format == "MPO" else opened.format}
+    source: dict[str, Any] = {"format": source_format(opened)}
     if isinstance(opened, JpegImagePlugin.JpegImageFile):
         tables, straight = getattr(opened, "quantization", None), opened.info.get("adobe_transform") == 0
         if tables and (opened.mode == "L" or (opened.mode == "RGB" and not straight)):  # else they are no YCbCr tables
