@@ -12,13 +12,13 @@ from typing import ClassVar
 import numpy as np
 
 from mend.images import Picture, mask_out
-from mend.plan import LIGHT, REACH, Plan, make_plan
+from mend.plan import LIGHT, REACH, STRIDE, Plan, make_plan
 from mend.progress import Report
 from mend.tiles import tiles
 
 DEFAULT = Path(__file__).parent / "assets" / "pyramid"
 GRAPH = DEFAULT / "model.onnx"
-COARSEST, STRIDE, RIDGE = 8, 8, 0.03  # as in `mend.models.pyramid`
+COARSEST, RIDGE = 8, 0.03  # as in `mend.models.pyramid`
 
 
 def cores() -> int:

@@ -16,6 +16,7 @@ PICTURE = 100  # bytes for each pixel of the picture: it and its hole, masked, h
 TEXTURE = 110  # bytes for each pixel of the picture, more: 1.2 GB for 12 megapixels where it was measured
 SEAM = 110  # bytes for each pixel of the picture, more
 REACH = 64  # pixels seen around a tile
+STRIDE = 8  # pixels, in steps of which tiles are cut down to what they miss, where a network is made for tiles
 SIDES = (2048, 1024, 512, 256, 128)
 USUAL = 4 * 2**30  # bytes: what a plan keeps to where nobody asked
 LEAST = 2**30  # bytes: what the network may take even of a picture that is more than USUAL alone, where nobody asked
@@ -23,15 +24,15 @@ LEAST = 2**30  # bytes: what the network may take even of a picture that is more
 
 @dataclass(frozen=True)
 class Plan:
-    """`tile` is the side in pixels, None for all at once; `count` tiles miss something; `memory` is the peak, in bytes, None
-    where it is not known."""
+    """`tile` is the longest side in pixels, None for all at once; `count` tiles miss something; `memory` is the peak, in bytes,
+    None where it is not known."""
 
     tile: int | None
     count: int
     memory: int | None
 
     def __str__(self) -> str:
-        how = "whole" if self.tile is None else f"{self.count} tile{'s' * (self.count != 1)} of {self.tile} pixels"
+        how = "whole" if self.tile is None else f"{self.count} tile{'s' * (self.count != 1)} of at most {self.tile} pixels"
         known = "" if self.memory is None else f", at most {self.memory / 2**30:.1f} GB of memory"
         return how + known
 
@@ -65,7 +66,7 @@ def make_plan(network: object, hole: np.ndarray, most: int | None = None, more: 
                 f"{most / 2**30:.2g} GB are too little: {hole.shape[-1]}×{hole.shape[-2]} pixels take "
                 f"{(picture + taken) / 2**30:.1f} GB even in the smallest tiles. Allow more, or fill a smaller picture."
             )
-    return Plan(side, sum(1 for _ in tiles(1 - hole, side, REACH, side)), picture + taken)
+    return Plan(side, sum(1 for _ in tiles(1 - hole, side, REACH, side if own is None else STRIDE)), picture + taken)
 
 
 def check_mask(name: str, mask: int, picture: int, most: int) -> None:

@@ -1,5 +1,6 @@
-"""A large picture in tiles, with what has to be seen around each; only the tiles that miss something."""
+"""A large picture in tiles, with what has to be seen around each: crops of what is missing, none larger than a side."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,23 +23,49 @@ class Tile:
 
 
 def tiles(known: np.ndarray, side: int, reach: int, step: int) -> Iterator[Tile]:
-    """The tiles of `side` pixels in which `known` (B, 1, H, W) is anywhere below 1; `reach` pixels are seen around each.
+    """Tiles that together hold all pixels where `known` (B, 1, H, W) is below 1; `reach` pixels are seen around each.
 
-    A tile is cut down to what it misses, in steps of `step` pixels: a small hole costs little. All three are multiples of a
-    network's stride, so that a tile lies on the grid of the whole picture.
+    Holes that are so far apart that nothing is seen twice have tiles of their own, each cut down to what it misses, in steps of
+    `step` pixels; what is longer than `side` is divided evenly. Side and step are multiples of a network's stride, so that a
+    tile lies on the grid of the whole picture.
     """
-    height, width = known.shape[-2:]
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            missing = np.logical_or.reduce(known[..., top : top + side, left : left + side] < 1, (0, 1))
-            if missing.any():
-                rows = _span(missing.any(1), top, reach, step, height)
-                columns = _span(missing.any(0), left, reach, step, width)
-                yield Tile((rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]))
+    for cells in _crops(_cells(known, step), (0, 0), side // step, 2 * reach // step):
+        yield Tile(*zip(*(_span(*part, step, reach) for part in zip(cells, known.shape[-2:], strict=True)), strict=True))
 
 
-def _span(missing: np.ndarray, start: int, reach: int, step: int, length: int) -> tuple[slice, slice, slice]:
-    first, last = (int(i) for i in np.flatnonzero(missing)[[0, -1]])
-    start, stop = start + first // step * step, min(start + (last // step + 1) * step, length)
+def _cells(known: np.ndarray, step: int) -> np.ndarray:
+    """Which squares of `step` pixels miss anything."""
+    missing = np.logical_or.reduce(known < 1, (0, 1))
+    for axis, length in enumerate(missing.shape):
+        missing = np.logical_or.reduceat(missing, np.arange(0, length, step), axis)
+    return missing
+
+
+def _crops(cells: np.ndarray, corner: tuple[int, int], side: int, apart: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of rectangles in which all `cells` are that miss something; `corner` is where they begin."""
+    for longest, axis in itertools.product((max(cells.shape), side), (0, 1)):  # only where there is no gap is a hole divided
+        stretches = _stretches(np.logical_or.reduce(cells, 1 - axis), longest, apart)
+        if stretches != [(0, cells.shape[axis])]:
+            for start, stop in stretches:
+                part, moved = (cells[start:stop], (start, 0)) if axis == 0 else (cells[:, start:stop], (0, start))
+                yield from _crops(part, (corner[0] + moved[0], corner[1] + moved[1]), side, apart)
+            return
+    yield slice(corner[0], corner[0] + cells.shape[0]), slice(corner[1], corner[1] + cells.shape[1])
+
+
+def _stretches(line: np.ndarray, longest: int, apart: int) -> list[tuple[int, int]]:
+    """From where to where cells of a line are missing: more than `apart` known ones divide two stretches, and one beyond the
+    `longest` is divided evenly."""
+    found: list[tuple[int, int]] = []
+    places = np.flatnonzero(line)
+    for run in np.split(places, np.flatnonzero(np.diff(places) > apart + 1) + 1) if len(places) else ():
+        start, length = int(run[0]), int(run[-1] - run[0]) + 1
+        count = -(-length // longest)
+        found += itertools.pairwise(start + length * i // count for i in range(count + 1))
+    return found
+
+
+def _span(cells: slice, length: int, step: int, reach: int) -> tuple[slice, slice, slice]:
+    start, stop = cells.start * step, min(cells.stop * step, length)
     seen = slice(max(0, start - reach), min(stop + reach, length))
     return slice(start, stop), seen, slice(start - seen.start, stop - seen.start)

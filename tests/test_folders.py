@@ -513,7 +513,7 @@ def test_the_plan_is_printed_and_stands_in_the_summary(tree: Path, capsys: pytes
     ):
         assert f"plan: 3 pictures, {said}; " in run_mend(capsys, *words, *flags)[2]
     record = json.loads((tree / "out" / "mend-fill.json").read_text())
-    assert all(file["plan"].startswith("1 tile of 512 pixels, at most 0.") for file in record["files"].values()), record
+    assert all(file["plan"].startswith("1 tile of at most 512 pixels, at most 0.") for file in record["files"].values()), record
 
 
 def test_a_dry_run_tells_and_writes_nothing(tree: Path, capsys: pytest.CaptureFixture[str]):
