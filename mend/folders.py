@@ -7,6 +7,7 @@ one, where memory is limited.
 
 import errno
 import json
+import os
 import sys
 import time
 import unicodedata
@@ -30,6 +31,7 @@ from mend.images import (
     check_quality,
     format_of,
     has_quality,
+    make_folder,
     output_suffix,
     peek,
     picture_files,
@@ -51,7 +53,7 @@ AS_PNG = "written as PNG, which keeps every value"  # where the picture's own fo
 Read = tuple[Picture, np.ndarray, np.ndarray | None, list[str]]
 """A picture, its hole (1, 1, H, W), the hole's weight (see `widen`), and what to say about it."""
 HoleOf = Callable[[Picture, str, Path | None], tuple[np.ndarray, np.ndarray | None, list[str]]]
-"""The hole of a picture, given its name in the folder and its mask; its weight (see `widen`), and what to say about it."""
+"""The hole of a picture, given its path and its mask; its weight (see `widen`), and what to say about it."""
 
 
 @dataclass(frozen=True)
@@ -76,25 +78,33 @@ class Job:
     output: Path
     kept: Path | None = None
     problem: str = ""
-    skip: bool = False  # its output is there already
+    skip: bool = False  # what would be written is there already
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done with a folder. `notes` are for the person: shared masks, masks without a picture, other files."""
+    """What is to be done with a folder. `notes` are for the person: shared masks, masks without a picture, other files. To the
+    folder `keep`, if any, the holes will be written as masks."""
 
     out: Path
     jobs: list[Job]
     notes: list[str]
+    keep: Path | None = None
+
+    @property
+    def to_fill(self) -> list[Job]:
+        return [job for job in self.jobs if not (job.problem or job.skip)]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one picture. `coverage` is the share filled; `seconds` is the time in the network alone, by `plan`."""
+    """What became of one picture. `kept` is where its hole was written as a mask; `coverage` is the share filled; `seconds` is
+    the time in the network alone, by `plan`."""
 
     status: Literal["filled", "skipped", "failed"]
     output: str | None = None
     mask: str | None = None
+    kept: str | None = None
     coverage: float | None = None
     seconds: float | None = None
     plan: str | None = None
@@ -161,12 +171,16 @@ def plan_folder(
         raise InputError(f"there is no mask or folder of masks {masks}.")
     if _identity(out) == _identity(photos):
         raise InputError(f"{out} is the folder of the pictures; filling would overwrite them. Choose another --output.")
+    if keep is not None and _identity(keep) == _identity(out):
+        raise InputError(f"{keep} is the --output, where a picture has the name of its mask. Choose another --keep-mask.")
     if suffix is not None and not format_of(f".{suffix.lstrip('.')}"):
         raise InputError(f"{suffix!r} is no format that can be written. Use png, jpg, webp or tif.")
     aside = {_identity(folder) for folder in (out, masks, keep) if folder and _below(folder, {_identity(photos)})}
     mask_files = [] if masks is None else [masks]
     if masks is not None and masks.is_dir():
         mask_files = [file for file in picture_files(masks, ".json") if file.name != SUMMARY]
+        if not mask_files:
+            raise InputError(f"no masks in {masks}: it holds {SUMMARY}, and no pictures or COCO annotations.")
     pictures = [file for file in picture_files(photos) if not _below(file, aside)]
     if masks is None or not masks.is_dir():
         masks_of = {picture: list(mask_files) for picture in pictures}
@@ -194,14 +208,14 @@ def plan_folder(
             problem = f"it has {len(found)} masks: {_some(found, masks)}. Keep one."
         mask = found[0] if len(found) == 1 else None
         kept = None if keep is None else keep / place.with_suffix(".png")
-        skip = skip_existing and not problem and output.exists()
+        skip = skip_existing and not problem and output.exists() and (kept is None or kept.exists())
         jobs.append(Job(place.as_posix(), picture, mask, output, kept, problem, skip))
     jobs = _told_apart(jobs, _ignores_case(out))
     _check_outputs(jobs, mask_files)
     notes = _notes(jobs, photos, mask_files, aside)
     if suffix is None and (changed := [job.photo for job in jobs if job.output.suffix != job.photo.suffix]):
         notes.append(f"{AS_PNG}: {_some(changed, photos)}")
-    return Plan(out, jobs, notes)
+    return Plan(out, jobs, notes, keep)
 
 
 def _identity(path: Path) -> object:
@@ -210,19 +224,20 @@ def _identity(path: Path) -> object:
         found = path.stat()
         return found.st_dev, found.st_ino
     except OSError:  # it is not there
-        return path.resolve()
+        return os.path.realpath(path)
 
 
 def _below(path: Path, folders: set[object]) -> bool:
     """Whether one of the `folders`, each an `_identity`, holds the path."""
-    return bool(folders) and any(_identity(parent) in folders for parent in path.resolve().parents)
+    return bool(folders) and any(_identity(parent) in folders for parent in Path(os.path.realpath(path)).parents)
 
 
 def _ignores_case(folder: Path) -> bool:
-    """Whether its disk takes A and a for one name, seen at the nearest folder around it that is there."""
-    there = next(place for place in (folder.resolve(), *folder.resolve().parents) if place.exists())
-    other = there.with_name(there.name.swapcase()) if there.name else there
-    return other != there and _identity(other) == _identity(there)
+    """Whether its disk takes A and a for one name, seen at the nearest folder around it that is there and has letters."""
+    for there in (found := Path(os.path.realpath(folder)), *found.parents):
+        if there.exists() and there.name.swapcase() != there.name:
+            return _identity(there.with_name(there.name.swapcase())) == _identity(there)
+    return False
 
 
 def _masks_by_name(
@@ -238,7 +253,11 @@ def _masks_by_name(
         found = named.get(_folded(place), [])
         # A.jpg takes a.png where there is no A.png; a.png takes a.png before a.tif.
         found = [mask for mask in found if mask.stem == place.stem] or found
-        found = [mask for mask in found if mask.suffix.lower() != ".json"] or found
+        annotated = [mask for mask in found if mask.suffix.lower() == ".json"]
+        if picture in found:  # the masks lie beside the pictures
+            found = annotated or found
+        elif len(annotated) < len(found):
+            found = [mask for mask in found if mask not in annotated]
         masks_of[picture] = [mask for mask in found if mask == masks / place] or found
     if masks_of and all(found == [picture] for picture, found in masks_of.items()):
         raise InputError(f"{masks} holds pictures and masks; say how masks are called: --pattern '{{stem}}_mask'.")
@@ -327,8 +346,8 @@ def _some(files: list[Path], root: Path | None = None, most: int = 5) -> str:
 
 
 def mask_hole(marked: str = "auto", grow: int = 0, feather: int = 0, most: int | None = None) -> HoleOf:
-    """Holes read from masks; see `understand_mask` and `widen`. InputError for a mask that takes more than `most` bytes to
-    read."""
+    """Holes read from masks; see `understand_mask` and `widen`. InputError for a picture of a mask that takes more than `most`
+    bytes to read."""
 
     def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         if mask is None:
@@ -377,19 +396,21 @@ def fill_folder(
     share = plan.jobs[ranks.RANK :: ranks.WORLD]
     if filler.quality is not None:
         check_quality(next((job.output for job in plan.jobs if has_quality(job.output)), plan.jobs[0].output), filler.quality)
+    if plan.keep is not None:
+        make_folder(plan.keep)
     ranks.by_first(lambda: summary.write(plan))  # a folder that cannot be written is an error before the work, not after it
 
     def read(job: Job) -> Read:
         picture = read_image(job.photo)
         check_fits(job.output, picture)
-        hole, weight, notes = filler.hole_of(picture, job.name, job.mask)
+        hole, weight, notes = filler.hole_of(picture, str(job.photo), job.mask)
         return picture, hole, weight, notes
 
     def write(job: Job, picture: Picture, hole: np.ndarray, filled: Picture, result: Result) -> None:
+        if job.kept is not None:  # first: what was filled can be verified, also after a stop between the two
+            write_mask(job.kept, hole)
         quality = filler.quality if has_quality(job.output) else None
         result.notes.extend(write_filled(job.output, picture, hole, filled, quality))
-        if job.kept is not None:
-            write_mask(job.kept, hole)
         summary.files[job.name] = result  # here, in the thread, so that Ctrl-C cannot come between
 
     def settle(job: Job, result: Result | BaseException | None = None) -> None:
@@ -409,7 +430,8 @@ def fill_folder(
         filled = filler.inpainter.fill_picture(picture, hole, weight, how)
         seconds = round(time.perf_counter() - start, 3)
         notes = [*filled.notes, *notes]
-        result = Result("filled", str(job.output), _text(job.mask), round(float(hole.mean()), 4), seconds, str(how), notes)
+        coverage = round(float(hole.mean()), 4)
+        result = Result("filled", str(job.output), _text(job.mask), _text(job.kept), coverage, seconds, str(how), notes)
         return pool.submit(write, job, picture, hole, filled, result)
 
     def fill_all(jobs: deque[Job], pool: ThreadPoolExecutor) -> None:

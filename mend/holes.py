@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 from itertools import takewhile
 from operator import eq
-from pathlib import Path, PurePath
+from pathlib import Path, PureWindowsPath
 from threading import Lock
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mend.errors import InputError, nearest, pick
-from mend.images import as_rgb, is_turned, open_picture, write_image
+from mend.images import as_rgb, is_deep, is_turned, open_picture, read_image, write_image
 
 NEAR = 32  # levels this close to black or white count as such: JPEG noise stays below it, away from edges
 COLOURED = 48  # a pixel whose channels differ by so much is coloured; the darkest paint of VOC and DAVIS masks differs by 64
@@ -230,11 +230,13 @@ def _look(mask: str | Path | Image.Image, name: str) -> _Look:
         colours, alpha = upright.convert("L") if grey else as_rgb(upright, name), None
         if upright.has_transparency_data and upright.mode[0] not in "IF":  # Pillow converts neither integers nor floats
             alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
-    if upright.mode[0] in "IF":
-        top = np.asarray(upright).max()
-        full = 1 if upright.mode == "F" else 65535 if top > 255 else 255
-    else:
-        top, full = max(np.asarray(channel).max() for channel in colours.split()), 255
+    levels = np.asarray(upright) if upright.mode[0] in "IF" else np.asarray(colours)
+    if not isinstance(mask, Image.Image) and is_deep(mask, opened):
+        levels = read_image(mask).pixels[..., :3]
+        if levels.max() <= 255:  # of 16 bits only the lower half is used, of which Pillow has seen nothing
+            colours = Image.fromarray(levels.astype(np.uint8))
+    top = levels.max()
+    full = 1 if levels.dtype.kind == "f" else 65535 if top > 255 else 255
     if top == 1 < full:
         notes.append("its values are 0 and 1: 1 is taken as white")
         top, colours = full, colours.point(lambda level: 255 * level)
@@ -317,10 +319,10 @@ def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np
     try:
         with _reading:
             data = _parsed(path, path.stat().st_mtime_ns)
-        if isinstance(data, dict) and "images" in data:
-            image = _entry(path, data["images"], photo)
+        if isinstance(data, _DataSet):
+            image = _entry(path, data, photo)
             size = (int(image["height"]), int(image["width"]))
-            data = data["annotations"].get(image["id"], [])
+            data = data.annotations.get(image["id"], [])
         found = _segments(path, data)
         segments = [segment for segment in found if segment != []]
         parts = [_drawn(path, segment, size) for segment in segments]
@@ -341,41 +343,62 @@ def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np
     return np.logical_or.reduce(parts), f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}", notes
 
 
+@dataclass(frozen=True)
+class _DataSet:
+    """What a file says of many pictures: their entries by their names without folders, their annotations by `image_id`."""
+
+    images: dict[str, list[dict[str, Any]]]
+    annotations: dict[Any, list[Any]]
+
+
 _reading = Lock()  # the threads that read a folder wait for the first of them, and share what it read
 
 
 @lru_cache(maxsize=1)
 def _parsed(path: Path, changed: int) -> Any:
-    """The JSON of a file, which `changed` then; of a data set the annotations by image, so that each is found at once."""
+    """What is in a JSON file, which `changed` then."""
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}. Expected COCO: {KINDS}.") from None
-    if isinstance(data, dict) and "images" in data and isinstance(data.get("annotations"), list):
-        by_image = defaultdict(list)
-        for annotation in data["annotations"]:
-            by_image[annotation["image_id"]].append(annotation)
-        data["annotations"] = by_image
-    return data
+    if not (isinstance(data, dict) and "images" in data):
+        return data
+    images, annotations = defaultdict(list), defaultdict(list)
+    for image in data["images"]:
+        images[_parts(image["file_name"])[-1]].append(image)
+    for annotation in data["annotations"]:
+        annotations[annotation["image_id"]].append(annotation)
+    return _DataSet(images, annotations)
 
 
-def _entry(path: Path, images: list[dict[str, Any]], photo: str) -> dict[str, Any]:
-    """The entry of `photo` among a file's images, by its name and then by the folders before it; the only one where no photo
-    is named."""
-    if not photo and len(images) == 1:
-        return images[0]
-    alike = [_alike(photo, image["file_name"]) for image in images]
-    if any(alike) and alike.count(max(alike)) == 1:
-        return images[alike.index(max(alike))]
-    names = [PurePath(image["file_name"]).name for image in images]
-    name = PurePath(photo).name
-    found = f"has {names.count(name)} pictures {name!r}" if photo else "annotates several pictures; say which one"
-    raise InputError(f"{path} {found}; expected one of its {len(names)}.{nearest(name, names)}")
+def _parts(path: str) -> tuple[str, ...]:
+    """Of a path from any system."""
+    return PureWindowsPath(path).parts
 
 
-def _alike(one: str, other: str) -> int:
-    """How many parts, from the last on, two paths have in common."""
-    return sum(1 for _ in takewhile(bool, map(eq, reversed(PurePath(one).parts), reversed(PurePath(other).parts))))
+def _entry(path: Path, data: _DataSet, photo: str) -> dict[str, Any]:
+    """The entry of `photo`, by its name and the folders before it; the only one where no photo is named."""
+    if not photo:
+        if len(data.images) == 1 and len(alone := next(iter(data.images.values()))) == 1:
+            return alone[0]
+        raise InputError(f"{path} annotates several pictures; say which one.")
+    name = _parts(photo)[-1]
+    named = data.images.get(name, [])
+    alike = [_alike(image["file_name"], photo) for image in named]
+    if named and alike.count(max(alike)) == 1:
+        return named[alike.index(max(alike))]
+    count = sum(map(len, data.images.values()))
+    raise InputError(
+        f"{path} has {len(named)} pictures {name!r}; expected one of its {count}."
+        + (" Their folders do not tell them apart." if named else nearest(name, list(data.images)))
+    )
+
+
+def _alike(entry: str, photo: str) -> tuple[bool, int]:
+    """Whether a path is the end of another, and how many parts, from the last on, both have in common."""
+    parts = _parts(entry)
+    common = sum(1 for _ in takewhile(bool, map(eq, reversed(parts), reversed(_parts(photo)))))
+    return common == len(parts), common
 
 
 def _segments(path: Path, data: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from mend.tiles import tiles
 PROGRAM = 700 * 2**20  # bytes: Python with PyTorch and OpenCV loaded; 570 MB where it was measured, and some room
 LIGHT = 150 * 2**20  # bytes: Python with ONNX Runtime and OpenCV loaded; 110 MB where it was measured
 MASK = 30  # bytes for each pixel of a mask while it is read: 28 for 16 bits where it was measured, 10 for 8-bit grey
+READ = 8  # bytes for each pixel of a picture that was read: four channels of 16 bits
 PICTURE = 100  # bytes for each pixel of the picture: it and its hole, masked, halved again and again, and filled
 TEXTURE = 110  # bytes for each pixel of the picture, more: 1.2 GB for 12 megapixels where it was measured
 SEAM = 110  # bytes for each pixel of the picture, more
@@ -72,7 +73,7 @@ def make_plan(network: object, hole: np.ndarray, most: int | None = None, more: 
 def check_mask(name: str, mask: int, picture: int, most: int) -> None:
     """InputError where reading a mask of so many pixels, beside a picture of so many, takes more than `most` bytes: one of the
     picture's size never does where filling does not."""
-    taken = (PROGRAM if "torch" in sys.modules else LIGHT) + MASK * mask + PICTURE * picture
+    taken = (PROGRAM if "torch" in sys.modules else LIGHT) + MASK * mask + READ * picture
     if mask > picture and taken > most:
         raise InputError(
             f"{most / 2**30:.2g} GB are too little: the mask {name} has {mask:,} pixels, its picture {picture:,}, and to read "

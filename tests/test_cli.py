@@ -104,12 +104,14 @@ def test_the_hole_is_kept_as_a_mask_that_verifies(photo: Path, capsys: pytest.Ca
     code, said, _ = mend(capsys, *fill, "--keep-mask", kept)
     assert (code, f"its mask: {kept}" in said) == (0, True)
     assert mend(capsys, "verify", photo, kept, out)[0] == 0
-    shown = kept.read_bytes()
+    shown, filled = kept.read_bytes(), out.read_bytes()
     code, said, _ = mend(capsys, *fill[:-2], "--preview", folder / "look.png", "--keep-mask", kept)
     assert (code, kept.read_bytes() == shown, "to be filled" in said) == (0, True, True)
-    for name in ("kept.jpg", "out.png", photo.name):
+    (folder / "here").symlink_to(folder)
+    for name in ("kept.jpg", "out.png", "OUT.png", "here/out.png", photo.name):
         code, _, errors = mend(capsys, *fill, "--keep-mask", folder / name)
         assert code == 1
+        assert out.read_bytes() == filled
         assert ("is an input" if name == photo.name else "kept as .png, in a file of its own") in errors
 
 

@@ -1,9 +1,11 @@
 import json
+import shutil
 import time
 import unicodedata
 import weakref
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from conftest import smooth, stopped
@@ -195,6 +197,9 @@ def test_names_that_differ_in_case_are_one_where_the_disk_takes_them_for_one(tmp
     out = tmp_path / "disk" / "out"
     said = f"A.jpg and a.bmp would all become {out / 'A.png'}. Rename them, or move them apart."
     assert plan_folder(photos, out, one, suffix="png").jobs[0].problem == said
+    (out / "2024").mkdir(parents=True)
+    (tmp_path / "disk" / "OUT").symlink_to(out)
+    assert "would all become" in plan_folder(photos, out / "2024", one, suffix="png").jobs[0].problem, "2024 has no letters"
     assert [job.problem for job in plan_folder(photos, out, one).jobs] == ["", ""]
 
 
@@ -457,6 +462,9 @@ def test_coco_annotations_tell_pictures_of_one_name_apart_by_their_folders(tmp_p
     assert fill_folder(plan, Filler(mend.load("telea"), mask_hole())).count("filled") == 3
     assert [int(read_mask(tmp_path / "kept" / name).sum()) for name in names] == [1, 2, 3]
     assert len(parsed) == 1, "the file is read anew for each picture"
+    plan = plan_folder(tmp_path / "photos" / "b", tmp_path / "out", tmp_path / "all.json", keep=tmp_path / "kept")
+    assert fill_folder(plan, Filler(mend.load("telea"), mask_hole())).count("filled") == 1
+    assert read_mask(tmp_path / "kept" / "1.png").sum() == 2, "the folder of the pictures counts, too"
 
 
 def test_a_folder_of_masks_may_hold_annotations(tree: Path):
@@ -472,6 +480,14 @@ def test_a_folder_of_masks_may_hold_annotations(tree: Path):
         "b/Ünïcode name.png": "b/Ünïcode name.png",
     }
     assert plan.notes == ["masks not used: a.json"]
+    beside = plan_folder(picture(tree / "beside" / "a.png").parent, tree / "out2", tree / "masks")
+    assert beside.jobs[0].mask == tree / "masks" / "a.png"
+    (tree / "beside" / "a.json").write_text(json.dumps(box))
+    assert plan_folder(tree / "beside", tree / "out2", tree / "beside").jobs[0].mask == tree / "beside" / "a.json"
+    (tree / "alone").mkdir()
+    (tree / "alone" / "mend-fill.json").write_text("{}")
+    with pytest.raises(InputError, match=r"no masks in .*alone: it holds mend-fill\.json"):
+        plan_folder(tree / "photos", tree / "out2", tree / "alone")
     summary = fill_folder(plan, Filler(mend.load("telea"), mask_hole()))
     assert [result.coverage for _, result in sorted(summary.files.items())] == [0.125, round(8 / 768, 4), 0.125]
 
@@ -486,11 +502,46 @@ def test_holes_are_kept_as_masks_by_which_the_folder_is_verified(tree: Path, cap
     assert len(plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos" / "kept").jobs) == 3
     with pytest.raises(InputError, match=r"masks.a\.png is an input; .* Choose another --keep-mask"):
         plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "masks")
+    with pytest.raises(InputError, match=r"out is the --output, where a picture has the name of its mask"):
+        plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "out")
     picture(tree / "photos" / "a.jpg")
     plan = plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos" / "kept")
     assert [job.problem for job in plan.jobs if job.problem] == [
         f"a.jpg and a.png would all become {tree / 'photos' / 'kept' / 'a.png'}. Rename them, or move them apart."
     ] * 2
+
+
+def test_kept_masks_are_told_of_and_made_up_for(tree: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "telea", "--skip-existing")
+    kept = ("--keep-mask", tree / "kept")
+    said = run_mend(capsys, *words, *kept, "--dry-run")[1]
+    assert f"b/a.png → {tree / 'out' / 'b' / 'a.png'} (is new), its mask → {tree / 'kept' / 'b' / 'a.png'}\n" in said
+    assert not (tree / "kept").exists()
+    assert f"their masks: {tree / 'kept'}" in run_mend(capsys, *words, *kept)[1]
+    record = json.loads((tree / "out" / "mend-fill.json").read_text())
+    assert record["files"]["a.png"]["kept"] == str(tree / "kept" / "a.png")
+    assert "3 skipped" in run_mend(capsys, *words, *kept)[1]
+    (tree / "kept" / "a.png").unlink()
+    assert "1 filled, 2 skipped" in run_mend(capsys, *words, *kept)[1]
+    assert (tree / "kept" / "a.png").exists()
+    (tree / "file").write_text("")
+    shutil.rmtree(tree / "out")
+    code, _, errors = run_mend(capsys, *words, "--keep-mask", tree / "file" / "masks")
+    assert (code, "cannot be written: Not a directory" in errors) == (1, True)
+    assert not (tree / "out").exists(), "filled before it was seen"
+
+
+def test_a_damaged_picture_and_a_loop_of_links_hinder_no_other(tree: Path, capsys: pytest.CaptureFixture[str]):
+    done, data = cv2.imencode(".avif", np.zeros((16, 16, 3), np.uint8))
+    assert done
+    (tree / "photos" / "c.avif").write_bytes(data[: len(data) - 20].tobytes() + b"\xff" * 20)
+    mask(tree / "masks" / "c.png")
+    (tree / "photos" / ".loop").symlink_to(tree / "photos" / ".loop")
+    words = ("fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "telea")
+    code, said, errors = run_mend(capsys, *words)
+    assert (code, "3 filled, 0 skipped, 1 failed" in said) == (1, True), errors
+    assert "c.avif: " in errors
+    assert "is damaged: " in errors
 
 
 def test_a_quality_is_for_the_formats_that_have_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -511,7 +562,7 @@ def test_the_plan_is_printed_and_stands_in_the_summary(tree: Path, capsys: pytes
         ((), "up to 4 read ahead"),
         (("--max-memory", "1GB"), "one at a time, each in at most 1.0 GB of memory"),
     ):
-        assert f"plan: 3 pictures, {said}; " in run_mend(capsys, *words, *flags)[2]
+        assert f"plan: 3 of 3 pictures, {said}; " in run_mend(capsys, *words, *flags)[2]
     record = json.loads((tree / "out" / "mend-fill.json").read_text())
     assert all(file["plan"].startswith("1 tile of at most 512 pixels, at most 0.") for file in record["files"].values()), record
 

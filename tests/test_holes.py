@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from conftest import smooth
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from mend.errors import InputError
 from mend.holes import MARKS, Undecided, _counts, as_hole, grown, parts, preview, ramp, read_mask, understand_mask, widen
+from mend.images import Picture, write_image
 
 Save = Callable[..., Path]
 
@@ -258,6 +260,22 @@ def test_photographs_and_labels_are_not_taken_for_masks(save: Save):
             understand_mask(save(content))
 
 
+def test_sixteen_bits_of_colour_are_read_by_their_own_values(save: Save, tmp_path: Path):
+    for channels in (3, 4):
+        for top, said in ((2, "end at 2 of 255"), (300, "end at 300 of 65535"), (513, "end at 513 of 65535")):
+            levels = np.zeros((90, 120, channels), np.uint16)
+            levels[shape()], levels[..., 3:] = top, 65535
+            write_image(tmp_path / "m.png", Picture(levels))
+            with pytest.raises(Undecided, match=f"its values {said}"):
+                understand_mask(tmp_path / "m.png")
+        for top in (1, 255, 65535):
+            levels[shape(), :3] = top
+            write_image(tmp_path / "m.png", Picture(levels))
+            assert np.array_equal(inside(tmp_path / "m.png"), shape())
+    assert cv2.imwrite(str(tmp_path / "m.jp2"), np.dstack([shape()] * 3).astype(np.uint16) * 65535)
+    assert np.array_equal(inside(tmp_path / "m.jp2"), shape()), "white is black as Pillow reads it"
+
+
 def test_shares_name_every_kind_of_pixel(save: Save):
     rgba = np.zeros((10, 10, 4), np.uint8)
     rgba[..., 3] = 255
@@ -474,6 +492,22 @@ def test_a_byte_order_mark_is_no_fault(save: Save):
     assert inside(save(b"\xef\xbb\xbf" + json.dumps({"size": [1, 1], "counts": [0, 1]}).encode(), "m.json")).all()
 
 
+def test_a_picture_is_found_by_its_name_and_its_folders(save: Save):
+    def found(names: list[str], photo: str) -> int:
+        images = [{"id": i, "file_name": name, "width": 9, "height": 1} for i, name in enumerate(names)]
+        marks = [{"image_id": i, "segmentation": {"size": [1, 9], "counts": [0, i + 1, 8 - i]}} for i in range(len(names))]
+        path = save({"images": images, "annotations": marks}, f"{abs(hash((*names, photo)))}.json")
+        return int(understand_mask(path, (1, 9), photo=photo).hole.sum()) - 1
+
+    assert found(["1.png", "sub/1.png"], "photos/1.png") == 0
+    assert found(["1.png", "sub/1.png"], "photos/sub/1.png") == 1
+    assert found(["train/a/1.png", "train/b/1.png"], "photos/b/1.png") == 1
+    assert found(["a\\1.png", "b\\1.png"], "photos/a/1.png") == 0
+    assert found(["elsewhere/1.png"], "photos/1.png") == 0
+    with pytest.raises(InputError, match=r"has 2 pictures '1\.png'.*Their folders do not tell them apart"):
+        found(["a/1.png", "b/1.png"], "photos/1.png")
+
+
 def test_what_is_not_coco_is_refused(save: Save):
     several = [{"image_id": i, "segmentation": [[0, 0, 2, 0, 2, 2]]} for i in (1, 2)]
     sizes = [{"size": [1, 2], "counts": [2]}, {"size": [2, 1], "counts": [2]}]
@@ -495,6 +529,8 @@ def test_what_is_not_coco_is_refused(save: Save):
         (None, (4, 6), "", "is not COCO"),
         ([None], (4, 6), "", "is not COCO"),
         ({"images": [{}], "annotations": []}, (4, 6), "", "is not COCO"),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": {"1": []}}, (4, 6), "a.jpg", "is not COCO"),
+        ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, (4, 6), "a.jpg", "is not COCO"),
         ({"size": [2, 2], "counts": [3]}, None, "", "runs over 3 pixels, its size 2×2 has 4"),
         ({"size": [2, 2], "counts": [5, -1]}, None, "", "is not COCO"),
         ({"size": [2, 2], "counts": "1é"}, None, "", "is not COCO"),

@@ -421,6 +421,39 @@ def test_a_jpeg_2000_keeps_more_than_eight_bits(channels: int, tmp_path: Path):
     assert np.array_equal(picture.pixels, levels)
 
 
+def test_white_of_a_deep_jpeg_2000_is_white_and_its_depth_is_found_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    done, data = cv2.imencode(".jp2", np.full((48, 64, 3), 65535, np.uint16))
+    assert done
+    content = data.tobytes()
+    at = content.index(b"jp2c") - 4
+    for gap in (0, 70_000, 65536 - at - 60):  # a box of text between the header and the codestream
+        box = struct.pack(">I", 8 + gap) + b"xml " + b" " * gap if gap else b""
+        (tmp_path / "a.jp2").write_bytes(content[:at] + box + content[at:])
+        picture = read_image(tmp_path / "a.jp2")
+        assert (picture.pixels.dtype, picture.pixels.min(), picture.notes) == (np.uint16, 65535, []), gap
+        assert read_rgb(tmp_path / "a.jp2").min() == 255
+    monkeypatch.setattr("cv2.imdecode", lambda *_: None)
+    with pytest.raises(InputError, match="is a JPEG 2000 of more than 8 bits that cannot be read whole"):
+        read_rgb(tmp_path / "a.jp2")
+
+
+def test_a_deep_ppm_may_be_large_and_say_much(tmp_path: Path):
+    levels = np.full((5600, 5600, 3), 258, ">u2")  # three times as wide Pillow would warn of it
+    (tmp_path / "a.ppm").write_bytes(b"P6\n#" + b"x" * 70_000 + b"\n5600 5600\n65535\n" + levels.tobytes())
+    assert read_image(tmp_path / "a.ppm").pixels.max() == 258
+
+
+def test_what_a_program_left_in_a_picture_is_kept_or_left_out(tmp_path: Path):
+    image = Image.new("RGB", (4, 3))
+    image.getexif()[315], image.info["dpi"] = "山田", 300
+    picture = picture_from_pil(image)
+    assert picture.notes == ["its resolution, 300 dots per inch, is none; it is left out"]
+    write_image(tmp_path / "a.jpg", picture)
+    assert "山田".encode() in (tmp_path / "a.jpg").read_bytes()
+    write_image(tmp_path / "b.jpg", Picture(picture.pixels, {"dpi": (100_000.0, 100_000.0)}))
+    assert "dpi" not in read_image(tmp_path / "b.jpg").metadata
+
+
 def test_sixteen_bit_grey_with_alpha_is_said_to_become_colour(tmp_path: Path):
     levels = np.random.default_rng(0).integers(0, 65536, (3, 4, 2)).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in levels)
@@ -699,7 +732,7 @@ def test_text_of_a_tiff_keeps_its_bytes_whatever_they_are(tmp_path: Path):
     assert picture.notes == []
     write_image(tmp_path / "b.tif", picture)
     content = (tmp_path / "b.tif").read_bytes()
-    assert all(text + b"\0" in content or text in content for text in said.values())
+    assert all(text in content for text in said.values())
     write_image(tmp_path / "b.jpg", picture)
     for name in ("b.tif", "b.jpg"):
         with Image.open(tmp_path / name) as opened:
@@ -711,7 +744,7 @@ def test_text_of_a_tiff_keeps_its_bytes_whatever_they_are(tmp_path: Path):
 def test_exif_that_pillow_cannot_write_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5, 3), np.uint8), extratags=[(315, 2, 0, "José".encode(), True)])
     monkeypatch.setattr("mend.images.metadata._same_bytes", lambda value: value)
-    assert read_image(tmp_path / "a.tif").notes == ["EXIF tags that could not be kept as they are: 315"]
+    assert read_image(tmp_path / "a.tif").notes == ["EXIF tags that could not be kept as they are: Artist"]
 
 
 @pytest.mark.parametrize("resolution", [(0, 0), (2**32 - 1, 1)])
@@ -722,7 +755,7 @@ def test_a_resolution_that_is_none_is_left_out_and_said(resolution: tuple[int, i
     (tmp_path / "a.tif").write_bytes(data.replace(struct.pack("<2I", 7, 1), struct.pack("<2I", *resolution)))
     picture = read_image(tmp_path / "a.tif")
     assert "dpi" not in picture.metadata
-    assert "dots per inch; it is left out" in picture.notes[0]
+    assert "dots per inch, is none; it is left out" in picture.notes[0]
     for name in ("b.tif", "b.png", "b.jpg"):
         write_image(tmp_path / name, picture)
         assert "DPI" not in differences(picture.metadata, read_image(tmp_path / name).metadata)

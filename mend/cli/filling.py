@@ -71,8 +71,8 @@ def fill(
         texture: make the filling anew of patches of the picture around it: sharper, and farther from the truth on average.
         seam: even out what a network of yours (--model) misses the picture by around the hole; the one in the box does not.
         preview: write the picture with the hole shown on it to this file, and fill nothing.
-        keep_mask: write the hole that was filled, an object's too, to this file as a mask, which 'mend verify' asks for. For a
-            folder: another.
+        keep_mask: PNG to write: the hole that was filled, an object's too, as a mask, which 'mend verify' asks for. For a
+            folder of pictures: a folder to write them to.
         quality: 1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95.
         max_memory: memory that the command may take, such as 2GB; large pictures are then worked through in smaller tiles, and
             those of a folder one after another. Not with --object, since what finds it is not counted.
@@ -124,7 +124,8 @@ def fill(
     _spare(target, photo, *([mask] if mask else []))
     if keep_mask is not None:
         _spare(keep_mask, photo, *([mask] if mask else []))
-        if keep_mask.suffix.lower() != ".png" or keep_mask == target:
+        same = str(keep_mask.resolve()).casefold() == str(target.resolve()).casefold()
+        if keep_mask.suffix.lower() != ".png" or same:
             raise InputError(f"--keep-mask is {keep_mask}; a mask is kept as .png, in a file of its own.")
     if output is None and preview is None and target.exists():
         raise InputError(f"{target} is there already. Remove it, or name the file with --output, which overwrites.")
@@ -157,9 +158,10 @@ def _print_plan(plan: "FolderPlan") -> None:
             print(f"{job.name}: {job.problem}")
         else:
             place = "is there already, skipped" if job.skip else "is overwritten" if job.output.exists() else "is new"
-            print(f"{job.name} + {job.mask or 'its object'} → {job.output} ({place})")
+            kept = f", its mask → {job.kept}" if job.kept else ""
+            print(f"{job.name} + {job.mask or 'its object'} → {job.output} ({place}){kept}")
     failing, skipped = (sum(map(bool, column)) for column in zip(*((job.problem, job.skip) for job in plan.jobs), strict=True))
-    print(f"{len(plan.jobs) - failing - skipped} to fill, {skipped} skipped, {failing} that cannot be filled; nothing was done")
+    print(f"{len(plan.to_fill)} to fill, {skipped} skipped, {failing} that cannot be filled; nothing was done")
     print("".join(f"  {note}\n" for note in plan.notes), end="")
     if failing:
         sys.exit(1)
@@ -173,7 +175,7 @@ def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
         how = f"up to {AHEAD} read ahead"
         if filler.most is not None:
             how = f"one at a time, each in at most {filler.most / 2**30:.1f} GB of memory"
-        print(f"plan: {len(plan.jobs)} pictures, {how}; {filler.inpainter.runtime}", file=sys.stderr)
+        print(f"plan: {len(plan.to_fill)} of {len(plan.jobs)} pictures, {how}; {filler.inpainter.runtime}", file=sys.stderr)
     with progress("fill", "pictures") as report:
 
         def on_file(name: str, result: "Result", done: int, of: int) -> None:
@@ -187,6 +189,8 @@ def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
         return
     counts = ", ".join(f"{summary.count(status)} {status}" for status in ("filled", "skipped", "failed"))
     print(f"{plan.out}: {counts} of {len(plan.jobs)} pictures; {plan.out / SUMMARY} has them all")
+    if plan.keep:
+        print(f"  their masks: {plan.keep}")
     print("".join(f"  {note}\n" for note in plan.notes), end="")
     if summary.count("failed"):
         sys.exit(1)
@@ -229,6 +233,8 @@ def check(
 
 
 def _spare(output: Path, *inputs: Path) -> None:
+    if output.is_dir():
+        raise InputError(f"{output} is a folder; name a file to write.")
     if output.exists() and any(output.samefile(path) for path in inputs if path.exists()):  # whatever the case of its name
         raise InputError(f"{output} is an input; it would be overwritten. Choose another name.")
 

@@ -11,7 +11,7 @@ from PIL import Image
 from mend.images.metadata import ORIENTATION
 from mend.images.picture import Picture
 
-START = 65536  # bytes of a file, in which all that is looked for here stands
+SEARCHED = ("PPM", "JPEG2000", "AVIF")  # formats in which the depth of the channels may stand anywhere
 GREY_WITH_ALPHA = 4  # the colour type of a PNG
 _HEADER = re.compile(rb"P([36])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)")  # of a PPM: width, height and the value of white
 
@@ -27,27 +27,36 @@ def straighten(opened: Image.Image) -> None:
     opened.paste(Image.fromarray(levels.astype(order)))
 
 
-def largest_level(start: bytes, opened: Image.Image) -> int:
-    """The value of white in a file that begins with `start`: 255 where it has no more than 8 bits a channel."""
+def largest_level(content: bytes, opened: Image.Image) -> int:
+    """The value of white in a file: 255 where it has no more than 8 bits a channel.
+
+    Of `content` the first 25 bytes are enough, but for the formats `SEARCHED`.
+    """
     bits = 8
-    if opened.format == "PPM" and (header := _HEADER.match(start)):
-        return int(header[4])
+    if opened.format == "PPM" and (header := _HEADER.match(content)):
+        return max(255, int(header[4]))
     if opened.format == "PNG":
-        bits = start[24]
+        bits = content[24]
     elif opened.format == "TIFF":
         bits = max(opened.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
     elif opened.format == "SGI":
-        bits = 8 * start[3]
-    elif opened.format == "JPEG2000" and (at := start.find(b"\xff\x4f\xff\x51")) >= 0:
-        bits = (start[at + 42] & 0x7F) + 1
-    elif opened.format == "AVIF" and (at := start.find(b"av1C")) >= 0:
-        bits = {0x40: 10, 0x60: 12}.get(start[at + 6] & 0x60, 8)
+        bits = 8 * content[3]
+    elif opened.format == "JPEG2000":
+        bits = (content[content.find(b"\xff\x4f\xff\x51") + 42] & 0x7F) + 1
+    elif opened.format == "AVIF" and (at := content.find(b"av1C")) >= 0:
+        bits = {0x40: 10, 0x60: 12}.get(content[at + 6] & 0x60, 8)
     return max(255, 2**bits - 1)
 
 
 def deepen(picture: Picture, content: bytes, white: int, opened: Image.Image) -> None:
     """Put a file's own levels, of which the highest is `white`, in place of Pillow's 8 bits; a note says where that failed."""
-    deep = _ppm(content, white) if opened.format == "PPM" else _by_opencv(content, white, opened, picture.pixels)
+    deep: np.ndarray | None = None
+    if opened.format == "PPM":
+        deep = _ppm(content)
+    elif opened.format == "JPEG2000":
+        deep = jpeg_2000(content, white)
+    elif opened.format in ("PNG", "TIFF") and opened.mode in ("RGB", "RGBA"):
+        deep = _upright(_by_opencv(content), picture.pixels, opened)
     if deep is None:
         picture.notes.append(f"{white.bit_length()} bits a channel cut to 8")
         return
@@ -56,32 +65,43 @@ def deepen(picture: Picture, content: bytes, white: int, opened: Image.Image) ->
         picture.notes.append("16-bit grey with alpha converted to RGBA")
 
 
-def _ppm(content: bytes, white: int) -> np.ndarray | None:
-    """As grey, three times as wide, Pillow reads all bits of it."""
+def _ppm(content: bytes) -> np.ndarray | None:
+    """The levels (H, W, 3) of a PPM that Pillow has read, so it is whole."""
     if not (header := _HEADER.match(content)):
         return None
-    magic, width, height = header[1].translate(bytes.maketrans(b"36", b"25")), int(header[2]), int(header[3])
-    with Image.open(io.BytesIO(b"P%b %d %d %d" % (magic, 3 * width, height, white) + content[header.end() :])) as grey:
-        return np.asarray(grey).astype(np.uint16).reshape(height, width, 3)
+    width, height, white = (int(number) for number in header.groups()[1:])
+    if header[1] == b"6":
+        levels = np.frombuffer(content, ">u2", 3 * width * height, header.end() + 1)
+    else:
+        levels = np.array(re.sub(rb"#[^\r\n]*", b"", content[header.end() :]).split()[: 3 * width * height], np.int64)
+    return _of_sixteen_bits(levels, white).reshape(height, width, 3)
 
 
-def _by_opencv(content: bytes, white: int, opened: Image.Image, pixels: np.ndarray) -> np.ndarray | None:
-    """A picture as OpenCV reads it, if that is what Pillow reads as 8-bit `pixels`, upright."""
-    if opened.format not in ("PNG", "TIFF", "JPEG2000") or opened.mode not in ("RGB", "RGBA"):
-        return None
+def jpeg_2000(content: bytes, white: int) -> np.ndarray | None:
+    """The levels (H, W, C) of a JPEG 2000, None where OpenCV cannot read it."""
+    deep = _by_opencv(content)
+    return None if deep is None else _of_sixteen_bits(deep, white)
+
+
+def _of_sixteen_bits(levels: np.ndarray, white: int) -> np.ndarray:
+    return np.rint(levels * (65535 / white)).astype(np.uint16)
+
+
+def _by_opencv(content: bytes) -> np.ndarray | None:
+    """The levels (H, W, C) of a colour picture as the file has them, None where OpenCV finds no such."""
     import cv2
 
     deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
         return None
-    deep = deep[..., [2, 1, 0, 3][: deep.shape[2]]]
-    if opened.format == "JPEG2000":  # which Pillow rounds: white to 256, which it takes for 0
-        bits = white.bit_length()
-        rounded = (deep.astype(np.int32) + (1 << (bits - 9)) >> (bits - 8)).astype(np.uint8)
-        return np.rint(deep * (65535 / white)).astype(np.uint16) if np.array_equal(rounded, pixels) else None
-    for upright in (deep, _turned(deep, opened.getexif().get(ORIENTATION, 1))):  # OpenCV turns a TIFF itself, but not a PNG
-        if upright.shape[:2] == pixels.shape[:2] and np.array_equal(upright[..., :3] >> 8, pixels[..., :3]):
-            return upright
+    return deep[..., [2, 1, 0, 3][: deep.shape[2]]]
+
+
+def _upright(deep: np.ndarray | None, pixels: np.ndarray, opened: Image.Image) -> np.ndarray | None:
+    """The levels turned as 8-bit `pixels`, which are their upper halves, None if they are not."""
+    for turned in () if deep is None else (deep, _turned(deep, opened.getexif().get(ORIENTATION, 1))):
+        if turned.shape[:2] == pixels.shape[:2] and np.array_equal(turned[..., :3] >> 8, pixels[..., :3]):
+            return turned  # OpenCV turns a TIFF itself, but not a PNG
     return None
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
-from mend.images.deep import START, deep_png, deepen, largest_level, straighten
+from mend.images.deep import SEARCHED, deep_png, deepen, jpeg_2000, largest_level, straighten
 from mend.images.metadata import ORIENTATION, save_arguments, tiff_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil, source_format
 
@@ -38,6 +38,8 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
             opened.load()
         if opened.format == "TIFF" and opened.mode in ("I;16", "I;16B"):
             straighten(opened)
+        if opened.format == "JPEG2000" and is_deep(file, opened):
+            _unwrap(file, name, opened)
         return opened
     except FileNotFoundError:
         raise InputError(f"there is no file {name}.") from None
@@ -53,7 +55,7 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
             raise InputError(f"{name} is a TIFF of a kind that Pillow cannot read. Convert it to PNG first.") from None
         said = "is not a picture that Pillow can read" if head else "is empty (0 bytes)"
         raise InputError(f"{name} {said}. Expected PNG, JPEG, WebP, TIFF or another picture format.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
         raise InputError(f"{name} is damaged: {error}. Copy it again from where it came.") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} is too large to open: {error} Scale it, or cut it into parts.") from None
@@ -88,9 +90,8 @@ def read_image(file: str | Path | bytes) -> Picture:
     """
     with open_picture(file) as opened:
         picture = picture_from_pil(opened)
-        white = largest_level(_head(file, START), opened)
-        if white > picture.full:
-            deepen(picture, _content(file), white, opened)
+        if is_deep(file, opened):
+            deepen(picture, _content(file), _white(file, opened), opened)
         if opened.format == "WEBP":
             picture.source["lossless"] = _is_lossless_webp(_content(file))
     if not isinstance(file, bytes):
@@ -98,6 +99,11 @@ def read_image(file: str | Path | bytes) -> Picture:
         if named and named != found:
             picture.notes.append(f"{Path(file).name} is a {found} by its content")
     return picture
+
+
+def is_deep(file: str | Path | bytes, opened: Image.Image) -> bool:
+    """Whether the file has more than 8 bits a channel, and Pillow, which opened it, not."""
+    return opened.mode[0] not in "IF" and _white(file, opened) > 255
 
 
 def read_rgb(file: str | Path | bytes) -> np.ndarray:
@@ -116,15 +122,31 @@ def write_image(path: str | Path, picture: Picture | np.ndarray, quality: int | 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: to a temporary name beside it, then renamed."""
+    make_folder(path.parent)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        part.replace(path)
-    except PermissionError:
-        raise InputError(f"{path} may not be written: no permission for it or its folder. Write to another folder.") from None
+        with _named(path):
+            part.write_bytes(data)
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """The folder and those around it, where they are not there."""
+    with _named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What hinders the writing of `path` as an InputError."""
+    try:
+        yield
+    except PermissionError:
+        raise InputError(f"{path} may not be written: no permission for it or its folder. Write to another folder.") from None
+    except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}. Write to another folder, or by another name.") from None
 
 
 def picture_files(root: Path, *besides: str) -> list[Path]:
@@ -167,7 +189,7 @@ def peek(file: Path) -> tuple[str | None, int]:
     try:
         with _room_for_most(), Image.open(file) as opened:
             return source_format(opened), opened.width * opened.height
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.DecompressionBombError):
         return None, 0
 
 
@@ -246,6 +268,20 @@ def _compression(source: dict[str, Any], kind: str, quality: int | None) -> tupl
 
 
 # --- What Pillow does not do -----------------------------------------------------------------------------------------
+
+
+def _white(file: str | Path | bytes, opened: Image.Image) -> int:
+    return largest_level(_content(file) if opened.format in SEARCHED else _head(file, 25), opened)
+
+
+def _unwrap(file: str | Path | bytes, name: str, opened: Image.Image) -> None:
+    """Make white 255 in a JPEG 2000 of more bits: Pillow rounds it to 256, which is 0."""
+    deep = jpeg_2000(_content(file), _white(file, opened))
+    if deep is None or deep.shape[2] != len(opened.getbands()):
+        raise InputError(
+            f"{name} is a JPEG 2000 of more than 8 bits that cannot be read whole. Convert it to PNG or TIFF first."
+        )
+    opened.paste(Image.fromarray(np.rint(deep / 257).astype(np.uint8)))
 
 
 def _content(file: str | Path | bytes) -> bytes:

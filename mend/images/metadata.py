@@ -14,6 +14,7 @@ import struct
 from typing import Any
 
 from PIL import Image
+from PIL.ExifTags import TAGS
 from PIL.PngImagePlugin import PngInfo
 
 COLOUR = ("gamma", "chromaticity", "srgb")
@@ -37,8 +38,8 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
     found = {key: info[key] for key in ("icc_profile", "dpi", "comment") if info.get(key)}
     if opened.format == "TIFF" and 282 not in opened.tag_v2:  # type: ignore[attr-defined]
         found.pop("dpi", None)  # Pillow's 1×1, for no resolution at all
-    if not all(0 < number < MOST_DPI for number in found.get("dpi", ())):
-        left_out.append("its resolution is {} by {} dots per inch; it is left out".format(*map(float, found.pop("dpi"))))
+    if "dpi" in found and not _is_resolution(found["dpi"]):
+        left_out.append(f"its resolution, {found.pop('dpi')} dots per inch, is none; it is left out")
     if opened.format != "TIFF" and opened.info.get("exif"):
         exif, said = upright_exif(opened.info["exif"])
     else:
@@ -65,6 +66,10 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
     if any(data.startswith(b"http://ns.adobe.com/xmp/extension/\0") for _, data in getattr(opened, "applist", [])):
         left_out.append("the extended XMP (depth maps and the like) is left out")
     return found, left_out
+
+
+def _is_resolution(dpi: Any) -> bool:
+    return isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < number < MOST_DPI for number in dpi)
 
 
 _TOLD_ELSEWHERE = ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
@@ -114,8 +119,8 @@ def _exif_tags(opened: Image.Image) -> tuple[bytes, list[str]]:
     """EXIF that does not come as a block of bytes, a TIFF's tags or an old PNG's text; and what Pillow cannot write of it."""
     tags = _without_storage(opened.getexif())
     block = tags.tobytes() if len(tags) else b""
-    written = _values(block)
-    changed = [str(tag) for (part, tag), value in _values(opened.getexif()).items() if written.get((part, tag)) != value]
+    written, were = _values(block), _values(opened.getexif())
+    changed = [TAGS.get(tag, str(tag)) for (part, tag), value in were.items() if written.get((part, tag)) != value]
     return block, [f"EXIF tags that could not be kept as they are: {', '.join(changed)}"] if changed else []
 
 
@@ -123,7 +128,10 @@ class _Bytes(str):
     """Text of EXIF as Pillow reads it, each byte a character, written as the same bytes; Pillow writes ? for all but ASCII."""
 
     def encode(self, *_: Any) -> bytes:
-        return super().encode("latin-1")
+        try:
+            return super().encode("latin-1")
+        except UnicodeEncodeError:  # it comes from a program, not from a file
+            return super().encode("utf-8")
 
 
 def _same_bytes(value: Any) -> Any:
@@ -148,6 +156,8 @@ def _without_storage(exif: Image.Exif) -> Image.Exif:
 def save_arguments(metadata: dict[str, Any], kind: str) -> dict[str, Any]:
     """Pillow's arguments that write `metadata` into a file of the format `kind`; what it has no place for stays out."""
     arguments = {key: value for key, value in metadata.items() if key not in ("text", "colour")}
+    if kind == "JPEG" and max(metadata.get("dpi", (0,))) > 65535:  # it has 16 bits for it
+        del arguments["dpi"]
     if kind == "PNG":
         arguments["pnginfo"] = chunks = PngInfo()
         for keyword, text in metadata.get("text", {}).items():
@@ -207,7 +217,7 @@ def _comparable(key: str, value: Any) -> Any:
     return _values(value) if key == "exif" else value
 
 
-def _values(exif: bytes | Image.Exif) -> dict[tuple[int, int], str]:
+def _values(exif: bytes | Image.Exif) -> dict[tuple[int, int], bytes]:
     """What EXIF says of the picture, by its list of tags, 0 for the first, and the tag."""
     if isinstance(exif, bytes):
         block, exif = exif, Image.Exif()
@@ -215,6 +225,4 @@ def _values(exif: bytes | Image.Exif) -> dict[tuple[int, int], str]:
     elsewhere = {EXIF_POINTER, GPS_POINTER, INTEROP_POINTER, ORIENTATION} | STORAGE | LAYERS
     lists = {0: dict(exif), EXIF_POINTER: exif.get_ifd(EXIF_POINTER), GPS_POINTER: exif.get_ifd(GPS_POINTER)}
     # As text, in which NaN is itself.
-    return {
-        (n, tag): str(v) for n, tags in lists.items() for tag, v in tags.items() if tag not in elsewhere
-    }  # str: NaN is itself
+    return {(n, tag): _Bytes(v).encode() for n, tags in lists.items() for tag, v in tags.items() if tag not in elsewhere}
