@@ -529,7 +529,12 @@ def test_what_is_not_coco_is_refused(save: Save):
         (None, (4, 6), "", "is not COCO"),
         ([None], (4, 6), "", "is not COCO"),
         ({"images": [{}], "annotations": []}, (4, 6), "", "is not COCO"),
-        ({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": {"1": []}}, (4, 6), "a.jpg", "is not COCO"),
+        (
+            {"images": [{"id": 1, "file_name": "a.jpg", "height": 4, "width": 6}], "annotations": {"1": []}},
+            (4, 6),
+            "a.jpg",
+            "is not COCO",
+        ),
         ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, (4, 6), "a.jpg", "is not COCO"),
         ({"size": [2, 2], "counts": [3]}, None, "", "runs over 3 pixels, its size 2×2 has 4"),
         ({"size": [2, 2], "counts": [5, -1]}, None, "", "is not COCO"),
