@@ -307,7 +307,7 @@ def test_cmyk_becomes_srgb_by_its_profile(tmp_path: Path, monkeypatch: pytest.Mo
     cmyk = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
     cmyk.save(tmp_path / "damaged.tif", icc_profile=b"profile")
     damaged = read_image(tmp_path / "damaged.tif")
-    assert damaged.notes == ["CMYK converted to RGB; its ICC profile is damaged, colours are approximate"]
+    assert damaged.notes == ["CMYK converted to RGB; its ICC profile is damaged or none of CMYK, colours are approximate"]
     assert "icc_profile" not in damaged.metadata, "a profile of CMYK on RGB"
     # no free CMYK profile is small enough to lie here: that the profile is asked is shown by another in its place
     asked = []
@@ -388,13 +388,84 @@ def test_sixteen_bits_that_cannot_be_read_are_cut_and_said(tmp_path: Path, monke
     done, avif = cv2.imencode(".avif", np.zeros((16, 16, 3), np.uint16), [cv2.IMWRITE_AVIF_DEPTH, 10])
     assert done
     (tmp_path / "a.avif").write_bytes(avif)
-    write_image(tmp_path / "a.png", Picture(np.full((3, 4, 3), 0x1234, np.uint16)))
-    monkeypatch.setattr("cv2.imdecode", lambda *_: np.zeros((3, 4, 3), np.uint16))
-    for name, bits in (("a.sgi", 16), ("grey.sgi", 16), ("a.tif", 16), ("a.avif", 10), ("a.png", 16)):
+    for name, bits in (("a.sgi", 16), ("grey.sgi", 16), ("a.tif", 16), ("a.avif", 10)):
         picture = read_image(tmp_path / name)
         assert (picture.pixels.dtype, picture.notes[-1]) == (np.uint8, f"{bits} bits a channel cut to 8"), name
         Image.fromarray(picture.pixels.squeeze()).save(tmp_path / "plain.png")
         assert read_image(tmp_path / "plain.png").notes == [], "eight bits are said to be more"
+    write_image(tmp_path / "a.png", Picture(np.full((3, 4, 3), 0x1234, np.uint16)))
+    monkeypatch.setattr("cv2.imdecode", lambda *_: np.zeros((3, 4, 3), np.uint16))
+    with pytest.raises(InputError, match="this PNG of 16 bits a channel cannot be read whole"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_tiff_that_is_misread_or_converted_says_so(order: str, tmp_path: Path):
+    planar = np.random.default_rng(0).integers(0, 65536, (3, 9, 8)).astype(np.uint16)
+    for compression in (None, "zlib"):
+        tifffile.imwrite(
+            tmp_path / "a.tif", planar, photometric="rgb", planarconfig="separate", byteorder=order, compression=compression
+        )
+        for read in (read_image, read_rgb):
+            with pytest.raises(InputError, match=r"a\.tif has 16 bits and its channels one after another"):
+                read(tmp_path / "a.tif")
+    eight = (planar >> 8).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", eight, photometric="rgb", planarconfig="separate", byteorder=order)
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels, eight.transpose(1, 2, 0))
+    rgba = np.dstack([eight.transpose(1, 2, 0) // 2, np.full((9, 8), 128, np.uint8)])
+    tifffile.imwrite(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["assocalpha"], byteorder=order)
+    assert read_image(tmp_path / "a.tif").notes == ["its colours, which were multiplied by alpha, are divided by it"]
+    five = np.dstack([rgba, rgba[..., :1]])
+    tifffile.imwrite(tmp_path / "a.tif", five, photometric="rgb", extrasamples=["unassalpha", "unspecified"], byteorder=order)
+    assert read_image(tmp_path / "a.tif").notes == ["the first 4 of 5 channels are taken"]
+
+
+def test_what_a_png_says_of_high_dynamic_range_stays(tmp_path: Path):
+    chunks, said = PngInfo(), {"cICP": bytes([9, 16, 0, 1])}
+    chunks.add(b"cICP", said["cICP"])
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.png", pnginfo=chunks)
+    content = (tmp_path / "a.png").read_bytes()
+    light = struct.pack(">I", 8) + b"cLLI" + bytes(8) + struct.pack(">I", zlib.crc32(b"cLLI" + bytes(8)))
+    (tmp_path / "c.png").write_bytes(content[:33] + light + content[33:])
+    assert read_image(tmp_path / "c.png").notes == ["the PNG chunk cLLI is left out"]
+    for picture in (
+        read_image(tmp_path / "a.png"),
+        replace(read_image(tmp_path / "a.png"), pixels=np.zeros((3, 4, 3), np.uint16)),
+    ):
+        assert picture.metadata["colour"] == said
+        write_image(tmp_path / "b.png", picture)
+        assert read_image(tmp_path / "b.png").metadata["colour"] == said
+        assert differences(picture.metadata, {})["gamma and primaries"] == "lost"
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+def test_a_quarter_turn_exchanges_what_is_said_of_width_and_height(name: str, tmp_path: Path):
+    exif = Image.Exif()
+    exif[274], exif.get_ifd(34665)[40962], exif.get_ifd(34665)[40963] = 6, 40, 30
+    exif[282], exif[283], exif[296] = 300.0, 240.0, 2
+    Image.new("RGB", (40, 30)).save(tmp_path / name, exif=exif, dpi=(300, 240))
+    picture = read_image(tmp_path / name)
+    assert picture.pixels.shape[:2] == (40, 30)
+    assert tuple(round(float(number)) for number in picture.metadata["dpi"]) == (240, 300)
+    if name == "a.jpg":
+        kept = Image.Exif()
+        kept.load(picture.metadata["exif"])
+        assert (kept[282], kept[283]) == (240, 300)
+        assert (kept.get_ifd(34665)[40962], kept.get_ifd(34665)[40963]) == (30, 40)
+
+
+def test_a_jpeg_without_a_resolution_gets_none(tmp_path: Path):
+    exif = Image.Exif()
+    exif[315] = "A"
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert opened.info["dpi"] == (72, 72), "Pillow no longer makes it up"
+    picture = read_image(tmp_path / "a.jpg")
+    assert "dpi" not in picture.metadata
+    write_image(tmp_path / "b.jpg", picture)
+    assert (tmp_path / "b.jpg").read_bytes()[13:18] == bytes([0, 0, 1, 0, 1]), "JFIF: no unit, square pixels"
+    Image.new("RGB", (4, 3)).save(tmp_path / "c.jpg", dpi=(72, 72))
+    assert read_image(tmp_path / "c.jpg").metadata["dpi"] == (72, 72)
 
 
 @pytest.mark.parametrize(("magic", "white"), [("P6", 65535), ("P6", 1023), ("P3", 65535), ("P3", 4095)])
@@ -592,7 +663,7 @@ def test_transparent_pixels_of_a_hole_are_counted():
     assert Picture(pixels).fill(np.ones((1, 3, 4, 5), np.float32), hole).notes == []
     hole[..., :2, :2] = 1
     filled = Picture(pixels, notes=["before"]).fill(np.ones((1, 3, 4, 5), np.float32), hole)
-    assert filled.notes == ["before", "1 of the 4 pixels of the hole are transparent, and stay so"]
+    assert filled.notes == ["before", "1 of the 4 pixels of the hole are not opaque, and stay so"]
     assert filled.pixels[0, 0, 3] == 254
     assert Picture(pixels[..., :3]).fill(np.ones((1, 3, 4, 5), np.float32), hole).notes == []
 

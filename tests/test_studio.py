@@ -196,7 +196,7 @@ def test_what_is_to_be_said_of_a_filling_is_said(studio: Studio, files: Path):
     write_image(files / "clear.png", clear)
     for file, notes in (
         ("photo.png", []),
-        ("clear.png", ["250 of the 250 pixels of the hole are transparent, and stay so"]),
+        ("clear.png", ["250 of the 250 pixels of the hole are not opaque, and stay so"]),
     ):
         at = f"/sessions/{session}/pictures/{studio.open(session, files / file)['picture']}"
         assert studio.ask(f"{at}/fill", json={"model": "telea", "mask": f"data:,{mask}"})["notes"] == notes

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mend.errors import InputError
 from mend.images.metadata import ORIENTATION
 from mend.images.picture import Picture
 
@@ -49,7 +50,10 @@ def largest_level(content: bytes, opened: Image.Image) -> int:
 
 
 def deepen(picture: Picture, content: bytes, white: int, opened: Image.Image) -> None:
-    """Put a file's own levels, of which the highest is `white`, in place of Pillow's 8 bits; a note says where that failed."""
+    """Put a file's own levels, of which the highest is `white`, in place of Pillow's 8 bits.
+
+    A note says so where they have no reader and are cut; InputError where there is one, and it does not see what Pillow sees.
+    """
     deep: np.ndarray | None = None
     if opened.format == "PPM":
         deep = _ppm(content)
@@ -57,6 +61,8 @@ def deepen(picture: Picture, content: bytes, white: int, opened: Image.Image) ->
         deep = jpeg_2000(content, white)
     elif opened.format in ("PNG", "TIFF") and opened.mode in ("RGB", "RGBA"):
         deep = _upright(_by_opencv(content), picture.pixels, opened)
+        if deep is None:
+            raise InputError(f"this {opened.format} of 16 bits a channel cannot be read whole. Save it anew, as a plain PNG.")
     if deep is None:
         picture.notes.append(f"{white.bit_length()} bits a channel cut to 8")
         return
@@ -91,7 +97,9 @@ def _by_opencv(content: bytes) -> np.ndarray | None:
     """The levels (H, W, C) of a colour picture as the file has them, None where OpenCV finds no such."""
     import cv2
 
+    said = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # else it warns of tags it does not know
     deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    cv2.utils.logging.setLogLevel(said)
     if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
         return None
     return deep[..., [2, 1, 0, 3][: deep.shape[2]]]

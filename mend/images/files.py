@@ -38,6 +38,10 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
             opened.load()
         if opened.format == "TIFF" and opened.mode in ("I;16", "I;16B"):
             straighten(opened)
+        elif opened.format == "TIFF" and opened.tag_v2.get(284) == 2 and is_deep(file, opened):  # type: ignore[attr-defined]
+            raise InputError(
+                f"{name} has 16 bits and its channels one after another: Pillow misreads it. Save it as PNG first."
+            )
         if opened.format == "JPEG2000" and is_deep(file, opened):
             _unwrap(file, name, opened)
         return opened
@@ -92,6 +96,11 @@ def read_image(file: str | Path | bytes) -> Picture:
         picture = picture_from_pil(opened)
         if is_deep(file, opened):
             deepen(picture, _content(file), _white(file, opened), opened)
+        if opened.format == "PNG":
+            chunks = _png_chunks(file, "cICP", "mDCV", "cLLI")
+            if "cICP" in chunks:
+                picture.metadata["colour"] = picture.metadata.get("colour", {}) | {"cICP": chunks.pop("cICP")}
+            picture.notes += [f"the PNG chunk {name} is left out" for name in chunks]  # Pillow cannot write them
         if opened.format == "WEBP":
             picture.source["lossless"] = _is_lossless_webp(_content(file))
     if not isinstance(file, bytes):
@@ -293,6 +302,20 @@ def _head(file: str | Path | bytes, count: int) -> bytes:
         return file[:count]
     with Path(file).open("rb") as opened:
         return opened.read(count)
+
+
+def _png_chunks(file: str | Path | bytes, *names: str) -> dict[str, bytes]:
+    """What is in these chunks, of those before the pixels: Pillow does not know them."""
+    found = {}
+    with io.BytesIO(file) if isinstance(file, bytes) else Path(file).open("rb") as opened:
+        opened.seek(8)
+        while len(header := opened.read(8)) == 8 and header[4:] != b"IDAT":
+            (length,), name = struct.unpack(">I", header[:4]), header[4:].decode("latin-1")
+            if name in names:
+                found[name] = opened.read(length)
+                length = 0
+            opened.seek(length + 4, os.SEEK_CUR)
+    return found
 
 
 def _is_lossless_webp(content: bytes) -> bool:

@@ -6,11 +6,13 @@ xmp          bytes: the editor's account
 dpi          (x, y) dots per inch
 comment      bytes, of a JPEG
 text         {keyword: text} of a PNG, such as `parameters`
-colour       what a PNG says of its numbers besides or without a profile: gamma, chromaticity, srgb, as Pillow has them
+colour       what a PNG says of its numbers besides or without a profile: gamma, chromaticity, srgb, as Pillow has them, and
+             the bytes of cICP, primaries and transfer of high dynamic range
 """
 
 import re
 import struct
+from contextlib import suppress
 from typing import Any
 
 from PIL import Image
@@ -21,6 +23,7 @@ COLOUR = ("gamma", "chromaticity", "srgb")
 MOST_DPI = 1e8  # a quarter of a nanometre between two pixels; a PNG holds no more
 PREVIEW = "the embedded preview shows the picture as it was; it is left out"
 LAYERS = {34377, 37724}  # what Photoshop keeps in a TIFF: a preview and much else, and every layer
+ON_THE_SIDE = range(5, 9)  # orientations that exchange width and height
 ORIENTATION, XMP_TAG, EXIF_POINTER, GPS_POINTER, INTEROP_POINTER = 274, 700, 34665, 34853, 40965
 # A TIFF keeps the camera's tags in one list with how its pixels are stored, and with what has a key of its own above.
 STORAGE = {
@@ -36,10 +39,14 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
     """
     info, left_out = upright.info, list[str]()
     found = {key: info[key] for key in ("icc_profile", "dpi", "comment") if info.get(key)}
-    if opened.format == "TIFF" and 282 not in opened.tag_v2:  # type: ignore[attr-defined]
-        found.pop("dpi", None)  # Pillow's 1×1, for no resolution at all
+    if not _says_resolution(opened):
+        found.pop("dpi", None)
+    if "aspect" in info:
+        left_out.append("the shape of its pixels, which are not square, is left out")
     if "dpi" in found and not _is_resolution(found["dpi"]):
         left_out.append(f"its resolution, {found.pop('dpi')} dots per inch, is none; it is left out")
+    if "dpi" in found and orientation(opened) in ON_THE_SIDE:
+        found["dpi"] = found["dpi"][::-1]
     if opened.format != "TIFF" and opened.info.get("exif"):
         exif, said = upright_exif(opened.info["exif"])
     else:
@@ -68,6 +75,22 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
     return found, left_out
 
 
+def orientation(opened: Image.Image) -> int | None:
+    """What its EXIF says, or said when it was opened, of how it is to be turned or mirrored."""
+    with suppress(SyntaxError):  # of a damaged block, which Pillow takes for an empty one from then on
+        opened.getexif()
+    return opened.info.get("orientation", opened.getexif().get(ORIENTATION))
+
+
+def _says_resolution(opened: Image.Image) -> bool:
+    """Whether its resolution is its own: Pillow has 1×1 for a TIFF and 72×72 for a JPEG that says none."""
+    if opened.format == "TIFF":
+        return 282 in opened.tag_v2  # type: ignore[attr-defined]
+    if opened.format in ("JPEG", "MPO"):
+        return opened.info.get("jfif_unit") in (1, 2) or {282, 296} <= set(opened.getexif())
+    return True
+
+
 def _is_resolution(dpi: Any) -> bool:
     return isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < number < MOST_DPI for number in dpi)
 
@@ -86,8 +109,12 @@ def upright_exif(exif: bytes) -> tuple[bytes, list[str]]:
         order = {b"II": "<", b"MM": ">"}[bytes(data[:2])]
         tags, link = _directory(data, order, struct.unpack_from(order + "I", data, 4)[0])
         if ORIENTATION in tags:
-            kind, _, place = tags[ORIENTATION]
+            kind, turn, place = tags[ORIENTATION]
             struct.pack_into(order + ("H" if kind == 3 else "I"), data, place, 1)
+            if turn in ON_THE_SIDE:
+                _exchange(data, tags, 282, 283)
+                if EXIF_POINTER in tags:
+                    _exchange(data, _directory(data, order, tags[EXIF_POINTER][1])[0], 40962, 40963)
         (preview,) = struct.unpack_from(order + "I", data, link)
         struct.pack_into(order + "I", data, link, 0)
         if preview:
@@ -102,6 +129,13 @@ def upright_exif(exif: bytes) -> tuple[bytes, list[str]]:
     except (KeyError, struct.error):
         return b"", ["the EXIF block is damaged; it is left out"]
     return b"Exif\0\0" + bytes(data), left_out
+
+
+def _exchange(data: bytearray, tags: dict[int, tuple[int, int, int]], x: int, y: int) -> None:
+    """What two tags say of width and height, where the picture is turned by a quarter."""
+    if x in tags and y in tags:
+        one, other = (slice(tags[tag][2] - 6, tags[tag][2] + 4) for tag in (x, y))  # type, count, and the value or its place
+        data[one], data[other] = data[other], data[one]
 
 
 def _directory(data: bytearray, order: str, at: int) -> tuple[dict[int, tuple[int, int, int]], int]:
@@ -171,6 +205,8 @@ def save_arguments(metadata: dict[str, Any], kind: str) -> dict[str, Any]:
             chunks.add(b"cHRM", _hundred_thousandths(*colour["chromaticity"]))
         if "srgb" in colour:
             chunks.add(b"sRGB", bytes([colour["srgb"]]))
+        if "cICP" in colour:
+            chunks.add(b"cICP", colour["cICP"])
     return arguments
 
 

@@ -1,7 +1,6 @@
 """A picture in memory: its pixels as the file has them, and everything that is needed to write such a file again."""
 
 import io
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
 from mend.errors import InputError
-from mend.images.metadata import ORIENTATION, read_metadata
+from mend.images.metadata import orientation, read_metadata
 
 
 @dataclass
@@ -66,7 +65,7 @@ class Picture:
         levels = levels * self.full
         pixels[inside, : self._colours()] = (np.rint(levels) if pixels.dtype.kind == "u" else levels).astype(pixels.dtype)
         clear = int((pixels[inside, -1] < self.full).sum()) if pixels.shape[2] in (2, 4) else 0
-        said = [f"{clear:,} of the {inside.sum():,} pixels of the hole are transparent, and stay so"] if clear else []
+        said = [f"{clear:,} of the {inside.sum():,} pixels of the hole are not opaque, and stay so"] if clear else []
         return replace(self, pixels=pixels, notes=self.notes + said)
 
     def to_pil(self) -> Image.Image:
@@ -94,10 +93,14 @@ def picture_from_pil(opened: Image.Image) -> Picture:
     notes = _frames(opened) + left_out
     if turned:
         notes.append("turned upright, as its EXIF orientation says; the mask is taken as drawn on the upright picture")
+    if opened.format == "TIFF":
+        notes += _channels(opened)
     source = _compression(opened)
-    if upright.mode == "F" or (upright.mode == "I" and opened.format != "PPM"):
+    signed = opened.format == "TIFF" and 2 in opened.tag_v2.get(339, ())  # type: ignore[attr-defined]
+    if upright.mode == "F" or (upright.mode == "I" and opened.format != "PPM") or signed:
+        held = _MODES["F" if upright.mode == "F" else "I"]
         raise InputError(
-            f"{getattr(opened, 'filename', '') or 'the picture'} holds {_MODES[upright.mode]}, which would be cut to 8 bits; "
+            f"{getattr(opened, 'filename', '') or 'the picture'} holds {held}, which would be cut to 8 bits; "
             "expected 8 or 16 bits a channel, without a sign. Save it with 16 bits, or pass an array of floats from 0 to 1."
         )
     if upright.mode[0] == "I":  # a PGM of 16 bits is I, all others I;16
@@ -116,9 +119,7 @@ def picture_from_pil(opened: Image.Image) -> Picture:
 
 def is_turned(opened: Image.Image) -> bool:
     """Whether its EXIF says that it is to be turned or mirrored, or was when it was opened."""
-    with suppress(SyntaxError):  # of a damaged block, which Pillow takes for an empty one from then on
-        opened.getexif()
-    return opened.info.get("orientation", opened.getexif().get(ORIENTATION)) in range(2, 9)
+    return orientation(opened) in range(2, 9)
 
 
 def as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
@@ -163,7 +164,7 @@ def _converted(upright: Image.Image, target: str, profile: bytes | None) -> tupl
         try:
             return _by_profiles(upright, ImageCms.ImageCmsProfile(io.BytesIO(profile))), " (sRGB, by its ICC profile)"
         except (OSError, ImageCms.PyCMSError):
-            return as_rgb(upright), "; its ICC profile is damaged, colours are approximate"
+            return as_rgb(upright), "; its ICC profile is damaged or none of CMYK, colours are approximate"
     if upright.mode == "CMYK":
         return as_rgb(upright), "; it has no ICC profile, colours are approximate"
     if upright.mode == "1" and target == "LA":
@@ -183,6 +184,15 @@ def _frames(opened: Image.Image) -> list[str]:
         opened.format or "", "animation"
     )
     return [f"{many}: the first of {frames} is taken"] if frames > 1 else []
+
+
+def _channels(opened: Image.Image) -> list[str]:
+    """What Pillow converts in a TIFF, or leaves out, before anybody sees it."""
+    tags, bands = opened.tag_v2, len(opened.getbands())  # type: ignore[attr-defined]
+    said = ["its colours, which were multiplied by alpha, are divided by it"] if 1 in tags.get(338, ()) else []
+    if (there := tags.get(277, 1)) > bands:
+        said.append(f"the first {bands} of {there} channels are taken")
+    return said
 
 
 def source_format(opened: Image.Image) -> str | None:
