@@ -41,7 +41,7 @@ from mend.images import (
 )
 from mend.light import Light
 from mend.plan import check_mask
-from mend.verify import write_filled
+from mend.verify import COPIED, copied, write_filled
 
 if TYPE_CHECKING:
     from mend.inpaint import Inpainter
@@ -176,11 +176,14 @@ def plan_folder(
     if suffix is not None and not format_of(f".{suffix.lstrip('.')}"):
         raise InputError(f"{suffix!r} is no format that can be written. Use png, jpg, webp or tif.")
     aside = {_identity(folder) for folder in (out, masks, keep) if folder and _below(folder, {_identity(photos)})}
+    earlier = [summary.parent for summary in photos.rglob(SUMMARY) if not _below(summary, aside) and summary.parent != photos]
+    aside |= {_identity(folder) for folder in earlier}
     mask_files = [] if masks is None else [masks]
     if masks is not None and masks.is_dir():
-        mask_files = [file for file in picture_files(masks, ".json") if file.name != SUMMARY]
+        ours = {_identity(folder) for folder in (out, keep) if folder and _below(folder, {_identity(masks)})}
+        mask_files = [file for file in picture_files(masks, ".json") if file.name != SUMMARY and not _below(file, ours)]
         if not mask_files:
-            raise InputError(f"no masks in {masks}: it holds {SUMMARY}, and no pictures or COCO annotations.")
+            raise InputError(f"no masks in {masks}: it holds no pictures or COCO annotations but what was filled before.")
     pictures = [file for file in picture_files(photos) if not _below(file, aside)]
     if masks is None or not masks.is_dir():
         masks_of = {picture: list(mask_files) for picture in pictures}
@@ -208,11 +211,13 @@ def plan_folder(
             problem = f"it has {len(found)} masks: {_some(found, masks)}. Keep one."
         mask = found[0] if len(found) == 1 else None
         kept = None if keep is None else keep / place.with_suffix(".png")
-        skip = skip_existing and not problem and output.exists() and (kept is None or kept.exists())
+        skip = skip_existing and not problem and all(file is None or _is_there(file) for file in (output, kept))
         jobs.append(Job(place.as_posix(), picture, mask, output, kept, problem, skip))
     jobs = _told_apart(jobs, _ignores_case(out))
     _check_outputs(jobs, mask_files)
     notes = _notes(jobs, photos, mask_files, aside)
+    if earlier:
+        notes.append(f"left alone, since it was filled by an earlier run: {_some(earlier, photos)}")
     if suffix is None and (changed := [job.photo for job in jobs if job.output.suffix != job.photo.suffix]):
         notes.append(f"{AS_PNG}: {_some(changed, photos)}")
     return Plan(out, jobs, notes, keep)
@@ -225,6 +230,11 @@ def _identity(path: Path) -> object:
         return found.st_dev, found.st_ino
     except OSError:  # it is not there
         return os.path.realpath(path)
+
+
+def _is_there(file: Path) -> bool:
+    """An empty file is what another program left of one."""
+    return file.is_file() and file.stat().st_size > 0
 
 
 def _below(path: Path, folders: set[object]) -> bool:
@@ -410,7 +420,10 @@ def fill_folder(
         if job.kept is not None:  # first: what was filled can be verified, also after a stop between the two
             write_mask(job.kept, hole)
         quality = filler.quality if has_quality(job.output) else None
-        result.notes.extend(write_filled(job.output, picture, hole, filled, quality))
+        if copied(job.output, job.photo, picture, hole, quality):
+            result.notes[:] = [COPIED]
+        else:
+            result.notes.extend(write_filled(job.output, picture, hole, filled, quality))
         summary.files[job.name] = result  # here, in the thread, so that Ctrl-C cannot come between
 
     def settle(job: Job, result: Result | BaseException | None = None) -> None:

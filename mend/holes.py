@@ -56,8 +56,8 @@ def as_hole(mask: Any, size: tuple[int, int], marked: str = "auto", photo: str =
 
     `size` is the (height, width) it must have. A file or a Pillow image is read by `understand_mask`, to which `marked` and
     `photo` go. In arrays booleans are taken as they are, floats at one half; integers up to 1 are zeros and ones, others 8-bit
-    levels at 128. `marked` is "auto", "white" or "black" for them. InputError for what has another shape, size or range, or
-    could mean labels.
+    levels at 128, or 16-bit ones at 32768. `marked` is "auto", "white" or "black" for them. InputError for what has another
+    shape, size or range, or could mean labels.
     """
     if isinstance(mask, (str, Path, Image.Image)):
         reading = understand_mask(mask, size, marked, photo)
@@ -65,18 +65,23 @@ def as_hole(mask: Any, size: tuple[int, int], marked: str = "auto", photo: str =
     if marked not in ("auto", "white", "black"):
         raise InputError(f"hole={marked!r} is for mask files and Pillow images; an array is white or black where the hole is.")
     values = np.asarray(mask)
+    if (
+        values.ndim == 3 and values.shape[2] == 1 and values.shape[:2] == tuple(size)
+    ):  # as some libraries read a picture of grey
+        values = values[..., 0]
     if values.ndim < 2 or values.ndim > 4 or (values.ndim > 2 and values.shape[-3] != 1):
         raise InputError(f"a mask is (H, W), (1, H, W) or (B, 1, H, W); this one is {values.shape}.")
     if values.dtype != np.bool_:
-        top = 1.0 if values.dtype.kind == "f" or values.max() <= 1 else 255.0
+        top = 1.0 if values.dtype.kind == "f" or values.max() <= 1 else 65535.0 if values.dtype == np.uint16 else 255.0
+        top = 255.0 if top > 255 and values.max() <= 255 else top
         if not (values.min() >= 0 and values.max() <= top):
             raise InputError(f"mask values run from {values.min():g} to {values.max():g}; expected 0 to {top:g}, white = hole.")
-        if top > 1 and values.max() < 128:
+        if top > 1 and values.max() <= top / 2:
             raise InputError(
-                f"mask values end at {values.max():g}, so none is white; expected 0 and 1, or levels up to 255. "
+                f"mask values end at {values.max():g}, so none is white; expected 0 and 1, or levels up to {top:g}. "
                 "Pass booleans, such as labels == 2."
             )
-        values = values >= (128 if top > 1 else 0.5)
+        values = values >= (top + 1) / 2 if top > 1 else values >= 0.5
     hole = (~values if marked == "black" else values).astype(np.float32).reshape(-1, 1, *values.shape[-2:])
     return check_hole(hole, size), []
 
@@ -131,6 +136,10 @@ def understand_mask(
         elif marked in ("opaque", "transparent") and look.alpha is None:
             raise InputError(f"--hole {marked} needs an alpha channel, and there is none. {seen}.")
         inside = pick(MARKS, marked, "mark of a hole")(look)
+        if marked == "white" and look.is_faint:
+            raise InputError(f"nothing in {name} is white: its values end at {look.top:g} of {look.full}. {seen}.")
+        if marked == "painted" and inside.any() and not _few_colours(look.paint):
+            raise InputError(f"what is coloured in {name} has many colours, as a photograph has. Paint on black. {seen}.")
     if size is not None and inside.shape != tuple(size):
         notes.append(f"scaled from {inside.shape[1]}×{inside.shape[0]} to the picture's {size[1]}×{size[0]}")
         inside = scaled(inside, size)
@@ -180,6 +189,16 @@ class _Look:
     @cached_property
     def coloured(self) -> np.ndarray:
         return self.highest - self.lowest >= COLOURED
+
+    @property
+    def is_faint(self) -> bool:
+        """Whether it is not black all over, and nothing in it is lighter than noise, as in labels."""
+        return 0 < self.top <= NEAR / 255 * self.full
+
+    @cached_property
+    def paint(self) -> np.ndarray:
+        """The colours (N, 3) of what is coloured."""
+        return np.stack([channel[self.coloured] for channel in self.channels], -1)
 
     @cached_property
     def light(self) -> np.ndarray:
@@ -249,11 +268,10 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
     if look.alpha is not None and look.alpha.min() < 255 - NEAR:
         why = "it is not opaque all over"
     elif coloured.any():
-        paint = np.stack([channel[coloured] for channel in look.channels], -1)
-        if _mean(black) >= 1 - MOST and _few_colours(paint) and _at_edges(~black & ~coloured, black, coloured):
+        if _mean(black) >= 1 - MOST and _few_colours(look.paint) and _at_edges(~black & ~coloured, black, coloured):
             return "painted", ["colours on black: what is coloured is the hole"]
         why = "it has colours, and not just a few on black"
-    elif 0 < look.top <= NEAR / 255 * look.full:
+    elif look.is_faint:
         why = f"its values end at {look.top:g} of {look.full}, as those of labels do"
     else:
         between = ~black & ~white
@@ -316,11 +334,13 @@ KINDS = 'polygons [[x, y, x, y, …], …], an RLE {"size", "counts"}, annotatio
 
 def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np.ndarray, str, list[str]]:
     """All that a COCO file marks in `photo` united, bool (H, W), in words what it was, and what there is to note."""
+    taken = ""
     try:
         with _reading:
             data = _parsed(path, path.stat().st_mtime_ns)
         if isinstance(data, _DataSet):
             image = _entry(path, data, photo)
+            taken = image["file_name"] if photo else ""
             size = (int(image["height"]), int(image["width"]))
             data = data.annotations.get(image["id"], [])
         found = _segments(path, data)
@@ -339,7 +359,8 @@ def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np
     if len({part.shape for part in parts}) > 1:
         raise InputError(f"the annotations of {path} are for pictures of several sizes. Give those of one picture.")
     empty = len(found) - len(segments)
-    notes = [f"segmentations that are empty and mark nothing: {empty} of {len(found)}"] if empty else []
+    notes = [] if not taken or _alike(taken, photo)[0] else [f"taken for {taken} there, by its name"]
+    notes += [f"segmentations that are empty and mark nothing: {empty} of {len(found)}"] if empty else []
     return np.logical_or.reduce(parts), f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}", notes
 
 

@@ -157,12 +157,18 @@ class Inpainter:
         Raises InputError for another size, shape, type or range, and for a mask that can be read in more than one way. Warns of
         all that had to be converted in a file or a PIL image, and of how a mask in one was read.
         """
+        if not isinstance(image, (Tensor, np.ndarray, Image.Image, str, Path)):
+            raise InputError(f"an image is a path, a PIL image, an array or a tensor; this one is {type(image).__name__}.")
         if isinstance(image, Tensor):
             return self._fill_tensor(image, mask, hole)
         if isinstance(image, np.ndarray):
-            return self._fill_alone(_picture_from_array(image), mask, hole).pixels.reshape(image.shape)
+            pixels = self._fill_alone(_picture_from_array(image), mask, hole).pixels
+            return pixels.reshape(image.shape).astype(image.dtype, copy=False)  # in its order of bytes
         if isinstance(image, Image.Image):
-            picture, name = picture_from_pil(image), ""
+            try:
+                picture, name = picture_from_pil(image), ""
+            except OSError as error:  # of a file that it has not read to the end
+                raise InputError(f"the picture is damaged: {error}.") from None
         else:
             picture, name = read_image(image), Path(image).name
         picture.to_pil()  # what Pillow cannot hold is an error before the work, not after it
@@ -178,8 +184,10 @@ class Inpainter:
         return self.fill_picture(picture, hole)
 
     def _fill_tensor(self, image: Tensor, mask: Any, marked: str) -> Tensor:
-        if image.ndim not in (3, 4) or image.shape[-3] != 3:
-            raise InputError(f"a tensor image is (3, H, W) or (B, 3, H, W); this one is {tuple(image.shape)}.")
+        if image.ndim not in (3, 4) or image.shape[-3] != 3 or image.numel() == 0:
+            raise InputError(f"a tensor image is (3, H, W) or (B, 3, H, W), not empty; this one is {tuple(image.shape)}.")
+        if image.dtype != torch.uint8 and not image.is_floating_point():
+            raise InputError(f"a tensor image is uint8 or float in [0, 1]; this one is {image.dtype}.")
         batch = image if image.ndim == 4 else image[None]
         colours = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
         _check_range(colours.min().item(), colours.max().item())
@@ -206,8 +214,9 @@ def _read_hole(mask: Any, size: tuple[int, int], marked: str, photo: str = "") -
 
 def _picture_from_array(array: np.ndarray) -> Picture:
     pixels = array[..., None] if array.ndim == 2 else array
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
-        raise InputError(f"an array image is (H, W) or (H, W, C) with 1 to 4 channels; this one is {array.shape}.")
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or pixels.size == 0:
+        raise InputError(f"an array image is (H, W) or (H, W, C) with 1 to 4 channels, not empty; this one is {array.shape}.")
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype not in (np.uint8, np.uint16) and not np.issubdtype(pixels.dtype, np.floating):
         raise InputError(f"an array image is uint8, uint16 or float in [0, 1]; this one is {array.dtype}.")
     if np.issubdtype(pixels.dtype, np.floating):

@@ -34,6 +34,7 @@ class Light:
     TILE, memory = 512, 576  # as `Pyramid` of width 48 has them
     THREADS = 4  # at most: up to 5 the results were the same bits where it was measured, with 6 the sums are divided otherwise
     program = LIGHT
+    picture = 65  # bytes for each pixel of the picture
     config: ClassVar = {"model": "pyramid"}
     runtime = "ONNX Runtime on cpu"
 

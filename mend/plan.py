@@ -42,8 +42,9 @@ def make_plan(network: object, hole: np.ndarray, most: int | None = None, more: 
     """The largest tile whose filling of `hole` (B, 1, H, W) takes no more than `most` bytes, the program included.
 
     `more` is what each pixel of the picture takes besides. A network states its `memory` (see `mend.models`); one with a `TILE`
-    of its own keeps to that or smaller ones, and one that needs no PyTorch says what its `program` takes instead of `PROGRAM`.
-    Raises InputError when even the smallest tile takes more than was asked for, and for a filler whose memory is not known.
+    of its own keeps to that or smaller ones, and one that needs no PyTorch says what its `program` and a pixel of the `picture`
+    take instead of `PROGRAM` and `PICTURE`. Raises InputError when even the smallest tile takes more than was asked for, and
+    for a filler whose memory is not known.
     """
     own: int | None = getattr(network, "TILE", None)
     per_pixel: int | None = getattr(network, "memory", None)
@@ -52,7 +53,7 @@ def make_plan(network: object, hole: np.ndarray, most: int | None = None, more: 
             raise InputError("how much memory this filler takes is not known, so none can be promised. Leave --max-memory out.")
         return Plan(None, 1, None)
     pixels = hole.size
-    picture = getattr(network, "program", PROGRAM) + (PICTURE + more) * pixels
+    picture = getattr(network, "program", PROGRAM) + (getattr(network, "picture", PICTURE) + more) * pixels
     room = max(USUAL - picture, LEAST) if most is None else most - picture
     if own is None and per_pixel * pixels <= room:
         return Plan(None, 1, picture + per_pixel * pixels)

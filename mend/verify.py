@@ -8,7 +8,7 @@ import numpy as np
 
 from mend.errors import InputError
 from mend.holes import understand_mask, widen
-from mend.images import Picture, encode, read_image, write_bytes
+from mend.images import Picture, encode, format_of, read_image, write_bytes
 from mend.images.metadata import differences
 
 
@@ -98,6 +98,17 @@ def _four_channels(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([colours, alpha], axis=2)
 
 
+def copied(path: Path, photo: Path, before: Picture, hole: np.ndarray, quality: int | None = None) -> bool:
+    """Whether `path` is now the file `photo`, byte for byte: where nothing is to be filled, and no other format or quality."""
+    if hole.any() or quality is not None or format_of(path.suffix) != before.source["format"]:
+        return False
+    write_bytes(path, photo.read_bytes())
+    return True
+
+
+COPIED = "nothing is to be filled: the file is copied as it is"
+
+
 def write_filled(path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None = None) -> list[str]:
     """Write `filled`, read back from its bytes first; what there is to say about the file comes back, in sentences.
 
@@ -110,7 +121,7 @@ def write_filled(path: Path, before: Picture, hole: np.ndarray, filled: Picture,
     write_bytes(path, data)
     said = [str(verdict)]
     if not verdict.untouched:
-        said = [f"{path.suffix} is lossy: {loss}, {verdict}; '-o {path.with_suffix('.png')}' keeps them"]
+        said = [f"{path.suffix} is lossy: {loss}, {verdict}; .png keeps them"]
     elif loss:
         said = [f"{loss}; {verdict}"]
     gone = [name for name, fate in verdict.metadata.items() if fate != "kept"]

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, smooth, stopped
+from conftest import ROOT, needs_signals, smooth, stopped
 
 from mend.cli import main
 from mend.images import read_image, write_image
@@ -335,6 +336,25 @@ def test_the_whole_way_from_masks_to_report(folder: Path, tmp_path: Path, capsys
     assert (masks / "train" / "contact-sheet.png").exists()
     assert "biharmonic" in (tmp_path / "report" / "report.html").read_text()
     assert re.search(r"a\.onnx: differs from PyTorch by at most \de-\d\d, where white is 1", out)
+
+
+@needs_signals
+def test_a_reader_that_stops_early_is_no_fault(photo: Path):
+    run = "from mend.cli import main; main(); import sys; sys.stdout.flush()"
+    for words, code in (["--help"], 1), (["mask", "check", str(photo / "mask.png")], 141):  # help is Rich's
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run([sys.executable, "-c", run, *words], stdout=writing, stderr=subprocess.PIPE, text=True)
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_pixels_are_whole_numbers(photo: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "--model", "telea", "-o", photo / "out.png")
+    with pytest.raises(SystemExit):
+        main([*map(str, words), "--grow", "1.5"])
+    assert "1.5" in "".join(capsys.readouterr())
+    assert not (photo / "out.png").exists()
 
 
 def test_help_imports_nothing_heavy():

@@ -114,6 +114,33 @@ def test_ambiguous_names(tmp_path: Path):
     assert any("masks not used: BOTH.png, other.png, two.gif, two.png" in note for note in plan.notes)
 
 
+def test_a_run_into_the_folder_of_the_pictures_goes_on_and_is_filled_no_second_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    photos = tmp_path / "photos"
+    for name in ("a", "b"):
+        picture(photos / f"{name}.png")
+        mask(photos / f"{name}_mask.png")
+    words = ("fill", photos, "--masks", photos, "--pattern", "{stem}_mask", "--model", "telea", "--skip-existing")
+    flags = ("-o", photos / "out", "--keep-mask", photos / "kept")
+    assert "2 filled" in run_mend(capsys, *words, *flags)[1]
+    (photos / "out" / "b.png").write_bytes(b"")
+    assert "1 filled, 1 skipped" in run_mend(capsys, *words, *flags)[1], "an empty file was taken for a filled picture"
+    one = mask(tmp_path / "one.png")
+    plan = plan_folder(photos, photos / "other", one)
+    assert not any(job.name.startswith("out/") for job in plan.jobs)
+    assert "left alone, since it was filled by an earlier run: out" in plan.notes
+    assert [job.name for job in plan_folder(photos / "out", tmp_path / "again", one).jobs] == ["a.png", "b.png"]
+
+
+def test_a_folder_says_how_many_jpegs_were_encoded_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("a.jpg", "b.JPEG", "c.png"):
+        picture(tmp_path / "photos" / name)
+    words = ("fill", tmp_path / "photos", "--mask", mask(tmp_path / "m.png"), "-o", tmp_path / "out", "--model", "telea")
+    assert "2 of them are JPEGs, which change a little everywhere; --format png keeps" in run_mend(capsys, *words)[1]
+    assert "JPEGs" not in run_mend(capsys, *words, "--format", "png")[1]
+
+
 def test_what_is_no_picture_is_said_and_what_is_hidden_is_not(tree: Path):
     for name in ("a.heic", "b/notes.txt", ".hidden", ".thumbnails/a.txt"):
         (tree / "photos" / name).parent.mkdir(exist_ok=True)
@@ -486,7 +513,7 @@ def test_a_folder_of_masks_may_hold_annotations(tree: Path):
     assert plan_folder(tree / "beside", tree / "out2", tree / "beside").jobs[0].mask == tree / "beside" / "a.json"
     (tree / "alone").mkdir()
     (tree / "alone" / "mend-fill.json").write_text("{}")
-    with pytest.raises(InputError, match=r"no masks in .*alone: it holds mend-fill\.json"):
+    with pytest.raises(InputError, match=r"no masks in .*alone: it holds no pictures or COCO"):
         plan_folder(tree / "photos", tree / "out2", tree / "alone")
     summary = fill_folder(plan, Filler(mend.load("telea"), mask_hole()))
     assert [result.coverage for _, result in sorted(summary.files.items())] == [0.125, round(8 / 768, 4), 0.125]

@@ -276,6 +276,25 @@ def test_sixteen_bits_of_colour_are_read_by_their_own_values(save: Save, tmp_pat
     assert np.array_equal(inside(tmp_path / "m.jp2"), shape()), "white is black as Pillow reads it"
 
 
+def test_a_mark_that_is_not_there_or_everywhere_is_refused(save: Save):
+    with pytest.raises(InputError, match=r"nothing in .*m\.png is white: its values end at 2 of 255"):
+        understand_mask(save(shape().astype(np.uint8) * 2), None, "white")
+    assert not inside(save(np.zeros((9, 9), np.uint8)), None, "white").any()
+    y, x = np.mgrid[:90, :120].astype(np.uint8)
+    photograph = np.array(Image.fromarray(np.dstack([x * 2, np.full_like(x, 255), 70 + y * 2]), "HSV").convert("RGB"))
+    photograph[shape()] = (255, 0, 255)
+    with pytest.raises(InputError, match=r"what is coloured in .*m\.png has many colours, as a photograph has. Paint on black"):
+        understand_mask(save(photograph), None, "painted")
+
+
+def test_arrays_of_sixteen_bits_and_of_one_channel_are_read():
+    levels = np.array([[0, 65535, 40000]], np.uint16)
+    for values in (levels, levels[..., None], levels // 257):
+        assert as_hole(values, (1, 3))[0].tolist() == [[[[0, 1, 1]]]]
+    with pytest.raises(InputError, match="mask values end at 513, so none is white; expected 0 and 1, or levels up to 65535"):
+        as_hole(np.array([[0, 513]], np.uint16), (1, 2))
+
+
 def test_shares_name_every_kind_of_pixel(save: Save):
     rgba = np.zeros((10, 10, 4), np.uint8)
     rgba[..., 3] = 255
@@ -311,7 +330,7 @@ def test_any_picture_is_either_decided_or_asked(tmp_path_factory: pytest.TempPat
         assert set(np.unique(reading.hole)) <= {0.0, 1.0}
         assert np.array_equal(understand_mask(path, None, reading.marked).hole, reading.hole)
     for one, other in (("white", "black"), ("opaque", "transparent")):
-        if one == "white" or pixels.shape[2] == 4:
+        if pixels.shape[2] == 4 if one == "opaque" else not 1 < pixels[..., :3].max() <= 32:  # labels have no white
             assert np.array_equal(inside(path, None, one), ~inside(path, None, other))
 
 
@@ -504,6 +523,9 @@ def test_a_picture_is_found_by_its_name_and_its_folders(save: Save):
     assert found(["train/a/1.png", "train/b/1.png"], "photos/b/1.png") == 1
     assert found(["a\\1.png", "b\\1.png"], "photos/a/1.png") == 0
     assert found(["elsewhere/1.png"], "photos/1.png") == 0
+    entry = {"images": [{"id": 0, "file_name": "e/1.png", "width": 9, "height": 1}], "annotations": []}
+    assert understand_mask(save(entry, "e.json"), (1, 9), photo="e/1.png").notes == ["nothing is marked: the hole is empty"]
+    assert understand_mask(save(entry, "e.json"), (1, 9), photo="p/1.png").notes[0].startswith("taken for e/1.png there")
     with pytest.raises(InputError, match=r"has 2 pictures '1\.png'.*Their folders do not tell them apart"):
         found(["a/1.png", "b/1.png"], "photos/1.png")
 

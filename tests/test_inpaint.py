@@ -1,6 +1,7 @@
+import io
 import json
 from pathlib import Path
-from typing import get_overloads
+from typing import Any, get_overloads
 
 import numpy as np
 import pytest
@@ -177,6 +178,40 @@ def test_no_argument_is_changed_and_none_need_be_writable(inpainter: mend.Inpain
             filled = inpainter(image, hole)
             assert not np.array_equal(np.array(filled), before[0])
             assert all(np.array_equal(np.array(now), was) for now, was in zip((image, hole), before, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ([[1, 2]], "this one is list"),
+        (b"png", "this one is bytes"),
+        (np.zeros((0, 4, 3), np.uint8), r"not empty; this one is \(0, 4, 3\)"),
+        (torch.zeros(0, 3, 4, 4), "not empty; this one is"),
+        (torch.zeros(3, 4, 4, dtype=torch.int32), "uint8 or float in .*; this one is torch.int32"),
+        (torch.zeros(3, 4, 4, dtype=torch.bool), "this one is torch.bool"),
+        (torch.zeros(3, 4, 4, dtype=torch.complex64), "this one is torch.complex64"),
+    ],
+)
+def test_what_is_no_image_is_named(inpainter: mend.Inpainter, image: Any, said: str):
+    with pytest.raises(InputError, match=said):
+        inpainter(image, np.ones((4, 4), np.bool_))
+
+
+def test_unusual_images_are_filled_or_named(inpainter: mend.Inpainter):
+    hole = np.zeros((20, 24), np.bool_)
+    hole[5:12, 8:14] = True
+    for dtype in (">u2", ">f4"):
+        pixels = (smooth(20, 24, 1) / 255).astype(dtype) if "f" in dtype else (smooth(20, 24, 1) * 257.0).astype(dtype)
+        filled = inpainter(pixels, hole)
+        assert filled.dtype == pixels.dtype
+        assert np.array_equal(filled[~hole], pixels[~hole])
+        assert np.array_equal(filled, inpainter(pixels.astype(pixels.dtype.newbyteorder("=")), hole))
+    clear = Image.fromarray(smooth(20, 24, 1)).convert("LA").convert("La")
+    assert inpainter(clear, hole).mode == "LA"
+    data = io.BytesIO()
+    Image.fromarray(smooth(200, 240, 1)).save(data, "JPEG")
+    with pytest.raises(InputError, match="the picture is damaged: image file is truncated"):
+        inpainter(Image.open(io.BytesIO(data.getvalue()[:2000])), np.ones((200, 240), np.bool_))
 
 
 def test_a_tensor_is_filled_by_a_plan_as_a_picture_is(monkeypatch: pytest.MonkeyPatch):

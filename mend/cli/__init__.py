@@ -1,7 +1,9 @@
 """The command line: one verb a function. Nothing heavy is imported until a verb runs."""
 
 import errno
+import os
 import sys
+import warnings
 
 from mend import ranks
 from mend.cli import experiment, filling  # noqa: F401 (they add their verbs to `app`)
@@ -16,8 +18,15 @@ def main(arguments: list[str] | None = None) -> None:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     ranks.heed()
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is odd in a picture the notes tell
     try:
-        app([token for token in tokens if token != "--debug"])
+        try:
+            app([token for token in tokens if token != "--debug"])
+        finally:
+            sys.stdout.flush()  # here, where somebody listens to what may go wrong
+    except BrokenPipeError:  # whoever reads our words, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as of a program that SIGPIPE ended
     except KeyboardInterrupt as stop:
         done = "Nothing was written." if tokens[:1] == ["fill"] else GOES_ON
         if ranks.speaks():

@@ -1,8 +1,9 @@
 """What every verb shares: the application, and flags that several have."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 from cyclopts.config import Dict
 
 from mend import __version__
@@ -10,6 +11,13 @@ from mend.recipes import read_recipe
 
 SEGMENTER = "deeplabv3_resnet101"
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
+
+
+def _whole(_: object, tokens: Sequence[Token]) -> int:
+    return int(tokens[0].value)  # cyclopts would round 1.5
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
 Flag = Annotated[bool, Parameter(negative=())]
 
 

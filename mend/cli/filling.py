@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from mend import ranks
-from mend.cli.app import SEGMENTER, Device, Flag, app
+from mend.cli.app import SEGMENTER, Device, Flag, Whole, app
 from mend.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def fill(
     output: Output = None,
     model: str | None = None,
     marked: Marked = "auto",
-    grow: int | None = None,
-    feather: int = 0,
+    grow: Whole | None = None,
+    feather: Whole = 0,
     texture: Flag = False,
     seam: Flag = False,
     preview: Path | None = None,
     keep_mask: Path | None = None,
-    quality: int | None = None,
+    quality: Whole | None = None,
     max_memory: str | None = None,
     segmenter: str = SEGMENTER,
     pattern: str = "{stem}",
@@ -89,7 +89,7 @@ def fill(
     from mend.plan import memory_size
     from mend.progress import progress, shared
     from mend.runtime import lightest
-    from mend.verify import write_filled
+    from mend.verify import COPIED, copied, write_filled
 
     if [mask, masks, of_object].count(None) != 2:
         raise InputError("what is to be filled? Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER.")
@@ -141,7 +141,11 @@ def fill(
         with progress("fill", "%") as report:
             (in_percent,) = shared(report, 1)
             filled = inpainter.fill_picture(picture, hole, weight, plan, in_percent)
-        done, notes = "filled", write_filled(target, picture, hole, filled, quality) + filled.notes + notes
+        done = "filled"
+        if copied(target, photo, picture, hole, quality):
+            notes = [COPIED]
+        else:
+            notes = write_filled(target, picture, hole, filled, quality) + filled.notes + notes
         if output is None and target.suffix != photo.suffix:
             notes.append(AS_PNG)
     if keep_mask is not None:
@@ -169,6 +173,7 @@ def _print_plan(plan: "FolderPlan") -> None:
 
 def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
     from mend.folders import AHEAD, SUMMARY, fill_folder
+    from mend.images import format_of
     from mend.progress import progress
 
     if ranks.FIRST:
@@ -189,6 +194,9 @@ def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
         return
     counts = ", ".join(f"{summary.count(status)} {status}" for status in ("filled", "skipped", "failed"))
     print(f"{plan.out}: {counts} of {len(plan.jobs)} pictures; {plan.out / SUMMARY} has them all")
+    names = [Path(result.output or "") for result in summary.files.values() if result.status == "filled"]
+    if encoded := sum(format_of(name.suffix) == "JPEG" for name in names):
+        print(f"  {encoded} of them are JPEGs, which change a little everywhere; --format png keeps every value")
     if plan.keep:
         print(f"  their masks: {plan.keep}")
     print("".join(f"  {note}\n" for note in plan.notes), end="")
@@ -247,7 +255,7 @@ def _show_hole(output: Path, image: "np.ndarray", hole: "np.ndarray") -> None:
 
 
 @app.command
-def verify(photo: Path, mask: Path, filled: Path, *, marked: Marked = "auto", grow: int = 0) -> None:
+def verify(photo: Path, mask: Path, filled: Path, *, marked: Marked = "auto", grow: Whole = 0) -> None:
     """Prove that a filled picture is the one of before outside the mask. Exits with 1 where a single pixel differs.
 
     Args:

@@ -155,7 +155,9 @@ def _plain_mode(opened: Image.Image) -> str:
         return "LA" if clear else "L"
     if opened.mode in ("LA", "RGBA"):
         return opened.mode
-    return "RGBA" if clear or opened.mode in ("PA", "La", "RGBa") else "RGB"
+    if opened.mode == "La":
+        return "LA"
+    return "RGBA" if clear or opened.mode in ("PA", "RGBa") else "RGB"
 
 
 def _converted(upright: Image.Image, target: str, profile: bytes | None) -> tuple[Image.Image, str]:
