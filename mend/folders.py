@@ -24,7 +24,7 @@ from PIL import Image
 
 from mend import __version__, ranks
 from mend.errors import InputError
-from mend.holes import understand_mask, widen, write_mask
+from mend.holes import share, understand_mask, widen, write_mask
 from mend.images import (
     Picture,
     check_fits,
@@ -380,7 +380,7 @@ def object_hole(name: str, segmenter: str, device: str = "auto", grow: int | Non
     def hole_of(picture: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         found, what = find(to_pixels(picture.image())[0])
         radius = round(GROW * max(found.shape)) if grow is None else grow
-        return *widen(found, radius, feather), [f"object: {what}, {found.mean():.1%} of the picture, grown by {radius} pixels"]
+        return *widen(found, radius, feather), [f"object: {what}, {share(found > 0)} of the picture, grown by {radius} pixels"]
 
     return hole_of
 
@@ -403,7 +403,7 @@ def fill_folder(
     alone = filler.most is not None  # then one picture at a time is in memory: a plan counts no more
     ahead = 1 if alone else AHEAD
     summary = Summary(str(filler.inpainter.config["model"]), filler.inpainter.runtime)
-    share = plan.jobs[ranks.RANK :: ranks.WORLD]
+    mine = plan.jobs[ranks.RANK :: ranks.WORLD]
     if filler.quality is not None:
         check_quality(next((job.output for job in plan.jobs if has_quality(job.output)), plan.jobs[0].output), filler.quality)
     if plan.keep is not None:
@@ -435,7 +435,7 @@ def fill_folder(
         if result is not None:
             summary.files[job.name] = result
         if on_file is not None:
-            on_file(job.name, summary.files[job.name], len(summary.files), len(share))
+            on_file(job.name, summary.files[job.name], len(summary.files), len(mine))
 
     def fill(job: Job, future: Future[Read], pool: ThreadPoolExecutor) -> Future[None]:
         picture, hole, weight, notes = future.result()
@@ -467,7 +467,7 @@ def fill_folder(
     torch = sys.modules.get("torch")
     keep = partial(torch.set_num_threads, torch.get_num_threads()) if torch else None
     todo = deque[Job]()
-    for job in share:
+    for job in mine:
         if job.problem:
             settle(job, InputError(job.problem))
         elif job.skip:
