@@ -14,6 +14,7 @@ import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -131,6 +132,7 @@ class Summary:
             "pictures": len(plan.jobs),
             **{status: self.count(status) for status in ("filled", "skipped", "failed")},
             "notes": plan.notes,
+            **({"masks_kept": os.path.relpath(plan.keep, plan.out)} if plan.keep else {}),
             "files": {
                 name: {key: value for key, value in asdict(result).items() if value not in (None, [])}
                 for name, result in sorted(self.files.items())
@@ -171,16 +173,18 @@ def plan_folder(
         raise InputError(f"there is no mask or folder of masks {masks}.")
     if _identity(out) == _identity(photos):
         raise InputError(f"{out} is the folder of the pictures; filling would overwrite them. Choose another --output.")
+    if keep is not None and _identity(keep) == _identity(photos):
+        raise InputError(f"{keep} is the folder of the pictures; a mask there would be one. Choose another --keep-mask.")
     if keep is not None and _identity(keep) == _identity(out):
         raise InputError(f"{keep} is the --output, where a picture has the name of its mask. Choose another --keep-mask.")
     if suffix is not None and not format_of(f".{suffix.lstrip('.')}"):
         raise InputError(f"{suffix!r} is no format that can be written. Use png, jpg, webp or tif.")
     aside = {_identity(folder) for folder in (out, masks, keep) if folder and _below(folder, {_identity(photos)})}
-    earlier = [summary.parent for summary in photos.rglob(SUMMARY) if not _below(summary, aside) and summary.parent != photos]
+    earlier = [folder for folder in _earlier(photos) if _below(folder, {_identity(photos)}) and not _below(folder, aside)]
     aside |= {_identity(folder) for folder in earlier}
     mask_files = [] if masks is None else [masks]
     if masks is not None and masks.is_dir():
-        ours = {_identity(folder) for folder in (out, keep) if folder and _below(folder, {_identity(masks)})}
+        ours = {_identity(folder) for folder in (out, keep, *earlier) if folder and _below(folder, {_identity(masks)})}
         mask_files = [file for file in picture_files(masks, ".json") if file.name != SUMMARY and not _below(file, ours)]
         if not mask_files:
             raise InputError(f"no masks in {masks}: it holds no pictures or COCO annotations but what was filled before.")
@@ -230,6 +234,17 @@ def _identity(path: Path) -> object:
         return found.st_dev, found.st_ino
     except OSError:  # it is not there
         return os.path.realpath(path)
+
+
+def _earlier(photos: Path) -> list[Path]:
+    """The outputs and the kept masks of earlier runs, by what they left in their summaries."""
+    found = []
+    for summary in sorted(photos.rglob(SUMMARY)):
+        found.append(summary.parent)
+        with suppress(ValueError, AttributeError, TypeError):  # another program's, or what was left of one
+            kept = json.loads(summary.read_text(encoding="utf-8")).get("masks_kept")
+            found.append(Path(os.path.normpath(summary.parent / kept)))
+    return found
 
 
 def _is_there(file: Path) -> bool:

@@ -1,6 +1,7 @@
 """Masks as people have them, read as a hole (1, 1, H, W), a float32 array; the hole grown, feathered and shown."""
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mend.errors import InputError, nearest, pick
-from mend.images import as_rgb, is_deep, is_turned, open_picture, read_image, write_image
+from mend.images import as_rgb, is_deep, is_turned, loaded, open_picture, read_image, write_image
 
 NEAR = 32  # levels this close to black or white count as such: JPEG noise stays below it, away from edges
 COLOURED = 48  # a pixel whose channels differ by so much is coloured; the darkest paint of VOC and DAVIS masks differs by 64
@@ -59,26 +60,27 @@ def as_hole(mask: Any, size: tuple[int, int], marked: str = "auto", photo: str =
     levels at 128, or 16-bit ones at 32768. `marked` is "auto", "white" or "black" for them. InputError for what has another
     shape, size or range, or could mean labels.
     """
-    if isinstance(mask, (str, Path, Image.Image)):
-        reading = understand_mask(mask, size, marked, photo)
+    if isinstance(mask, (str, os.PathLike, Image.Image)):
+        reading = understand_mask(mask if isinstance(mask, Image.Image) else Path(mask), size, marked, photo)
         return reading.hole, reading.notes
     if marked not in ("auto", "white", "black"):
         raise InputError(f"hole={marked!r} is for mask files and Pillow images; an array is white or black where the hole is.")
     values = np.asarray(mask)
-    if (
-        values.ndim == 3 and values.shape[2] == 1 and values.shape[:2] == tuple(size)
-    ):  # as some libraries read a picture of grey
+    if values.size == 0 or values.dtype.kind not in "buif":
+        raise InputError(f"a mask holds booleans or numbers, and is not empty; this one is {values.dtype} {values.shape}.")
+    if values.ndim == 3 and values.shape == (*size, 1):  # as some libraries read a picture of grey
         values = values[..., 0]
     if values.ndim < 2 or values.ndim > 4 or (values.ndim > 2 and values.shape[-3] != 1):
         raise InputError(f"a mask is (H, W), (1, H, W) or (B, 1, H, W); this one is {values.shape}.")
     if values.dtype != np.bool_:
-        top = 1.0 if values.dtype.kind == "f" or values.max() <= 1 else 65535.0 if values.dtype == np.uint16 else 255.0
-        top = 255.0 if top > 255 and values.max() <= 255 else top
-        if not (values.min() >= 0 and values.max() <= top):
-            raise InputError(f"mask values run from {values.min():g} to {values.max():g}; expected 0 to {top:g}, white = hole.")
-        if top > 1 and values.max() <= top / 2:
+        highest = values.max()
+        deep = values.dtype.kind == "u" and values.itemsize == 2 and highest > 255
+        top = 1.0 if values.dtype.kind == "f" or highest <= 1 else 65535.0 if deep else 255.0
+        if not (values.min() >= 0 and highest <= top):
+            raise InputError(f"mask values run from {values.min():g} to {highest:g}; expected 0 to {top:g}, white = hole.")
+        if top > 1 and highest <= top / 2:
             raise InputError(
-                f"mask values end at {values.max():g}, so none is white; expected 0 and 1, or levels up to {top:g}. "
+                f"mask values end at {highest:g}, so none is white; expected 0 and 1, or levels up to {top:g}. "
                 "Pass booleans, such as labels == 2."
             )
         values = values >= (top + 1) / 2 if top > 1 else values >= 0.5
@@ -136,7 +138,7 @@ def understand_mask(
         elif marked in ("opaque", "transparent") and look.alpha is None:
             raise InputError(f"--hole {marked} needs an alpha channel, and there is none. {seen}.")
         inside = pick(MARKS, marked, "mark of a hole")(look)
-        if marked == "white" and look.is_faint:
+        if marked == "white" and look.top > 0 and not inside.any():
             raise InputError(f"nothing in {name} is white: its values end at {look.top:g} of {look.full}. {seen}.")
         if marked == "painted" and inside.any() and not _few_colours(look.paint):
             raise InputError(f"what is coloured in {name} has many colours, as a photograph has. Paint on black. {seen}.")
@@ -239,7 +241,7 @@ def _mean(part: np.ndarray) -> float:
 
 
 def _look(mask: str | Path | Image.Image, name: str) -> _Look:
-    with nullcontext(mask) if isinstance(mask, Image.Image) else open_picture(mask) as opened:
+    with nullcontext(loaded(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask) as opened:
         turned, upright, notes = is_turned(opened), ImageOps.exif_transpose(opened), []
         if (frames := getattr(opened, "n_frames", 1)) > 1:
             notes.append(f"the first of {frames} frames")
@@ -251,9 +253,11 @@ def _look(mask: str | Path | Image.Image, name: str) -> _Look:
             alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
     levels = np.asarray(upright) if upright.mode[0] in "IF" else np.asarray(colours)
     if not isinstance(mask, Image.Image) and is_deep(mask, opened):
-        levels = read_image(mask).pixels[..., :3]
-        if levels.max() <= 255:  # of 16 bits only the lower half is used, of which Pillow has seen nothing
-            colours = Image.fromarray(levels.astype(np.uint8))
+        pixels = read_image(mask).pixels
+        if pixels.dtype == np.uint16:
+            levels = pixels[..., :3]
+            if levels.max() <= 255:  # of 16 bits only the lower half is used, of which Pillow has seen nothing
+                colours = Image.fromarray(levels.astype(np.uint8))
     top = levels.max()
     full = 1 if levels.dtype.kind == "f" else 65535 if top > 255 else 255
     if top == 1 < full:
@@ -334,7 +338,7 @@ KINDS = 'polygons [[x, y, x, y, …], …], an RLE {"size", "counts"}, annotatio
 
 def _read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np.ndarray, str, list[str]]:
     """All that a COCO file marks in `photo` united, bool (H, W), in words what it was, and what there is to note."""
-    taken = ""
+    photo, taken = str(Path(photo).resolve()) if photo else "", ""
     try:
         with _reading:
             data = _parsed(path, path.stat().st_mtime_ns)
@@ -386,7 +390,7 @@ def _parsed(path: Path, changed: int) -> Any:
         return data
     images, annotations = defaultdict(list), defaultdict(list)
     for image in data["images"]:
-        images[_parts(image["file_name"])[-1]].append(image)
+        images[PureWindowsPath(image["file_name"]).name].append(image)
     for annotation in data["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
     return _DataSet(images, annotations)
@@ -403,7 +407,7 @@ def _entry(path: Path, data: _DataSet, photo: str) -> dict[str, Any]:
         if len(data.images) == 1 and len(alone := next(iter(data.images.values()))) == 1:
             return alone[0]
         raise InputError(f"{path} annotates several pictures; say which one.")
-    name = _parts(photo)[-1]
+    name = PureWindowsPath(photo).name
     named = data.images.get(name, [])
     alike = [_alike(image["file_name"], photo) for image in named]
     if named and alike.count(max(alike)) == 1:

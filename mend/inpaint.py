@@ -1,6 +1,7 @@
 """The `Inpainter`: one object that fills any image of any size. Command line, notebook and evaluation all use it."""
 
 import math
+import os
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,7 +19,7 @@ from mend.classical import CLASSICAL, Classical
 from mend.device import find_device
 from mend.errors import InputError
 from mend.holes import as_hole
-from mend.images import Picture, composite, mask_out, pad_to, picture_from_pil, read_image
+from mend.images import Picture, composite, loaded, mask_out, pad_to, picture_from_pil, read_image
 from mend.light import DEFAULT
 from mend.models.pyramid import Pyramid
 from mend.plan import REACH, SEAM, TEXTURE, Plan, make_plan
@@ -157,7 +158,7 @@ class Inpainter:
         Raises InputError for another size, shape, type or range, and for a mask that can be read in more than one way. Warns of
         all that had to be converted in a file or a PIL image, and of how a mask in one was read.
         """
-        if not isinstance(image, (Tensor, np.ndarray, Image.Image, str, Path)):
+        if not isinstance(image, (Tensor, np.ndarray, Image.Image, str, os.PathLike)):
             raise InputError(f"an image is a path, a PIL image, an array or a tensor; this one is {type(image).__name__}.")
         if isinstance(image, Tensor):
             return self._fill_tensor(image, mask, hole)
@@ -165,12 +166,9 @@ class Inpainter:
             pixels = self._fill_alone(_picture_from_array(image), mask, hole).pixels
             return pixels.reshape(image.shape).astype(image.dtype, copy=False)  # in its order of bytes
         if isinstance(image, Image.Image):
-            try:
-                picture, name = picture_from_pil(image), ""
-            except OSError as error:  # of a file that it has not read to the end
-                raise InputError(f"the picture is damaged: {error}.") from None
+            picture, name = picture_from_pil(loaded(image, "the picture")), ""
         else:
-            picture, name = read_image(image), Path(image).name
+            picture, name = read_image(Path(image)), Path(image).name
         picture.to_pil()  # what Pillow cannot hold is an error before the work, not after it
         filled = self._fill_alone(picture, mask, hole, str(image) if name else "")
         for note in filled.notes:

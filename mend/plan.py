@@ -11,7 +11,7 @@ from mend.tiles import tiles
 
 PROGRAM = 700 * 2**20  # bytes: Python with PyTorch and OpenCV loaded; 570 MB where it was measured, and some room
 LIGHT = 150 * 2**20  # bytes: Python with ONNX Runtime and OpenCV loaded; 110 MB where it was measured
-MASK = 30  # bytes for each pixel of a mask while it is read: 28 for 16 bits where it was measured, 10 for 8-bit grey
+MASK = 75  # bytes for each pixel of a mask while it is read: 73 of a JPEG 2000 of 16 bits, measured, and 10 of 8-bit grey
 READ = 8  # bytes for each pixel of a picture that was read: four channels of 16 bits
 PICTURE = 100  # bytes for each pixel of the picture: it and its hole, masked, halved again and again, and filled
 TEXTURE = 110  # bytes for each pixel of the picture, more: 1.2 GB for 12 megapixels where it was measured

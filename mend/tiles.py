@@ -26,8 +26,8 @@ def tiles(known: np.ndarray, side: int, reach: int, step: int) -> Iterator[Tile]
     """Tiles that together hold all pixels where `known` (B, 1, H, W) is below 1; `reach` pixels are seen around each.
 
     Holes that are so far apart that nothing is seen twice have tiles of their own, each cut down to what it misses, in steps of
-    `step` pixels; what is longer than `side` is divided evenly. Side and step are multiples of a network's stride, so that a
-    tile lies on the grid of the whole picture.
+    `step` pixels; what is longer than `side`, a multiple of `step`, is divided evenly. A step is a multiple of a network's
+    stride, so that a tile lies on the grid of the whole picture.
     """
     for cells in _crops(_cells(known, step), (0, 0), side // step, 2 * reach // step):
         yield Tile(*zip(*(_span(*part, step, reach) for part in zip(cells, known.shape[-2:], strict=True)), strict=True))

@@ -347,6 +347,8 @@ def test_a_reader_that_stops_early_is_no_fault(photo: Path):
         done = subprocess.run([sys.executable, "-c", run, *words], stdout=writing, stderr=subprocess.PIPE, text=True)
         os.close(writing)
         assert (done.returncode, done.stderr) == (code, "")
+    closed = f"exec '{sys.executable}' -m mend mask check '{photo / 'mask.png'}' >&-"
+    assert subprocess.run(["sh", "-c", closed], check=False).returncode == 0
 
 
 def test_pixels_are_whole_numbers(photo: Path, capsys: pytest.CaptureFixture[str]):

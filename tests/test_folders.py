@@ -127,9 +127,11 @@ def test_a_run_into_the_folder_of_the_pictures_goes_on_and_is_filled_no_second_t
     (photos / "out" / "b.png").write_bytes(b"")
     assert "1 filled, 1 skipped" in run_mend(capsys, *words, *flags)[1], "an empty file was taken for a filled picture"
     one = mask(tmp_path / "one.png")
-    plan = plan_folder(photos, photos / "other", one)
-    assert not any(job.name.startswith("out/") for job in plan.jobs)
-    assert "left alone, since it was filled by an earlier run: out" in plan.notes
+    for masks in (one, photos):
+        plan = plan_folder(photos, photos / "other", masks, "{stem}_mask" if masks == photos else "{stem}")
+        assert not any(job.name.startswith(("out/", "kept/")) for job in plan.jobs)
+        assert "left alone, since it was filled by an earlier run: out, kept" in plan.notes
+        assert not any("not used" in note for note in plan.notes)
     assert [job.name for job in plan_folder(photos / "out", tmp_path / "again", one).jobs] == ["a.png", "b.png"]
 
 
@@ -139,6 +141,8 @@ def test_a_folder_says_how_many_jpegs_were_encoded_again(tmp_path: Path, capsys:
     words = ("fill", tmp_path / "photos", "--mask", mask(tmp_path / "m.png"), "-o", tmp_path / "out", "--model", "telea")
     assert "2 of them are JPEGs, which change a little everywhere; --format png keeps" in run_mend(capsys, *words)[1]
     assert "JPEGs" not in run_mend(capsys, *words, "--format", "png")[1]
+    write_image(tmp_path / "m.png", np.zeros((24, 32, 1), np.uint8))
+    assert "JPEGs" not in run_mend(capsys, *words)[1], "they were copied"
 
 
 def test_what_is_no_picture_is_said_and_what_is_hidden_is_not(tree: Path):
@@ -529,6 +533,8 @@ def test_holes_are_kept_as_masks_by_which_the_folder_is_verified(tree: Path, cap
     assert len(plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos" / "kept").jobs) == 3
     with pytest.raises(InputError, match=r"masks.a\.png is an input; .* Choose another --keep-mask"):
         plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "masks")
+    with pytest.raises(InputError, match=r"photos is the folder of the pictures; a mask there would be one"):
+        plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos")
     with pytest.raises(InputError, match=r"out is the --output, where a picture has the name of its mask"):
         plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "out")
     picture(tree / "photos" / "a.jpg")

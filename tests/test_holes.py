@@ -279,6 +279,8 @@ def test_sixteen_bits_of_colour_are_read_by_their_own_values(save: Save, tmp_pat
 def test_a_mark_that_is_not_there_or_everywhere_is_refused(save: Save):
     with pytest.raises(InputError, match=r"nothing in .*m\.png is white: its values end at 2 of 255"):
         understand_mask(save(shape().astype(np.uint8) * 2), None, "white")
+    with pytest.raises(InputError, match=r"nothing in .*m\.png is white: its values end at 100 of 255"):
+        understand_mask(save(shape().astype(np.uint8) * 100), None, "white")
     assert not inside(save(np.zeros((9, 9), np.uint8)), None, "white").any()
     y, x = np.mgrid[:90, :120].astype(np.uint8)
     photograph = np.array(Image.fromarray(np.dstack([x * 2, np.full_like(x, 255), 70 + y * 2]), "HSV").convert("RGB"))
@@ -289,10 +291,26 @@ def test_a_mark_that_is_not_there_or_everywhere_is_refused(save: Save):
 
 def test_arrays_of_sixteen_bits_and_of_one_channel_are_read():
     levels = np.array([[0, 65535, 40000]], np.uint16)
-    for values in (levels, levels[..., None], levels // 257):
+    for values in (levels, levels[..., None], levels // 257, levels.astype(">u2")):
         assert as_hole(values, (1, 3))[0].tolist() == [[[[0, 1, 1]]]]
     with pytest.raises(InputError, match="mask values end at 513, so none is white; expected 0 and 1, or levels up to 65535"):
         as_hole(np.array([[0, 513]], np.uint16), (1, 2))
+    for odd in (np.zeros((0, 4)), np.array([["a"]]), np.array([[None]])):
+        with pytest.raises(InputError, match="a mask holds booleans or numbers, and is not empty; this one is"):
+            as_hole(odd, (1, 1))
+
+
+def test_a_mask_that_pillow_has_not_read_to_the_end_is_named(tmp_path: Path):
+    Image.fromarray(shape().astype(np.uint8) * 255).save(tmp_path / "m.png")
+    data = (tmp_path / "m.png").read_bytes()
+    (tmp_path / "m.png").write_bytes(data[: len(data) // 2])
+    with Image.open(tmp_path / "m.png") as opened, pytest.raises(InputError, match="the mask is damaged: "):
+        understand_mask(opened)
+
+
+def test_sixteen_bits_of_grey_that_are_read_as_eight_are_a_mask_too(tmp_path: Path):
+    Image.fromarray(shape().astype(np.uint8) * 255).save(tmp_path / "m.sgi", bpc=2)
+    assert np.array_equal(inside(tmp_path / "m.sgi"), shape())
 
 
 def test_shares_name_every_kind_of_pixel(save: Save):
@@ -330,7 +348,11 @@ def test_any_picture_is_either_decided_or_asked(tmp_path_factory: pytest.TempPat
         assert set(np.unique(reading.hole)) <= {0.0, 1.0}
         assert np.array_equal(understand_mask(path, None, reading.marked).hole, reading.hole)
     for one, other in (("white", "black"), ("opaque", "transparent")):
-        if pixels.shape[2] == 4 if one == "opaque" else not 1 < pixels[..., :3].max() <= 32:  # labels have no white
+        if one == "white" or pixels.shape[2] == 4:
+            if one == "white" and inside(path, None, other).all() and pixels[..., :3].any():
+                with pytest.raises(InputError, match="nothing in .* is white"):
+                    understand_mask(path, None, one)
+                continue
             assert np.array_equal(inside(path, None, one), ~inside(path, None, other))
 
 
@@ -511,7 +533,7 @@ def test_a_byte_order_mark_is_no_fault(save: Save):
     assert inside(save(b"\xef\xbb\xbf" + json.dumps({"size": [1, 1], "counts": [0, 1]}).encode(), "m.json")).all()
 
 
-def test_a_picture_is_found_by_its_name_and_its_folders(save: Save):
+def test_a_picture_is_found_by_its_name_and_its_folders(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def found(names: list[str], photo: str) -> int:
         images = [{"id": i, "file_name": name, "width": 9, "height": 1} for i, name in enumerate(names)]
         marks = [{"image_id": i, "segmentation": {"size": [1, 9], "counts": [0, i + 1, 8 - i]}} for i in range(len(names))]
@@ -523,6 +545,10 @@ def test_a_picture_is_found_by_its_name_and_its_folders(save: Save):
     assert found(["train/a/1.png", "train/b/1.png"], "photos/b/1.png") == 1
     assert found(["a\\1.png", "b\\1.png"], "photos/a/1.png") == 0
     assert found(["elsewhere/1.png"], "photos/1.png") == 0
+    assert found(["", ".", "1.png"], "photos/1.png") == 2
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    assert found(["a/1.png", "b/1.png"], "1.png") == 0
     entry = {"images": [{"id": 0, "file_name": "e/1.png", "width": 9, "height": 1}], "annotations": []}
     assert understand_mask(save(entry, "e.json"), (1, 9), photo="e/1.png").notes == ["nothing is marked: the hole is empty"]
     assert understand_mask(save(entry, "e.json"), (1, 9), photo="p/1.png").notes[0].startswith("taken for e/1.png there")

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any, get_overloads
 
@@ -197,7 +198,7 @@ def test_what_is_no_image_is_named(inpainter: mend.Inpainter, image: Any, said: 
         inpainter(image, np.ones((4, 4), np.bool_))
 
 
-def test_unusual_images_are_filled_or_named(inpainter: mend.Inpainter):
+def test_unusual_images_are_filled_or_named(inpainter: mend.Inpainter, tmp_path: Path):
     hole = np.zeros((20, 24), np.bool_)
     hole[5:12, 8:14] = True
     for dtype in (">u2", ">f4"):
@@ -210,6 +211,13 @@ def test_unusual_images_are_filled_or_named(inpainter: mend.Inpainter):
     assert inpainter(clear, hole).mode == "LA"
     data = io.BytesIO()
     Image.fromarray(smooth(200, 240, 1)).save(data, "JPEG")
+
+    class Place(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            return str(tmp_path / "p.png")
+
+    write_image(tmp_path / "p.png", smooth(20, 24, 1))
+    assert inpainter(Place(), hole).size == (24, 20)
     with pytest.raises(InputError, match="the picture is damaged: image file is truncated"):
         inpainter(Image.open(io.BytesIO(data.getvalue()[:2000])), np.ones((200, 240), np.bool_))
 

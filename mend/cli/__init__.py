@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import sys
 import warnings
 
@@ -23,22 +24,32 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             app([token for token in tokens if token != "--debug"])
         finally:
-            sys.stdout.flush()  # here, where somebody listens to what may go wrong
-    except BrokenPipeError:  # whoever reads our words, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)  # as of a program that SIGPIPE ended
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where somebody listens to what may go wrong
     except KeyboardInterrupt as stop:
         done = "Nothing was written." if tokens[:1] == ["fill"] else GOES_ON
         if ranks.speaks():
             print(f"\nstopped{ranks.told()}. {str(stop) or done}", file=sys.stderr, flush=True)
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _is_unheard():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)  # as of a program that SIGPIPE ended
         if debug:
             raise
         said = _said(error, tokens)
         if ranks.speaks():
             print(f"mend: {said or _fault(error)}", file=sys.stderr, flush=True)
         sys.exit(1 if said else 2)
+
+
+def _is_unheard() -> bool:
+    """Whether the program that reads our words, such as `head`, has had enough of them."""
+    if sys.stdout is None or os.name != "posix":
+        return False
+    waiting = select.poll()
+    waiting.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(events & select.POLLERR for _, events in waiting.poll(0))
 
 
 def _said(error: Exception, tokens: list[str]) -> str:

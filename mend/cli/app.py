@@ -14,7 +14,9 @@ Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
 
 
 def _whole(_: object, tokens: Sequence[Token]) -> int:
-    return int(tokens[0].value)  # cyclopts would round 1.5
+    if not tokens[0].value.lstrip("+-").isdecimal():  # cyclopts would round 1.5
+        raise ValueError(f"{tokens[0].value!r} is no whole number")
+    return int(tokens[0].value)
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]

@@ -175,6 +175,7 @@ def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
     from mend.folders import AHEAD, SUMMARY, fill_folder
     from mend.images import format_of
     from mend.progress import progress
+    from mend.verify import COPIED
 
     if ranks.FIRST:
         how = f"up to {AHEAD} read ahead"
@@ -194,7 +195,8 @@ def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
         return
     counts = ", ".join(f"{summary.count(status)} {status}" for status in ("filled", "skipped", "failed"))
     print(f"{plan.out}: {counts} of {len(plan.jobs)} pictures; {plan.out / SUMMARY} has them all")
-    names = [Path(result.output or "") for result in summary.files.values() if result.status == "filled"]
+    filled = [result for result in summary.files.values() if result.status == "filled" and result.notes != [COPIED]]
+    names = [Path(result.output or "") for result in filled]
     if encoded := sum(format_of(name.suffix) == "JPEG" for name in names):
         print(f"  {encoded} of them are JPEGs, which change a little everywhere; --format png keeps every value")
     if plan.keep:

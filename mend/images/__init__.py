@@ -20,6 +20,7 @@ from mend.images.files import encode as encode
 from mend.images.files import format_of as format_of
 from mend.images.files import has_quality as has_quality
 from mend.images.files import is_deep as is_deep
+from mend.images.files import loaded as loaded
 from mend.images.files import make_folder as make_folder
 from mend.images.files import open_picture as open_picture
 from mend.images.files import output_beside as output_beside

@@ -49,7 +49,7 @@ def largest_level(content: bytes, opened: Image.Image) -> int:
     return max(255, 2**bits - 1)
 
 
-def deepen(picture: Picture, content: bytes, white: int, opened: Image.Image) -> None:
+def deepen(picture: Picture, name: str, content: bytes, white: int, opened: Image.Image) -> None:
     """Put a file's own levels, of which the highest is `white`, in place of Pillow's 8 bits.
 
     A note says so where they have no reader and are cut; InputError where there is one, and it does not see what Pillow sees.
@@ -62,7 +62,7 @@ def deepen(picture: Picture, content: bytes, white: int, opened: Image.Image) ->
     elif opened.format in ("PNG", "TIFF") and opened.mode in ("RGB", "RGBA"):
         deep = _upright(_by_opencv(content), picture.pixels, opened)
         if deep is None:
-            raise InputError(f"this {opened.format} of 16 bits a channel cannot be read whole. Save it anew, as a plain PNG.")
+            raise InputError(f"{name} has 16 bits a channel and cannot be read whole. Save it anew, as a plain PNG.")
     if deep is None:
         picture.notes.append(f"{white.bit_length()} bits a channel cut to 8")
         return
@@ -79,7 +79,8 @@ def _ppm(content: bytes) -> np.ndarray | None:
     if header[1] == b"6":
         levels = np.frombuffer(content, ">u2", 3 * width * height, header.end() + 1)
     else:
-        levels = np.array(re.sub(rb"#[^\r\n]*", b"", content[header.end() :]).split()[: 3 * width * height], np.int64)
+        text = re.sub(rb"#[^\r\n]*", b"", content[header.end() :])
+        levels = np.fromstring(text, np.uint16, 3 * width * height, sep=" ")
     return _of_sixteen_bits(levels, white).reshape(height, width, 3)
 
 
@@ -90,7 +91,10 @@ def jpeg_2000(content: bytes, white: int) -> np.ndarray | None:
 
 
 def _of_sixteen_bits(levels: np.ndarray, white: int) -> np.ndarray:
-    return np.rint(levels * (65535 / white)).astype(np.uint16)
+    """Levels up to `white` as levels up to 65535; higher ones, which there should not be, are white."""
+    if white == 65535:
+        return levels.astype(np.uint16)
+    return np.rint(np.minimum(np.arange(65536), white) * (65535 / white)).astype(np.uint16)[levels]
 
 
 def _by_opencv(content: bytes) -> np.ndarray | None:
@@ -109,7 +113,7 @@ def _upright(deep: np.ndarray | None, pixels: np.ndarray, opened: Image.Image) -
     """The levels turned as 8-bit `pixels`, which are their upper halves, None if they are not."""
     for turned in () if deep is None else (deep, _turned(deep, opened.getexif().get(ORIENTATION, 1))):
         if turned.shape[:2] == pixels.shape[:2] and np.array_equal(turned[..., :3] >> 8, pixels[..., :3]):
-            return turned  # OpenCV turns a TIFF itself, but not a PNG
+            return turned[..., : pixels.shape[2]]  # OpenCV turns a TIFF itself, but not a PNG
     return None
 
 

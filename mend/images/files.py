@@ -21,13 +21,14 @@ from mend.images.picture import Picture, as_rgb, picture_from_pil, source_format
 
 MOST = 1_000_000_000  # pixels of a picture that is opened
 PILLOWS_MOST = 1024**3 // 4 // 3  # pixels from which Pillow warns of an attack; at twice as many it refuses
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError)  # what Pillow raises of a picture that is not whole
 LOSSY = ("JPEG", "WEBP", "AVIF")
 _opening, _lock = 0, Lock()
 
 
 def open_picture(file: str | Path | bytes) -> Image.Image:
     """The file opened and decoded; every way in which it can be broken, or be too large, is one InputError that names it."""
-    name = f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
+    name = _name(file)
     try:
         with _room_for_most():
             opened = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
@@ -45,6 +46,8 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
         if opened.format == "JPEG2000" and is_deep(file, opened):
             _unwrap(file, name, opened)
         return opened
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"there is no file {name}.") from None
     except IsADirectoryError:
@@ -59,7 +62,7 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
             raise InputError(f"{name} is a TIFF of a kind that Pillow cannot read. Convert it to PNG first.") from None
         said = "is not a picture that Pillow can read" if head else "is empty (0 bytes)"
         raise InputError(f"{name} {said}. Expected PNG, JPEG, WebP, TIFF or another picture format.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
+    except DAMAGED as error:
         raise InputError(f"{name} is damaged: {error}. Copy it again from where it came.") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} is too large to open: {error} Scale it, or cut it into parts.") from None
@@ -95,7 +98,7 @@ def read_image(file: str | Path | bytes) -> Picture:
     with open_picture(file) as opened:
         picture = picture_from_pil(opened)
         if is_deep(file, opened):
-            deepen(picture, _content(file), _white(file, opened), opened)
+            deepen(picture, _name(file), _content(file), _white(file, opened), opened)
         if opened.format == "PNG":
             chunks = _png_chunks(file, "cICP", "mDCV", "cLLI")
             if "cICP" in chunks:
@@ -198,7 +201,7 @@ def peek(file: Path) -> tuple[str | None, int]:
     try:
         with _room_for_most(), Image.open(file) as opened:
             return source_format(opened), opened.width * opened.height
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.DecompressionBombError):
+    except (*DAMAGED, Image.DecompressionBombError):
         return None, 0
 
 
@@ -291,6 +294,19 @@ def _unwrap(file: str | Path | bytes, name: str, opened: Image.Image) -> None:
             f"{name} is a JPEG 2000 of more than 8 bits that cannot be read whole. Convert it to PNG or TIFF first."
         )
     opened.paste(Image.fromarray(np.rint(deep / 257).astype(np.uint8)))
+
+
+def loaded(opened: Image.Image, name: str) -> Image.Image:
+    """The picture itself, decoded; InputError where that is not possible."""
+    try:
+        opened.load()
+        return opened
+    except DAMAGED as error:
+        raise InputError(f"{name} is damaged: {error}. Open it anew, or copy its file again from where it came.") from None
+
+
+def _name(file: str | Path | bytes) -> str:
+    return f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
 
 
 def _content(file: str | Path | bytes) -> bytes:

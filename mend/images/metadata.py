@@ -155,6 +155,10 @@ def _exif_tags(opened: Image.Image) -> tuple[bytes, list[str]]:
     block = tags.tobytes() if len(tags) else b""
     written, were = _values(block), _values(opened.getexif())
     changed = [TAGS.get(tag, str(tag)) for (part, tag), value in were.items() if written.get((part, tag)) != value]
+    own = tags.get(EXIF_POINTER, {})
+    if orientation(opened) in ON_THE_SIDE and {40962, 40963} <= set(own):
+        own[40962], own[40963] = own[40963], own[40962]
+        block = tags.tobytes()
     return block, [f"EXIF tags that could not be kept as they are: {', '.join(changed)}"] if changed else []
 
 
