@@ -180,7 +180,7 @@ def plan_folder(
     if suffix is not None and not format_of(f".{suffix.lstrip('.')}"):
         raise InputError(f"{suffix!r} is no format that can be written. Use png, jpg, webp or tif.")
     aside = {_identity(folder) for folder in (out, masks, keep) if folder and _below(folder, {_identity(photos)})}
-    earlier = [folder for folder in _earlier(photos) if _below(folder, {_identity(photos)}) and not _below(folder, aside)]
+    earlier = [folder for folder in _earlier(photos) if _below(folder, {_identity(photos)}) and not _within(folder, aside)]
     aside |= {_identity(folder) for folder in earlier}
     mask_files = [] if masks is None else [masks]
     if masks is not None and masks.is_dir():
@@ -255,6 +255,10 @@ def _is_there(file: Path) -> bool:
 def _below(path: Path, folders: set[object]) -> bool:
     """Whether one of the `folders`, each an `_identity`, holds the path."""
     return bool(folders) and any(_identity(parent) in folders for parent in Path(os.path.realpath(path)).parents)
+
+
+def _within(path: Path, folders: set[object]) -> bool:
+    return _identity(path) in folders or _below(path, folders)
 
 
 def _ignores_case(folder: Path) -> bool:
@@ -356,7 +360,7 @@ def _notes(jobs: list[Job], photos: Path, mask_files: list[Path], aside: set[obj
     aside = aside | {_identity(hidden) for hidden in photos.rglob(".*")}
     known = {_identity(file) for file in [*filled, *mask_files]} | aside
     files = (file for file in sorted(photos.rglob("*")) if file.is_file())
-    others = [file for file in files if _identity(file) not in known and not _below(file, aside)]
+    others = [file for file in files if not _within(file, known)]
     if others:
         notes.append(f"no pictures, left alone: {_some(others, photos)}")
     return notes

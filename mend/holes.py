@@ -411,7 +411,10 @@ def _entry(path: Path, data: _DataSet, photo: str) -> dict[str, Any]:
     named = data.images.get(name, [])
     alike = [_alike(image["file_name"], photo) for image in named]
     if named and alike.count(max(alike)) == 1:
-        return named[alike.index(max(alike))]
+        entry = named[alike.index(max(alike))]
+        if not max(alike)[0] and any((folder / entry["file_name"]).is_file() for folder in Path(photo).parents):
+            raise InputError(f"{path} does not annotate {photo}: its {entry['file_name']} is another picture, which is there.")
+        return entry
     count = sum(map(len, data.images.values()))
     raise InputError(
         f"{path} has {len(named)} pictures {name!r}; expected one of its {count}."

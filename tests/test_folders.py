@@ -125,7 +125,9 @@ def test_a_run_into_the_folder_of_the_pictures_goes_on_and_is_filled_no_second_t
     flags = ("-o", photos / "out", "--keep-mask", photos / "kept")
     assert "2 filled" in run_mend(capsys, *words, *flags)[1]
     (photos / "out" / "b.png").write_bytes(b"")
-    assert "1 filled, 1 skipped" in run_mend(capsys, *words, *flags)[1], "an empty file was taken for a filled picture"
+    said = run_mend(capsys, *words, *flags)[1]
+    assert "1 filled, 1 skipped" in said, "an empty file was taken for a filled picture"
+    assert "earlier run" not in said, "it is the same run"
     one = mask(tmp_path / "one.png")
     for masks in (one, photos):
         plan = plan_folder(photos, photos / "other", masks, "{stem}_mask" if masks == photos else "{stem}")
@@ -493,6 +495,13 @@ def test_coco_annotations_tell_pictures_of_one_name_apart_by_their_folders(tmp_p
     assert fill_folder(plan, Filler(mend.load("telea"), mask_hole())).count("filled") == 3
     assert [int(read_mask(tmp_path / "kept" / name).sum()) for name in names] == [1, 2, 3]
     assert len(parsed) == 1, "the file is read anew for each picture"
+    (tmp_path / "one.json").write_text(
+        json.dumps({"images": [images[0] | {"file_name": "a/1.png"}], "annotations": annotations})
+    )
+    plan = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "one.json")
+    files = fill_folder(plan, Filler(mend.load("telea"), mask_hole())).files
+    assert (files["a/1.png"].status, files["b/1.png"].status) == ("filled", "failed")
+    assert "its a/1.png is another picture, which is there" in (files["b/1.png"].error or "")
     plan = plan_folder(tmp_path / "photos" / "b", tmp_path / "out", tmp_path / "all.json", keep=tmp_path / "kept")
     assert fill_folder(plan, Filler(mend.load("telea"), mask_hole())).count("filled") == 1
     assert read_mask(tmp_path / "kept" / "1.png").sum() == 2, "the folder of the pictures counts, too"
