@@ -287,6 +287,10 @@ def test_a_mark_that_is_not_there_or_everywhere_is_refused(save: Save):
     photograph[shape()] = (255, 0, 255)
     with pytest.raises(InputError, match=r"what is coloured in .*m\.png has many colours, as a photograph has. Paint on black"):
         understand_mask(save(photograph), None, "painted")
+    with pytest.raises(Undecided) as error:
+        understand_mask(save(photograph))
+    assert "--hole white" in str(error.value)
+    assert "--hole painted" not in str(error.value), "what is then refused is offered"
 
 
 def test_arrays_of_sixteen_bits_and_of_one_channel_are_read():

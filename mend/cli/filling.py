@@ -61,7 +61,7 @@ def fill(
         photo: the picture; 8 or 16 bits, grey or colour, with or without alpha. Or a folder of pictures.
         mask: white where the picture is to be filled, or COCO annotations (.json); what cannot be decided is asked. One
             for all pictures of a folder, or annotations of them all.
-        masks: folder of masks, for a folder of pictures: that of a/b.jpg is a/b.png, or has another suffix.
+        masks: folder of masks, for a folder of pictures: that of a/b.jpg is a/b.png, or has another suffix, .json for COCO.
         of_object: fill an object instead of a mask: its name, such as dog or person, or largest.
         output: file to write; its suffix names the format. PHOTO-filled beside the photo unless given: PNG, JPEG, WebP and
             TIFF in their own format, all others as PNG. For a folder: another.
