@@ -287,7 +287,9 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
                 notes.append(f"{share(look.light)} is white; if the black part is the hole, add --hole black")
             return "white", notes
         why = "it has greys that are not the edges of black and white, as a photograph has"
-    marks = MARKS if _few_colours(look.paint) else {name: mark for name, mark in MARKS.items() if name != "painted"}
+    marks = dict(MARKS)
+    if not (coloured.any() and _few_colours(look.paint)):
+        del marks["painted"]
     offers = [f"--hole {name} ({share(part)})" for name, mark in marks.items() if (part := mark(look)).any() and not part.all()]
     advice = f"Add the one that is the hole: {', '.join(offers)}; or paint" if offers else "Paint"
     raise Undecided(
