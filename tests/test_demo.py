@@ -14,6 +14,7 @@ def test_the_demo_runs_to_its_end_and_its_bar_tells_the_truth(
     """The demo itself, on fewer pictures, one epoch and a narrower network."""
     monkeypatch.setattr(demo, "EPOCHS", 1)
     monkeypatch.setattr(demo, "WIDTH", 2)
+    monkeypatch.setenv("MEND_CACHE", str(tmp_path / "cache"))  # other tests want all the cuts
     monkeypatch.setattr("mend.photos.STEPS", {64: 128, 128: 128})
     seen: list[int] = []
 
