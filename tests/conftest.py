@@ -1,5 +1,6 @@
 """What several tests use: a folder of pictures, its mask sets, a run trained on them; and a process that is stopped."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +37,26 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def the_same_numbers() -> None:
     """A test that fails for one network in ten fails always, or never."""
     torch.manual_seed(0)
+
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Writes an array, a Pillow image, bytes or JSON, and returns the path."""
+
+    def write(content: Any, name: str = "m.png", **how: Any) -> Path:
+        path = tmp_path / name
+        if isinstance(content, np.ndarray):
+            content = Image.fromarray(content)
+        if isinstance(content, Image.Image):
+            content.save(path, **how)
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        return path
+
+    return write
 
 
 def smooth(height: int, width: int, seed: int) -> np.ndarray:
