@@ -9,8 +9,8 @@ PACKAGE = Path(mend.__file__).parent
 ORDER = (
     "errors", "chance", "ranks", "device", "progress", "recipes", "images", "coco", "holes", "photos", "data", "duplicates",
     "masks", "tiles", "models", "classical", "texture", "seam", "classifier", "losses", "metrics", "checkpoint", "export",
-    "plan", "light", "inpaint", "runtime", "verify", "folders", "protocol", "statistics", "evaluate", "compare", "train", "reproduce",
-    "report", "demo", "studio", "cli", "__main__",
+    "plan", "light", "inpaint", "runtime", "verify", "folders", "protocol", "statistics", "evaluate", "compare", "train",
+    "reproduce", "report", "demo", "studio", "cli", "__main__",
 )  # fmt: skip
 
 
