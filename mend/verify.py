@@ -20,7 +20,7 @@ class Verdict:
     changed    how many of them differ, alpha included
     largest    the largest difference, in levels of the deeper of both pictures, of which white has `full`
     first      (x, y) of the first that differs, row by row; None where none does
-    metadata   for each kind that the picture of before has: "kept", "changed" or "lost"
+    metadata   for each kind that one of them has: "kept", "changed", "lost" or "added"
     """
 
     outside: int
@@ -124,5 +124,5 @@ def write_filled(path: Path, before: Picture, hole: np.ndarray, filled: Picture,
         said = [f"{path.suffix} is lossy: {loss}, {verdict}; .png keeps them"]
     elif loss:
         said = [f"{loss}; {verdict}"]
-    gone = [name for name, fate in verdict.metadata.items() if fate != "kept"]
+    gone = [name for name, fate in verdict.metadata.items() if fate in ("changed", "lost")]
     return said + ([f"not kept by {path.suffix}: {', '.join(gone)}"] if gone else [])

@@ -270,6 +270,7 @@ def test_an_evaluation_goes_on_after_ctrl_c(tmp_path: Path, capsys: pytest.Captu
 FILL = """
 import sys
 from pathlib import Path
+from skimage.restoration import inpaint_biharmonic  # before: what is stopped is the filling, not an import
 from mend import classical, cli
 biharmonic = classical.CLASSICAL["biharmonic"]
 

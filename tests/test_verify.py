@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,8 @@ def test_metadata_that_a_format_cannot_hold_is_said(tmp_path: Path):
     write_image(tmp_path / "mask.png", (hole(8, 12)[0, 0, ..., None] * 255).astype(np.uint8))
     verdict, lines = verify(tmp_path / "a.png", tmp_path / "mask.png", tmp_path / "a.webp")
     assert verdict.metadata == {"XMP": "kept", "DPI": "lost", "PNG text": "lost"}
+    coloured = replace(picture, metadata=picture.metadata | {"icc_profile": b"profile"})
+    assert compare(picture, hole(8, 12), coloured).metadata["ICC profile"] == "added", "other colours are shown"
     digest = hashlib.sha256(picture.pixels[hole(8, 12)[0, 0] == 0].tobytes()).hexdigest()
     assert lines == [
         f"a.png: 12×8, 8-bit RGB, SHA-256 outside {digest}",

@@ -229,12 +229,14 @@ def tiff_tags(metadata: dict[str, Any]) -> Image.Exif:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str]:
-    """For each kind of metadata that `before` has, by its name: "kept", "changed" or "lost"."""
+    """For each kind of metadata, by its name: "kept", "changed", "lost", or "added" where only `after` has it."""
     fates = {}
     for key, name in NAMES.items():
         if key in before:
             same = key in after and _comparable(key, before[key]) == _comparable(key, after[key])
             fates[name] = "kept" if same else "changed" if key in after else "lost"
+        elif key in after:
+            fates[name] = "added"
     return fates
 
 
