@@ -139,8 +139,8 @@ def test_a_machine_that_falls_silent_is_not_waited_for(tmp_path: Path):
     (tmp_path / "silent.py").write_text(SILENT)
     (tmp_path / "photos").mkdir()
     for i in range(24):
-        Image.fromarray(smooth(72, 72, i)).save(tmp_path / "photos" / f"{i:02d}.png")
-    Image.fromarray(np.tri(72, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
+        Image.fromarray(smooth(176, 176, i)).save(tmp_path / "photos" / f"{i:02d}.png")
+    Image.fromarray(np.tri(176, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
     out = tmp_path / "filled"
     words = ["fill", tmp_path / "photos", "--mask", tmp_path / "mask.png", "--model", "biharmonic", "-o", out]
     with started(*words, program=(tmp_path / "silent.py",)) as job:
@@ -261,10 +261,10 @@ def test_a_folder_is_filled_as_by_one_process_after_one_of_two_was_killed(tmp_pa
     photos, two, one = (tmp_path / name for name in ("photos", "two", "one"))
     photos.mkdir()
     for i in range(24):
-        Image.fromarray(smooth(72, 72, i)).save(photos / f"{i:02d}.png")
+        Image.fromarray(smooth(176, 176, i)).save(photos / f"{i:02d}.png")
     (photos / "23.png").write_bytes(b"words")
-    hole = np.zeros((72, 72), np.uint8)
-    hole[8:64, 8:64] = 255
+    hole = np.zeros((176, 176), np.uint8)
+    hole[8:168, 8:168] = 255  # biharmonic works on it for 0.15 s: all of them are not done before one is stopped
     Image.fromarray(hole).save(tmp_path / "mask.png")
     words = ["fill", photos, "--mask", tmp_path / "mask.png", "--model", "biharmonic", "-o"]
     check_said(ended(lambda: len(list(two.glob("*.png"))) >= 3, signal.SIGKILL, *words, two), "goes on with --skip-existing")
