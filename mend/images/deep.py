@@ -3,7 +3,8 @@
 import io
 import re
 import struct
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -131,9 +132,13 @@ def deep_png(pixels: np.ndarray, metadata: dict[str, Any]) -> bytes:
     assert done
     other = io.BytesIO()
     Image.new("RGB", (1, 1)).save(other, "PNG", **metadata)
-    content, at, chunks = other.getvalue(), 8, b""
-    while at < len(content):
-        end = at + 12 + struct.unpack_from(">I", content, at)[0]
-        chunks += b"" if content[at + 4 : at + 8] in (b"IHDR", b"IDAT", b"IEND") else content[at:end]
-        at = end
+    chunks = b"".join(chunk for name, chunk in png_chunks(other) if name not in ("IHDR", "IDAT", "IEND"))
     return data[:33].tobytes() + chunks + data[33:].tobytes()  # 33: after the signature and the header
+
+
+def png_chunks(file: BinaryIO, until: str = "") -> Iterator[tuple[str, bytes]]:
+    """The chunks of a PNG, up to the first that is called `until`: each by its name and whole, which is 4 bytes of length, 4 of
+    the name, the data, and 4 of a checksum."""
+    file.seek(8)
+    while len(start := file.read(8)) == 8 and (name := start[4:].decode("latin-1")) != until:
+        yield name, start + file.read(struct.unpack(">I", start[:4])[0] + 4)

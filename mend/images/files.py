@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
-from mend.images.deep import SEARCHED, deep_png, deepen, jpeg_2000, largest_level, straighten
+from mend.images.deep import SEARCHED, deep_png, deepen, jpeg_2000, largest_level, png_chunks, straighten
 from mend.images.metadata import ORIENTATION, save_arguments, tiff_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil, source_format
 
@@ -43,7 +43,7 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
             raise InputError(
                 f"{name} has 16 bits and its channels one after another: Pillow misreads it. Save it as PNG first."
             )
-        if opened.format == "JPEG2000" and is_deep(file, opened):
+        if opened.format == "JPEG2000":
             _unwrap(file, name, opened)
         return opened
     except InputError:
@@ -66,6 +66,15 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
         raise InputError(f"{name} is damaged: {error}. Copy it again from where it came.") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} is too large to open: {error} Scale it, or cut it into parts.") from None
+
+
+def loaded(opened: Image.Image, name: str) -> Image.Image:
+    """The picture itself, decoded; InputError where that is not possible."""
+    try:
+        opened.load()
+        return opened
+    except DAMAGED as error:
+        raise InputError(f"{name} is damaged: {error}. Open it anew, or copy its file again from where it came.") from None
 
 
 @contextmanager
@@ -97,8 +106,9 @@ def read_image(file: str | Path | bytes) -> Picture:
     """
     with open_picture(file) as opened:
         picture = picture_from_pil(opened)
-        if is_deep(file, opened):
-            deepen(picture, _name(file), _content(file), _white(file, opened), opened)
+        white = _white(file, opened)
+        if white > picture.full:
+            deepen(picture, _name(file), _content(file), white, opened)
         if opened.format == "PNG":
             chunks = _png_chunks(file, "cICP", "mDCV", "cLLI")
             if "cICP" in chunks:
@@ -288,21 +298,15 @@ def _white(file: str | Path | bytes, opened: Image.Image) -> int:
 
 def _unwrap(file: str | Path | bytes, name: str, opened: Image.Image) -> None:
     """Make white 255 in a JPEG 2000 of more bits: Pillow rounds it to 256, which is 0."""
-    deep = jpeg_2000(_content(file), _white(file, opened))
+    content = _content(file)
+    if opened.mode[0] == "I" or (white := largest_level(content, opened)) == 255:
+        return
+    deep = jpeg_2000(content, white)
     if deep is None or deep.shape[2] != len(opened.getbands()):
         raise InputError(
             f"{name} is a JPEG 2000 of more than 8 bits that cannot be read whole. Convert it to PNG or TIFF first."
         )
     opened.paste(Image.fromarray(np.rint(deep / 257).astype(np.uint8)))
-
-
-def loaded(opened: Image.Image, name: str) -> Image.Image:
-    """The picture itself, decoded; InputError where that is not possible."""
-    try:
-        opened.load()
-        return opened
-    except DAMAGED as error:
-        raise InputError(f"{name} is damaged: {error}. Open it anew, or copy its file again from where it came.") from None
 
 
 def _name(file: str | Path | bytes) -> str:
@@ -322,16 +326,8 @@ def _head(file: str | Path | bytes, count: int) -> bytes:
 
 def _png_chunks(file: str | Path | bytes, *names: str) -> dict[str, bytes]:
     """What is in these chunks, of those before the pixels: Pillow does not know them."""
-    found = {}
     with io.BytesIO(file) if isinstance(file, bytes) else Path(file).open("rb") as opened:
-        opened.seek(8)
-        while len(header := opened.read(8)) == 8 and header[4:] != b"IDAT":
-            (length,), name = struct.unpack(">I", header[:4]), header[4:].decode("latin-1")
-            if name in names:
-                found[name] = opened.read(length)
-                length = 0
-            opened.seek(length + 4, os.SEEK_CUR)
-    return found
+        return {name: chunk[8:-4] for name, chunk in png_chunks(opened, until="IDAT") if name in names}
 
 
 def _is_lossless_webp(content: bytes) -> bool:
