@@ -19,12 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mend.chance import permutation, uniform
-from mend.checkpoint import commit
-from mend.classifier import WEIGHTS, Classifier, load_classifier
-from mend.data import Images, load_images
-from mend.device import device_name, has_bf16
+from mend.data.random import permutation, uniform
+from mend.data.sources import Images, load_images
 from mend.images import to_image
+from mend.models.checkpoint import commit
+from mend.models.classifier import WEIGHTS, Classifier, load_classifier
+from mend.models.device import device_name, has_bf16
 
 EPOCHS, BATCH, PEAK, DECAY, MOMENTUM, SMOOTHING = 24, 500, 0.4, 5e-4, 0.9, 0.2
 SHIFT, CUTOUT = 3, 8  # pixels

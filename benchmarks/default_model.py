@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 
 from safetensors.torch import load_file, save
 
-from mend.checkpoint import model_folder, read_config
-from mend.demo import fill_large
-from mend.export import export
+from mend.cli.demo import fill_large
 from mend.images import write_bytes
-from mend.light import DEFAULT, GRAPH
+from mend.inpaint.onnx import DEFAULT, GRAPH
+from mend.models.checkpoint import model_folder, read_config
+from mend.models.export import export
 
 MOST = 6_000_000  # bytes
 RESULTS = Path(__file__).parent.parent / "results"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from mend.checkpoint import commit
-from mend.device import device_name, find_device
-from mend.evaluate import read_summary
+from mend.evaluate.run import read_summary
+from mend.models.checkpoint import commit
+from mend.models.device import device_name, find_device
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("model")

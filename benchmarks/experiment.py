@@ -22,7 +22,7 @@ import torch
 from performance import record
 from training import batches, device, flops, matrix_rate
 
-from mend.evaluate import read_summary
+from mend.evaluate.run import read_summary
 from mend.models import build
 
 MODELS = ("unet-simple", "unet-aspp")

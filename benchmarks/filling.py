@@ -19,11 +19,11 @@ import onnxruntime
 import torch
 from skimage.data import astronaut
 
-from mend.chance import permutation
-from mend.checkpoint import commit
-from mend.device import device_name
+from mend.data.random import permutation
 from mend.images import read_rgb, write_bytes, write_image
-from mend.light import DEFAULT
+from mend.inpaint.onnx import DEFAULT
+from mend.models.checkpoint import commit
+from mend.models.device import device_name
 
 OUT = Path(__file__).parent.parent / "results" / "filling.json"
 RUNS = 5

@@ -60,14 +60,14 @@ def synthetic(folder: Path, count: int) -> None:
 
 
 def first_start(folder: Path) -> None:
-    from mend.data import load_images
+    from mend.data.sources import load_images
 
     load_images(str(folder), "all")
 
 
 def masks(folder: Path, part: str = "all", name: str = "train") -> None:
-    from mend.data import load_images
-    from mend.masks import make_masks
+    from mend.data.sources import load_images
+    from mend.segment.make import make_masks
 
     make_masks(load_images(str(folder), part), "boxes", folder / "masks" / name)
 
@@ -81,8 +81,8 @@ class Begun(Exception):
 
 
 def start(folder: Path) -> None:
-    from mend.recipes import TrainConfig
-    from mend.train import train
+    from mend.train.config import TrainConfig
+    from mend.train.run import train
 
     def stop(done: int, of: int) -> None:
         raise Begun
@@ -92,8 +92,8 @@ def start(folder: Path) -> None:
 
 
 def evaluate(folder: Path) -> None:
-    from mend.evaluate import evaluate as run
-    from mend.protocol import Protocol
+    from mend.evaluate.protocol import Protocol
+    from mend.evaluate.run import evaluate as run
 
     run(["mean-colour"], Protocol("growth", "Growth", str(folder), ("psnr",), str(folder / "masks")), folder / "result")
 

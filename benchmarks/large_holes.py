@@ -22,19 +22,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mend.chance import uniform
-from mend.checkpoint import commit
-from mend.classifier import difference, load_classifier
-from mend.device import device_name, find_device
+from mend.data.random import uniform
+from mend.evaluate.metrics.pixels import psnr, ssim
+from mend.evaluate.statistics import bootstrap
+from mend.filling.inpainter import Inpainter, load
 from mend.images import composite, grid, mask_out, picture_files, read_rgb, to_image, to_pixels, write_bytes, write_image
-from mend.inpaint import Inpainter, load
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet
-from mend.metrics.pixels import psnr, ssim
+from mend.models.checkpoint import commit
+from mend.models.classifier import difference, load_classifier
+from mend.models.device import device_name, find_device
 from mend.models.pyramid import Pyramid
 from mend.progress import progress
 from mend.report import write_into
-from mend.statistics import bootstrap
 
 BINS = ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40))
 KINDS = ("object", "boxes", "strokes")

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mend.checkpoint import commit
-from mend.data import load_images
-from mend.device import device_name
-from mend.masks.segment import load_segmenter
+from mend.data.sources import load_images
+from mend.models.checkpoint import commit
+from mend.models.device import device_name
 from mend.progress import progress
+from mend.segment.networks import load_segmenter
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("model", type=Path, help="folder of the transformers checkpoint")

@@ -19,8 +19,8 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from mend.classifier import load_classifier
-from mend.metrics.certificate import FILE, reference_pictures
+from mend.evaluate.metrics.certificate import FILE, reference_pictures
+from mend.models.classifier import load_classifier
 
 truth, filled = reference_pictures()
 arrays = [t.permute(0, 2, 3, 1).double().numpy() for t in (truth, filled)]
@@ -141,5 +141,7 @@ if __name__ == "__main__":
             value = compute()
             assert abs(value) > 1e-3, f"{name} is {value:g}: next to nothing, and so no reference"
             known[name] = {"value": value, "by": f"{package} {version(package)}"}
-    FILE.write_text(json.dumps({"pictures": "mend.metrics.certificate.reference_pictures", "metrics": known}, indent=1) + "\n")
+    FILE.write_text(
+        json.dumps({"pictures": "mend.evaluate.metrics.certificate.reference_pictures", "metrics": known}, indent=1) + "\n"
+    )
     print(json.dumps(known, indent=1))

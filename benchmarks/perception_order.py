@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mend.chance import uniform
-from mend.checkpoint import commit
-from mend.data import load_images
-from mend.device import find_device
+from mend.data.random import uniform
+from mend.data.sources import load_images
+from mend.evaluate.metrics import METRICS, SPACES, mean_over
 from mend.images import to_image
-from mend.metrics import METRICS, SPACES, mean_over
+from mend.models.checkpoint import commit
+from mend.models.device import find_device
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("data", help="a source of CIFAR-10, such as cifar10 or a local copy")

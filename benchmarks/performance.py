@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from mend.checkpoint import commit
-from mend.device import device_name, find_device
 from mend.images import write_bytes
+from mend.models.checkpoint import commit
+from mend.models.device import device_name, find_device
 from mend.report import write_into
 
 RESULTS = Path(__file__).parent.parent / "results"

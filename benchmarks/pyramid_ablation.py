@@ -16,16 +16,16 @@ from typing import Any
 import pandas as pd
 from large_holes import BINS, DIGITS, METRICS, device, measure, scenes
 
-from mend.checkpoint import commit
-from mend.device import device_name
+from mend.evaluate.statistics import bootstrap
+from mend.filling.inpainter import load
 from mend.images import write_bytes
-from mend.inpaint import load
 from mend.models import MODELS
+from mend.models.checkpoint import commit
+from mend.models.device import device_name
 from mend.models.pyramid import Pyramid
 from mend.progress import progress
-from mend.recipes import TrainConfig, read_recipe
-from mend.statistics import bootstrap
-from mend.train import train
+from mend.train.config import TrainConfig, read_recipe
+from mend.train.run import train
 
 OUT = Path(__file__).parent.parent / "results" / "pyramid" / "ablation"
 EPOCHS = 2  # of the recipe's fifteen

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from mend.checkpoint import commit
-from mend.device import device_name, find_device
+from mend.evaluate.metrics.pixels import band, psnr, ssim
+from mend.evaluate.protocol import read_protocol, scenes_of
+from mend.evaluate.statistics import bootstrap
+from mend.filling.inpainter import load
 from mend.images import composite, write_bytes
-from mend.inpaint import load
-from mend.metrics.pixels import band, psnr, ssim
+from mend.models.checkpoint import commit
+from mend.models.device import device_name, find_device
 from mend.progress import progress
-from mend.protocol import read_protocol, scenes_of
-from mend.statistics import bootstrap
 
 RESULTS = Path(__file__).parent.parent / "results"
 NETWORKS = ("autoencoder-w16", "unet-w16", "unet-simple-w16", "unet-aspp-w16")

@@ -25,10 +25,10 @@ from PIL import Image
 from skimage.segmentation import felzenszwalb
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
-from mend.data import load_images
-from mend.device import device_name
-from mend.masks import make_masks
-from mend.masks.segment import load_segmenter
+from mend.data.sources import load_images
+from mend.models.device import device_name
+from mend.segment.make import make_masks
+from mend.segment.networks import load_segmenter
 
 Masks = Callable[[np.ndarray], np.ndarray]
 COUNTS = {"deeplabv3_mobilenet_v3_large": 16, "deeplabv3_resnet50": 3, "deeplabv3_resnet101": 2}

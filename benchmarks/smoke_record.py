@@ -8,14 +8,14 @@ Writes results/smoke.json and results/smoke/. One recipe with two seeds, so that
 import shutil
 from pathlib import Path
 
-from mend.classical import CLASSICAL
-from mend.data import load_images
-from mend.evaluate import evaluate
-from mend.masks import make_masks
-from mend.protocol import read_protocol
-from mend.recipes import TrainConfig
+from mend.data.sources import load_images
+from mend.evaluate.protocol import read_protocol
+from mend.evaluate.run import evaluate
+from mend.inpaint.classical import CLASSICAL
 from mend.report import report
-from mend.train import train
+from mend.segment.make import make_masks
+from mend.train.config import TrainConfig
+from mend.train.run import train
 
 METRICS = ("psnr", "ssim", "lpips-cifar", "fid-cifar", "mae")
 RUNS = {"unet-w8-seed0": ("unet", 0), "unet-w8-seed1": ("unet", 1)}

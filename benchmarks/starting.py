@@ -18,7 +18,7 @@ from filling import box, photograph
 from performance import record
 
 from mend.images import write_image
-from mend.light import DEFAULT
+from mend.inpaint.onnx import DEFAULT
 
 RUNS = 9
 # The interpreter's own bytecode files are wanted: without them every import compiles.

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mend.checkpoint import commit
+from mend.models.checkpoint import commit
 
 MODEL = "telea"
 READINGS = 20

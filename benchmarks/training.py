@@ -29,15 +29,15 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms.functional import to_tensor
 
-from mend.data import Batches, load_images
-from mend.device import find_device
+from mend.data.sources import Batches, load_images
 from mend.images import mask_out, write_image
 from mend.masks.store import MaskSet, ObjectPolicy, find_set, manifest_for
 from mend.models import build
+from mend.models.device import find_device
 from mend.models.refine import Refinement
 from mend.models.unet import DecoderBlock, hole_at
-from mend.recipes import TrainConfig
-from mend.train import train
+from mend.train.config import TrainConfig
+from mend.train.run import train
 
 BATCH = 128
 device = find_device("auto")

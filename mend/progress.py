@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mend.ranks import FIRST
+from mend.distributed import FIRST
 
 Report = Callable[[int, int], None]
 """Called with how much is done, and of how much."""

@@ -84,8 +84,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def masks(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Mask sets for `folder`: strokes over a quarter of each picture."""
-    from mend.data import load_images
-    from mend.masks import make_masks
+    from mend.data.sources import load_images
+    from mend.segment.make import make_masks
 
     out = tmp_path_factory.mktemp("masks")
     for split, images in (("train", "all"), ("test", "test")):
@@ -96,8 +96,8 @@ def masks(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run(folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a very small network."""
-    from mend.recipes import TrainConfig
-    from mend.train import train
+    from mend.train.config import TrainConfig
+    from mend.train.run import train
 
     config = TrainConfig(str(folder), str(masks), "unet-aspp", width=4, epochs=2, batch_size=16, precision="fp32")
     return train(config, tmp_path_factory.mktemp("runs") / "tiny")
@@ -131,3 +131,35 @@ def stopped(
 
 def _interruptible() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts its background jobs deaf to it
+
+
+def mend(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """Run the command line: its exit code, and what it printed to standard output and standard error."""
+    from mend.cli import main
+
+    try:
+        main([str(word) for word in words])
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def inside(path: Path, *arguments: Any, **named: Any) -> np.ndarray:
+    """What `understand_mask` takes for the hole, (H, W), bool."""
+    from mend.masks.hole import understand_mask
+
+    return understand_mask(path, *arguments, **named).hole[0, 0] > 0
+
+
+def peak(arguments: list[str]) -> int:
+    """The peak memory in bytes of a mend command in its own process."""
+    # Not getrusage: its figure begins with what the parent had.
+    code = (
+        "import sys, mend.cli\n"
+        "try:\n mend.cli.main(sys.argv[1:])\n"
+        "finally:\n print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1]) * 1024

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import smooth
+from conftest import peak, smooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import mend
 from mend.images import Picture, read_image, write_image
-from mend.light import DEFAULT, Light
+from mend.inpaint.onnx import DEFAULT, Light
 
 ROOT = Path(mend.__file__).parent.parent
 SIDES = (1, 2, 3, 31, 33, 97, 256, 257)
@@ -30,18 +30,6 @@ def box(height: int, width: int, *place: int) -> np.ndarray:
     top, bottom, left, right = place
     mask[top:bottom, left:right] = True
     return mask
-
-
-def peak(arguments: list[str]) -> int:
-    """The peak memory in bytes of a mend command in its own process."""
-    # Not getrusage: its figure begins with what the parent had.
-    code = (
-        "import sys, mend.cli\n"
-        "try:\n mend.cli.main(sys.argv[1:])\n"
-        "finally:\n print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1]) * 1024
 
 
 @settings(max_examples=40, deadline=None)

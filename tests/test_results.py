@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mend.checkpoint import load_model
-from mend.evaluate import read_summary
-from mend.masks.segment import weights_hash
-from mend.metrics import METRICS
+from mend.evaluate.metrics import METRICS
+from mend.evaluate.run import read_summary
+from mend.models.checkpoint import load_model
 from mend.report.tables import ordered, readme_table
+from mend.segment.networks import weights_hash
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "results" / "cifar10-object-v1"

@@ -6,7 +6,7 @@ import select
 import sys
 import warnings
 
-from mend import ranks
+from mend import distributed
 from mend.cli import experiment, filling  # noqa: F401 (they add their verbs to `app`)
 from mend.cli.app import app
 from mend.errors import InputError
@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Bad input prints its message and exits with 1, Ctrl-C with 130; `--debug` shows tracebacks."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
-    ranks.heed()
+    distributed.handle_signals()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is odd in a picture the notes tell
     try:
         try:
@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
                 sys.stdout.flush()  # here, where somebody listens to what may go wrong
     except KeyboardInterrupt as stop:
         done = "Nothing was written." if tokens[:1] == ["fill"] else GOES_ON
-        if ranks.speaks():
-            print(f"\nstopped{ranks.told()}. {str(stop) or done}", file=sys.stderr, flush=True)
+        if distributed.claim_last_word():
+            print(f"\nstopped{distributed.describe_stop()}. {str(stop) or done}", file=sys.stderr, flush=True)
         sys.exit(130)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _is_unheard():
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         said = _said(error, tokens)
-        if ranks.speaks():
+        if distributed.claim_last_word():
             print(f"mend: {said or _fault(error)}", file=sys.stderr, flush=True)
         sys.exit(1 if said else 2)
 
@@ -54,7 +54,7 @@ def _is_unheard() -> bool:
 
 def _said(error: Exception, tokens: list[str]) -> str:
     """What the person can put right; nothing for what is our fault."""
-    if ranks.lost_another(error):
+    if distributed.is_from_lost_process(error):
         goes_on = "The same command goes on with --skip-existing." if tokens[:1] == ["fill"] else GOES_ON
         return f"another process of this job was ended, or the whole job. {goes_on}"
     if _is_out_of_memory(error):

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter, Token
 from cyclopts.config import Dict
 
 from mend import __version__
-from mend.recipes import read_recipe
+from mend.train.config import read_recipe
 
 SEGMENTER = "deeplabv3_resnet101"
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from mend import ranks
+from mend import distributed
 from mend.cli.app import SEGMENTER, Device, app
 from mend.errors import InputError
-from mend.recipes import TrainConfig
+from mend.train.config import TrainConfig
 
 masks_app = App(name="masks", help="Make a mask for every picture of a source, resumably; or look at the masks.")
 app.command(masks_app)
@@ -26,7 +26,7 @@ def demo(*, out: Path = Path("runs/demo"), open_report: bool = True) -> None:
         out: folder for everything it makes.
         open_report: show the report in the browser, where there is one.
     """
-    from mend.demo import run
+    from mend.cli.demo import run
 
     run(out, open_report)
 
@@ -56,9 +56,9 @@ def masks(
         coverage: share of the image that a drawn mask covers.
         seed: of drawn masks.
     """
-    from mend.data import load_images
-    from mend.masks import make_masks
+    from mend.data.sources import load_images
     from mend.progress import progress
+    from mend.segment.make import make_masks
 
     start, stop = _range(rows)
     if rows != ":" and split == "both":
@@ -67,7 +67,7 @@ def masks(
         images = load_images(data, "all" if name == "train" else name, size)
         with progress(f"masks {name}", "images") as on_batch:
             made = make_masks(images, segmenter, out / name, device, coverage, seed, start, stop, on_batch)
-        if ranks.FIRST:
+        if distributed.FIRST:
             covers = made.coverage()[made.done]
             print(f"{out / name}: {made.manifest.done} of {len(made)} masks, mean coverage {covers.mean():.1%}")
 
@@ -96,7 +96,7 @@ def convert(file: Path, data: str, *, out: Path, split: Literal["train", "test"]
         split: which file split of the source the archive covers.
         segmenter: what made the masks, for the record.
     """
-    from mend.data import load_images
+    from mend.data.sources import load_images
     from mend.masks.store import from_npz
 
     made = from_npz(file, load_images(data, "all" if split == "train" else split), segmenter, out / split)
@@ -113,8 +113,8 @@ def duplicates(data: str, *, out: Path, size: int | None = None, threshold: floa
         size: cut every picture to its central square and scale it to this side, in pixels.
         threshold: least correlation of detail, to 1 for a copy; 0.75 unless given.
     """
-    from mend.data import load_images
-    from mend.duplicates import THRESHOLD, near_duplicates, write_list
+    from mend.data.duplicates import THRESHOLD, near_duplicates, write_list
+    from mend.data.sources import load_images
     from mend.progress import progress
 
     if out.suffix != ".csv":
@@ -141,12 +141,12 @@ def train(
         out: run folder; runs/MODEL-wWIDTH unless given.
     """
     from mend.progress import progress
-    from mend.train import train as run
+    from mend.train.run import train as run
 
     folder = out or Path("runs") / f"{config.model}-w{config.width}"
     with progress(f"train {folder.name}", "steps") as on_step:
         run(config, folder, on_step)
-    if ranks.FIRST:
+    if distributed.FIRST:
         print(f"{folder}: trained; now 'mend evaluate {folder}', or 'mend fill PHOTO --mask MASK --model {folder}'")
 
 
@@ -182,11 +182,11 @@ def evaluate(
         classical: score mean-colour, telea, navier-stokes and biharmonic too.
         out: the result, OUT.json and OUT/; results/PROTOCOL unless given.
     """
-    from mend import evaluate as module
-    from mend.classical import CLASSICAL
-    from mend.metrics import Unavailable
+    from mend.evaluate import run as module
+    from mend.evaluate.metrics import Unavailable
+    from mend.evaluate.protocol import read_protocol
+    from mend.inpaint.classical import CLASSICAL
     from mend.progress import progress, summed
-    from mend.protocol import read_protocol
 
     names = metrics.replace(" ", "").split(",") if metrics else None
     methods = [*(runs or []), *(name for name in CLASSICAL if classical and name not in (runs or []))]
@@ -207,12 +207,12 @@ def evaluate(
         if error.result:
             _print_table(error.result)
         raise
-    if ranks.FIRST:
+    if distributed.FIRST:
         _print_table(file)
 
 
 def _print_table(file: Path) -> None:
-    from mend.evaluate import read_summary
+    from mend.evaluate.run import read_summary
     from mend.report.tables import as_text
 
     print(as_text(read_summary(file)))
@@ -238,7 +238,7 @@ def report(
         into: a Markdown file whose table, between <!-- results --> and <!-- /results -->, is made anew.
     """
     from mend import report as module
-    from mend.evaluate import read_summary, result_folder
+    from mend.evaluate.run import read_summary, result_folder
     from mend.report.tables import readme_table
 
     folder = out or result_folder(results) / (f"without-{without.stem}" if without else "")
@@ -259,7 +259,7 @@ def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.j
     """
     import pandas as pd
 
-    from mend.compare import compare as run
+    from mend.evaluate.compare import compare as run
     from mend.images import write_bytes
     from mend.progress import progress
     from mend.report.tables import comparison_text
@@ -292,7 +292,7 @@ def reproduce(
     """
     from mend.progress import progress
     from mend.report.tables import reproduction_text
-    from mend.reproduce import reproduce as run
+    from mend.train.reproduce import reproduce as run
 
     record = result.with_name("smoke.json") if tier == "smoke" else result
     with ExitStack() as bar:
@@ -317,7 +317,7 @@ def export(model: Path, *, output: Annotated[Path, Parameter(alias="-o")]) -> No
         model: run folder or model folder.
         output: file to write, .onnx; in the model folder it has no weights of its own, but reads model.safetensors beside it.
     """
-    from mend.export import export as run
+    from mend.models.export import export as run
 
     off = run(model, output)
     print(f"{output}: differs from PyTorch by at most {off:.1g}, where white is 1")

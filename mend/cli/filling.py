@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from mend import ranks
+from mend import distributed
 from mend.cli.app import SEGMENTER, Device, Flag, Whole, app
 from mend.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mend.folders import Filler, Result
-    from mend.folders import Plan as FolderPlan
+    from mend.filling.folder import Filler, Result
+    from mend.filling.folder import Plan as FolderPlan
 
 mask_app = App(name="mask", help="Look at one mask.")
 app.command(mask_app)
@@ -83,13 +83,13 @@ def fill(
         skip_existing: leave out pictures of a folder whose output is there, to go on with a run that was stopped.
         dry_run: print what would be done with a folder, and do nothing.
     """
-    from mend.folders import AS_PNG, Filler, mask_hole, object_hole, plan_folder
-    from mend.holes import write_mask
+    from mend.filling.folder import AS_PNG, Filler, mask_hole, object_hole, plan_folder
+    from mend.filling.load import lightest
+    from mend.filling.verify import COPIED, copied, write_filled
     from mend.images import check_fits, output_beside, read_image
-    from mend.plan import memory_size
+    from mend.inpaint.plan import memory_size
+    from mend.masks.hole import write_mask
     from mend.progress import progress, shared
-    from mend.runtime import lightest
-    from mend.verify import COPIED, copied, write_filled
 
     if [mask, masks, of_object].count(None) != 2:
         raise InputError("what is to be filled? Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER.")
@@ -117,7 +117,7 @@ def fill(
         return
     if masks or suffix or skip_existing or dry_run:
         raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
-    if not ranks.FIRST:  # of one picture there are no parts to share
+    if not distributed.FIRST:  # of one picture there are no parts to share
         return
     picture = read_image(photo)
     target = preview or output or output_beside(photo, picture)
@@ -155,7 +155,7 @@ def fill(
 
 
 def _print_plan(plan: "FolderPlan") -> None:
-    if not ranks.FIRST:
+    if not distributed.FIRST:
         return
     for job in plan.jobs:
         if job.problem:
@@ -172,12 +172,12 @@ def _print_plan(plan: "FolderPlan") -> None:
 
 
 def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
-    from mend.folders import AHEAD, SUMMARY, fill_folder
+    from mend.filling.folder import AHEAD, SUMMARY, fill_folder
+    from mend.filling.verify import COPIED
     from mend.images import format_of
     from mend.progress import progress
-    from mend.verify import COPIED
 
-    if ranks.FIRST:
+    if distributed.FIRST:
         how = f"up to {AHEAD} read ahead"
         if filler.most is not None:
             how = f"one at a time, each in at most {filler.most / 2**30:.1f} GB of memory"
@@ -187,11 +187,11 @@ def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
         def on_file(name: str, result: "Result", done: int, of: int) -> None:
             if result.error:
                 print(f"{name}: {result.error}", file=sys.stderr)
-            if result.seconds is not None and ranks.FIRST:  # what took no time does not count into the rate
+            if result.seconds is not None and distributed.FIRST:  # what took no time does not count into the rate
                 report(done, of)
 
         summary = fill_folder(plan, filler, on_file)
-    if not ranks.FIRST:
+    if not distributed.FIRST:
         return
     counts = ", ".join(f"{summary.count(status)} {status}" for status in ("filled", "skipped", "failed"))
     print(f"{plan.out}: {counts} of {len(plan.jobs)} pictures; {plan.out / SUMMARY} has them all")
@@ -223,8 +223,8 @@ def check(
     """
     import numpy as np
 
-    from mend.holes import parts, understand_mask
     from mend.images import read_image
+    from mend.masks.hole import parts, understand_mask
 
     if output is not None:
         _spare(output, mask, *([photo] if photo else []))
@@ -250,8 +250,8 @@ def _spare(output: Path, *inputs: Path) -> None:
 
 
 def _show_hole(output: Path, image: "np.ndarray", hole: "np.ndarray") -> None:
-    from mend.holes import preview
     from mend.images import to_pixels, write_image
+    from mend.masks.hole import preview
 
     write_image(output, preview(to_pixels(image)[0], hole))
 
@@ -266,7 +266,7 @@ def verify(photo: Path, mask: Path, filled: Path, *, marked: Marked = "auto", gr
         filled: the picture after, by any program.
         grow: pixels by which the hole was made larger, if it was.
     """
-    from mend.verify import verify as run
+    from mend.filling.verify import verify as run
 
     verdict, lines = run(photo, mask, filled, marked, grow)
     print(f"{filled}: {verdict}" + "".join(f"\n  {line}" for line in lines))

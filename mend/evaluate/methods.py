@@ -13,15 +13,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mend.checkpoint import model_folder
-from mend.classical import CLASSICAL
-from mend.device import find_device
 from mend.errors import InputError, nearest
 from mend.evaluate.pictures import SHARED
+from mend.evaluate.protocol import Protocol, Scenes, folder_fillings
+from mend.filling.inpainter import load
 from mend.images import read_rgb, to_image
-from mend.inpaint import load
-from mend.masks.segment import weights_hash
-from mend.protocol import Protocol, Scenes, folder_fillings
+from mend.inpaint.classical import CLASSICAL
+from mend.models.checkpoint import model_folder
+from mend.models.device import find_device
+from mend.segment.networks import weights_hash
 
 Fill = Callable[[np.ndarray, Tensor, Tensor], Tensor]
 """Places (B,), image and hole to the raw output (B, 3, H, W) of a method."""

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mend.data import new_array
+from mend.data.sources import new_array
+from mend.evaluate.protocol import Scenes
 from mend.images import grid, mask_out, to_pixels, write_image
-from mend.protocol import Scenes
 
 SAMPLES = 12  # pictures in a strip
 SHARED = ("original", "mask", "masked input")  # pictures that every method shares

@@ -12,18 +12,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mend import ranks
-from mend.classifier import WEIGHTS
-from mend.data import cache_folder
+from mend import distributed
+from mend.data.sources import cache_folder
 from mend.errors import InputError
 from mend.evaluate.methods import Method
+from mend.evaluate.metrics import METRICS, SPACES, Unavailable, band, mean_over
+from mend.evaluate.metrics.certificate import certify
+from mend.evaluate.metrics.distances import frechet
+from mend.evaluate.metrics.networks import INCEPTION_WEIGHTS
 from mend.evaluate.pictures import pictures, side_of, small
+from mend.evaluate.protocol import Scenes
 from mend.images import composite, write_bytes
-from mend.metrics import METRICS, SPACES, Unavailable, band, mean_over
-from mend.metrics.certificate import certify
-from mend.metrics.distances import frechet
-from mend.metrics.networks import INCEPTION_WEIGHTS
-from mend.protocol import Scenes
+from mend.models.classifier import WEIGHTS
 
 SIDES = (16, 1024)  # pixels: smaller pictures have no map left in the classifier, larger ones take gigabytes
 
@@ -82,8 +82,8 @@ def score(
     """
     device = method.device
     spaces = {space for n in names if (space := METRICS[n].space)}
-    truths = {space: truth_of(space) for space in spaces} if ranks.FIRST else {}
-    unseen = ranks.agreed([space for space, truth in truths.items() if truth.there is None])
+    truths = {space: truth_of(space) for space in spaces} if distributed.FIRST else {}
+    unseen = distributed.broadcast([space for space, truth in truths.items() if truth.there is None])
     side = side_of(scenes)
 
     def judge(places: np.ndarray) -> Part:
@@ -104,8 +104,8 @@ def score(
                 features[space, view] = SPACES[space](device)(seen).cpu()
         return Part(places, columns, features, hole.mean((1, 2, 3)).cpu(), small(filled, side))
 
-    judged = ranks.dealt(scenes.places(), judge)
-    if not ranks.FIRST:
+    judged = distributed.distribute(scenes.places(), judge)
+    if not distributed.FIRST:
         list(judged)
         return None
     features: dict[tuple[str, str], Tensor] = {}

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mend.chance import uniform
+from mend.data.random import uniform
 from mend.errors import InputError
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet, ObjectPolicy

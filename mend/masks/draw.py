@@ -11,7 +11,7 @@ from itertools import count
 
 import numpy as np
 
-from mend.chance import uniform
+from mend.data.random import uniform
 
 
 def boxes(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mend.data import load_images
+from mend.data.sources import load_images
 from mend.errors import InputError
 from mend.images import grid, write_bytes
 from mend.masks.store import MaskSet

@@ -18,8 +18,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from mend.chance import uniform
-from mend.data import Images, content_id, new_array
+from mend.data.random import uniform
+from mend.data.sources import Images, content_id, new_array
 from mend.errors import InputError
 from mend.images import write_bytes
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mend.images import composite, pad_to
+from mend.inpaint.tiles import tiles
 from mend.progress import Report
-from mend.tiles import tiles
 
 
 class Residual(nn.Module):

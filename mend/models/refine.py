@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mend.models.behind import Cells, around, cells, convolve, flat, put, take
+from mend.models.sparse import Cells, around, cells, convolve, flat, put, take
 
 MOST = 0.6  # share of the cells that are missing or beside one: with more of them a dense convolution is faster
 
@@ -42,7 +42,7 @@ class Refinement(nn.Module):
         raise NotImplementedError
 
     def net_behind(self, features: Tensor, missing: Tensor, wanted: Cells) -> Tensor:
-        """What `net` gives, worked out at the missing cells only, as rows: optional, see `mend.models.behind`.
+        """What `net` gives, worked out at the missing cells only, as rows: optional, see `mend.models.sparse`.
 
         `features` are (B·h·w, C), `missing` is (B, h, w), and `wanted` are its cells.
         """

@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from mend.classical import CLASSICAL
-from mend.duplicates import listed
+from mend.data.duplicates import listed
 from mend.errors import InputError
-from mend.evaluate import read_summary, result_folder
+from mend.evaluate.metrics import METRICS
+from mend.evaluate.run import read_summary, result_folder
+from mend.evaluate.statistics import bootstrap, summaries
 from mend.images import write_bytes
-from mend.metrics import METRICS
+from mend.inpaint.classical import CLASSICAL
 from mend.report.gallery import gallery
 from mend.report.pictures import coverage_plot, curves_plot, picture_grid, png
 from mend.report.tables import (
@@ -26,7 +27,6 @@ from mend.report.tables import (
     ordered,
     seeds_table,
 )
-from mend.statistics import bootstrap, summaries
 
 VIEWS = {
     "": "Composited: the known pixels kept",

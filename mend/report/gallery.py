@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from mend.evaluate.metrics import METRICS
 from mend.evaluate.pictures import SHARED
 from mend.images import grid
-from mend.metrics import METRICS
 
 COLUMNS = ("psnr_hole", "lpips-cifar", "ssim_hole")  # what one may sort by, where it was scored
 EXTREMES, APART, WIDE = 8, 4, 20  # pictures a list for one method, for two; pictures a row of a sprite

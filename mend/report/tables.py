@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mend.classical import CLASSICAL
-from mend.compare import Difference
 from mend.errors import InputError
-from mend.metrics import METRICS, Metric, metric_of
+from mend.evaluate.compare import Difference
+from mend.evaluate.metrics import METRICS, Metric, metric_of
+from mend.inpaint.classical import CLASSICAL
 from mend.models import MODELS
 
 if TYPE_CHECKING:  # it trains, and Lightning takes seconds to import
-    from mend.reproduce import Line
+    from mend.train.reproduce import Line
 
 UNAVAILABLE = "n/a"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import skimage
 from PIL import Image
 
-PHOTOS = Path(skimage.__file__).parent / "data"  # as `mend.photos.folder`, which would import PyTorch into the server
+PHOTOS = Path(skimage.__file__).parent / "data"  # as `mend.data.photos.folder`, which would import PyTorch into the server
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mend.errors import InputError
-from mend.light import DEFAULT
+from mend.inpaint.onnx import DEFAULT
 
-CLASSICAL = {  # of `mend.classical`, those that look best first
+CLASSICAL = {  # of `mend.inpaint.classical`, those that look best first
     "telea": "quick, smooth, for scratches",
     "biharmonic": "smoothest, but slow",
     "navier-stokes": "quick, for scratches",

@@ -26,12 +26,12 @@ import numpy as np
 from PIL import Image
 
 from mend.errors import InputError
-from mend.light import DEFAULT, Light
-from mend.runtime import lightest
+from mend.filling.load import lightest
+from mend.inpaint.onnx import DEFAULT, Light
 
 if TYPE_CHECKING:
+    from mend.filling.inpainter import Inpainter
     from mend.images import Picture
-    from mend.inpaint import Inpainter
 
 MEGAPIXELS = 100
 PREVIEW = 1600  # longest side of what the page shows, in pixels
@@ -89,7 +89,7 @@ def show_full(says: Says, folder: str) -> Facts:
 
 def open_mask(says: Says, mask: str, size: Size, marked: str = "auto") -> Facts:
     """Read the uploaded file `mask` as `mend fill` does, and make it an 8-bit PNG; a preview lies beside."""
-    from mend.holes import Undecided, scaled, understand_mask
+    from mend.masks.hole import Undecided, scaled, understand_mask
 
     says("reading the mask")
     _checked(Path(mask), "the mask")
@@ -106,7 +106,7 @@ def select(says: Says, folder: str, x: float, y: float, mask: str) -> Facts:
     """Write the object at (x, y), shares of the width and the height, to the file `mask`, of the preview's size."""
     from scipy.ndimage import binary_dilation, binary_fill_holes
 
-    from mend.holes import scaled
+    from mend.masks.hole import scaled
 
     says("finding the object")
     regions = _regions(Path(folder))
@@ -242,8 +242,8 @@ def _preview_size(size: Size) -> Size:
 
 
 def _hole(file: str, size: Size, grow: int) -> np.ndarray:
-    from mend.holes import as_hole, grown, scaled
     from mend.images import open_picture as decoded
+    from mend.masks.hole import as_hole, grown, scaled
 
     _checked(Path(file), "the mask")
     with decoded(file) as opened:
@@ -291,7 +291,7 @@ def _segmenter() -> Any:
     """A DeepLabV3 whose weights lie in PyTorch's cache, or None: the studio downloads nothing."""
     import torch.hub
 
-    from mend.masks.segment import load_segmenter
+    from mend.segment.networks import load_segmenter
 
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     for name in ("deeplabv3_resnet101", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"):
@@ -312,7 +312,7 @@ def _scores(picture: "Picture", filled: "Picture", hole: np.ndarray) -> Facts:
     """PSNR and SSIM over the hole; computed around it alone, which is the same and far less at 24 megapixels."""
     import torch
 
-    from mend.metrics import psnr, ssim
+    from mend.evaluate.metrics import psnr, ssim
 
     rows, columns = _where(hole)
     margin = 16  # more than half of SSIM's window

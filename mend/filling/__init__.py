@@ -1,0 +1,1 @@
+"""Filling pictures: in memory, one file, a folder; and proof that nothing else changed."""

@@ -1,0 +1,128 @@
+"""Proof that a filled picture is the one of before outside its hole: every value, read back from the file."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mend.errors import InputError
+from mend.images import Picture, encode, format_of, read_image, write_bytes
+from mend.images.metadata import differences
+from mend.masks.hole import understand_mask, widen
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `compare` found outside the hole.
+
+    outside    how many pixels there are
+    changed    how many of them differ, alpha included
+    largest    the largest difference, in levels of the deeper of both pictures, of which white has `full`
+    first      (x, y) of the first that differs, row by row; None where none does
+    metadata   for each kind that one of them has: "kept", "changed", "lost" or "added"
+    """
+
+    outside: int
+    changed: int
+    largest: int
+    full: int
+    first: tuple[int, int] | None
+    metadata: dict[str, str]
+
+    @property
+    def untouched(self) -> bool:
+        return self.changed == 0
+
+    def __str__(self) -> str:
+        if self.untouched:
+            return f"all {self.outside:,} pixels outside the hole are identical"
+        return (
+            f"{self.changed:,} of {self.outside:,} pixels outside the hole ({self.changed / self.outside:.1%}) differ, "
+            f"by at most {self.largest} of {self.full} levels"
+        )
+
+
+def verify(before: Path, mask: Path, after: Path, marked: str = "auto", grow: int = 0) -> tuple[Verdict, list[str]]:
+    """Compare two picture files outside a mask, read by `understand_mask` and grown by so many pixels; see `compare`.
+
+    In lines of text: what else there is to know. The SHA-256 is of the untouched pixels, row by row; where depth or channels
+    differ, of both as 16 bits or as RGBA.
+    """
+    pictures = read_image(before), read_image(after)
+    hole, _ = widen(understand_mask(mask, pictures[0].pixels.shape[:2], marked, str(before)).hole, grow)
+    verdict = compare(pictures[0], hole, pictures[1])
+    lines = [] if verdict.first is None else [f"the first that differs: x={verdict.first[0]}, y={verdict.first[1]}"]
+    outside = hole[0, 0] == 0
+    alike = _alike(pictures[0].pixels, pictures[1].pixels)
+    for file, picture, pixels in zip((before, after), pictures, alike, strict=True):
+        lines.append(
+            f"{file.name}: {picture.size}, {picture.kind}, SHA-256 outside {hashlib.sha256(pixels[outside]).hexdigest()}"
+        )
+        lines += [f"{file.name}: {note}" for note in picture.notes]
+    return verdict, lines + [f"{name}: {fate}" for name, fate in verdict.metadata.items()]
+
+
+def compare(before: Picture, hole: np.ndarray, after: Picture) -> Verdict:
+    """Compare two pictures outside the hole (1, 1, H, W). InputError when their sizes differ."""
+    if before.size != after.size:
+        raise InputError(f"the picture is {before.size}, the filled one {after.size} (width×height); expected the same size.")
+    outside = hole[0, 0] == 0
+    old, new = _alike(before.pixels, after.pixels)
+    differs = np.zeros_like(outside)
+    for channel in range(old.shape[2]):  # a quarter of the time of any() over the channels
+        differs |= old[..., channel] != new[..., channel]
+    differs &= outside
+    largest, first = 0, None
+    if differs.any():
+        y, x = divmod(int(differs.argmax()), differs.shape[1])
+        largest, first = int(np.abs(old[differs].astype(np.int32) - new[differs]).max()), (x, y)
+    fates = differences(before.metadata, after.metadata)
+    return Verdict(int(outside.sum()), int(differs.sum()), largest, int(np.iinfo(old.dtype).max), first, fates)
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both with one depth and the same channels."""
+    if a.dtype != b.dtype:
+        a, b = (pixels.astype(np.uint16) * 257 if pixels.dtype == np.uint8 else pixels for pixels in (a, b))
+    if a.shape[2] != b.shape[2]:
+        a, b = _four_channels(a), _four_channels(b)
+    return a, b
+
+
+def _four_channels(pixels: np.ndarray) -> np.ndarray:
+    """Red, green, blue and alpha: grey is repeated, no alpha is opaque."""
+    channels = pixels.shape[2]
+    colours = pixels[..., :1].repeat(3, axis=2) if channels < 3 else pixels[..., :3]
+    alpha = pixels[..., -1:] if channels in (2, 4) else np.full_like(pixels[..., :1], np.iinfo(pixels.dtype).max)
+    return np.concatenate([colours, alpha], axis=2)
+
+
+def copied(path: Path, photo: Path, before: Picture, hole: np.ndarray, quality: int | None = None) -> bool:
+    """Whether `path` is now the file `photo`, byte for byte: where nothing is to be filled, and no other format or quality."""
+    if hole.any() or quality is not None or format_of(path.suffix) != before.source["format"]:
+        return False
+    write_bytes(path, photo.read_bytes())
+    return True
+
+
+COPIED = "nothing is to be filled: the file is copied as it is"
+
+
+def write_filled(path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None = None) -> list[str]:
+    """Write `filled`, read back from its bytes first; what there is to say about the file comes back, in sentences.
+
+    `quality` is as in `encode`. InputError, and no file, when a format that promises every value changed one outside the hole.
+    """
+    data, loss = encode(filled, path, quality)
+    verdict = compare(before, hole, read_image(data))
+    if not (verdict.untouched or loss):
+        raise InputError(f"{path} was not written: read back, {verdict}. Use .png, which keeps them.")
+    write_bytes(path, data)
+    said = [str(verdict)]
+    if not verdict.untouched:
+        said = [f"{path.suffix} is lossy: {loss}, {verdict}; .png keeps them"]
+    elif loss:
+        said = [f"{loss}; {verdict}"]
+    gone = [name for name, fate in verdict.metadata.items() if fate in ("changed", "lost")]
+    return said + ([f"not kept by {path.suffix}: {', '.join(gone)}"] if gone else [])

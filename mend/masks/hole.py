@@ -1,0 +1,393 @@
+"""Masks as people have them, read as a hole (1, 1, H, W), a float32 array; the hole grown, feathered and shown."""
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from mend.errors import InputError, pick
+from mend.images import as_rgb, is_deep, is_turned, loaded, open_picture, read_image, write_image
+from mend.masks.coco import read_coco
+
+NEAR = 32  # levels this close to black or white count as such: JPEG noise stays below it, away from edges
+COLOURED = 48  # a pixel whose channels differ by so much is coloured; the darkest paint of VOC and DAVIS masks differs by 64
+EDGE = 8  # pixels: as far as JPEG noise, whose blocks are 8×8, or smoothing reaches from an edge
+MOST = 0.6  # a hole larger than this share of its picture is rarely meant
+TINT = np.array([230, 57, 70])
+
+
+def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
+    """The mask at `path` as a hole (1, 1, H, W), strictly: white is missing, the threshold is half.
+
+    `size` is the (height, width) of its picture; InputError when the mask has another, and when it has no white, but greys.
+    """
+    with open_picture(path) as opened:
+        grey = np.asarray(as_rgb(ImageOps.exif_transpose(opened)).convert("L"))
+    if 0 < grey.max() < 128:
+        raise InputError(
+            f"the mask {path} holds levels up to {grey.max()} of 255, so none is white. Save what is missing as 255."
+        )
+    return check_hole((grey >= 128).astype(np.float32)[None, None], size, f"the mask {path}")
+
+
+def check_hole(hole: np.ndarray, size: tuple[int, int] | None, name: str = "the mask") -> np.ndarray:
+    """`hole` itself, or InputError when its (height, width) is not `size`."""
+    height, width = hole.shape[-2:]
+    if size is not None and (height, width) != tuple(size):
+        raise InputError(
+            f"{name} is {width}×{height}, its picture {size[1]}×{size[0]} (width×height). "
+            "A mask has the size of its picture; resize it without smoothing, or draw it on the picture itself."
+        )
+    return hole
+
+
+def as_hole(mask: Any, size: tuple[int, int], marked: str = "auto", photo: str = "") -> tuple[np.ndarray, list[str]]:
+    """A mask of any kind that `Inpainter` takes as a hole (B, 1, H, W), and what there is to say about how it was read.
+
+    `size` is the (height, width) it must have. A file or a Pillow image is read by `understand_mask`, to which `marked` and
+    `photo` go. In arrays booleans are taken as they are, floats at one half; integers up to 1 are zeros and ones, others 8-bit
+    levels at 128, or 16-bit ones at 32768. `marked` is "auto", "white" or "black" for them. InputError for what has another
+    shape, size or range, or could mean labels.
+    """
+    if isinstance(mask, (str, os.PathLike, Image.Image)):
+        reading = understand_mask(mask if isinstance(mask, Image.Image) else Path(mask), size, marked, photo)
+        return reading.hole, reading.notes
+    if marked not in ("auto", "white", "black"):
+        raise InputError(f"hole={marked!r} is for mask files and Pillow images; an array is white or black where the hole is.")
+    values = np.asarray(mask)
+    if values.size == 0 or values.dtype.kind not in "buif":
+        raise InputError(f"a mask holds booleans or numbers, and is not empty; this one is {values.dtype} {values.shape}.")
+    if values.ndim == 3 and values.shape == (*size, 1):  # as some libraries read a picture of grey
+        values = values[..., 0]
+    if values.ndim < 2 or values.ndim > 4 or (values.ndim > 2 and values.shape[-3] != 1):
+        raise InputError(f"a mask is (H, W), (1, H, W) or (B, 1, H, W); this one is {values.shape}.")
+    if values.dtype != np.bool_:
+        highest = values.max()
+        deep = values.dtype.kind == "u" and values.itemsize == 2 and highest > 255
+        top = 1.0 if values.dtype.kind == "f" or highest <= 1 else 65535.0 if deep else 255.0
+        if not (values.min() >= 0 and highest <= top):
+            raise InputError(f"mask values run from {values.min():g} to {highest:g}; expected 0 to {top:g}, white = hole.")
+        if top > 1 and highest <= top / 2:
+            raise InputError(
+                f"mask values end at {highest:g}, so none is white; expected 0 and 1, or levels up to {top:g}. "
+                "Pass booleans, such as labels == 2."
+            )
+        values = values >= (top + 1) / 2 if top > 1 else values >= 0.5
+    hole = (~values if marked == "black" else values).astype(np.float32).reshape(-1, 1, *values.shape[-2:])
+    return check_hole(hole, size), []
+
+
+# --- Masks as people have them ---------------------------------------------------------------------------------------
+
+
+class Undecided(InputError):
+    """More than one reading of a mask makes sense; `why` is the reason alone."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A mask understood: its `hole` (1, 1, H, W), what `marked` it, the facts `seen`, and `notes` on all that was decided."""
+
+    hole: np.ndarray
+    marked: str
+    seen: str
+    notes: list[str]
+
+
+def understand_mask(
+    mask: str | Path | Image.Image, size: tuple[int, int] | None = None, marked: str = "auto", photo: str = ""
+) -> Reading:
+    """A mask, a picture file, COCO annotations (.json) or a Pillow image, as a hole of its picture's `size`, (height, width).
+
+    `marked` says what marks the hole, a name of `MARKS`; "auto" decides where there is only one sense in it: white on black,
+    noise and smooth edges allowed, or colours on black. A mask of the same shape in another size is scaled. `photo` is the
+    picture's path, by which COCO annotations of several pictures name it.
+
+    Raises Undecided, with the facts and what to add, for all that cannot be decided; InputError for a damaged file or another
+    shape.
+    """
+    name = "the mask" if isinstance(mask, Image.Image) else str(mask)
+    if name.lower().endswith(".json"):
+        if marked != "auto":
+            raise InputError(f"{name} says itself what the hole is. Leave out --hole {marked}.")
+        inside, marked, notes = read_coco(Path(name), size, photo)
+        _check_shape(name, inside.shape, size)
+        seen = f"{name}: {inside.shape[1]}×{inside.shape[0]}, COCO"
+    else:
+        look = _look(mask, name)
+        _check_shape(name, look.highest.shape, size)
+        seen, notes = f"{name}: {look.facts()}", look.notes
+        if marked == "auto":
+            marked, why = _decide(name, look)
+            notes += why
+        elif marked in ("opaque", "transparent") and look.alpha is None:
+            raise InputError(f"--hole {marked} needs an alpha channel, and there is none. {seen}.")
+        inside = pick(MARKS, marked, "mark of a hole")(look)
+        if marked == "white" and look.top > 0 and not inside.any():
+            raise InputError(f"nothing in {name} is white: its values end at {look.top:g} of {look.full}. {seen}.")
+        if marked == "painted" and inside.any() and not _few_colours(look.paint):
+            raise InputError(f"what is coloured in {name} has many colours, as a photograph has. Paint on black. {seen}.")
+    if size is not None and inside.shape != tuple(size):
+        notes.append(f"scaled from {inside.shape[1]}×{inside.shape[0]} to the picture's {size[1]}×{size[0]}")
+        inside = scaled(inside, size)
+    if not inside.any():
+        notes.append("nothing is marked: the hole is empty")
+    elif inside.all():
+        notes.append("everything is marked: the hole is the whole picture")
+    return Reading(inside.astype(np.float32)[None, None], marked, seen, notes)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A mask file upright: its `colours`, a Pillow image in mode L or RGB, and, where there is one, `alpha` (H, W), uint8.
+
+    `top` is the highest value in the file itself, in which white has `full`. What is asked of a pixel is worked out once,
+    channel by channel: over the last axis of (H, W, 3) it takes far longer.
+    """
+
+    mode: str
+    colours: Image.Image
+    alpha: np.ndarray | None
+    top: float
+    full: int
+    notes: list[str]
+
+    @cached_property
+    def channels(self) -> list[np.ndarray]:
+        return [np.asarray(channel) for channel in self.colours.split()]
+
+    @cached_property
+    def highest(self) -> np.ndarray:
+        """The largest of each pixel's channels."""
+        return reduce(np.maximum, self.channels)
+
+    @cached_property
+    def lowest(self) -> np.ndarray:
+        return reduce(np.minimum, self.channels)
+
+    @cached_property
+    def black(self) -> np.ndarray:
+        return self.highest <= NEAR
+
+    @cached_property
+    def white(self) -> np.ndarray:
+        return self.lowest >= 255 - NEAR
+
+    @cached_property
+    def coloured(self) -> np.ndarray:
+        return self.highest - self.lowest >= COLOURED
+
+    @property
+    def is_faint(self) -> bool:
+        """Whether it is not black all over, and nothing in it is lighter than noise, as in labels."""
+        return 0 < self.top <= NEAR / 255 * self.full
+
+    @cached_property
+    def paint(self) -> np.ndarray:
+        """The colours (N, 3) of what is coloured."""
+        return np.stack([channel[self.coloured] for channel in self.channels], -1)
+
+    @cached_property
+    def light(self) -> np.ndarray:
+        return np.asarray(self.colours.convert("L")) >= 128
+
+    @cached_property
+    def opaque(self) -> np.ndarray:
+        return np.ones(self.highest.shape, np.bool_) if self.alpha is None else self.alpha >= 128
+
+    def facts(self) -> str:
+        """Size, mode, and the share of each kind of pixel, as a phrase."""
+        parts = {"black": self.black, "white": self.white, "coloured": self.coloured}
+        parts["grey"] = ~(self.black | self.white | self.coloured)
+        if self.alpha is not None:
+            parts["transparent"] = ~self.opaque
+        shares = ", ".join(f"{share(part)} {name}" for name, part in parts.items() if part.any())
+        return f"{self.colours.width}×{self.colours.height}, mode {self.mode}: {shares}"
+
+
+MARKS: dict[str, Callable[[_Look], np.ndarray]] = {
+    "white": lambda look: look.light,
+    "black": lambda look: ~look.light,
+    "opaque": lambda look: look.opaque,
+    "transparent": lambda look: ~look.opaque,
+    "painted": lambda look: look.coloured,
+}
+"""What can mark a hole: the lighter or the darker half, what is opaque or transparent, what is strongly coloured."""
+
+
+def share(part: np.ndarray) -> str:
+    """The share of True in text; a small one is not rounded to nothing."""
+    mean = _mean(part)
+    return "under 0.1%" if 0 < mean < 0.001 else f"{mean:.1%}"
+
+
+def _mean(part: np.ndarray) -> float:
+    return np.count_nonzero(part) / part.size  # mean() goes through floats
+
+
+def _look(mask: str | Path | Image.Image, name: str) -> _Look:
+    with nullcontext(loaded(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask) as opened:
+        turned, upright, notes = is_turned(opened), ImageOps.exif_transpose(opened), []
+        if (frames := getattr(opened, "n_frames", 1)) > 1:
+            notes.append(f"the first of {frames} frames")
+        if turned:
+            notes.append("turned upright, as its EXIF orientation says")
+        grey = upright.mode in ("1", "L", "LA")
+        colours, alpha = upright.convert("L") if grey else as_rgb(upright, name), None
+        if upright.has_transparency_data and upright.mode[0] not in "IF":  # Pillow converts neither integers nor floats
+            alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
+    levels = np.asarray(upright) if upright.mode[0] in "IF" else np.asarray(colours)
+    if not isinstance(mask, Image.Image) and is_deep(mask, opened):
+        pixels = read_image(mask).pixels
+        if pixels.dtype == np.uint16:
+            levels = pixels[..., :3]
+            if levels.max() <= 255:  # of 16 bits only the lower half is used, of which Pillow has seen nothing
+                colours = Image.fromarray(levels.astype(np.uint8))
+    top = levels.max()
+    full = 1 if levels.dtype.kind == "f" else 65535 if top > 255 else 255
+    if top == 1 < full:
+        notes.append("its values are 0 and 1: 1 is taken as white")
+        top, colours = full, colours.point(lambda level: 255 * level)
+    return _Look(opened.mode, colours, alpha, top, full, notes)
+
+
+def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
+    """What marks the hole, with notes; Undecided where more than one answer makes sense."""
+    black, white, coloured = look.black, look.white, look.coloured
+    if look.alpha is not None and look.alpha.min() < 255 - NEAR:
+        why = "it is not opaque all over"
+    elif coloured.any():
+        if _mean(black) >= 1 - MOST and _few_colours(look.paint) and _at_edges(~black & ~coloured, black, coloured):
+            return "painted", ["colours on black: what is coloured is the hole"]
+        why = "it has colours, and not just a few on black"
+    elif look.is_faint:
+        why = f"its values end at {look.top:g} of {look.full}, as those of labels do"
+    else:
+        between = ~black & ~white
+        if _at_edges(between, black, white):
+            notes = []
+            if between.any():
+                notes.append(f"{share(between)} of its pixels are neither black nor white (edges, noise): cut at half")
+            if _mean(look.light) > MOST:
+                notes.append(f"{share(look.light)} is white; if the black part is the hole, add --hole black")
+            return "white", notes
+        why = "it has greys that are not the edges of black and white, as a photograph has"
+    marks = dict(MARKS)
+    if not (coloured.any() and _few_colours(look.paint)):
+        del marks["painted"]
+    offers = [f"--hole {name} ({share(part)})" for name, mark in marks.items() if (part := mark(look)).any() and not part.all()]
+    advice = f"Add the one that is the hole: {', '.join(offers)}; or paint" if offers else "Paint"
+    raise Undecided(
+        f"cannot tell which part of {name} is the hole: {why}. It is {look.facts()}. {advice} the hole white on black.", why
+    )
+
+
+def _at_edges(between: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether pixels are but the edges of two areas: at most a fifth of all, with both areas close to each."""
+    if not between.any():
+        return True
+    block = np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)
+    close = cv2.dilate(one.astype(np.uint8), block) & cv2.dilate(other.astype(np.uint8), block)
+    return bool(_mean(between) <= 0.2 and close[between].all())
+
+
+def _few_colours(colours: np.ndarray) -> bool:
+    """Whether (N, 3) colours are flat paint: nearly all fall into 32 of the 4,096 that 4 bits a channel tell apart."""
+    codes = (colours >> 4).astype(np.int64) @ np.array([256, 16, 1])
+    counts = np.sort(np.bincount(codes))[::-1]
+    return bool(counts[:32].sum() >= 0.95 * len(colours))
+
+
+def _check_shape(name: str, own: tuple[int, ...], size: tuple[int, int] | None) -> None:
+    """InputError unless one size is the other scaled, up to the rounding of its sides to whole pixels."""
+    if size is None:
+        return
+    (height, width), (tall, wide) = own, size
+    off = abs(height * wide - tall * width)
+    if off > min(max(height, width, tall, wide), 0.02 * height * wide):
+        turned = own == (wide, tall)
+        raise InputError(
+            f"{name} is {width}×{height}, its picture {wide}×{tall} (width×height). "
+            + ("Turn the mask as the picture is turned." if turned else "A mask has the shape of its picture; draw it on that.")
+        )
+
+
+def scaled(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A hole in another size, no marked pixel lost: smoothed and cut at half when larger, all that it touches when smaller."""
+    if inside.shape[0] > size[0]:
+        return cv2.resize(inside.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) > 0
+    return cv2.resize(inside.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) >= 0.5
+
+
+# --- Grown and feathered ---------------------------------------------------------------------------------------------
+
+
+def widen(hole: np.ndarray, grow: int = 0, feather: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
+    """A hole (1, 1, H, W) grown by `grow` pixels, then its `ramp` over the outer `feather` of them, if any.
+
+    All that was marked is so replaced entirely, the blend lies in the grown ring, and nothing outside it changes. InputError
+    for a feather that is wider than the ring.
+    """
+    if grow < 0 or feather < 0:
+        raise InputError(f"grow is {grow} and feather {feather} pixels; expected 0 or more.")
+    if feather > grow:
+        raise InputError(
+            f"feather {feather} is more than grow {grow}: what was marked would show through. The blend lies in what the "
+            f"hole is grown by: give --grow {feather} or more."
+        )
+    hole = grown(hole, grow) if grow else hole
+    return hole, ramp(hole, feather) if feather else None
+
+
+def grown(hole: np.ndarray, pixels: int) -> np.ndarray:
+    """A hole (1, 1, H, W) with every pixel that is no farther than `pixels` from it: dilated by a disk of that radius."""
+    return (_distance(1 - hole) <= pixels).astype(np.float32)
+
+
+def ramp(hole: np.ndarray, feather: int) -> np.ndarray:
+    """The share of the filling to take, (1, 1, H, W): 0 outside the hole, rising from its rim, 1 deeper than `feather`."""
+    depth = _distance(hole)
+    return np.where(depth > feather, 1, depth / (feather + 1)) * hole
+
+
+def _distance(hole: np.ndarray) -> np.ndarray:
+    """Each pixel's distance to the nearest known one, in pixels between centres."""
+    return cv2.distanceTransform((hole[0, 0] > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[None, None]
+
+
+def write_mask(path: Path, hole: np.ndarray) -> None:
+    """A hole (1, 1, H, W) as a mask: 8-bit, white = hole."""
+    write_image(path, (hole[0, 0, :, :, None] > 0).astype(np.uint8) * 255)
+
+
+# --- Looking ---------------------------------------------------------------------------------------------------------
+
+
+def parts(hole: np.ndarray) -> np.ndarray:
+    """The connected parts of a hole (1, 1, H, W), the largest first: rows of x, y, width, height, pixels."""
+    _, _, found, _ = cv2.connectedComponentsWithStats((hole[0, 0] > 0).astype(np.uint8), connectivity=8)
+    return found[1:][np.argsort(-found[1:, cv2.CC_STAT_AREA], kind="stable")]
+
+
+def preview(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """A uint8 (H, W, 3) picture with a hole (1, 1, H, W) tinted, and around it a white line within a black one, seen on any
+    colour."""
+    inside = hole[0, 0] > 0
+    outside = _distance(1 - hole)[0, 0]
+    line = max(1, round(max(inside.shape) / 600))
+    shown = pixels.copy()
+    shown[inside] = (0.45 * pixels[inside] + 0.55 * TINT).astype(np.uint8)
+    shown[~inside & (outside <= 2 * line)] = 0
+    shown[~inside & (outside <= line)] = 255
+    return shown

@@ -1,0 +1,117 @@
+"""A network as an ONNX graph, for those who run it elsewhere; checked against PyTorch after it was written."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mend.errors import InputError
+from mend.images import mask_out, write_bytes
+from mend.models.checkpoint import load_model, model_folder
+from mend.models.pyramid import Pyramid
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+SIZES = ((1, 64, 48), (2, 40, 136), (1, 8, 8))  # batch, height, width: of the first the graph is made, on all it is checked
+MOST = 1e-3  # by which the graph may differ from the network, on a scale where white is 1
+
+
+def export(model: str | Path, output: Path) -> float:
+    """Write the network of a model or run folder to `output`; returns by how much it differs from PyTorch at most.
+
+    The graph takes `masked` (B, 3, H, W) and `hole` (B, 1, H, W) to `raw` (B, 3, H, W), H and W multiples of 8. That of a
+    pyramid is one scale of it, `seen` (B, 7, H, W) to `correction` (B, 3, H, W); `mend.inpaint.onnx` has what goes around it.
+    Beside the model's own model.safetensors the graph has no weights, but says where they lie in that file.
+
+    Raises InputError for what is no model, another suffix, and where a package is missing.
+    """
+    if output.suffix != ".onnx":
+        raise InputError(f"cannot write {output}: the graph is an ONNX file. Call it {output.with_suffix('.onnx')}.")
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401 (PyTorch's exporter is made of it)
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed. Run: pip install 'mend-inpainting[export]'.") from None
+    network, _ = load_model(model)
+    prefix = "correct." if isinstance(network, Pyramid) else ""
+    network = network.get_submodule(prefix.rstrip("."))
+    graph, folder = _graph(network), model_folder(model)
+    if output.resolve().parent == folder.resolve():
+        _weights_from(graph, folder / "model.safetensors", prefix)
+    write_bytes(output, graph.SerializeToString())
+    session = onnxruntime.InferenceSession(output, providers=["CPUExecutionProvider"])
+    off = 0.0
+    for size in SIZES:
+        inputs = _inputs(network, *size)
+        with torch.inference_mode():
+            expected = network(*inputs.values()).numpy()
+        (found,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        off = max(off, float(np.abs(found - expected).max()))
+    if not off <= MOST:
+        output.unlink()
+        raise RuntimeError(f"the graph differs from the network by up to {off:.2g}; it is not kept.")
+    return off
+
+
+def _inputs(network: nn.Module, batch: int, height: int, width: int) -> dict[str, Tensor]:
+    """What a network is called with, random, by the names that it has in the graph."""
+    generator = torch.Generator().manual_seed(height)
+    if not hasattr(network, "memory"):  # a pyramid's corrector
+        return {"seen": torch.randn(batch, 7, height, width, generator=generator)}
+    image, hole = (torch.rand(batch, channels, height, width, generator=generator) for channels in (3, 1))
+    hole = (hole > 0.7).float()
+    return {"masked": mask_out(image, hole), "hole": hole}
+
+
+def _graph(network: nn.Module) -> "ModelProto":
+    inputs = _inputs(network, *SIZES[0])
+    dynamic = torch.export.Dim
+    shape = {0: dynamic.DYNAMIC, 2: 8 * dynamic("height"), 3: 8 * dynamic("width")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the inputs share their sizes
+        program = torch.onnx.export(
+            network,
+            tuple(inputs.values()),
+            dynamo=True,
+            dynamic_shapes=(shape,) * len(inputs),
+            input_names=list(inputs),
+            output_names=["raw" if "hole" in inputs else "correction"],
+            optimize=False,  # it would draw norms into convolutions: other weights than those in the file
+            verbose=False,
+        )
+    assert program is not None
+    made = program.model_proto
+    for node in made.graph.node:  # the stack of calls, with the paths of this machine
+        del node.metadata_props[:]
+    del made.graph.metadata_props[:], made.graph.value_info[:]
+    return made
+
+
+def _weights_from(graph: "ModelProto", file: Path, prefix: str) -> None:
+    """Take the weights out of a graph that stand in a safetensors file beside it, and name their places there."""
+    from onnx import TensorProto, helper
+
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        places = json.loads(opened.read(length))
+    casts = []
+    for weight in graph.graph.initializer:
+        if prefix + weight.name not in places:  # a number that the graph itself needs
+            continue
+        place = places[prefix + weight.name]
+        start, stop = (8 + length + offset for offset in place["data_offsets"])
+        weight.ClearField("raw_data")
+        weight.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": file.name, "offset": start, "length": stop - start}.items():
+            weight.external_data.add(key=key, value=str(value))
+        if place["dtype"] == "F16":
+            name, weight.name, weight.data_type = weight.name, f"{weight.name}.half", TensorProto.FLOAT16
+            casts.append(helper.make_node("Cast", [weight.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)

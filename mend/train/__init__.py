@@ -1,0 +1,1 @@
+"""Training: recipes, losses, runs, and a result done again."""

@@ -1,0 +1,367 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, mend, needs_signals, smooth, stopped
+
+from mend.cli import main
+from mend.images import read_image, write_image
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    write_image(tmp_path / "photo.png", smooth(45, 61, 0))
+    mask = np.zeros((45, 61, 1), np.uint8)
+    mask[10:20, 15:40] = 255
+    write_image(tmp_path / "mask.png", mask)
+    return tmp_path
+
+
+def test_fill_from_the_command_line(photo: Path, run: Path, capsys: pytest.CaptureFixture[str]):
+    code, out, _ = mend(
+        capsys, "fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", run
+    )
+    assert code == 0
+    assert "9.1% of photo.png filled" in out
+    before, after = read_image(photo / "photo.png").pixels, read_image(photo / "o.png").pixels
+    changed = (before != after).any(-1)
+    assert changed[10:20, 15:40].mean() > 0.9
+    changed[10:20, 15:40] = False
+    assert not changed.any()
+    before, after = (cv2.imread(str(photo / name), cv2.IMREAD_UNCHANGED) for name in ("photo.png", "o.png"))
+    changed = (before != after).any(-1)  # to a reader that is not ours
+    assert changed[10:20, 15:40].mean() > 0.9
+    changed[10:20, 15:40] = False
+    assert not changed.any()
+
+
+def test_a_lossy_output_is_said(photo: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.jpg", "--model", "telea")
+    assert "o.jpg" in (said := mend(capsys, *words)[1])
+    assert ".jpg is lossy" in said
+
+
+def test_texture_that_does_nothing_is_said(photo: Path, capsys: pytest.CaptureFixture[str]):
+    specks = np.full((45, 61, 1), 255, np.uint8)
+    specks[::5, ::5] = 0
+    write_image(photo / "mask.png", specks)
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea")
+    assert "\n  no texture was made: too little" in mend(capsys, *words, "--texture")[1]
+    assert "no texture" not in mend(capsys, *words)[1]
+
+
+def test_grow_and_feather_blend_in_the_ring_alone(photo: Path, capsys: pytest.CaptureFixture[str]):
+    def pixels(name: str, *more: object) -> np.ndarray:
+        words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / name, "--model", "mean-colour")
+        assert mend(capsys, *words, *more)[0] == 0
+        return read_image(photo / name).pixels.astype(int)
+
+    before, grown = read_image(photo / "photo.png").pixels.astype(int), pixels("g.png", "--grow", 3)
+    soft = pixels("f.png", "--grow", 3, "--feather", 3)
+    assert np.array_equal(soft[10:20, 15:40], grown[10:20, 15:40]), "what was marked is replaced entirely"
+    assert np.allclose(soft[7, 15:40], 0.75 * before[7, 15:40] + 0.25 * grown[7, 15:40], atol=1)
+    soft[7:23, 12:43] = before[7:23, 12:43]
+    assert np.array_equal(soft, before)
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea")
+    code, _, err = mend(capsys, *words, "--feather", 2)
+    assert (code, "--grow 2 or more" in err, (photo / "o.png").exists()) == (1, True, False)
+
+
+def test_a_preview_fills_nothing(photo: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "--model", "telea")
+    code, out, _ = mend(capsys, *words, "-o", photo / "o.png", "--preview", photo / "p.png", "--hole", "black")
+    assert code == 0
+    assert "90.9% of photo.png to be filled" in out
+    assert not (photo / "o.png").exists()
+    before, shown = read_image(photo / "photo.png").pixels, read_image(photo / "p.png").pixels
+    assert (shown[0] != before[0]).any(-1).all()
+    assert np.array_equal(shown[14:16, 19:36], before[14:16, 19:36])
+    code, _, err = mend(capsys, *words, "--preview", photo / "mask.png")
+    assert (code, "mask.png is an input" in err) == (1, True)
+
+
+def test_the_hole_is_kept_as_a_mask_that_verifies(photo: Path, capsys: pytest.CaptureFixture[str]):
+    folder, photo = photo, photo / "photo.png"
+    kept, out = folder / "kept.png", folder / "out.png"
+    fill = ("fill", photo, "--object", "largest", "--segmenter", "felzenszwalb", "--model", "telea", "-o", out)
+    code, said, _ = mend(capsys, *fill, "--keep-mask", kept)
+    assert (code, f"its mask: {kept}" in said) == (0, True)
+    assert mend(capsys, "verify", photo, kept, out)[0] == 0
+    shown, filled = kept.read_bytes(), out.read_bytes()
+    code, said, _ = mend(capsys, *fill[:-2], "--preview", folder / "look.png", "--keep-mask", kept)
+    assert (code, kept.read_bytes() == shown, "to be filled" in said) == (0, True, True)
+    (folder / "here").symlink_to(folder)
+    for name in ("kept.jpg", "out.png", "OUT.png", "here/out.png", photo.name):
+        code, _, errors = mend(capsys, *fill, "--keep-mask", folder / name)
+        assert code == 1
+        assert out.read_bytes() == filled
+        assert ("is an input" if name == photo.name else "kept as .png, in a file of its own") in errors
+
+
+def test_fill_says_what_it_decided_and_asks_for_the_rest(photo: Path, capsys: pytest.CaptureFixture[str]):
+    mask = np.zeros((45, 61, 4), np.uint8)
+    mask[10:20, 15:40] = (0, 200, 0, 255)
+    write_image(photo / "layer.png", mask)
+    write_image(photo / "paint.png", np.ascontiguousarray(mask[..., :3]))
+    (photo / "coco.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": i, "file_name": f"{n}.png", "width": 61, "height": 45} for i, n in enumerate(("x", "photo"))],
+                "annotations": [{"image_id": 1, "segmentation": [[15, 10, 40, 10, 40, 20, 15, 20]]}],
+            }
+        ),
+        encoding="utf-8",
+    )
+    words = ("fill", photo / "photo.png", "-o", photo / "o.png", "--model", "mean-colour", "--mask")
+    code, _, err = mend(capsys, *words, photo / "layer.png")
+    assert (code, "--hole opaque (9.1%)" in err) == (1, True)
+    filled = []
+    for more, said in (((photo / "layer.png", "--hole", "opaque"), ""), ((photo / "paint.png",), "colours on black"),
+                       ((photo / "coco.json",), "")):  # fmt: skip
+        code, out, err = mend(capsys, *words, *more)
+        assert code == 0, err
+        assert said in out
+        filled.append(read_image(photo / "o.png").pixels)
+    mend(capsys, *words, photo / "mask.png")
+    for pixels in filled:
+        assert np.array_equal(pixels, read_image(photo / "o.png").pixels)
+
+
+def test_a_mask_is_checked(photo: Path, capsys: pytest.CaptureFixture[str]):
+    code, out, _ = mend(capsys, "mask", "check", photo / "mask.png", "--photo", photo / "photo.png", "-o", photo / "p.png")
+    assert code == 0
+    for said in (
+        "mask.png: 61×45, mode L: 90.9% black, 9.1% white",
+        "hole: white, 9.1% of the picture, 1 part\n",
+        "largest part: 25×10 at x 15, y 10, 250 pixels",
+    ):
+        assert said in out
+    before, shown = read_image(photo / "photo.png").pixels, read_image(photo / "p.png").pixels
+    assert np.array_equal((shown != before).any(-1)[12:18, 17:38], np.ones((6, 21)))
+    assert np.array_equal(shown[30:], before[30:])
+    assert mend(capsys, "mask", "check", photo / "mask.png", "-o", photo / "grey.png")[0] == 0
+    assert (read_image(photo / "grey.png").pixels[0] == 153).all()
+    code, out, err = mend(capsys, "mask", "check", photo / "photo.png")
+    assert (code, out, "cannot tell" in err) == (1, "", True)
+    code, _, err = mend(capsys, "mask", "check", photo / "mask.png", "-o", photo / "mask.png")
+    assert (code, "is an input" in err) == (1, True)
+
+
+def test_bad_input_is_one_line_and_exit_1(photo: Path, run: Path, capsys: pytest.CaptureFixture[str]):
+    write_image(photo / "small.png", smooth(5, 6, 0))
+    fill = ("fill", photo / "photo.png", "--model", run, "-o", photo / "o.png", "--mask")
+    for words, said in (
+        ((*fill, photo / "small.png"), "is 6×5, its picture 61×45"),
+        ((*fill, photo / "nothing.png"), "there is no file"),
+        (("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "nowhere"), "no model"),
+        (("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "photo.png", "--model", run), "is an input"),
+        (("masks", photo, "--out", photo / "m", "--segmenter", "stroke"), "Did you mean 'strokes'"),
+        (("masks", photo, "--out", photo / "m", "--segmenter", "strokes", "--range", "a:b"), "expected START:STOP"),
+        (("evaluate", run, "--protocol", "cifar"), "unknown protocol 'cifar'"),
+        (("train", "--data", "x", "--masks", "y", "--recipe", "sed"), "unknown recipe 'sed'. Did you mean 'seed'"),
+        (("train", "--data", "x", "--masks", "y", "--lr", "-1"), "lr is -1"),
+    ):
+        code, _, err = mend(capsys, *words)
+        assert code == 1, words
+        assert said in err
+        assert "Traceback" not in err
+    assert not (photo / "o.png").exists()
+
+
+def test_a_full_disk_is_said(photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, _, err = mend(
+        capsys, "fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea"
+    )
+    assert (code, "no space left on the disk" in err) == (1, True)
+    assert not (photo / "o.png").exists()
+
+
+def test_ctrl_c_and_faults(capsys: pytest.CaptureFixture[str], photo: Path, monkeypatch: pytest.MonkeyPatch):
+    for raised, code, said in (
+        (KeyboardInterrupt(), 130, "stopped. Nothing was written."),
+        (MemoryError(), 1, "out of memory. Try a smaller picture, or --max-memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            1,
+            "out of memory. Try a smaller picture, or --max",
+        ),
+        (RuntimeError("odd"), 2, "RuntimeError: odd"),
+    ):
+
+        def fail(*args: object, raised: BaseException = raised) -> None:
+            raise raised
+
+        monkeypatch.setattr("mend.images.read_image", fail)
+        words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea")
+        assert mend(capsys, *words)[0] == code
+        try:
+            main([str(w) for w in words])
+        except SystemExit:
+            assert said in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="odd"):
+        main([*(str(w) for w in words), "--debug"])
+
+
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """What a command run here reports as done, and of how much."""
+    reports: list[tuple[int, int]] = []
+
+    @contextmanager
+    def progress(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+        yield lambda done, of: reports.append((done, of))
+
+    monkeypatch.setattr("mend.progress.progress", progress)
+    return reports
+
+
+def test_masks_go_on_after_ctrl_c(tmp_path: Path, capsys: pytest.CaptureFixture[str], reported: list[tuple[int, int]]):
+    out = tmp_path / "masks" / "test"
+    words = ["masks", "photos", "--split", "test", "--size", "48", "--segmenter", "felzenszwalb", "--out", str(out.parent)]
+    stopped(["-m", "mend", *words], lambda: (out / "done.npy").exists() and np.load(out / "done.npy").any())
+    done = np.load(out / "done.npy")
+    kept = np.load(out / "masks.npy")[done]
+    assert 0 < done.sum() < len(done), "it was over before it was stopped"
+    assert mend(capsys, *words)[0] == 0
+    assert (reported[0], reported[-1]) == ((done.sum(), len(done)), (len(done), len(done)))
+    assert np.array_equal(np.load(out / "masks.npy")[done], kept)
+
+
+def test_an_evaluation_goes_on_after_ctrl_c(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    masks, result = tmp_path / "masks", tmp_path / "result.json"
+    assert mend(capsys, "masks", "photos", "--split", "test", "--segmenter", "strokes", "--out", masks)[0] == 0
+    words = ["evaluate", "mean-colour", "--protocol", "photos-object-v1", "--masks", str(masks), "--metrics", "psnr"]
+    words += ["--limit", "300", "--device", "cpu", "--out", str(tmp_path / "result")]
+    stopped(["-m", "mend", *words], result.exists)
+    before = json.loads(result.read_text(encoding="utf-8"))["methods"]
+    written = {name: (tmp_path / "result" / f"{name}.parquet").stat().st_mtime_ns for name in before}
+    assert "mean-colour" in before
+    assert "biharmonic" not in before, "it was over before it was stopped"
+    assert mend(capsys, *words)[0] == 0
+    after = json.loads(result.read_text(encoding="utf-8"))["methods"]
+    assert set(after) == {"mean-colour", "telea", "navier-stokes", "biharmonic"}
+    for name in before:
+        assert after[name] == before[name]
+        assert (tmp_path / "result" / f"{name}.parquet").stat().st_mtime_ns == written[name], "it was scored again"
+
+
+FILL = """
+import sys
+from pathlib import Path
+from skimage.restoration import inpaint_biharmonic  # before: what is stopped is the filling, not an import
+from mend import cli
+from mend.inpaint import classical
+biharmonic = classical.CLASSICAL["biharmonic"]
+
+
+def marked(masked, hole):
+    Path(sys.argv[1]).touch()
+    return biharmonic(masked, hole)
+
+
+classical.CLASSICAL["biharmonic"] = marked
+cli.main(sys.argv[2:])
+"""
+
+
+def test_ctrl_c_while_filling_leaves_no_file(tmp_path: Path):
+    photo, mask, out, filling = (tmp_path / name for name in ("photo.png", "mask.png", "out.png", "filling"))
+    y, x = np.mgrid[:2000, :2000]
+    write_image(photo, np.full((2000, 2000, 3), 90, np.uint8))
+    write_image(mask, ((y % 12 < 6) & (x % 12 < 6)).astype(np.uint8)[..., None] * 255)  # 27,889 holes: some seconds of work
+    words = ["fill", str(photo), "--mask", str(mask), "-o", str(out), "--model", "biharmonic"]
+    stopped(["-c", FILL, str(filling), *words], filling.exists, says="Nothing was written.")
+    assert {file.name for file in tmp_path.iterdir()} == {"photo.png", "mask.png", "filling"}
+
+
+def test_the_recipe_stands_below_the_flags(folder: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "r.toml").write_text('epochs = 1\nwidth = 2\nmodel = "unet"\n[loss]\nhole_l1 = 2.0\n')
+    words = (
+        "train",
+        "--data",
+        folder,
+        "--masks",
+        masks,
+        "--recipe",
+        tmp_path / "r.toml",
+        "--width",
+        3,
+        "--out",
+        tmp_path / "run",
+    )
+    code, _, err = mend(capsys, *words)
+    assert code == 0, err
+    import tomllib
+
+    config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert (config["epochs"], config["width"], config["model"], config["loss"]) == (1, 3, "unet", {"hole_l1": 2.0})
+
+
+def test_the_whole_way_from_masks_to_report(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    masks, run, result = tmp_path / "masks", tmp_path / "runs" / "a", tmp_path / "result"
+    (tmp_path / "p.toml").write_text(
+        f'name = "p"\ntitle = "P"\ndata = "{folder.as_posix()}"\nmasks = "{masks.as_posix()}"\nmetrics = ["psnr", "mae"]\n'
+    )
+    for words in (
+        ("masks", folder, "--segmenter", "strokes", "--out", masks),
+        ("masks", "show", masks / "train"),
+        ("train", "--data", folder, "--masks", masks, "--model", "unet", "--width", 3, "--epochs", 1, "--out", run),
+        ("evaluate", run, "--protocol", tmp_path / "p.toml", "--out", result),
+        ("report", run, "--results", f"{result}.json", "--out", tmp_path / "report"),
+        ("export", run, "-o", tmp_path / "a.onnx"),
+    ):
+        code, out, err = mend(capsys, *words)
+        assert code == 0, (words, err)
+        assert out.strip()
+    assert (masks / "train" / "contact-sheet.png").exists()
+    assert "biharmonic" in (tmp_path / "report" / "report.html").read_text()
+    assert re.search(r"a\.onnx: differs from PyTorch by at most \de-\d\d, where white is 1", out)
+
+
+@needs_signals
+def test_a_reader_that_stops_early_is_no_fault(photo: Path):
+    run = "from mend.cli import main; main(); import sys; sys.stdout.flush()"
+    for words, code in (["--help"], 1), (["mask", "check", str(photo / "mask.png")], 141):  # help is Rich's
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run([sys.executable, "-c", run, *words], stdout=writing, stderr=subprocess.PIPE, text=True)
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (code, "")
+    closed = f"exec '{sys.executable}' -m mend mask check '{photo / 'mask.png'}' >&-"
+    assert subprocess.run(["sh", "-c", closed], check=False).returncode == 0
+
+
+def test_pixels_are_whole_numbers(photo: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "--model", "telea", "-o", photo / "out.png")
+    with pytest.raises(SystemExit):
+        main([*map(str, words), "--grow", "1.5"])
+    assert "1.5" in "".join(capsys.readouterr())
+    assert not (photo / "out.png").exists()
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; sys.argv = ['mend', '--help']\ntry:\n import mend.cli; mend.cli.main()\nexcept SystemExit: pass\n"
+    heavy = "print([m for m in ('torch', 'numpy', 'lightning', 'torchmetrics', 'cv2', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_fill_imports_no_training_or_metrics(photo: Path, run: Path):
+    words = ["fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", run]
+    code = f"import sys, mend.cli\ntry:\n mend.cli.main({[str(w) for w in words]!r})\nexcept SystemExit: pass\n"
+    names = ("lightning", "torchmetrics", "torchvision", "datasets", "transformers", "pandas")
+    heavy = f"print([m for m in {names} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip().endswith("[]"), done.stdout

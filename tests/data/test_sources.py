@@ -1,0 +1,269 @@
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED, needs_shared, smooth
+from PIL import Image
+
+from mend.data import photos
+from mend.data.sources import Batches, Crops, epoch_rows, image_files, load_images, random_crop, share, split_rows
+from mend.errors import InputError
+
+
+def test_a_folder_is_decoded_once_in_order_of_names(folder: Path):
+    images = load_images(str(folder), "all")
+    assert (len(images), images.size) == (40, (32, 32))
+    assert images.names[:2] == ["train/000.png", "train/001.png"]
+    assert np.array_equal(images.pixels[7], np.asarray(Image.open(folder / "train" / "007.png")))
+    assert images.pixels.filename is not None, "the second reading is memory-mapped"
+
+
+def test_splits_are_fixed_disjoint_and_complete(folder: Path):
+    train, val, whole = (load_images(str(folder), split) for split in ("train", "val", "all"))
+    assert (len(train), len(val)) == (36, 4)
+    assert sorted([*train.rows, *val.rows]) == list(whole.rows)
+    assert train.fingerprint == val.fingerprint == whole.fingerprint
+    assert np.array_equal(train.pixels[3], whole.pixels[train.rows[3]])
+    test = load_images(str(folder), "test")
+    assert test.fingerprint != whole.fingerprint
+    assert len(test) == 12
+
+
+def test_a_thousand_of_fifty_thousand_are_held_out():
+    assert len(split_rows(50_000, "val")) == 1000
+    assert len(np.intersect1d(split_rows(50_000, "val"), split_rows(50_000, "train"))) == 0
+
+
+def test_a_changed_file_is_noticed(folder: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    before = load_images(str(copy), "all").fingerprint
+    assert before == load_images(str(folder), "all").fingerprint, "the fingerprint is of the pixels, not the place"
+    Image.fromarray(smooth(32, 32, 77)).save(copy / "train" / "000.png")
+    assert load_images(str(copy), "all").fingerprint != before
+
+
+def test_a_folder_without_splits_gives_one_file_in_ten_to_test_and_adding_one_moves_none(tmp_path: Path):
+    for i in range(60):
+        Image.fromarray(smooth(8, 8, i)).save(tmp_path / f"{i}.png")
+    test, train = image_files(tmp_path, "test"), image_files(tmp_path, "train")
+    assert not set(test) & set(train)
+    assert len(test) + len(train) == 60
+    assert 1 <= len(test) <= 15
+    Image.fromarray(smooth(8, 8, 99)).save(tmp_path / "new.png")
+    assert set(test) <= set(image_files(tmp_path, "test"))
+
+
+def test_every_kind_of_picture_becomes_rgb(tmp_path: Path):
+    rgb = Image.fromarray(smooth(16, 16, 0))
+    for mode, name in (("L", "l.png"), ("RGBA", "a.png"), ("P", "p.gif"), ("CMYK", "c.jpg"), ("LA", "la.png"), ("1", "1.bmp")):
+        rgb.convert(mode).save(tmp_path / name)
+    Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    (tmp_path / "sub dir é").mkdir()
+    rgb.save(tmp_path / "sub dir é" / "w.webp")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    count = sum(len(load_images(str(tmp_path), split)) for split in ("all", "test"))
+    assert count == 8
+
+
+def test_one_broken_file_in_many_is_skipped_by_name_and_more_stop(tmp_path: Path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").mkdir()
+    for i in range(150):
+        Image.fromarray(smooth(8, 8, i)).save(tmp_path / "train" / f"{i:03d}.png")
+    (tmp_path / "train" / "bad.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"1 of 151 pictures are unreadable and were skipped:\n  train/bad\.png"):
+        assert len(load_images(str(tmp_path), "all")) == 150
+    with pytest.warns(UserWarning, match=r"train/bad\.png"):  # from the cache too
+        load_images(str(tmp_path), "all")
+    (tmp_path / "train" / "worse.png").write_bytes(b"words")
+    with pytest.raises(InputError, match="2 of 152 pictures are unreadable, more than 1%"):
+        load_images(str(tmp_path), "all")
+
+
+def test_broken_files_are_counted_once_however_many_crops_they_give(tmp_path: Path):
+    files = [tmp_path / f"{i:03d}.png" for i in range(101)]
+    for file in files:
+        Image.fromarray(smooth(8, 8, 0)).save(file)
+    files[7].write_bytes(b"words")
+
+    def crops(several: list[Path]) -> int:
+        rows = np.arange(3 * len(several))
+        return len(list(Crops(several, 8, rows, lambda epoch, i: torch.zeros(1, 8, 8), 0, 0)))
+
+    with pytest.warns(UserWarning, match=r"1 of 101 pictures.*\n.*007.png") as said:
+        assert crops(files) == 303, "another stands in for it"
+    assert len(said) == 1
+    with pytest.raises(InputError, match="1 of 10 pictures are unreadable, more than 1%"):
+        crops(files[:10])
+
+
+def test_crops_come_from_a_folder_alone():
+    for source in ("cifar10", "hub:a/b", "no/such/folder"):
+        with pytest.raises(InputError, match=f"there is no folder {source}"):
+            image_files(Path(source), "train")
+
+
+def test_unequal_sizes_name_both_and_the_way_out(tmp_path: Path):
+    for i, side in enumerate((8, 8, 9, 8, 8, 8)):
+        Image.fromarray(smooth(side, 8, i)).save(tmp_path / f"{i}.png")
+    with pytest.raises(InputError, match=r"8×9.*8×8.*--size N.*--crop N"):
+        load_images(str(tmp_path), "all")
+    assert load_images(str(tmp_path), "all", size=16).size == (16, 16)
+
+
+def test_bad_sources_say_what_was_found(tmp_path: Path):
+    with pytest.raises(InputError, match="unknown source 'cifar100'.*cifar10, photos"):
+        load_images("cifar100", "all")
+    with pytest.raises(InputError, match="no pictures in .*it is empty"):
+        load_images(str(tmp_path), "all")
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(InputError, match=r"no pictures in .*it holds a\.txt"):
+        load_images(str(tmp_path), "all")
+    with pytest.raises(InputError, match="unknown split 'validation'"):
+        load_images(str(tmp_path), "validation")
+    with pytest.raises(InputError, match="the hub's dataset 'nobody/nothing' could not be loaded"):
+        load_images("hub:nobody/nothing", "all")
+
+
+def test_no_test_photograph_is_a_training_photograph():
+    assert not set(photos.FILES["train"]) & set(photos.FILES["test"])
+    assert photos.LARGE in photos.FILES["test"]
+    images = load_images("photos", "test")
+    assert images.size == (32, 32)
+    assert len(images) > 500
+    assert {name.split("-")[0] for name in images.names} == {Path(f).stem for f in photos.FILES["test"]}
+
+
+def test_a_parquet_folder_in_the_hubs_layout(tmp_path: Path):
+    import pandas as pd
+
+    files = []
+    for i in range(30):
+        Image.fromarray(smooth(8, 8, i)).save(tmp_path / "one.png")
+        files.append({"bytes": (tmp_path / "one.png").read_bytes(), "path": f"{i}.png"})
+    source = tmp_path / "set"
+    source.mkdir()
+    pd.DataFrame({"img": files[:20], "label": range(20)}).to_parquet(source / "train-00000-of-00002.parquet")
+    pd.DataFrame({"img": files[20:], "label": range(20, 30)}).to_parquet(source / "train-00001-of-00002.parquet")
+    images = load_images(str(source), "all")
+    assert images.labels.tolist() == list(range(30))
+    assert images.names[21] == "21.png"
+    assert np.array_equal(images.pixels[21], smooth(8, 8, 21))
+
+
+@needs_shared
+def test_cifar10_is_read_and_the_second_start_is_quick():
+    images = load_images(str(SHARED / "data" / "cifar10"), "test")
+    assert (len(images), images.size, images.classes[0]) == (10_000, (32, 32), "airplane")
+    assert np.bincount(images.labels).tolist() == [1000] * 10
+    start = time.perf_counter()
+    again = load_images(str(SHARED / "data" / "cifar10"), "test")
+    batch = next(iter(Batches(torch.from_numpy(np.array(again.pixels)), torch.zeros(10_000, 1, 32, 32), again.rows, 128)))
+    assert len(batch[0]) == 128
+    assert time.perf_counter() - start < 2
+
+
+def test_an_epoch_is_shuffled_alike_for_any_number_of_processes():
+    one = epoch_rows(100, 3, 1, 16)
+    assert sorted(one) == list(range(100))
+    assert not np.array_equal(one, epoch_rows(100, 3, 2, 16))
+    step_one = sorted([*epoch_rows(100, 3, 1, 16, 0, 2)[:8], *epoch_rows(100, 3, 1, 16, 1, 2)[:8]])
+    assert step_one == sorted(one[:16]), "the same images make a step, however many processes share it"
+
+
+@pytest.mark.parametrize(("count", "size", "world"), [(100, 16, 2), (101, 15, 2), (33, 16, 3), (7, 7, 7), (5, 8, 8)])
+def test_in_all_shares_every_image_is_once(count: int, size: int, world: int):
+    """A row that only evens out the number of steps comes last, and has no weight."""
+    steps = [min(size, count - i) for i in range(0, count, size)]
+    seen: list[int] = []
+    for rank in range(world):
+        rows = epoch_rows(count, 0, 0, size, rank, world)
+        assert -(-len(rows) // share(size, rank, world)) == len(steps), "as many steps as one process makes"
+        weighed = sum(share(step, rank, world) for step in steps)
+        assert weighed in (len(rows), len(rows) - 1)
+        seen += rows[:weighed].tolist()
+    assert sorted(seen) == list(range(count))
+
+
+def test_batches_give_images_and_holes_in_order():
+    pixels = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 2, 2)
+    holes = torch.zeros(5, 1, 2, 2, dtype=torch.uint8)
+    batches = list(Batches(pixels, holes, np.array([4, 0, 2]), 2))
+    assert [len(image) for image, _ in batches] == [2, 1]
+    assert (batches[0][0][:, 0, 0, 0] * 255).tolist() == pytest.approx([4, 0])
+
+
+def test_crops_do_not_depend_on_the_number_of_workers(tmp_path: Path):
+    for i in range(6):
+        Image.fromarray(smooth(40 + i, 50, i)).save(tmp_path / f"{i}.png")
+    files = sorted(tmp_path.glob("*.png"))
+
+    def hole(epoch: int, i: int) -> torch.Tensor:
+        return torch.zeros(1, 16, 16)
+
+    def crops(epoch: int, workers: int) -> list[torch.Tensor]:
+        data = Crops(files, 16, np.arange(6), hole, 0, epoch, batch_size=4)
+        loader = torch.utils.data.DataLoader(data, batch_size=4, num_workers=workers)
+        assert len(loader) == 2
+        return [image for image, _ in loader]
+
+    alone, shared = crops(1, 0), crops(1, 2)
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(alone, crops(2, 0), strict=True))
+
+
+def test_a_crop_is_a_part_of_the_picture_as_it_is_or_mirrored():
+    pixels = smooth(40, 60, 0)
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, (24, 24), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+    mirrored = 0
+    for key in range(20):
+        cut = random_crop(pixels, 24, 1, key)
+        as_it_is, flipped = ((windows == part).all((2, 3, 4)).any() for part in (cut, cut[:, ::-1]))
+        assert as_it_is or flipped
+        mirrored += flipped
+    assert 4 < mirrored < 16
+    assert random_crop(smooth(10, 300, 0), 24, 1, 0).shape == (24, 24, 3), "a small picture is enlarged"
+
+
+def test_a_crop_may_show_more_of_the_picture_shrunk():
+    ramp = np.broadcast_to(np.arange(250, dtype=np.uint8)[:, None, None], (250, 250, 3))  # one level a pixel
+    slopes = [np.ptp(random_crop(ramp, 24, 4.0, key)[2:-2, 12, 0].astype(int)) / 19 for key in range(40)]
+    assert min(slopes) < 1.3
+    assert 3 < max(slopes) <= 4.1
+    assert np.ptp(random_crop(ramp, 24, 100.0, 3)[:, 0, 0].astype(int)) <= 249, "at most all of it"
+
+
+def test_two_rows_of_one_picture_are_two_crops(tmp_path: Path):
+    Image.fromarray(smooth(60, 60, 0)).save(tmp_path / "0.png")
+    data = Crops([tmp_path / "0.png"], 16, np.arange(2), lambda epoch, i: torch.zeros(1, 16, 16), 0, 0)
+    (first, _), (second, _) = data
+    assert not torch.equal(first, second)
+
+
+def test_a_hub_dataset_with_names_and_without(monkeypatch: pytest.MonkeyPatch):
+    """What the hub would return, made here: the download itself is the library's."""
+    import datasets
+
+    pictures = [Image.fromarray(smooth(8, 8, i)) for i in range(20)]
+    kinds = datasets.Features({"picture": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    named = datasets.Dataset.from_dict({"picture": pictures, "label": [i % 2 for i in range(20)]}, features=kinds)
+    words = datasets.Dataset.from_dict({"photo": pictures, "label": ["cat"] * 20}).cast_column("photo", datasets.Image())
+    asked: list[tuple[str, str]] = []
+    hub = {"someone/named": named, "someone/words": words}
+
+    def load(name: str, split: str, cache_dir: str) -> datasets.Dataset:
+        asked.append((name, split))
+        return hub[name]
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    images = load_images("hub:someone/named", "all")
+    assert (images.classes, images.labels.tolist()[:3]) == (("cat", "dog"), [0, 1, 0])
+    assert np.array_equal(images.pixels[5], smooth(8, 8, 5))
+    assert load_images("hub:someone/words:photo", "test").labels.tolist() == [-1] * 20
+    assert asked == [("someone/named", "train"), ("someone/words", "test")]
+    with pytest.raises(InputError, match=r"no image column 'foto'.*image columns: \['photo'\]"):
+        load_images("hub:someone/words:foto", "train")

@@ -1,0 +1,136 @@
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from mend.cli import main
+from mend.errors import InputError
+from mend.evaluate.compare import SUBSETS, compare
+from mend.evaluate.metrics import distances
+from mend.evaluate.protocol import Protocol
+from mend.evaluate.run import evaluate
+from mend.progress import Report
+from mend.report.tables import comparison_text
+
+
+@pytest.fixture(scope="module")
+def result(run: Path, folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("result") / "tiny"
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("psnr", "mae"), str(masks))
+    return evaluate([str(run), "mean-colour", "telea"], protocol, out, device="cpu")
+
+
+def rewrite(result: Path, method: str, change: float, spread: float) -> None:
+    """A method whose PSNR is another's plus a change that varies from image to image."""
+    folder = result.with_suffix("")
+    rows = pd.read_parquet(folder / "telea.parquet")
+    varied = change + spread * np.random.default_rng(0).standard_normal(len(rows))
+    rows["psnr"] += varied.astype(np.float32)
+    rows.to_parquet(folder / f"{method}.parquet")
+
+
+def test_a_difference_is_that_of_the_same_images(result: Path):
+    found = compare("telea", "mean-colour", result)
+    a, b = (pd.read_parquet(result.with_suffix("") / f"{m}.parquet") for m in ("telea", "mean-colour"))
+    whole = {d.metric: d for d in found if d.group == "all"}
+    assert set(whole) == {f"{m}{v}" for m in ("psnr", "mae") for v in ("", "_raw", "_hole", "_band")}
+    assert whole["psnr"].difference == pytest.approx((a["psnr"] - b["psnr"]).mean(), abs=1e-4)
+    assert whole["psnr"].low < whole["psnr"].difference < whole["psnr"].high
+    assert whole["mae"].better == ("A" if whole["mae"].high < 0 else "B" if whole["mae"].low > 0 else ""), "lower is better"
+    assert {d.group for d in found} == {"all", "coverage 20–30 %"}
+
+
+def test_pairing_shows_what_separate_intervals_hide(result: Path):
+    rewrite(result, "mean-colour", 0.2, 0.1)  # far less than what images differ by
+    (shown,) = [d for d in compare("mean-colour", "telea", result) if (d.metric, d.group) == ("psnr", "all")]
+    assert shown.better == "A"
+    assert shown.difference == pytest.approx(0.2, abs=0.1)
+    spread = pd.read_parquet(result.with_suffix("") / "telea.parquet")["psnr"].std()
+    assert shown.high - shown.low < 0.2 * spread
+
+
+def test_no_difference_shown_is_an_answer(result: Path):
+    rewrite(result, "mean-colour", 0.0, 1.0)
+    found = compare("mean-colour", "telea", result)
+    (none,) = [d for d in found if (d.metric, d.group) == ("psnr", "all")]
+    assert none.better == ""
+    text = comparison_text(found, "mean-colour", "telea")
+    assert any(line.startswith("PSNR ") and line.endswith("no difference shown") for line in text.splitlines())
+
+
+def test_what_cannot_be_compared_is_refused(result: Path):
+    with pytest.raises(InputError, match=r"no result for 'teela'\. Did you mean 'telea'"):
+        compare("teela", "mean-colour", result)
+    file = result.with_suffix("") / "mean-colour.parquet"
+    pd.read_parquet(file)[:-1].to_parquet(file)
+    with pytest.raises(InputError, match="not scored on the same images"):
+        compare("mean-colour", "telea", result)
+
+
+def test_a_distance_of_sets_has_an_interval_where_the_features_are(run: Path, folder: Path, masks: Path, tmp_path: Path):
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("kid-cifar",), str(masks))
+    result = evaluate([str(run), "mean-colour", "telea"], protocol, tmp_path / "r", device="cpu")
+    rng, features = np.random.default_rng(0), tmp_path / "r" / "features"
+    truth = rng.standard_normal((400, 8)).astype(np.float16)
+    np.save(features / "original-cifar.npy", truth)
+    for name, distance in (("telea", 0.3), ("mean-colour", 0.6), ("tiny", 0.3)):
+        for view in ("", "_raw"):
+            np.save(features / f"{name}-cifar{view}.npy", truth + np.float16(distance))
+    (apart,) = [d for d in compare("telea", "mean-colour", result) if d.metric == "kid-cifar"]
+    assert apart.high - apart.low > 0
+    assert apart.high - apart.difference == pytest.approx(apart.difference - apart.low)
+    (same,) = [d for d in compare("telea", "tiny", result) if d.metric == "kid-cifar"]
+    assert same.high - same.low < 1e-6, "equal features: the same quarter for both leaves no difference to vary"
+    (features / "telea-cifar.npy").unlink()
+    found = compare("telea", "mean-colour", result)
+    (none,) = [d for d in found if d.metric == "kid-cifar"]
+    assert np.isnan(none.low)
+    assert "no interval: too few images, or their features are gone" in comparison_text(found, "telea", "mean-colour")
+
+
+def test_every_distance_of_a_subset_is_taken_on_the_same_tensors(run: Path, folder: Path, masks: Path, tmp_path: Path):
+    metrics = ("p-ids-cifar", "u-ids-cifar")
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("kid-cifar",), str(masks))
+    result = evaluate([str(run), "telea"], protocol, tmp_path / "r", device="cpu")
+    summary = json.loads(result.read_text(encoding="utf-8"))
+    for method in summary["methods"].values():
+        method["metrics"] = {name: {"mean": 50.0, "n": 800} for name in metrics}
+    result.write_text(json.dumps(summary), encoding="utf-8")
+    rng = np.random.default_rng(0)
+    for name in ("original-cifar", "tiny-cifar", "telea-cifar"):
+        np.save(tmp_path / "r" / "features" / f"{name}.npy", rng.standard_normal((800, 4)).astype(np.float16))
+    fitted = distances._classifier.cache_info().misses
+    steps: list[tuple[int, int]] = []
+    found = [d for d in compare("tiny", "telea", result, lambda *step: steps.append(step)) if d.metric in metrics]
+    assert all(d.low < d.difference < d.high for d in found)
+    assert distances._classifier.cache_info().misses - fitted == 2 * SUBSETS, "one machine a method and subset"
+    assert steps == [(i + 1, SUBSETS + 2) for i in range(SUBSETS + 2)], "the whole, one bin of coverage, and every subset"
+
+
+def test_the_command_shows_how_far_it_is(result: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    steps: list[tuple[int, int]] = []
+
+    @contextmanager
+    def shown(label: str, unit: str) -> Iterator[Report]:
+        yield lambda done, of: steps.append((done, of))
+
+    monkeypatch.setattr("mend.progress.progress", shown)
+    with pytest.raises(SystemExit, match="0"):
+        main(["compare", "telea", "tiny", "--results", str(result)])
+    assert steps == [(1, 2), (2, 2)]
+    assert "telea" in capsys.readouterr().out
+
+
+def test_a_comparison_waits_for_no_import_that_it_does_not_use():
+    code = (
+        "import sys, mend.evaluate.compare; print([m for m in ('torchmetrics', 'torchvision', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,392 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT, smooth
+from PIL import Image
+
+from mend import distributed
+from mend.data.sources import load_images
+from mend.errors import InputError
+from mend.evaluate.metrics import Unavailable, WeightsMissing, psnr
+from mend.evaluate.pictures import pictures, small
+from mend.evaluate.protocol import BATCH, Protocol, read_protocol, scenes_of
+from mend.evaluate.run import evaluate, evaluate_folders, read_summary
+from mend.filling.inpainter import Inpainter, load
+from mend.images import to_image
+from mend.masks.store import MaskSet, ObjectPolicy
+from mend.models.classifier import WEIGHTS
+from mend.report import report
+from mend.segment.make import make_masks
+
+
+@pytest.fixture(scope="module")
+def protocol(folder: Path, masks: Path) -> Protocol:
+    return Protocol("tiny-v1", "Tiny", str(folder), ("psnr", "ssim", "mae"), str(masks))
+
+
+@pytest.fixture(scope="module")
+def result(run: Path, protocol: Protocol, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("result") / "tiny"
+    evaluate([str(run), "mean-colour", "telea"], protocol, out, device="cpu")
+    return out
+
+
+def test_every_image_has_a_row_and_the_means_are_theirs(result: Path, run: Path, folder: Path, masks: Path):
+    rows = pd.read_parquet(result / "tiny.parquet")
+    summary = read_summary(result)
+    method = summary["methods"]["tiny"]
+    assert len(rows) == summary["n"] == 12
+    for name in ("psnr", "psnr_raw", "psnr_hole", "ssim", "ssim_raw", "ssim_hole", "mae", "mae_raw", "mae_hole"):
+        value = method["metrics"][name]
+        assert value["mean"] == pytest.approx(rows[name].mean(), abs=1e-4)
+        assert value["low"] <= value["mean"] <= value["high"]
+        assert value["n"] == 12
+    images = load_images(str(folder), "test")
+    hole = MaskSet.open(masks / "test").holes(images, ObjectPolicy())[3:4].float()
+    image = to_image(np.array(images.pixels[3:4]))
+    assert rows["psnr"][3] == pytest.approx(psnr(load(run, "cpu").fill(image, hole), image).item(), abs=1e-3)
+    assert rows["coverage"][3] == pytest.approx(hole.mean().item())
+    assert method["training"][0]["epoch"] == 1
+    assert {"commit", "torch", "device", "weights", "parameters"} <= set(method)
+
+
+def test_known_pixels_count_for_nothing_when_composited(result: Path):
+    rows = pd.read_parquet(result / "tiny.parquet")
+    # The composited error is the hole's error diluted by the coverage.
+    assert np.allclose(rows["mae"], rows["mae_hole"] * rows["coverage"], rtol=1e-4)
+    assert np.allclose(rows["psnr"], rows["psnr_hole"] - 10 * np.log10(rows["coverage"]), atol=1e-3)
+
+
+def test_what_is_scored_is_not_scored_again_and_other_weights_are(
+    result: Path, run: Path, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+):
+    scored: list[str] = []
+    evaluate([str(run), "mean-colour"], protocol, result, device="cpu", on_batch=lambda name, *_: scored.append(name))
+    assert scored == []
+    monkeypatch.setattr("mend.evaluate.methods.weights_hash", lambda network: "another")
+    evaluate([str(run)], protocol, result, device="cpu", on_batch=lambda name, *_: scored.append(name))
+    assert scored == ["tiny"]
+
+
+def test_an_empty_hole_never_enters_a_mean(folder: Path, run: Path, tmp_path: Path):
+    images = load_images(str(folder), "test")
+    masks = make_masks(images, "boxes", tmp_path / "set")
+    packed = np.load(tmp_path / "set" / "masks.npy", mmap_mode="r+")
+    packed[4] = 0
+    protocol = Protocol("empty", "Empty", str(folder), ("psnr",), str(masks.folder), ObjectPolicy(low=0.0))
+    evaluate([str(run)], protocol, tmp_path / "r", device="cpu")
+    rows = pd.read_parquet(tmp_path / "r" / "tiny.parquet")
+    assert rows["psnr"].isna().tolist() == [i == 4 for i in range(12)]
+    value = read_summary(tmp_path / "r")["methods"]["tiny"]["metrics"]["psnr"]
+    assert value["n"] == 11
+    assert value["mean"] == pytest.approx(rows["psnr"].dropna().mean(), abs=1e-4)
+    json.loads((tmp_path / "r.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
+
+
+def test_batching_does_not_change_a_score(run: Path, protocol: Protocol, result: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("mend.evaluate.protocol.BATCH", 5 * 32 * 32)
+    evaluate([str(run)], protocol, tmp_path / "r", device="cpu")
+    a, b = (pd.read_parquet(folder / "tiny.parquet") for folder in (result, tmp_path / "r"))
+    assert np.allclose(a["psnr"], b["psnr"], atol=1e-3)
+    assert BATCH > 12 * 32 * 32
+
+
+def test_missing_weights_are_reported_or_raised_when_asked_for(
+    run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def offline(*args: object, **kwargs: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    with_fid = replace(protocol, metrics=("psnr", "lpips", "fid"))
+    evaluate([str(run)], with_fid, tmp_path / "r", device="cpu")
+    assert read_summary(tmp_path / "r")["unavailable"].keys() == {"lpips", "fid"}
+    with pytest.raises(WeightsMissing, match="LPIPS needs weights"):
+        evaluate([str(run)], with_fid, tmp_path / "r", metrics=["mae", "lpips"], device="cpu")
+    after = read_summary(tmp_path / "r")
+    assert set(after["methods"]["tiny"]["metrics_scored"]) == {"psnr", "mae"}, "the others are scored, nothing is lost"
+    assert after["unavailable"].keys() == {"lpips", "fid"}
+
+
+def test_only_what_is_new_or_changed_is_scored_and_the_rest_is_kept(
+    run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from mend.evaluate import metrics
+
+    evaluate([str(run)], replace(protocol, metrics=("psnr", "kid-cifar")), tmp_path / "r", device="cpu")
+    before = read_summary(tmp_path / "r")["methods"]["tiny"]
+    evaluate([str(run)], replace(protocol, metrics=("mae",)), tmp_path / "r", device="cpu")
+    after = read_summary(tmp_path / "r")["methods"]["tiny"]
+    assert list(after["metrics_scored"]) == ["psnr", "kid-cifar", "mae"]
+    assert {k: after["metrics"][k] for k in before["metrics"]} == before["metrics"]
+    rows = pd.read_parquet(tmp_path / "r" / "tiny.parquet")
+    assert {"psnr", "mae", "psnr_band"} <= set(rows)
+    assert not rows.columns.duplicated().any()
+
+    changed = replace(metrics.METRICS["mae"], definition="another", pixels=lambda a, b: (a - b).abs())
+    monkeypatch.setitem(metrics.METRICS, "mae", changed)
+    monkeypatch.setattr("mend.evaluate.scores.certify", lambda name, device: "")
+    evaluate([str(run)], replace(protocol, metrics=("psnr", "mae")), tmp_path / "r", device="cpu")
+    again = read_summary(tmp_path / "r")["methods"]["tiny"]
+    assert again["metrics"]["mae"]["mean"] == pytest.approx(after["metrics"]["mae"]["mean"] / 255, rel=1e-3)
+    assert again["metrics"]["psnr"] == after["metrics"]["psnr"]
+
+
+def test_weights_files_are_read_once_an_evaluation(
+    run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    read: list[str] = []
+    read_bytes = Path.read_bytes
+
+    def counted(file: Path) -> bytes:
+        read.append(file.name)
+        return read_bytes(file)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    with_sets = replace(protocol, metrics=("lpips-cifar", "kid-cifar"))
+    evaluate([str(run), "mean-colour", "telea"], with_sets, tmp_path / "r", device="cpu")
+    assert read.count(WEIGHTS.name) == 2, "for the keys of the metrics, and for the features of the originals"
+
+
+def test_the_first_few_are_another_result(run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    file = evaluate([str(run)], replace(protocol, published=[{"name": "x", "source": "y"}]), limit=4, device="cpu")
+    assert file == Path("results/tiny-v1-first-4.json")
+    summary = read_summary(file)
+    assert (summary["n"], summary["protocol"]["published"]) == (4, [])
+
+
+def test_too_few_images_for_a_distance_are_said_and_not_scored(run: Path, protocol: Protocol, tmp_path: Path):
+    with_sets = replace(protocol, metrics=("psnr", "fid-cifar", "kid-cifar"))
+    evaluate([str(run)], with_sets, tmp_path / "r", device="cpu")
+    summary = read_summary(tmp_path / "r")
+    assert summary["unavailable"] == {"fid-cifar": "FID-CIFAR needs 193 images at least, and there are 12; KID is made for few"}
+    assert set(summary["methods"]["tiny"]["metrics_scored"]) == {"psnr", "kid-cifar"}
+    assert summary["methods"]["tiny"]["metrics"]["kid-cifar"]["n"] == 12
+    again: list[str] = []
+    evaluate([str(run)], with_sets, tmp_path / "r", device="cpu", on_batch=lambda name, *_: again.append(name))
+    assert again == [], "it is not tried for ever"
+    with pytest.raises(Unavailable, match="needs 193 images"):
+        evaluate([str(run)], with_sets, tmp_path / "r", metrics=["fid-cifar"], device="cpu")
+
+
+def test_bad_arguments_are_refused(run: Path, protocol: Protocol, masks: Path, result: Path, tmp_path: Path):
+    others = make_masks(load_images(protocol.data, "test"), "boxes", tmp_path / "boxes").folder
+    for arguments, said in (
+        (([str(run)], protocol, tmp_path / "r", None, None, ["psrn"]), "unknown metric 'psrn'. Did you mean 'psnr'"),
+        ((["teela"], protocol, tmp_path / "r"), "unknown method 'teela'.*Did you mean 'telea'"),
+        (([str(run), str(run / "model")], protocol, tmp_path / "r"), "two methods are called tiny"),
+        (([str(run)], protocol, tmp_path / "r", None, str(masks / "train")), "is for .*not for"),
+        (([str(run)], replace(protocol, name="other"), result), "holds another protocol"),
+        (([str(run)], replace(protocol, masks=str(others)), result), r"\(mask_set differ\)"),
+    ):
+        with pytest.raises(InputError, match=said):
+            evaluate(*arguments)
+
+
+def test_a_network_metric_is_scored_an_image_at_a_time(
+    run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from mend.evaluate import metrics
+
+    @torch.inference_mode()
+    def difference(filled: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        return (filled - image).abs().mean((1, 2, 3))
+
+    stand_in = replace(metrics.METRICS["lpips"], per_image=lambda device: difference)
+    monkeypatch.setitem(metrics.METRICS, "lpips", stand_in)
+    evaluate([str(run)], replace(protocol, metrics=("lpips", "mae")), tmp_path / "r", device="cpu")
+    rows = pd.read_parquet(tmp_path / "r" / "tiny.parquet")
+    assert np.allclose(rows["lpips"] * 255, rows["mae"], rtol=1e-4)
+
+
+def test_set_metrics_are_taken_on_both_outputs(run: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from mend.evaluate import metrics
+
+    def mean_difference(truth: torch.Tensor, filled: torch.Tensor) -> float:
+        return (truth - filled).abs().sum().item()
+
+    monkeypatch.setitem(metrics.SPACES, "pixels", lambda device: lambda image: image.flatten(1))
+    monkeypatch.setitem(
+        metrics.METRICS, "fid", replace(metrics.METRICS["fid"], distance=mean_difference, space="pixels", fewest=1)
+    )
+    evaluate([str(run)], replace(protocol, metrics=("fid",)), tmp_path / "r", device="cpu")
+    scored = read_summary(tmp_path / "r")["methods"]["tiny"]["metrics"]
+    assert 0 < scored["fid"]["mean"] < scored["fid_raw"]["mean"]
+
+
+# --- Folders of pictures -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Originals of three sizes, their masks, and fillings with grey, saved under other suffixes and in a folder within."""
+    truth, masks, filled = (tmp_path / name for name in ("truth", "masks", "filled"))
+    for i, (height, width) in enumerate([(32, 32), (32, 32), (40, 24), (48, 64)]):
+        name = f"inner/{i}" if i == 2 else str(i)
+        pixels, mask = smooth(height, width, i), np.zeros((height, width), np.uint8)
+        mask[8:20, 8:16] = 255
+        grey = np.where(mask[..., None] > 0, 128, pixels).astype(np.uint8)
+        for folder, suffix, array in ((truth, ".png", pixels), (masks, ".png", mask), (filled, ".bmp", grey)):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(folder / f"{name}{suffix}")
+    return truth, masks, filled
+
+
+def test_folders_filled_by_any_program_are_scored(folders: tuple[Path, Path, Path], tmp_path: Path):
+    truth, masks, filled = folders
+    evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr", "ssim", "mae"], "cpu")
+    rows = pd.read_parquet(tmp_path / "r" / "filled.parquet")
+    assert rows["name"].tolist() == ["0", "1", "3", "inner/2"]
+    pixels = smooth(40, 24, 2).astype(np.float64)
+    error = np.abs(pixels[8:20, 8:16] - 128)
+    assert rows["mae_hole"][3] == pytest.approx(error.mean(), rel=1e-4)
+    assert rows["coverage"][3] == pytest.approx(96 / 960)
+    assert read_summary(tmp_path / "r")["n"] == 4
+    assert report(tmp_path / "r", tmp_path / "report").exists()
+
+
+def test_folders_that_do_not_fit_are_refused_with_a_list(folders: tuple[Path, Path, Path], tmp_path: Path):
+    truth, masks, filled = folders
+
+    def refused(said: str) -> None:
+        with pytest.raises(InputError, match=said):
+            evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr"], "cpu")
+
+    (filled / "1.bmp").rename(filled / "one.bmp")
+    refused(r"filled does not pair with .*truth: 1 missing \(1\) and 1 extra \(one\)")
+    (filled / "one.bmp").rename(filled / "1.bmp")
+    Image.fromarray(smooth(16, 16, 0)).save(filled / "3.bmp")
+    refused(r"3\.bmp is 16×16, its original 64×48")
+    Image.fromarray(smooth(48, 64, 3)).save(filled / "3.png")
+    refused("two pictures called 3: 3.bmp and 3.png")
+    (filled / "3.png").unlink()
+    Image.fromarray(np.full((48, 64), np.nan, np.float32)).save(filled / "3.tiff")
+    (filled / "3.bmp").unlink()
+    refused(r"3\.tiff holds float values from nan to nan")
+
+
+def test_inverted_masks_and_other_pictures_are_seen(folders: tuple[Path, Path, Path], tmp_path: Path):
+    truth, masks, filled = folders
+    for file in masks.rglob("*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    with pytest.raises(InputError, match="the masks are inverted"):
+        evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr"], "cpu")
+    for file in filled.rglob("*.bmp"):
+        height, width = np.asarray(Image.open(file)).shape[:2]
+        Image.fromarray(smooth(height, width, 77)).save(file)
+    with pytest.raises(InputError, match="these are not fillings of the same pictures"):
+        evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr"], "cpu")
+
+
+def test_a_name_that_is_taken_is_refused(folders: tuple[Path, Path, Path], tmp_path: Path):
+    truth, masks, filled = folders
+    for name in ("original", "telea"):
+        with pytest.raises(InputError, match=f"{name} is taken; rename the folder"):
+            evaluate_folders(truth, [filled.rename(filled.with_name(name))], masks, tmp_path / "r", ["psnr"], "cpu")
+        filled.with_name(name).rename(filled)
+    with pytest.raises(InputError, match="filled is taken"):
+        evaluate_folders(truth, [filled, filled], masks, tmp_path / "r", ["psnr"], "cpu")
+
+
+def test_swapped_channels_and_another_range_are_seen_in_the_known_pixels(folders: tuple[Path, Path, Path], tmp_path: Path):
+    truth, masks, filled = folders
+    pictures = {file: np.asarray(Image.open(file)) for file in filled.rglob("*.bmp")}
+    for change, said in (
+        (lambda p: p[..., ::-1], "saved as BGR"),
+        (lambda p: (p > 128).astype(np.uint8), "hold 0 and 1 only"),
+    ):
+        for file, pixels in pictures.items():
+            Image.fromarray(np.ascontiguousarray(change(pixels))).save(file)
+        with pytest.raises(InputError, match=said):
+            evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr"], "cpu")
+
+
+def test_a_method_that_gives_nan_is_named_with_the_image(run: Path, protocol: Protocol, tmp_path: Path, monkeypatch):
+    def broken(self: Inpainter, image: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+        raw = image.clone()
+        raw[7] = torch.nan
+        return raw
+
+    monkeypatch.setattr(Inpainter, "raw", broken)
+    with pytest.raises(InputError, match=r"tiny gives values from nan to nan for test/007\.png"):
+        evaluate([str(run)], protocol, tmp_path / "r", device="cpu")
+
+
+def test_only_the_first_process_reads_the_features_of_the_originals(
+    protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(distributed, "FIRST", False)
+    monkeypatch.setattr("mend.evaluate.run.Truth", lambda *_, **__: pytest.fail("this is not the first"))
+    evaluate(["mean-colour"], replace(protocol, metrics=("psnr", "kid-cifar")), tmp_path / "result", device="cpu")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is mapped is read in /proc")
+def test_pictures_of_an_evaluation_that_is_stopped_are_let_go_of_and_removed(
+    protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def as_windows_has_it(path: Path, missing_ok: bool = False) -> None:
+        assert str(path) not in Path("/proc/self/maps").read_text()
+        path.rename(tmp_path / "removed")
+
+    monkeypatch.setattr(Path, "unlink", as_windows_has_it)
+    with pytest.raises(KeyboardInterrupt), pictures(tmp_path, "tiny", scenes_of(protocol)):
+        raise KeyboardInterrupt
+    assert (tmp_path / "removed").exists()
+
+
+def test_the_shipped_protocols_can_be_read():
+    assert read_protocol("cifar10-object-v1").metrics == ["psnr", "ssim", "lpips", "fid", "lpips-cifar", "fid-cifar", "mae"]
+    assert len(read_protocol("cifar10-object-v1").published) == 2
+    assert read_protocol("photos-object-v1").data == "photos"
+
+
+MEMORY = """
+import sys
+from functools import partial
+from pathlib import Path
+import numpy as np
+from mend.evaluate.methods import network_method
+from mend.evaluate.scores import score
+from mend.evaluate.protocol import Protocol, Scenes
+
+count, noise = 20_000, np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), np.uint8)
+hole = np.zeros((32, 32), bool)
+hole[8:20, 8:20] = True
+names = [str(i) for i in range(count)]
+scenes = Scenes(names, [""] * count, np.arange(count), names, [(32, 32)] * count, lambda i: noise[i % 100], lambda i: hole, "")
+method = network_method("mean-colour", "mean-colour", Protocol("p", "P", "", ()), scenes, "cpu")
+own = []
+
+def heard(done, of):
+    status = Path("/proc/self/status").read_text()
+    own.append(next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")))
+
+score(method, scenes, ["psnr"], None, Path(sys.argv[1]), heard)
+print((own[-1] - own[len(own) // 5]) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory_does_not_grow_with_the_batches(tmp_path: Path):
+    done = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert int(done.stdout) < 30, "megabytes for 16,000 images, whose scores take one"
+
+
+@pytest.mark.parametrize(("height", "width", "scaled"), [(200, 300, (128, 192)), (300, 200, (192, 128)), (1, 400, (1, 192))])
+def test_pictures_for_looking_are_scaled_as_pillow_does(height: int, width: int, scaled: tuple[int, int]):
+    pixels = smooth(height, width, 0)
+    (framed,) = small(to_image(pixels[None]), 192)
+    expected = np.asarray(Image.fromarray(pixels).resize(scaled[::-1], Image.Resampling.BICUBIC))
+    assert np.abs(framed[: scaled[0], : scaled[1]].astype(int) - expected).max() <= 1
+    assert (framed[scaled[0] :] == 255).all()
+    assert (framed[:, scaled[1] :] == 255).all()

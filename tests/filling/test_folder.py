@@ -1,0 +1,649 @@
+import json
+import shutil
+import time
+import unicodedata
+import weakref
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import mend as run_mend
+from conftest import peak, smooth, stopped
+
+import mend
+from mend.errors import InputError
+from mend.filling.folder import AHEAD, Filler, Job, fill_folder, mask_hole, plan_folder
+from mend.images import Picture, read_image, write_image
+from mend.inpaint.onnx import DEFAULT, Light
+from mend.masks.hole import read_mask
+
+
+def picture(file: Path, seed: int = 0, height: int = 24, width: int = 32) -> Path:
+    write_image(file, smooth(height, width, seed))
+    return file
+
+
+def mask(file: Path, height: int = 24, width: int = 32) -> Path:
+    pixels = np.zeros((height, width, 1), np.uint8)
+    pixels[6:14, 8:20] = 255
+    write_image(file, pixels)
+    return file
+
+
+def pairs(jobs: list[Job], masks: Path) -> dict[str, str | None]:
+    return {job.name: job.mask and job.mask.relative_to(masks).as_posix() for job in jobs}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Three pictures in two folders, and their masks."""
+    for seed, name in enumerate(("a.png", "b/a.png", "b/Ünïcode name.png")):
+        picture(tmp_path / "photos" / name, seed)
+        mask(tmp_path / "masks" / name)
+    return tmp_path
+
+
+# --- Who belongs to whom ---------------------------------------------------------------------------------------------
+
+
+def test_masks_are_found_by_relative_path_and_stem(tree: Path):
+    (tree / "masks" / "b" / "a.png").rename(tree / "masks" / "b" / "a.gif")
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    assert pairs(plan.jobs, tree / "masks") == {
+        "a.png": "a.png",
+        "b/a.png": "b/a.gif",
+        "b/Ünïcode name.png": "b/Ünïcode name.png",
+    }
+    assert [job.output for job in plan.jobs] == [tree / "out" / job.name for job in plan.jobs]
+    assert plan.notes == []
+    assert not (tree / "out").exists()
+
+
+@pytest.mark.parametrize("pattern", ["{stem}_mask", "{stem}_mask.png"])
+def test_a_pattern_names_masks_that_lie_beside_their_pictures(tmp_path: Path, pattern: str):
+    photos = tmp_path / "photos"
+    for name in ("a", "b.c"):
+        picture(photos / "x" / f"{name}.jpg")
+        mask(photos / "x" / f"{name}_mask.png")
+    plan = plan_folder(photos, tmp_path / "out", photos, pattern)
+    assert pairs(plan.jobs, photos) == {"x/a.jpg": "x/a_mask.png", "x/b.c.jpg": "x/b.c_mask.png"}
+    mask(photos / "x" / "a_mask.tif")
+    first = plan_folder(photos, tmp_path / "out", photos, pattern).jobs[0]
+    assert (first.name, first.mask) == ("x/a.jpg", photos / "x" / "a_mask.png" if "." in pattern else None)
+    with pytest.raises(InputError, match="say how masks are called"):
+        plan_folder(photos, tmp_path / "out", photos)
+    with pytest.raises(InputError, match=r"pattern is 'mask'; expected a name with \{stem\}"):
+        plan_folder(photos, tmp_path / "out", photos, "mask")
+
+
+def test_one_mask_for_all_is_no_picture_itself(tree: Path):
+    one = mask(tree / "photos" / "mask.png")
+    plan = plan_folder(tree / "photos", tree / "out", one)
+    assert [job.name for job in plan.jobs] == ["a.png", "b/a.png", "b/Ünïcode name.png"]
+    assert {job.mask for job in plan.jobs} == {one}
+    assert plan.notes == []
+
+
+def test_ambiguous_names(tmp_path: Path):
+    photos, masks = tmp_path / "photos", tmp_path / "masks"
+    for name in ("twin.jpg", "twin.png", "own.png", "own.jpg", "two.jpg", "CASE.JPG", "both.jpg", "alone.png"):
+        picture(photos / name)
+    decomposed = unicodedata.normalize("NFD", "café")
+    picture(photos / "café.png")
+    for name in ("twin.png", "own.png", "own.jpg", "two.png", "two.gif", "case.png", "both.png", "BOTH.png", "other.png"):
+        mask(masks / name)
+    mask(masks / f"{decomposed}.png")
+    plan = plan_folder(photos, tmp_path / "out", masks)
+    assert pairs(plan.jobs, masks) == {
+        "twin.jpg": "twin.png",
+        "twin.png": "twin.png",
+        "own.png": "own.png",
+        "own.jpg": "own.jpg",
+        "two.jpg": None,
+        "CASE.JPG": "case.png",
+        "both.jpg": "both.png",
+        "alone.png": None,
+        "café.png": f"{decomposed}.png",
+    }
+    problems = {job.name: job.problem for job in plan.jobs if job.problem}
+    assert set(problems) == {"two.jpg", "alone.png"}
+    assert problems["two.jpg"] == "it has 2 masks: two.gif, two.png. Keep one."
+    assert "it has no mask: expected" in problems["alone.png"]
+    assert any("twin.jpg and twin.png share the mask twin.png" in note for note in plan.notes)
+    assert any("masks not used: BOTH.png, other.png, two.gif, two.png" in note for note in plan.notes)
+
+
+def test_a_run_into_the_folder_of_the_pictures_goes_on_and_is_filled_no_second_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    photos = tmp_path / "photos"
+    for name in ("a", "b"):
+        picture(photos / f"{name}.png")
+        mask(photos / f"{name}_mask.png")
+    words = ("fill", photos, "--masks", photos, "--pattern", "{stem}_mask", "--model", "telea", "--skip-existing")
+    flags = ("-o", photos / "out", "--keep-mask", photos / "kept")
+    assert "2 filled" in run_mend(capsys, *words, *flags)[1]
+    (photos / "out" / "b.png").write_bytes(b"")
+    said = run_mend(capsys, *words, *flags)[1]
+    assert "1 filled, 1 skipped" in said, "an empty file was taken for a filled picture"
+    assert "earlier run" not in said, "it is the same run"
+    one = mask(tmp_path / "one.png")
+    for masks in (one, photos):
+        plan = plan_folder(photos, photos / "other", masks, "{stem}_mask" if masks == photos else "{stem}")
+        assert not any(job.name.startswith(("out/", "kept/")) for job in plan.jobs)
+        assert "left alone, since it was filled by an earlier run: out, kept" in plan.notes
+        assert not any("not used" in note for note in plan.notes)
+    assert [job.name for job in plan_folder(photos / "out", tmp_path / "again", one).jobs] == ["a.png", "b.png"]
+
+
+def test_a_folder_says_how_many_jpegs_were_encoded_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("a.jpg", "b.JPEG", "c.png"):
+        picture(tmp_path / "photos" / name)
+    words = ("fill", tmp_path / "photos", "--mask", mask(tmp_path / "m.png"), "-o", tmp_path / "out", "--model", "telea")
+    assert "2 of them are JPEGs, which change a little everywhere; --format png keeps" in run_mend(capsys, *words)[1]
+    assert "JPEGs" not in run_mend(capsys, *words, "--format", "png")[1]
+    write_image(tmp_path / "m.png", np.zeros((24, 32, 1), np.uint8))
+    assert "JPEGs" not in run_mend(capsys, *words)[1], "they were copied"
+
+
+def test_what_is_no_picture_is_said_and_what_is_hidden_is_not(tree: Path):
+    for name in ("a.heic", "b/notes.txt", ".hidden", ".thumbnails/a.txt"):
+        (tree / "photos" / name).parent.mkdir(exist_ok=True)
+        (tree / "photos" / name).write_text("x")
+    assert plan_folder(tree / "photos", tree / "out", tree / "masks").notes == ["no pictures, left alone: a.heic, b/notes.txt"]
+
+
+def test_folders_inside_each_other(tree: Path):
+    inside, around = tree / "photos" / "masks", tree / "photos" / "out"
+    (tree / "masks").rename(inside)
+    picture(around / "a.png")
+    names = ["a.png", "b/a.png", "b/Ünïcode name.png"]
+    assert [job.name for job in plan_folder(tree / "photos", around, inside).jobs] == names
+    assert [job.name for job in plan_folder(tree / "photos", tree, inside).jobs] == [*names, "out/a.png"]
+
+
+def test_nothing_is_overwritten_or_written_twice(tree: Path):
+    picture(tree / "photos" / "a.jpg")
+    for out, suffix, said in (
+        (tree / "photos", None, "is the folder of the pictures"),
+        (tree / "masks", None, r"masks.a\.png is an input; filling a\.png would overwrite it"),
+        (tree / "out", "docx", "'docx' is no format that can be written"),
+        (tree / "out", "pdf", "'pdf' is no format that can be written"),
+    ):
+        with pytest.raises(InputError, match=said):
+            plan_folder(tree / "photos", out, tree / "masks", suffix=suffix)
+    for name in ("a.png", "x/a.png"):
+        picture(tree / "out" / "x" / name)
+    with pytest.raises(InputError, match=r"out.x.a\.png is an input; filling x/a\.png would overwrite it"):
+        plan_folder(tree / "out" / "x", tree / "out", mask(tree / "m.png"))
+
+
+def test_what_a_rare_format_becomes_is_the_same_as_alone_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    photos, one = tmp_path / "photos", mask(tmp_path / "mask.png")
+    for name in ("a.gif", "b.bmp", "c.PNG", "d.jpg"):
+        picture(photos / name)
+    plan = plan_folder(photos, tmp_path / "out", one)
+    assert [job.output.name for job in plan.jobs] == ["a.png", "b.png", "c.PNG", "d.jpg"]
+    assert plan.notes == ["written as PNG, which keeps every value: a.gif, b.bmp"]
+    assert plan_folder(photos, tmp_path / "out", one, suffix="bmp").notes == []
+    (photos / "c.PNG").rename(photos / "c.jpg")
+    (photos / "e.jpg").write_bytes(b"no picture")
+    plan = plan_folder(photos, tmp_path / "out", one)
+    assert [job.output.name for job in plan.jobs] == ["a.png", "b.png", "c.png", "d.jpg", "e.jpg"]
+    code, said, _ = run_mend(capsys, "fill", photos / "b.bmp", "--mask", one, "--model", "mean-colour")
+    assert code == 0
+    assert said.startswith(f"{photos / 'b-filled.png'}: ")
+    assert said.endswith("  written as PNG, which keeps every value\n")
+    picture(photos / "a.png")
+
+
+def test_pictures_that_would_become_one_file_fail_and_the_others_are_filled(tmp_path: Path):
+    photos, one, out = tmp_path / "photos", mask(tmp_path / "mask.png"), tmp_path / "out"
+    for name in ("a.gif", "a.png", "a.jpg", "b/a.gif", "c.png"):
+        picture(photos / name)
+    picture(out / "a.png")
+    for skip_existing in (False, True):
+        summary = fill_folder(
+            plan_folder(photos, out, one, skip_existing=skip_existing), Filler(mend.load("telea"), mask_hole())
+        )
+        failed = {name: result.error for name, result in summary.files.items() if result.status == "failed"}
+        assert set(failed) == {"a.gif", "a.png"}
+        assert set(failed.values()) == {f"a.gif and a.png would all become {out / 'a.png'}. Rename them, or move them apart."}
+        assert summary.count("skipped" if skip_existing else "filled") == 3
+    assert [job.name for job in plan_folder(photos, out, one, suffix="png").jobs if job.problem] == ["a.gif", "a.jpg", "a.png"]
+    mask(tmp_path / "masks" / "a.gif")
+    jobs = {job.name: job.problem for job in plan_folder(photos, out, tmp_path / "masks").jobs}
+    assert "would all become" in jobs["a.png"]
+    (photos / "a.png").rename(photos / "A.png")
+    mask(tmp_path / "masks" / "b" / "a.png")
+    assert plan_folder(photos, out, tmp_path / "masks").jobs[0].problem == ""
+
+
+def test_names_that_differ_in_case_are_one_where_the_disk_takes_them_for_one(tmp_path: Path):
+    photos, one = tmp_path / "photos", mask(tmp_path / "mask.png")
+    for name in ("A.jpg", "a.bmp"):
+        picture(photos / name)
+    assert [job.problem for job in plan_folder(photos, tmp_path / "disk" / "out", one, suffix="png").jobs] == ["", ""]
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "DISK").symlink_to(tmp_path / "disk")  # as if disk and DISK were one name
+    out = tmp_path / "disk" / "out"
+    said = f"A.jpg and a.bmp would all become {out / 'A.png'}. Rename them, or move them apart."
+    assert plan_folder(photos, out, one, suffix="png").jobs[0].problem == said
+    (out / "2024").mkdir(parents=True)
+    (tmp_path / "disk" / "OUT").symlink_to(out)
+    assert "would all become" in plan_folder(photos, out / "2024", one, suffix="png").jobs[0].problem, "2024 has no letters"
+    assert [job.problem for job in plan_folder(photos, out, one).jobs] == ["", ""]
+
+
+def test_an_output_that_is_an_input_by_another_name_is_refused(tree: Path, capsys: pytest.CaptureFixture[str]):
+    (tree / "out").mkdir()
+    (tree / "out" / "a.png").hardlink_to(tree / "photos" / "a.png")
+    with pytest.raises(InputError, match=r"out.a\.png is an input; filling a\.png would overwrite it"):
+        plan_folder(tree / "photos", tree / "out", tree / "masks")
+    words = ("fill", tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "-o", tree / "out" / "a.png")
+    code, _, errors = run_mend(capsys, *words)
+    assert (code, "out/a.png is an input; it would be overwritten" in errors) == (1, True)
+
+
+def test_a_folder_where_nothing_fits_is_refused(tree: Path):
+    (tree / "empty").mkdir()
+    for photos, masks, pattern, said in (
+        (tree / "nowhere", tree / "masks", "{stem}", "there is no folder"),
+        (tree / "photos", tree / "nowhere", "{stem}", "there is no mask or folder"),
+        (tree / "empty", tree / "masks", "{stem}", "no pictures in .*empty"),
+        (
+            tree / "photos",
+            tree / "masks",
+            "{stem}-m",
+            r"none of the 3 pictures of .* has a mask.* needs a-m\.png or the like, and",
+        ),
+    ):
+        with pytest.raises(InputError, match=said):
+            plan_folder(photos, tree / "out", masks, pattern)
+
+
+# --- Doing it --------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_filled_as_its_pictures_are_one_by_one(tree: Path):
+    telea = mend.load("telea")
+    told: list[tuple[str, int, int]] = []
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    summary = fill_folder(
+        plan, Filler(telea, mask_hole()), on_file=lambda name, result, done, of: told.append((name, done, of))
+    )
+    assert summary.count("filled") == 3
+    assert sorted(name for name, _, _ in told) == sorted(job.name for job in plan.jobs)
+    assert (told[-1][1], {of for _, _, of in told}) == (3, {3})
+    for job in plan.jobs:
+        alone = np.asarray(telea(job.photo, job.mask))
+        assert np.array_equal(read_image(job.output).pixels, alone)
+    record = json.loads((tree / "out" / "mend-fill.json").read_text(encoding="utf-8"))
+    assert (record["mend"], record["model"], record["pictures"]) == (mend.__version__, "telea", 3)
+    assert (record["filled"], record["skipped"], record["failed"]) == (3, 0, 0)
+    one = record["files"]["b/Ünïcode name.png"]
+    assert (one["status"], one["coverage"], one["output"]) == ("filled", 0.125, str(tree / "out" / "b" / "Ünïcode name.png"))
+    assert one["seconds"] >= 0
+    assert {file.name for file in (tree / "out").rglob("*") if file.is_file()} == {
+        "a.png",
+        "Ünïcode name.png",
+        "mend-fill.json",
+    }
+
+
+def test_a_bad_file_is_named_and_the_others_are_filled(tree: Path):
+    photos, masks = tree / "photos", tree / "masks"
+    for name in ("empty", "cut", "text", "small", "blind", "depth"):
+        picture(photos / f"{name}.png")
+        mask(masks / f"{name}.png")
+    (photos / "empty.png").write_bytes(b"")
+    (photos / "cut.png").write_bytes((photos / "a.png").read_bytes()[:200])
+    (photos / "text.png").write_text("no picture")
+    mask(masks / "small.png", 20, 20)
+    (masks / "blind.png").unlink()
+    (masks / "depth.png").write_bytes(b"")
+    summary = fill_folder(plan_folder(photos, tree / "out", masks), Filler(mend.load("telea"), mask_hole()))
+    assert summary.count("filled") == 3
+    errors = {name: result.error or "" for name, result in summary.files.items() if result.status == "failed"}
+    for name, said in (
+        ("empty", "is empty (0 bytes)"),
+        ("cut", "is damaged"),
+        ("text", "is not a picture"),
+        ("small", "is 20×20, its picture 32×24"),
+        ("blind", "no mask: expected"),
+        ("depth", "depth.png is empty"),
+    ):
+        assert said in errors.pop(f"{name}.png"), name
+    assert not errors
+    assert not (tree / "out" / "cut.png").exists()
+
+
+def test_faults_and_full_disks(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+
+    def faulty(image: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+        if mask == tree / "masks" / "a.png":
+            raise RuntimeError("odd")
+        return mask_hole()(image, name, mask)
+
+    summary = fill_folder(plan, Filler(mend.load("telea"), faulty))
+    assert summary.count("filled") == 2
+    assert summary.files["a.png"].error == "RuntimeError: odd"
+
+    def full(path: Path, *rest: object) -> list[str]:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("mend.filling.folder.write_filled", full)
+    with pytest.raises(OSError, match="No space"):
+        fill_folder(plan, Filler(mend.load("telea"), mask_hole()))
+
+
+def test_existing_outputs_are_skipped_when_asked(tree: Path):
+    telea = mend.load("telea")
+    (tree / "out").mkdir()
+    (tree / "out" / "a.png").write_text("here before")
+    summary = fill_folder(
+        plan_folder(tree / "photos", tree / "out", tree / "masks", skip_existing=True), Filler(telea, mask_hole())
+    )
+    assert (summary.count("skipped"), summary.count("filled")) == (1, 2)
+    assert (tree / "out" / "a.png").read_text() == "here before"
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    assert fill_folder(plan, Filler(telea, mask_hole())).count("filled") == 3
+
+
+def test_few_pictures_are_in_memory_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Reading runs ahead, and writing behind, of a network that is faster than both."""
+    alive: set[int] = set()
+    most = read_so_far = 0
+    for i in range(200):
+        picture(tmp_path / "photos" / f"{i:03d}.png", i, 12, 12)
+
+    def counted(file: Path) -> Picture:
+        nonlocal most, read_so_far
+        read_so_far += 1
+        read = read_image(file)
+        key = int(file.stem)
+        alive.add(key)
+        weakref.finalize(read, alive.discard, key)
+        most = max(most, len(alive))
+        return read
+
+    def write(path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None) -> list[str]:
+        time.sleep(0.004)
+        write_image(path, filled)
+        return []
+
+    monkeypatch.setattr("mend.filling.folder.read_image", counted)
+    monkeypatch.setattr("mend.filling.folder.write_filled", write)
+    plan = plan_folder(tmp_path / "photos", tmp_path / "out", mask(tmp_path / "mask.png", 12, 12))
+    told: list[int] = []
+    filler = Filler(mend.load("mean-colour"), mask_hole())
+    fill_folder(plan, filler, on_file=lambda name, result, done, of: told.append(read_so_far))
+    assert len(told) == 200
+    assert told[100] < 200, "half of them are told before the last is read"
+    assert 1 < most <= 2 * AHEAD + 2
+
+
+def test_memory_is_limited_for_a_folder_too(tmp_path: Path):
+    """The peak of each runtime, reading and writing included, is what the plan of the largest picture says."""
+    one = tmp_path / "mask.png"
+    mask(one, 2000, 3000)
+    for i in range(6):
+        picture(tmp_path / "photos" / f"{i}.jpg", i, 2000, 3000)
+    hole = read_mask(one)
+    for inpainter, words in ((Light(), []), (mend.load(device="cpu"), ["--model", str(DEFAULT)])):
+        plan = inpainter.plan(hole)
+        most = f"{plan.memory / 2**20:.0f}MB"
+        words = [*words, "--max-memory", most, "--device", "cpu"]
+        assert peak(["fill", str(tmp_path / "photos"), "--mask", str(one), "-o", str(tmp_path / "out"), *words]) <= plan.memory
+
+
+def test_one_picture_at_a_time_is_in_memory_where_that_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    alive: set[str] = set()
+    for i in range(5):
+        picture(tmp_path / "photos" / f"{i}.png", i)
+
+    def counted(file: Path) -> Picture:
+        assert not alive
+        read = read_image(file)
+        alive.add(file.name)
+        weakref.finalize(read, alive.discard, file.name)
+        return read
+
+    monkeypatch.setattr("mend.filling.folder.read_image", counted)
+    plan = plan_folder(tmp_path / "photos", tmp_path / "out", mask(tmp_path / "mask.png"))
+    summary = fill_folder(plan, Filler(Light(), mask_hole(), most=10**9))
+    assert summary.count("filled") == 5, summary.files
+
+
+SLOW = """
+import sys, time
+from mend import cli
+from mend.inpaint import classical
+telea = classical.CLASSICAL["telea"]
+classical.CLASSICAL["telea"] = lambda masked, hole: (time.sleep(0.05), telea(masked, hole))[1]
+cli.main(sys.argv[1:])
+"""
+
+
+def test_ctrl_c_keeps_what_was_written_and_the_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    photos, out, one = tmp_path / "photos", tmp_path / "out", mask(tmp_path / "mask.png")
+    for i in range(40):
+        picture(photos / f"{i:02d}.png", i)
+    words = ["fill", str(photos), "--mask", str(one), "-o", str(out), "--model", "telea"]
+    stopped(["-c", SLOW, *words], lambda: len(list(out.glob("*.png"))) >= 5)
+    kept = {file: file.stat().st_mtime_ns for file in out.glob("*.png")}
+    assert 5 <= len(kept) < 40
+    assert not list(out.glob(".*"))
+    record = json.loads((out / "mend-fill.json").read_text(encoding="utf-8"))
+    assert record["filled"] == len(kept)
+    for file in kept:
+        read_image(file)
+    code, said, _ = run_mend(capsys, *words, "--skip-existing")
+    assert code == 0
+    assert f"{40 - len(kept)} filled, {len(kept)} skipped, 0 failed of 40 pictures" in said
+    assert all(file.stat().st_mtime_ns == before for file, before in kept.items())
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_counts_and_exits_with_1_where_something_failed(tree: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "telea")
+    code, said, _ = run_mend(capsys, *words)
+    assert code == 0
+    assert "out: 3 filled, 0 skipped, 0 failed of 3 pictures" in said
+    (tree / "photos" / "a.png").write_bytes(b"")
+    code, said, errors = run_mend(capsys, *words)
+    assert code == 1
+    assert "2 filled, 0 skipped, 1 failed" in said
+    assert "a.png: " in errors
+    assert "is empty (0 bytes)" in errors
+    assert "Traceback" not in errors
+
+
+def test_coco_annotations_of_a_whole_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for i, name in enumerate(("a.png", "b.png", "c.png")):
+        picture(tmp_path / "photos" / name, i)
+    images = [{"id": i, "file_name": f"{name}.png", "width": 32, "height": 24} for i, name in enumerate("ab")]
+    boxes = ([2, 2, 10, 2, 10, 8, 2, 8], [20, 10, 30, 10, 30, 20, 20, 20])
+    annotations = [{"image_id": i, "segmentation": [box]} for i, box in enumerate(boxes)]
+    (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    words = ["fill", tmp_path / "photos", "--mask", tmp_path / "all.json", "-o", tmp_path / "out", "--model", "telea"]
+    code, said, err = run_mend(capsys, *map(str, words))
+    assert (code, "2 filled, 0 skipped, 1 failed of 3" in said) == (1, True)
+    assert "has 0 pictures 'c.png'" in err
+    for name, (left, top, right, bottom) in (("a.png", (2, 2, 10, 8)), ("b.png", (20, 10, 30, 20))):
+        before, after = (read_image(tmp_path / folder / name).pixels.copy() for folder in ("photos", "out"))
+        assert (before != after).any(-1)[top:bottom, left:right].mean() > 0.8
+        after[top:bottom, left:right] = before[top:bottom, left:right]
+        assert np.array_equal(before, after)
+
+
+def test_coco_annotations_tell_pictures_of_one_name_apart_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    names = ("a/1.png", "b/1.png", "2.png")
+    for name in names:
+        picture(tmp_path / "photos" / name)
+    images = [{"id": i, "file_name": f"train/{name}", "width": 32, "height": 24} for i, name in enumerate(names)]
+    annotations = [{"image_id": i, "segmentation": [[0, 0, i + 1, 0, i + 1, 1, 0, 1]]} for i in range(3)]
+    (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    parsed, loads = [], json.loads
+    monkeypatch.setattr("json.loads", lambda text: (parsed.append(1), time.sleep(0.05), loads(text))[2])
+    plan = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "all.json", keep=tmp_path / "kept")
+    assert fill_folder(plan, Filler(mend.load("telea"), mask_hole())).count("filled") == 3
+    assert [int(read_mask(tmp_path / "kept" / name).sum()) for name in names] == [1, 2, 3]
+    assert len(parsed) == 1, "the file is read anew for each picture"
+    (tmp_path / "one.json").write_text(
+        json.dumps({"images": [images[0] | {"file_name": "a/1.png"}], "annotations": annotations})
+    )
+    plan = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "one.json")
+    files = fill_folder(plan, Filler(mend.load("telea"), mask_hole())).files
+    assert (files["a/1.png"].status, files["b/1.png"].status) == ("filled", "failed")
+    assert "its a/1.png is another picture, which is there" in (files["b/1.png"].error or "")
+    plan = plan_folder(tmp_path / "photos" / "b", tmp_path / "out", tmp_path / "all.json", keep=tmp_path / "kept")
+    assert fill_folder(plan, Filler(mend.load("telea"), mask_hole())).count("filled") == 1
+    assert read_mask(tmp_path / "kept" / "1.png").sum() == 2, "the folder of the pictures counts, too"
+
+
+def test_a_folder_of_masks_may_hold_annotations(tree: Path):
+    (tree / "masks" / "b" / "a.png").unlink()
+    box = {"size": [24, 32], "counts": [24 * 8 + 6, 8, 24 * 24 - 14]}
+    for name in ("a", "b/a"):
+        (tree / "masks" / f"{name}.json").write_text(json.dumps(box))
+    (tree / "masks" / "mend-fill.json").write_text("{}")
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    assert pairs(plan.jobs, tree / "masks") == {
+        "a.png": "a.png",
+        "b/a.png": "b/a.json",
+        "b/Ünïcode name.png": "b/Ünïcode name.png",
+    }
+    assert plan.notes == ["masks not used: a.json"]
+    beside = plan_folder(picture(tree / "beside" / "a.png").parent, tree / "out2", tree / "masks")
+    assert beside.jobs[0].mask == tree / "masks" / "a.png"
+    (tree / "beside" / "a.json").write_text(json.dumps(box))
+    assert plan_folder(tree / "beside", tree / "out2", tree / "beside").jobs[0].mask == tree / "beside" / "a.json"
+    (tree / "alone").mkdir()
+    (tree / "alone" / "mend-fill.json").write_text("{}")
+    with pytest.raises(InputError, match=r"no masks in .*alone: it holds no pictures or COCO"):
+        plan_folder(tree / "photos", tree / "out2", tree / "alone")
+    summary = fill_folder(plan, Filler(mend.load("telea"), mask_hole()))
+    assert [result.coverage for _, result in sorted(summary.files.items())] == [0.125, round(8 / 768, 4), 0.125]
+
+
+def test_holes_are_kept_as_masks_by_which_the_folder_is_verified(tree: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "telea", "--grow", "2")
+    assert run_mend(capsys, *words, "--keep-mask", tree / "photos" / "kept")[0] == 0
+    for name in ("a.png", "b/a.png", "b/Ünïcode name.png"):
+        kept, given = tree / "photos" / "kept" / name, tree / "masks" / name
+        assert run_mend(capsys, "verify", tree / "photos" / name, kept, tree / "out" / name)[0] == 0
+        assert run_mend(capsys, "verify", tree / "photos" / name, given, tree / "out" / name)[0] == 1
+    assert len(plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos" / "kept").jobs) == 3
+    with pytest.raises(InputError, match=r"masks.a\.png is an input; .* Choose another --keep-mask"):
+        plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "masks")
+    with pytest.raises(InputError, match=r"photos is the folder of the pictures; a mask there would be one"):
+        plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos")
+    with pytest.raises(InputError, match=r"out is the --output, where a picture has the name of its mask"):
+        plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "out")
+    picture(tree / "photos" / "a.jpg")
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos" / "kept")
+    assert [job.problem for job in plan.jobs if job.problem] == [
+        f"a.jpg and a.png would all become {tree / 'photos' / 'kept' / 'a.png'}. Rename them, or move them apart."
+    ] * 2
+
+
+def test_kept_masks_are_told_of_and_made_up_for(tree: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "telea", "--skip-existing")
+    kept = ("--keep-mask", tree / "kept")
+    said = run_mend(capsys, *words, *kept, "--dry-run")[1]
+    assert f"b/a.png → {tree / 'out' / 'b' / 'a.png'} (is new), its mask → {tree / 'kept' / 'b' / 'a.png'}\n" in said
+    assert not (tree / "kept").exists()
+    assert f"their masks: {tree / 'kept'}" in run_mend(capsys, *words, *kept)[1]
+    record = json.loads((tree / "out" / "mend-fill.json").read_text())
+    assert record["files"]["a.png"]["kept"] == str(tree / "kept" / "a.png")
+    assert "3 skipped" in run_mend(capsys, *words, *kept)[1]
+    (tree / "kept" / "a.png").unlink()
+    assert "1 filled, 2 skipped" in run_mend(capsys, *words, *kept)[1]
+    assert (tree / "kept" / "a.png").exists()
+    (tree / "file").write_text("")
+    shutil.rmtree(tree / "out")
+    code, _, errors = run_mend(capsys, *words, "--keep-mask", tree / "file" / "masks")
+    assert (code, "cannot be written: Not a directory" in errors) == (1, True)
+    assert not (tree / "out").exists(), "filled before it was seen"
+
+
+def test_a_damaged_picture_and_a_loop_of_links_hinder_no_other(tree: Path, capsys: pytest.CaptureFixture[str]):
+    done, data = cv2.imencode(".avif", np.zeros((16, 16, 3), np.uint8))
+    assert done
+    (tree / "photos" / "c.avif").write_bytes(data[: len(data) - 20].tobytes() + b"\xff" * 20)
+    mask(tree / "masks" / "c.png")
+    (tree / "photos" / ".loop").symlink_to(tree / "photos" / ".loop")
+    words = ("fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "telea")
+    code, said, errors = run_mend(capsys, *words)
+    assert (code, "3 filled, 0 skipped, 1 failed" in said) == (1, True), errors
+    assert "c.avif: " in errors
+    assert "is damaged: " in errors
+
+
+def test_a_quality_is_for_the_formats_that_have_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("a.jpg", "b.png", "c.tif"):
+        picture(tmp_path / "photos" / name)
+    words = ("fill", tmp_path / "photos", "--mask", mask(tmp_path / "m.png"), "-o", tmp_path / "out", "--model", "telea")
+    assert run_mend(capsys, *words, "--quality", "40")[0] == 0
+    assert (tmp_path / "out" / "a.jpg").stat().st_size < (tmp_path / "photos" / "a.jpg").stat().st_size
+    for flags in (("--quality", "101"), ("--quality", "90", "--format", "png")):
+        code, _, errors = run_mend(capsys, *words[:4], "-o", tmp_path / "none", *flags, "--model", "telea")
+        assert (code, "it is 1 to 100, and for .jpg, .webp and .avif only" in errors) == (1, True)
+        assert not (tmp_path / "none").exists()
+
+
+def test_the_plan_is_printed_and_stands_in_the_summary(tree: Path, capsys: pytest.CaptureFixture[str]):
+    words = ("fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out")
+    for flags, said in (
+        ((), "up to 4 read ahead"),
+        (("--max-memory", "1GB"), "one at a time, each in at most 1.0 GB of memory"),
+    ):
+        assert f"plan: 3 of 3 pictures, {said}; " in run_mend(capsys, *words, *flags)[2]
+    record = json.loads((tree / "out" / "mend-fill.json").read_text())
+    assert all(file["plan"].startswith("1 tile of at most 512 pixels, at most 0.") for file in record["files"].values()), record
+
+
+def test_a_dry_run_tells_and_writes_nothing(tree: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["fill", tree / "photos", "--masks", tree / "masks", "-o", tree / "out", "--model", "nowhere", "--dry-run"]
+    code, said, _ = run_mend(capsys, *words)
+    assert code == 0
+    assert f"b/a.png + {tree / 'masks' / 'b' / 'a.png'} → {tree / 'out' / 'b' / 'a.png'} (is new)" in said
+    assert "3 to fill, 0 skipped, 0 that cannot be filled; nothing was done" in said
+    assert not (tree / "out").exists()
+    picture(tree / "out" / "a.png")
+    (tree / "masks" / "b" / "a.png").unlink()
+    code, said, _ = run_mend(capsys, *words, "--skip-existing")
+    assert code == 1
+    assert "a.png (is there already, skipped)" in said
+    assert "b/a.png: it has no mask" in said
+    assert "(is overwritten)" in run_mend(capsys, *words)[1]
+    (tree / "masks" / "a.png").unlink()
+    code, said, _ = run_mend(capsys, *words, "--skip-existing")
+    assert "1 to fill, 0 skipped, 2 that cannot be filled; nothing was done" in said, "a.png is there, and has no mask"
+
+
+def test_flags_that_do_not_fit(tree: Path, capsys: pytest.CaptureFixture[str]):
+    end = ("-o", tree / "out", "--model", "telea")
+    for words, said in (
+        ((tree / "photos", *end), "Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER"),
+        ((tree / "photos", "--mask", tree / "m.png", "--masks", tree / "masks", *end), "Give one of --mask"),
+        ((tree / "photos", "--masks", tree / "masks", "--preview", tree / "p.png", *end), "no --preview"),
+        ((tree / "photos", "--masks", tree / "masks", *end, "--max-memory", "2"), "expected a number and a unit"),
+        ((tree / "photos" / "a.png", "--masks", tree / "masks", *end), "is no folder; --masks"),
+        ((tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "--dry-run", *end), "are for folders"),
+        (
+            (tree / "photos", "--object", "dog", "--hole", "black", *end),
+            "--hole says what marks the hole in a mask, and does not",
+        ),
+        ((tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "--pattern", "{stem}_m", *end), "with --masks FOLDER"),
+        ((tree / "photos", "--object", "dog", "--pattern", "{stem}_m", *end), "with --masks FOLDER"),
+        ((tree / "photos" / "a.png", "--object", "dog", "--max-memory", "2GB", *end), "does not count what finds an object"),
+    ):
+        code, _, errors = run_mend(capsys, "fill", *words)
+        assert (code, said in errors) == (1, True), errors
+    assert not (tree / "out").exists()

@@ -1,0 +1,179 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Save, inside
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from mend.errors import InputError
+from mend.masks.coco import _counts
+from mend.masks.hole import understand_mask
+
+
+def runs(drawn: np.ndarray) -> list[int]:
+    """COCO's uncompressed counts of a bool (H, W): runs down the columns, the first of them background."""
+    flat = drawn.T.reshape(-1)
+    edges = np.flatnonzero(np.diff(flat.astype(np.int8))) + 1
+    lengths = np.diff([0, *edges, flat.size]).tolist()
+    return [0, *lengths] if flat[0] else lengths
+
+
+def compressed(counts: list[int]) -> str:
+    """COCO's compressed counts, after `rleToString` of the COCO API."""
+    text = ""
+    for i, count in enumerate(counts):
+        value = count - counts[i - 2] if i > 2 else count
+        more = True
+        while more:
+            bits = value & 31
+            value >>= 5
+            more = value != (-1 if bits & 16 else 0)
+            text += chr(48 + (bits | 32 if more else bits))
+    return text
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40))), st.booleans())
+def test_run_lengths_come_back(tmp_path_factory: pytest.TempPathFactory, drawn: np.ndarray, short: bool):
+    path = tmp_path_factory.getbasetemp() / "rle.json"
+    counts = runs(drawn)
+    path.write_text(json.dumps({"size": list(drawn.shape), "counts": compressed(counts) if short else counts}))
+    assert np.array_equal(inside(path, drawn.shape), drawn)
+
+
+@given(st.lists(st.integers(0, 10**7), max_size=12))
+def test_compressed_numbers_come_back(counts: list[int]):
+    assert _counts(compressed(counts)) == counts
+
+
+def test_run_lengths_by_hand(save: Save):
+    path = save({"size": [3, 4], "counts": [4, 2, 1, 5]}, "m.json")  # down the columns
+    assert inside(path).astype(int).tolist() == [[0, 0, 0, 1], [0, 1, 1, 1], [0, 1, 1, 1]]
+    # 4 "4", 2 "2", 1 "1", then 5 − 2 = 3 "3"; 100 = 3·32 + 4 is "T3", −1 is "O"
+    assert _counts("4213") == [4, 2, 1, 5]
+    assert _counts("T3") == [100]
+    assert _counts("444O") == [4, 4, 4, 3]
+
+
+def test_a_polygon_has_the_pixels_whose_centres_it_holds(save: Save):
+    box = [[2, 1, 7, 1, 7, 4, 2, 4]]
+    wanted = np.zeros((6, 9), np.bool_)
+    wanted[1:4, 2:7] = True
+    assert np.array_equal(inside(save(box, "m.json"), (6, 9)), wanted)
+    assert np.array_equal(inside(save(box[0], "m.json"), (6, 9)), wanted)
+    assert np.array_equal(inside(save([[2.4, 0.6, 7.4, 0.6, 7.4, 4.4, 2.4, 4.4]], "m.json"), (6, 9)), wanted)
+    beyond = [[-5, 1, 20, 1, 20, 4, -5, 4], [0, 4, 1, 4, 1, 50, 0, 50]]
+    wanted[1:4], wanted[4:, 0] = True, True
+    assert np.array_equal(inside(save(beyond, "m.json"), (6, 9)), wanted)
+    triangle = inside(save([[0, 0, 100, 0, 0, 100]], "m.json"), (100, 100))
+    assert triangle.sum() == pytest.approx(5000, rel=0.011)
+
+
+def annotations() -> dict[str, Any]:
+    return {
+        "images": [
+            {"id": 7, "file_name": "train/a.jpg", "height": 4, "width": 6},
+            {"id": 9, "file_name": "b.jpg", "height": 4, "width": 6},
+            {"id": 11, "file_name": "c.jpg", "height": 4, "width": 6},
+        ],
+        "annotations": [
+            {"image_id": 9, "segmentation": [[0, 0, 6, 0, 6, 4, 0, 4]]},
+            {"image_id": 7, "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]},
+            {"image_id": 7, "segmentation": {"size": [4, 6], "counts": [20, 4]}},
+        ],
+    }
+
+
+def test_annotations_go_by_the_name_of_the_picture_and_are_united(save: Save):
+    path = save(annotations(), "coco.json")
+    wanted = np.zeros((4, 6), np.bool_)
+    wanted[:2, :2], wanted[:, 5] = True, True
+    reading = understand_mask(path, (4, 6), photo="a.jpg")
+    assert np.array_equal(reading.hole[0, 0] > 0, wanted)
+    assert reading.marked == "COCO, 2 segmentations"
+    assert inside(path, (4, 6), photo="b.jpg").all()
+    assert not inside(path, (4, 6), photo="c.jpg").any()
+    assert inside(path, (8, 12), photo="a.jpg").shape == (8, 12)
+    one = {"images": annotations()["images"][:1], "annotations": annotations()["annotations"]}
+    assert np.array_equal(inside(save(one, "one.json")), wanted)
+    assert np.array_equal(inside(save(annotations()["annotations"][1:], "list.json"), (4, 6)), wanted)
+    assert np.array_equal(inside(save(annotations()["annotations"][2], "single.json")), np.arange(6)[None].repeat(4, 0) == 5)
+
+
+def test_an_empty_segmentation_marks_nothing_and_is_said(save: Save):
+    given = annotations()
+    given["annotations"].append({"image_id": 9, "segmentation": []})
+    reading = understand_mask(save(given, "coco.json"), (4, 6), photo="b.jpg")
+    assert reading.hole.all()
+    assert reading.marked == "COCO, 1 segmentation"
+    assert reading.notes[0] == "segmentations that are empty and mark nothing: 1 of 2"
+    assert not inside(save({"segmentation": []}, "one.json"), (4, 6)).any()
+
+
+def test_a_byte_order_mark_is_no_fault(save: Save):
+    assert inside(save(b"\xef\xbb\xbf" + json.dumps({"size": [1, 1], "counts": [0, 1]}).encode(), "m.json")).all()
+
+
+def test_a_picture_is_found_by_its_name_and_its_folders(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def found(names: list[str], photo: str) -> int:
+        images = [{"id": i, "file_name": name, "width": 9, "height": 1} for i, name in enumerate(names)]
+        marks = [{"image_id": i, "segmentation": {"size": [1, 9], "counts": [0, i + 1, 8 - i]}} for i in range(len(names))]
+        path = save({"images": images, "annotations": marks}, f"{abs(hash((*names, photo)))}.json")
+        return int(understand_mask(path, (1, 9), photo=photo).hole.sum()) - 1
+
+    assert found(["1.png", "sub/1.png"], "photos/1.png") == 0
+    assert found(["1.png", "sub/1.png"], "photos/sub/1.png") == 1
+    assert found(["train/a/1.png", "train/b/1.png"], "photos/b/1.png") == 1
+    assert found(["a\\1.png", "b\\1.png"], "photos/a/1.png") == 0
+    assert found(["elsewhere/1.png"], "photos/1.png") == 0
+    assert found(["", ".", "1.png"], "photos/1.png") == 2
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    assert found(["a/1.png", "b/1.png"], "1.png") == 0
+    entry = {"images": [{"id": 0, "file_name": "e/1.png", "width": 9, "height": 1}], "annotations": []}
+    assert understand_mask(save(entry, "e.json"), (1, 9), photo="e/1.png").notes == ["nothing is marked: the hole is empty"]
+    assert understand_mask(save(entry, "e.json"), (1, 9), photo="p/1.png").notes[0].startswith("taken for e/1.png there")
+    with pytest.raises(InputError, match=r"has 2 pictures '1\.png'.*Their folders do not tell them apart"):
+        found(["a/1.png", "b/1.png"], "photos/1.png")
+
+
+def test_what_is_not_coco_is_refused(save: Save):
+    several = [{"image_id": i, "segmentation": [[0, 0, 2, 0, 2, 2]]} for i in (1, 2)]
+    sizes = [{"size": [1, 2], "counts": [2]}, {"size": [2, 1], "counts": [2]}]
+    for content, size, photo, said in (
+        (annotations(), None, "", "annotates several pictures; say which one"),
+        (annotations(), None, "a.jpeg", "has 0 pictures 'a.jpeg'.* Did you mean 'a.jpg'"),
+        (annotations(), (40, 50), "a.jpg", "is 6×4, its picture 50×40"),
+        (several, (4, 6), "", "annotates several pictures"),
+        (sizes, None, "", "several sizes"),
+        ([[0, 0, 2, 0, 2, 2]], None, "", "Add --photo"),
+        ([], None, "", "Add --photo"),
+        ([[0, 0, 2, 0]], (4, 6), "", "has 2 points"),
+        ([[0, 0, 2, 0, float("nan"), 2]], (4, 6), "", "none of them infinite"),
+        ([[0, 0, 2, 0, 2]], (4, 6), "", "is not COCO"),
+        ([["a"]], (4, 6), "", "is not COCO"),
+        ({"shapes": []}, (4, 6), "", "is not COCO"),
+        ("text", (4, 6), "", "is not COCO"),
+        (3, (4, 6), "", "is not COCO"),
+        (None, (4, 6), "", "is not COCO"),
+        ([None], (4, 6), "", "is not COCO"),
+        ({"images": [{}], "annotations": []}, (4, 6), "", "is not COCO"),
+        (
+            {"images": [{"id": 1, "file_name": "a.jpg", "height": 4, "width": 6}], "annotations": {"1": []}},
+            (4, 6),
+            "a.jpg",
+            "is not COCO",
+        ),
+        ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, (4, 6), "a.jpg", "is not COCO"),
+        ({"size": [2, 2], "counts": [3]}, None, "", "runs over 3 pixels, its size 2×2 has 4"),
+        ({"size": [2, 2], "counts": [5, -1]}, None, "", "is not COCO"),
+        ({"size": [2, 2], "counts": "1é"}, None, "", "is not COCO"),
+        ({"size": [2, 2], "counts": "1 "}, None, "", "' ' in an RLE"),
+        ({"size": [2, 2], "counts": "T"}, None, "", "ends within a number"),
+    ):
+        with pytest.raises(InputError, match=said):
+            understand_mask(save(content, "m.json"), size, photo=photo)

@@ -1,0 +1,119 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mend.errors import InputError
+from mend.evaluate.protocol import Drawn, Protocol
+from mend.evaluate.run import evaluate, read_summary
+from mend.masks.store import MaskSet
+from mend.report.tables import reproduction_text
+from mend.train.config import TrainConfig
+from mend.train.reproduce import reproduce
+from mend.train.run import train
+
+
+@pytest.fixture(scope="module")
+def result(run: Path, folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("result") / "tiny"
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("psnr", "mae"), str(masks))
+    return evaluate([str(run), "telea"], protocol, out, device="cpu")
+
+
+def changed(result: Path, to: Path, method: str, metric: str, by: float) -> Path:
+    summary = json.loads(result.read_text())
+    summary["methods"][method]["metrics"][metric]["mean"] += by
+    to.write_text(json.dumps(summary))
+    return to
+
+
+def test_masks_training_and_evaluation_done_again_give_the_old_numbers(result: Path, tmp_path: Path):
+    stages: list[str] = []
+
+    def progress(stage: str):
+        stages.append(stage)
+        return lambda done, of: None
+
+    lines = reproduce(result, tmp_path / "again", device="cpu", progress=progress)
+    assert [(line.method, line.metric) for line in lines] == [(m, n) for m in ("tiny", "telea") for n in ("psnr", "mae")]
+    assert all(line.within for line in lines), reproduction_text(lines)
+    assert stages == ["train tiny", "evaluate"]
+    assert (tmp_path / "again" / "runs" / "tiny" / "model" / "model.safetensors").exists(), "it was trained, not copied"
+    assert read_summary(tmp_path / "again" / "result")["methods"]["tiny"]["metrics_scored"].keys() == {"psnr", "mae"}
+
+    # Another record is not met: a filler must be exact, a network may be a little off.
+    for method, by, met in (("tiny", 0.1, True), ("tiny", 1.0, False), ("telea", 0.01, True), ("telea", 0.1, False)):
+        record = changed(result, tmp_path / "other.json", method, "psnr", by)
+        lines = {(line.method, line.metric): line for line in reproduce(record, tmp_path / "again", device="cpu")}
+        assert lines[method, "psnr"].within == met
+        assert lines["tiny", "mae"].within
+    assert "OUTSIDE" in reproduction_text(list(lines.values()))
+    assert "3 of 4 numbers within tolerance" in reproduction_text(list(lines.values()))
+
+
+def test_mask_sets_are_made_anew_from_their_archives(result: Path, tmp_path: Path, masks: Path):
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    for split in ("train", "test"):
+        np.savez(archives / f"objects-{split}.npz", mask=np.array(MaskSet.open(masks / split).packed))
+    lines = reproduce(result, tmp_path / "again", masks=str(archives), device="cpu")
+    assert [line.new for line in lines] == [line.old for line in lines]
+    assert MaskSet.open(tmp_path / "again" / "masks" / "test").done.all()
+
+
+def test_drawn_masks_are_drawn_anew(result: Path, tmp_path: Path):
+    lines = reproduce(result, tmp_path / "again", masks=str(tmp_path / "nothing"), device="cpu")
+    assert [line.new for line in lines] == [line.old for line in lines]
+
+
+def test_fillers_alone_need_their_masks_too(result: Path, tmp_path: Path, masks: Path):
+    summary = json.loads(result.read_text())
+    del summary["methods"]["tiny"]
+    (tmp_path / "classical.json").write_text(json.dumps(summary))
+    np.savez(tmp_path / "objects-train.npz", mask=np.array(MaskSet.open(masks / "train").packed))
+    np.savez(tmp_path / "objects-test.npz", mask=np.array(MaskSet.open(masks / "test").packed))
+    lines = reproduce(tmp_path / "classical.json", tmp_path / "again", masks=str(tmp_path), device="cpu")
+    assert [(line.method, line.within) for line in lines] == [("telea", True)] * 2
+
+
+def test_a_network_trained_on_crops_is_trained_again(folder: Path, tmp_path: Path):
+    config = TrainConfig(str(folder), "strokes", "pyramid", width=4, crop=16, epochs=1, batch_size=8, workers=0)
+    run = train(config, tmp_path / "small")
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("psnr",), drawn=Drawn(("boxes",), ((0.1, 0.3),)))
+    result = evaluate([str(run)], protocol, tmp_path / "crops", device="cpu")
+    (line,) = reproduce(result, tmp_path / "again", device="cpu")
+    assert line.new == line.old
+    assert (tmp_path / "again" / "runs" / "small" / "metrics.csv").exists()
+
+
+def test_a_drawn_protocol_needs_the_masks_of_the_training_alone(run: Path, folder: Path, masks: Path, tmp_path: Path):
+    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("psnr",), drawn=Drawn(("boxes",), ((0.1, 0.3),)))
+    result = evaluate([str(run)], protocol, tmp_path / "drawn", device="cpu")
+    np.savez(tmp_path / "objects-train.npz", mask=np.array(MaskSet.open(masks / "train").packed))
+    (line,) = reproduce(result, tmp_path / "again", masks=str(tmp_path), device="cpu")
+    assert line.new == line.old
+    assert not (tmp_path / "again" / "masks" / "test").exists()
+
+
+def test_what_cannot_be_made_again_is_said(result: Path, tmp_path: Path, masks: Path):
+    summary = json.loads(result.read_text())
+    summary["methods"]["tiny"]["model"]["trained"]["masks"] = "a hand"
+    (tmp_path / "hand.json").write_text(json.dumps(summary))
+    with pytest.raises(InputError, match="made by a hand, which mend cannot run.*--masks"):
+        reproduce(tmp_path / "hand.json", tmp_path / "out", masks=str(tmp_path / "nothing"), device="cpu")
+    summary["methods"]["tiny"]["model"]["trained"]["mask_set"] = "0" * 64
+    (tmp_path / "masks.json").write_text(json.dumps(summary))
+    with pytest.raises(InputError, match="holds other masks .* than tiny was trained with"):
+        reproduce(tmp_path / "masks.json", tmp_path / "out", device="cpu")
+    del summary["methods"]["tiny"]["model"]["trained"]
+    (tmp_path / "untrained.json").write_text(json.dumps(summary))
+    with pytest.raises(InputError, match="tiny was not trained by mend"):
+        reproduce(tmp_path / "untrained.json", tmp_path / "out", device="cpu")
+
+
+def test_a_line_is_within_up_to_its_tolerance(result: Path, tmp_path: Path):
+    (line, *_) = reproduce(result, tmp_path / "again", device="cpu")
+    assert replace(line, new=line.old + line.tolerance * 0.99).within
+    assert not replace(line, new=line.old - line.tolerance * 1.01).within
