@@ -11,6 +11,10 @@ Report = Callable[[int, int], None]
 """Called with how much is done, and of how much."""
 
 
+def ignore(done: int, of: int) -> None:
+    """The `Report` of work that nobody watches."""
+
+
 @contextmanager
 def progress(label: str, unit: str) -> Iterator[Report]:
     """A `Report` that shows `label`, the share done, the rate in `unit` a second and the time left, on standard error."""

@@ -66,19 +66,24 @@ def mask_out(image: Array, hole: Array) -> Array:
     return image * (1 - hole)
 
 
-def composite(image: "Tensor", raw: "Tensor", hole: "Tensor") -> "Tensor":
+def composite(image: Array, raw: Array, hole: Array) -> Array:
     """`filled`: `raw` in the hole, `image` elsewhere, bit for bit."""
+    if isinstance(image, np.ndarray):
+        return np.where(hole > 0, raw.astype(image.dtype, copy=False), image)
     return raw.to(image.dtype).where(hole > 0, image)
 
 
-def pad_to(tensor: "Tensor", stride: int) -> "Tensor":
+def pad_to(image: Array, stride: int) -> Array:
     """(B, C, H, W) grown at the right and bottom to multiples of `stride` by repeating the border."""
-    import torch.nn.functional as F
+    height, width = image.shape[-2:]
+    down, right = -height % stride, -width % stride
+    if not down and not right:
+        return image
+    if isinstance(image, np.ndarray):
+        return np.pad(image, ((0, 0), (0, 0), (0, down), (0, right)), "edge")
+    from torch.nn.functional import pad
 
-    height, width = tensor.shape[-2:]
-    if height % stride == 0 and width % stride == 0:
-        return tensor
-    return F.pad(tensor, (0, -width % stride, 0, -height % stride), mode="replicate")
+    return pad(image, (0, right, 0, down), mode="replicate")
 
 
 def grid(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:
