@@ -14,7 +14,7 @@ from mend.evaluate.run import evaluate
 from mend.filling.inpainter import load
 from mend.images import Picture, mask_out, read_image, to_pixels, write_image
 from mend.inpaint.classical import CLASSICAL
-from mend.models import SEED
+from mend.models import REFERENCE
 from mend.progress import Report, progress, summed
 from mend.report import report
 from mend.segment.make import make_masks
@@ -44,7 +44,7 @@ def run(out: Path, open_report: bool) -> None:
             images = load_images("photos", "all" if name == "train" else name)
             make_masks(images, "felzenszwalb", out / "masks" / name, on_batch=bar)
         runs: list[str] = []
-        for model in SEED:
+        for model in REFERENCE:
             bar.stage(model)
             config = TrainConfig(
                 "photos", str(out / "masks"), model, WIDTH, epochs=EPOCHS, batch_size=32, lr=2e-3, schedule="cosine"

@@ -84,7 +84,7 @@ def fill(
         dry_run: print what would be done with a folder, and do nothing.
     """
     from mend.filling.folder import AS_PNG, Filler, mask_hole, object_hole, plan_folder
-    from mend.filling.load import lightest
+    from mend.filling.inpainter import load
     from mend.filling.verify import COPIED, copied, write_filled
     from mend.images import check_fits, output_beside, read_image
     from mend.inpaint.plan import memory_size
@@ -113,7 +113,7 @@ def fill(
         if dry_run:
             _print_plan(folder)
         else:
-            _fill_folder(folder, Filler(lightest(model, device, texture, seam), find(), quality, most))
+            _fill_folder(folder, Filler(load(model, device, texture, seam), find(), quality, most))
         return
     if masks or suffix or skip_existing or dry_run:
         raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
@@ -135,7 +135,7 @@ def fill(
         done = "to be filled"
     else:
         check_fits(target, picture, quality)
-        inpainter = lightest(model, device, texture, seam)
+        inpainter = load(model, device, texture, seam)
         plan = inpainter.plan(hole, most)
         print(f"plan: {plan}; {inpainter.runtime}", file=sys.stderr)
         with progress("fill", "%") as report:

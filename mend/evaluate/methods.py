@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,11 @@ from torch import Tensor
 from mend.errors import InputError, nearest
 from mend.evaluate.pictures import SHARED
 from mend.evaluate.protocol import Protocol, Scenes, folder_fillings
-from mend.filling.inpainter import load
-from mend.images import read_rgb, to_image
+from mend.filling.load import load_filler
+from mend.images import mask_out, read_rgb, to_image
 from mend.inpaint.classical import CLASSICAL
 from mend.models.checkpoint import model_folder
 from mend.models.device import find_device
-from mend.segment.networks import weights_hash
 
 Fill = Callable[[np.ndarray, Tensor, Tensor], Tensor]
 """Places (B,), image and hole to the raw output (B, 3, H, W) of a method."""
@@ -62,19 +60,22 @@ def method_names(methods: Sequence[str]) -> dict[str, str]:
 
 def network_method(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
     """A run, a model folder or a classical filler. InputError for one that was trained on the pictures it is scored on."""
-    inpainter = load(method, device)
-    if protocol.whole and scenes.source == "photos" and inpainter.config.get("trained", {}).get("data") == "photos":
+    filler = load_filler(method, device)
+    if protocol.whole and scenes.source == "photos" and filler.config.get("trained", {}).get("data") == "photos":
         raise InputError(
             f"{name} was trained on the photographs of {protocol.name}. Train it on others, or evaluate on others."
         )
-    versions = f"{name} opencv {version('opencv-python-headless')} scikit-image {version('scikit-image')}"
-    key = hashlib.sha256(versions.encode()).hexdigest() if method in CLASSICAL else weights_hash(inpainter.network)
+
+    def fill(_: np.ndarray, image: Tensor, hole: Tensor) -> Tensor:
+        raw = filler(mask_out(image, hole).numpy(force=True), hole.numpy(force=True))
+        return torch.from_numpy(raw).to(image.device)
+
     facts = {
-        "parameters": sum(p.numel() for p in inpainter.network.parameters()),
-        "model": inpainter.config,
+        "parameters": filler.parameters,
+        "model": filler.config,
         "training": _training(method),
     }
-    return Method(name, key, lambda _, image, hole: inpainter.raw(image, hole), facts, find_device(device))
+    return Method(name, filler.version, fill, facts, find_device(device))
 
 
 def _training(method: str) -> list[dict[str, float]]:

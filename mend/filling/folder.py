@@ -40,7 +40,6 @@ from mend.images import (
     to_pixels,
     write_bytes,
 )
-from mend.inpaint.onnx import Light
 from mend.inpaint.plan import check_mask
 from mend.masks.hole import share, understand_mask, widen, write_mask
 
@@ -62,7 +61,7 @@ class Filler:
     """By what a picture is filled and where, at which `quality` it is written where its format has one, and how many bytes that
     may take at `most`."""
 
-    inpainter: "Inpainter | Light"
+    inpainter: "Inpainter"
     hole_of: HoleOf
     quality: int | None = None
     most: int | None = None
@@ -421,7 +420,7 @@ def fill_folder(
     begun = time.time()
     alone = filler.most is not None  # then one picture at a time is in memory: a plan counts no more
     ahead = 1 if alone else AHEAD
-    summary = Summary(str(filler.inpainter.config["model"]), filler.inpainter.runtime)
+    summary = Summary(filler.inpainter.name, filler.inpainter.runtime)
     mine = plan.jobs[distributed.RANK :: distributed.WORLD]
     if filler.quality is not None:
         check_quality(next((job.output for job in plan.jobs if has_quality(job.output)), plan.jobs[0].output), filler.quality)

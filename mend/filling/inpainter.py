@@ -1,56 +1,40 @@
-"""The `Inpainter`: one object that fills any image of any size. Command line, notebook and evaluation all use it."""
+"""The `Inpainter`: one object that fills any image of any size. The command line, the studio and the notebook use it."""
 
 import math
 import os
+import sys
 import warnings
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, TypeGuard, overload
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
 
 from mend.errors import InputError
-from mend.images import Picture, composite, loaded, mask_out, pad_to, picture_from_pil, read_image
-from mend.inpaint.blend import evened
-from mend.inpaint.classical import CLASSICAL, Classical
-from mend.inpaint.onnx import DEFAULT
-from mend.inpaint.plan import REACH, SEAM, TEXTURE, Plan, make_plan
-from mend.inpaint.texture import has_patches, textured
-from mend.inpaint.tiles import tiles
+from mend.filling.load import load_filler
+from mend.images import Picture, composite, loaded, mask_out, picture_from_pil, read_image
+from mend.inpaint.filler import Filler
+from mend.inpaint.plan import Plan, make_plan
 from mend.masks.hole import as_hole
-from mend.models.checkpoint import load_model
-from mend.models.device import find_device
-from mend.models.pyramid import Pyramid
-from mend.progress import Report, shared
+from mend.progress import Report, ignore
 
-Picturelike = str | Path | Image.Image | np.ndarray | Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def load(path: str | Path = DEFAULT, device: str = "auto", texture: bool = False, seam: bool = False) -> "Inpainter":
-    """An `Inpainter` from a model folder, a run folder, or the name of a classical filler such as "telea"; else the default.
-
-    `device` is "auto" (a GPU where there is one), or a PyTorch device. With `texture` the filling is made anew of patches of
-    the known picture (see `mend.inpaint.texture`), with `seam` it meets the picture all around the hole (see
-    `mend.inpaint.blend`). Raises InputError as `load_model` does.
-    """
-    if str(path) in CLASSICAL:
-        return Inpainter(Classical(str(path)), torch.device("cpu"), {"model": str(path)}, texture, seam)
-    network, config = load_model(path)
-    return Inpainter(network, find_device(device), config, texture, seam)
+def load(model: str | Path | None = None, device: str = "auto", texture: bool = False, seam: bool = False) -> "Inpainter":
+    """An `Inpainter` from whatever `load_filler` takes; with the network in the box unless a model is named."""
+    return Inpainter(load_filler(model, device, texture, seam))
 
 
 @overload
 def fill(image: np.ndarray, mask: Any, texture: bool = False, *, hole: str = "auto") -> np.ndarray: ...
 @overload
-def fill(image: Tensor, mask: Any, texture: bool = False, *, hole: str = "auto") -> Tensor: ...
+def fill(image: "Tensor", mask: Any, texture: bool = False, *, hole: str = "auto") -> "Tensor": ...
 @overload
 def fill(image: str | Path | Image.Image, mask: Any, texture: bool = False, *, hole: str = "auto") -> Image.Image: ...
-def fill(image: Picturelike, mask: Any, texture: bool = False, *, hole: str = "auto") -> np.ndarray | Tensor | Image.Image:
+def fill(image: Any, mask: Any, texture: bool = False, *, hole: str = "auto") -> Any:
     """Fill `image` where `mask` is white with the default network; see `Inpainter.__call__` for what they and `hole` may be.
 
     With `texture` the filling is made anew of patches of the known picture: sharper, and farther from the truth on average.
@@ -63,62 +47,28 @@ def _default(texture: bool) -> "Inpainter":
     return load(texture=texture)
 
 
-def any_size(network: Callable[[Tensor, Tensor], Tensor], stride: int, masked: Tensor, hole: Tensor) -> Tensor:
-    """What a network returns for an image of any size: padded to its stride, un-padded after."""
-    height, width = hole.shape[-2:]
-    return network(pad_to(masked, stride), pad_to(hole, stride))[..., :height, :width]
-
-
 class Inpainter:
-    """Fills holes with one network, or with a classical filler; evens out the seam and adds texture if asked to. `config` says
-    what it is."""
+    """Fills holes of images of any kind with one `Filler`."""
 
-    def __init__(
-        self, network: nn.Module, device: torch.device, config: dict[str, Any], texture: bool = False, seam: bool = False
-    ) -> None:
-        self.network, self.device, self.config = network.eval().to(device), device, config
-        self.texture, self.seam = texture, seam
-        self.stride = int(getattr(network, "stride", 1))
+    def __init__(self, filler: Filler) -> None:
+        self.filler = filler
+
+    @property
+    def name(self) -> str:
+        return self.filler.name
 
     @property
     def runtime(self) -> str:
         """What does the work, and where, in words."""
-        return "no network" if isinstance(self.network, Classical) else f"PyTorch on {self.device}"
+        return self.filler.runtime
 
     def plan(self, hole: np.ndarray, most: int | None = None) -> Plan:
         """How a hole (B, 1, H, W) will be filled in at most so many bytes; see `make_plan`."""
-        return make_plan(self.network, hole, most, max(TEXTURE * self.texture, SEAM * self.seam))
+        return make_plan(self.filler, hole, most)
 
-    @torch.inference_mode()
-    def raw(self, image: Tensor, hole: Tensor, plan: Plan | None = None, report: Report = lambda done, of: None) -> Tensor:
-        """What the network returns for an image and its hole, un-padded, on the image's device; in tiles when planned so.
-
-        `report` is told how far it is; of what is filled at once it hears nothing.
-        """
-        back, (report, for_texture) = image.device, shared(report, 2) if self.texture else (report, report)
-        masked, hole = mask_out(image, hole).to(self.device), hole.to(self.device)
-        del image  # a large one, which the caller may have let go
-        side = None if plan is None else plan.tile
-        if side is None:
-            raw = any_size(self.network, self.stride, masked, hole)
-        elif isinstance(self.network, Pyramid):
-            raw = self.network.fill(masked, hole, side, report)
-        else:
-            known = 1 - (F.max_pool2d(hole, 3, stride=1, padding=1) if self.seam else hole)  # a seam needs what lies beside
-            raw, work = masked.clone(), list(tiles(known.cpu().numpy(), side, REACH, side))
-            for done, tile in enumerate(work, 1):
-                seen = any_size(self.network, self.stride, masked[(..., *tile.seen)], hole[(..., *tile.seen)])
-                raw[(..., *tile.place)] = seen[(..., *tile.inner)].float()
-                report(done, len(work))
-        raw = raw.float()
-        report(1, 1)
-        if self.seam:
-            raw = evened(raw, masked, hole)
-        return (textured(composite(masked, raw, hole), hole, for_texture) if self.texture else raw).to(back)
-
-    def fill(self, image: Tensor, hole: Tensor) -> Tensor:
-        """`filled`: an image (B, 3, H, W) with its hole (B, 1, H, W) filled; known pixels are the same bits."""
-        return composite(image, self.raw(image, hole), hole)
+    def raw(self, image: np.ndarray, hole: np.ndarray, plan: Plan | None = None, report: Report = ignore) -> np.ndarray:
+        """What the filler returns for an image (B, 3, H, W) and its hole (B, 1, H, W); in tiles where the plan says so."""
+        return self.filler(mask_out(image, hole), hole, (plan or self.plan(hole)).tile, report)
 
     def fill_picture(
         self,
@@ -126,27 +76,24 @@ class Inpainter:
         hole: np.ndarray,
         weight: np.ndarray | None = None,
         plan: Plan | None = None,
-        report: Report = lambda done, of: None,
+        report: Report = ignore,
     ) -> Picture:
         """A picture with its hole (1, 1, H, W) filled: every value outside it is the same integer, alpha is kept.
 
         `weight` (1, 1, H, W) is the share of the filling that is taken in the hole; all of it unless given. `plan` says in
         which tiles it is worked through; that of `plan(hole)` unless given.
         """
-        missing = torch.from_numpy(hole)
-        raw = self.raw(torch.from_numpy(picture.image()), missing, plan or self.plan(hole), report)
-        filled = picture.fill(raw.numpy(), hole, weight)
-        if self.texture and hole.any() and not has_patches(missing):
-            filled.notes.append("no texture was made: too little of the picture is known to take patches from")
+        filled = picture.fill(self.raw(picture.image(), hole, plan, report), hole, weight)
+        filled.notes.extend(self.filler.notes(hole))
         return filled
 
     @overload
     def __call__(self, image: np.ndarray, mask: Any, *, hole: str = "auto") -> np.ndarray: ...
     @overload
-    def __call__(self, image: Tensor, mask: Any, *, hole: str = "auto") -> Tensor: ...
+    def __call__(self, image: "Tensor", mask: Any, *, hole: str = "auto") -> "Tensor": ...
     @overload
     def __call__(self, image: str | Path | Image.Image, mask: Any, *, hole: str = "auto") -> Image.Image: ...
-    def __call__(self, image: Picturelike, mask: Any, *, hole: str = "auto") -> np.ndarray | Tensor | Image.Image:
+    def __call__(self, image: Any, mask: Any, *, hole: str = "auto") -> Any:
         """Fill `image` where `mask` is white (or True, or 1); the same kind comes back, and the argument is not changed.
 
         image  a path (a PIL image comes back) · a PIL image · an array (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]
@@ -158,10 +105,10 @@ class Inpainter:
         Raises InputError for another size, shape, type or range, and for a mask that can be read in more than one way. Warns of
         all that had to be converted in a file or a PIL image, and of how a mask in one was read.
         """
-        if not isinstance(image, (Tensor, np.ndarray, Image.Image, str, os.PathLike)):
-            raise InputError(f"an image is a path, a PIL image, an array or a tensor; this one is {type(image).__name__}.")
-        if isinstance(image, Tensor):
+        if is_tensor(image):
             return self._fill_tensor(image, mask, hole)
+        if not isinstance(image, (np.ndarray, Image.Image, str, os.PathLike)):
+            raise InputError(f"an image is a path, a PIL image, an array or a tensor; this one is {type(image).__name__}.")
         if isinstance(image, np.ndarray):
             pixels = self._fill_alone(_picture_from_array(image), mask, hole).pixels
             return pixels.reshape(image.shape).astype(image.dtype, copy=False)  # in its order of bytes
@@ -181,28 +128,36 @@ class Inpainter:
             raise InputError(f"{len(hole)} masks for one picture; give one, or a tensor (B, 3, H, W) with as many images.")
         return self.fill_picture(picture, hole)
 
-    def _fill_tensor(self, image: Tensor, mask: Any, marked: str) -> Tensor:
+    def _fill_tensor(self, image: "Tensor", mask: Any, marked: str) -> "Tensor":
+        import torch
+
         if image.ndim not in (3, 4) or image.shape[-3] != 3 or image.numel() == 0:
             raise InputError(f"a tensor image is (3, H, W) or (B, 3, H, W), not empty; this one is {tuple(image.shape)}.")
         if image.dtype != torch.uint8 and not image.is_floating_point():
             raise InputError(f"a tensor image is uint8 or float in [0, 1]; this one is {image.dtype}.")
         batch = image if image.ndim == 4 else image[None]
-        colours = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
-        _check_range(colours.min().item(), colours.max().item())
-        hole = torch.from_numpy(_read_hole(mask, (batch.shape[-2], batch.shape[-1]), marked)).to(image.device)
-        if len(hole) not in (1, len(batch)):
-            raise InputError(f"{len(hole)} masks for {len(batch)} images; give one, or one for each.")
-        # One by one on a CPU: in a batch its convolutions sum in another order.
-        at_once = 1 if self.device.type == "cpu" else len(batch)
-        alone = zip(colours.split(at_once), hole.expand(len(batch), -1, -1, -1).split(at_once), strict=True)
-        raw = torch.cat([self.raw(one, missing, self.plan(missing.numpy(force=True))) for one, missing in alone])
+        colours = (batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()).numpy(force=True)
+        _check_range(float(colours.min()), float(colours.max()))
+        holes = _read_hole(mask, (batch.shape[-2], batch.shape[-1]), marked)
+        if len(holes) not in (1, len(batch)):
+            raise InputError(f"{len(holes)} masks for {len(batch)} images; give one, or one for each.")
+        holes = np.broadcast_to(holes, (len(batch), *holes.shape[1:]))
+        alone = zip(np.split(colours, len(batch)), np.split(holes, len(batch)), strict=True)
+        raw = torch.from_numpy(np.concatenate([self.raw(one, hole) for one, hole in alone]))
         raw = (raw.clamp(0, 1) * 255).round() if batch.dtype == torch.uint8 else raw
-        return composite(batch, raw, hole).reshape(image.shape)
+        hole = torch.from_numpy(np.array(holes)).to(image.device)
+        return composite(batch, raw.to(image.device), hole).reshape(image.shape)
+
+
+def is_tensor(value: Any) -> "TypeGuard[Tensor]":
+    """Whether a value is a PyTorch tensor, asked without importing PyTorch: who has a tensor has done so."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _read_hole(mask: Any, size: tuple[int, int], marked: str, photo: str = "") -> np.ndarray:
     """`as_hole` of tensors, too; what there is to say about how the mask was read is warned of."""
-    if isinstance(mask, Tensor):
+    if is_tensor(mask):
         mask = (mask.float() if mask.is_floating_point() else mask).numpy(force=True)  # numpy has no bfloat16
     hole, notes = as_hole(mask, size, marked, photo)
     for note in notes:

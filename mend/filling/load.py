@@ -1,31 +1,48 @@
-"""What fills a picture: ONNX Runtime, which needs no second to start, where that is enough, and PyTorch elsewhere."""
+"""What fills a picture, by name: ONNX Runtime, which needs no second to start, where that is enough, and PyTorch elsewhere."""
 
 import os
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from mend.inpaint.onnx import DEFAULT, Light
-
-if TYPE_CHECKING:
-    from mend.filling.inpainter import Inpainter
+from mend.inpaint.classical import CLASSICAL, Classical
+from mend.inpaint.filler import Filler
+from mend.inpaint.onnx import DEFAULT, PyramidOnnx
 
 GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
 
 
-def is_enough(device: str) -> bool:
-    """Whether the network in the box runs as well here: on the CPU, with ONNX Runtime installed.
+def load_filler(model: str | Path | None = None, device: str = "auto", texture: bool = False, seam: bool = False) -> Filler:
+    """A filler by name: a run folder, a model folder, or a classical filler such as "telea"; None is the network in the box.
+
+    `device` is "auto" (a GPU where there is one), or a PyTorch device. With `seam` its filling meets the picture all around the
+    hole (see `mend.inpaint.blend`), with `texture` it is made anew of patches of the known picture (see
+    `mend.inpaint.texture`). Raises InputError for what is no model.
+    """
+    filler = _load(model, device)
+    if seam:
+        from mend.inpaint.blend import Blended
+
+        filler = Blended(filler)
+    if texture:
+        from mend.inpaint.texture import Textured
+
+        filler = Textured(filler)
+    return filler
+
+
+def _load(model: str | Path | None, device: str) -> Filler:
+    if model is None and onnx_suffices(device):
+        return PyramidOnnx()
+    if str(model) in CLASSICAL:
+        return Classical(str(model))
+    from mend.models.filler import load_network
+
+    return load_network(DEFAULT if model is None else model, device)
+
+
+def onnx_suffices(device: str) -> bool:
+    """Whether the network in the box runs as well without PyTorch: on the CPU.
 
     "auto" is the CPU where no driver of a GPU that PyTorch might use is to be seen: NVIDIA's, AMD's, or one of these by
     Windows.
     """
-    on_cpu = device == "cpu" or (device == "auto" and not any(map(os.path.exists, GPUS)))
-    return on_cpu and find_spec("onnxruntime") is not None
-
-
-def lightest(model: str | None, device: str, texture: bool = False, seam: bool = False) -> "Inpainter | Light":
-    """As `mend.load`, and without PyTorch for the network in the box, None, where that is enough."""
-    if model is None and not texture and not seam and is_enough(device):
-        return Light()
-    from mend.filling.inpainter import load
-
-    return load(model or DEFAULT, device, texture, seam)
+    return device == "cpu" or (device == "auto" and not any(map(os.path.exists, GPUS)))

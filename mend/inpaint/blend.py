@@ -5,11 +5,15 @@ into the hole as smoothly as can be, is what gradient-domain blending adds (Pér
 Editing", with the filling's own gradients as guide): inside, the filling keeps its gradients; at the rim it meets the picture.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mend.models.pyramid import doubled, halved
+from mend.inpaint.filler import Filler, Memory
+from mend.inpaint.scales import double as doubled
+from mend.inpaint.scales import halve as halved
+from mend.progress import Report, ignore
 
 ROUNDS = 24  # of averaging at each scale; what is wider than they reach, the scale below has dealt with
 BESIDE = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
@@ -41,3 +45,22 @@ def spread(values: Tensor, known: Tensor) -> Tensor:
         mean = F.conv2d(guess, beside, padding=1, groups=values.shape[1]) / count
         guess = torch.where(known > 0, values, mean)
     return guess
+
+
+class Blended:
+    """A `Filler` whose filling meets the picture all around the hole."""
+
+    PICTURE = 110  # bytes for each pixel of the picture, more
+
+    def __init__(self, filler: Filler) -> None:
+        self.filler, self.notes = filler, filler.notes
+        self.name, self.runtime, self.config = filler.name, filler.runtime, filler.config
+        self.stride, self.reach, self.tiles = filler.stride, filler.reach, filler.tiles
+        self.version, self.parameters = f"{filler.version} seam", filler.parameters
+        inner = filler.memory
+        self.memory = inner and Memory(inner.program, inner.picture + self.PICTURE, inner.seen)
+
+    def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
+        """As `Filler`."""
+        parts = (self.filler(masked, hole, tile, report), masked, hole)
+        return evened(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts)).numpy()

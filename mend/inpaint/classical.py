@@ -1,15 +1,16 @@
-"""Fillers without a network, called as a network is: `(masked, hole) -> raw`.
+"""Fillers without a network.
 
 To add one: a function on one picture, one line in `CLASSICAL`, one test.
 """
 
+import hashlib
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from mend.images import to_pixels
+from mend.errors import pick
+from mend.progress import Report, ignore
 
 Picture = np.ndarray
 """(H, W, 3) float32 in [0, 1], zeros in the hole; the hole beside it is (H, W) bool."""
@@ -44,7 +45,7 @@ def biharmonic(masked: Picture, hole: np.ndarray) -> Picture:
 def _opencv(masked: Picture, hole: np.ndarray, method: int) -> Picture:
     import cv2
 
-    pixels = to_pixels(torch.from_numpy(masked).permute(2, 0, 1)[None])[0]
+    pixels = np.rint(masked.clip(0, 1) * 255).astype(np.uint8)
     return cv2.inpaint(pixels, hole.astype(np.uint8), 3, method).astype(np.float32) / 255
 
 
@@ -56,25 +57,42 @@ CLASSICAL: dict[str, Callable[[Picture, np.ndarray], Picture]] = {
 }
 
 
-class Classical(nn.Module):
-    """A classical filler in the place of a network. A picture that is all hole comes back mid-grey."""
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # only one filler needs scikit-image
+        return "none"
 
-    stride = 1
+
+class Classical:
+    """A `Filler` without a network. A picture that is all hole comes back mid-grey."""
+
+    runtime = "no network"
+    stride, reach, tiles, memory, parameters = 1, None, (None,), None, 0
 
     def __init__(self, name: str) -> None:
-        super().__init__()
-        self.fill = CLASSICAL[name]
+        self.name, self.function = name, pick(CLASSICAL, name, "classical filler")
+        self.config = {"model": name, "options": {}}
 
-    def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
-        raw = [self._one(picture, inside) for picture, inside in zip(masked, hole, strict=True)]
-        return torch.stack(raw).to(masked)
+    def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
+        """As `Filler`, one picture after another."""
+        raw = np.empty_like(masked)
+        for i, (picture, inside) in enumerate(zip(masked.transpose(0, 2, 3, 1), hole[:, 0] > 0, strict=True)):
+            raw[i] = self._fill(np.ascontiguousarray(picture), inside).transpose(2, 0, 1)
+            report(i + 1, len(masked))
+        return raw
 
-    def _one(self, masked: Tensor, hole: Tensor) -> Tensor:
-        inside = hole[0].cpu().numpy() > 0
-        if inside.all():
-            return torch.full_like(masked, 0.5)
-        if not inside.any():
-            return masked
-        picture = np.ascontiguousarray(masked.permute(1, 2, 0).cpu().numpy(), dtype=np.float32)
-        filled = self.fill(picture, inside)
-        return torch.from_numpy(np.array(filled, dtype=np.float32)).permute(2, 0, 1)
+    @property
+    def version(self) -> str:
+        """A hash of its name and of the versions of the libraries that classical fillers are from."""
+        libraries = " ".join(f"{library} {_version(library)}" for library in ("opencv-python-headless", "scikit-image"))
+        return hashlib.sha256(f"{self.name} {libraries.replace('-python-headless', '')}".encode()).hexdigest()
+
+    def _fill(self, masked: Picture, hole: np.ndarray) -> Picture:
+        if hole.all():
+            return np.full_like(masked, 0.5)
+        return self.function(masked, hole) if hole.any() else masked
+
+    def notes(self, hole: np.ndarray) -> list[str]:
+        """None: it fills any hole."""
+        return []

@@ -5,7 +5,7 @@ the studio's list, the evaluation and the report ask the filler what it is; nobo
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,12 +25,15 @@ class Memory:
 class Filler(Protocol):
     """Fills holes of images of any size.
 
-    name     what it is called in tables and lists
-    runtime  what does the work, and where, in words
-    stride   what it is given at once is padded to multiples of so many pixels
-    reach    how many pixels around a hole its filling depends on; None: the whole picture
-    tiles    the sides of the tiles that it can work in, in pixels, the preferred first; None: the picture at once
-    memory   what it takes; None where that is not known
+    name        what it is called in tables and lists
+    runtime     what does the work, and where, in words
+    stride      what it is given at once is padded to multiples of so many pixels
+    reach       how many pixels around a hole its filling depends on; None: the whole picture
+    tiles       the sides of the tiles that it can work in, in pixels, the preferred first; None: the picture at once
+    memory      what it takes; None where that is not known
+    version     text that changes whenever its filling may: the SHA-256 of its weights, or its library's version
+    parameters  how many weights it has
+    config      what is on record of how it was made, as JSON has it; at least its "model" and "options"
     """
 
     @property
@@ -45,6 +48,12 @@ class Filler(Protocol):
     def tiles(self) -> tuple[int | None, ...]: ...
     @property
     def memory(self) -> Memory | None: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def config(self) -> dict[str, Any]: ...
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """`raw` (B, 3, H, W) in [0, 1] from what is known (B, 3, H, W), zeros in the hole, and the hole (B, 1, H, W), float32.

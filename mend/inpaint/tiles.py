@@ -33,6 +33,20 @@ def tiles(known: np.ndarray, side: int, reach: int, step: int) -> Iterator[Tile]
         yield Tile(*zip(*(_span(*part, step, reach) for part in zip(cells, known.shape[-2:], strict=True)), strict=True))
 
 
+def widen(tile: Tile, size: tuple[int, int], least: int, step: int) -> Tile:
+    """The tile with more seen around it, in steps of `step` pixels, so that it sees more than `least` pixels where a picture of
+    this size has them."""
+    seen = list(tile.seen)
+    while math.prod(part.stop - part.start for part in seen) <= least and any(
+        part.stop - part.start < length for part, length in zip(seen, size, strict=True)
+    ):
+        seen = [
+            slice(max(0, part.start - step), min(part.stop + step, length)) for part, length in zip(seen, size, strict=True)
+        ]
+    inner = (slice(p.start - s.start, p.stop - s.start) for p, s in zip(tile.place, seen, strict=True))
+    return Tile(tile.place, (seen[0], seen[1]), (next(inner), next(inner)))
+
+
 def _cells(known: np.ndarray, step: int) -> np.ndarray:
     """Which squares of `step` pixels miss anything."""
     missing = np.logical_or.reduce(known < 1, (0, 1))

@@ -1,31 +1,27 @@
-"""The networks by name. Every one is `(masked, hole) -> raw` and states its `stride` and the `memory` it takes to fill.
-
-`memory` is in bytes for each pixel of what it is given at once, as measured at 512×512 (PyTorch 2.15, fp32), rounded up.
-"""
+"""The networks by name."""
 
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
 from typing import Any
 
-from torch import nn
-
 from mend.errors import InputError, pick
 from mend.models.baselines import Autoencoder
+from mend.models.network import Network
 from mend.models.pyramid import Pyramid
 from mend.models.unet import UNet
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+MODELS: dict[str, Callable[..., Network]] = {
     "autoencoder": Autoencoder,
     "unet": partial(UNet, refine="none"),
     "unet-simple": partial(UNet, refine="simple"),
     "unet-aspp": partial(UNet, refine="aspp"),
     "pyramid": Pyramid,
 }
-SEED = ("autoencoder", "unet", "unet-simple", "unet-aspp")  # those of the experiment that mend starts from
+REFERENCE = ("autoencoder", "unet", "unet-simple", "unet-aspp")  # those of the reference experiment
 
 
-def build(name: str, **options: Any) -> nn.Module:
+def build(name: str, **options: Any) -> Network:
     """The network `name` with fresh weights; `options` are its constructor's (`width`, `hole_channel`).
 
     Raises InputError for a name that is not in `MODELS`, naming the nearest, and for an option that this network does not have.

@@ -4,13 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mend.models.network import Network
 from mend.models.unet import DoubleConv
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Network):
     """The U-Net's encoder and decoder without skips or refinement: every pixel passes the bottleneck."""
-
-    stride = 8
 
     def __init__(self, width: int = 64, hole_channel: bool = False) -> None:
         super().__init__()

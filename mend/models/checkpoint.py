@@ -3,6 +3,7 @@
 No pickle is ever loaded from a path that a person names.
 """
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -17,6 +18,7 @@ from mend.data.assets import ASSETS
 from mend.errors import InputError
 from mend.images import write_bytes
 from mend.models import build
+from mend.models.network import Network
 
 VERSION = 1
 
@@ -30,7 +32,7 @@ def save_model(folder: str | Path, network: nn.Module, model: str, options: dict
     write_bytes(folder / "config.json", json.dumps(config, indent=2).encode() + b"\n")
 
 
-def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_model(path: str | Path) -> tuple[Network, dict[str, Any]]:
     """The network in a model folder or a run folder, in evaluation mode on the CPU, and its config.
 
     Raises InputError for a missing folder, a damaged or foreign file, or weights that do not fit the config.
@@ -54,6 +56,14 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     if not all(value.isfinite().all() for value in network.state_dict().values()):
         raise InputError(f"the weights in {file} hold values that are not finite. Train the network again.")
     return network.eval().to(memory_format=torch.channels_last), config
+
+
+def hash_weights(network: nn.Module) -> str:
+    """SHA-256 over the names and bytes of a network's weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

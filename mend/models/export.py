@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mend.errors import InputError
 from mend.images import mask_out, write_bytes
 from mend.models.checkpoint import load_model, model_folder
-from mend.models.pyramid import Pyramid
+from mend.models.network import Network
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -38,18 +38,17 @@ def export(model: str | Path, output: Path) -> float:
     except ImportError as error:
         raise InputError(f"{error.name} is not installed. Run: pip install 'mend-inpainting[export]'.") from None
     network, _ = load_model(model)
-    prefix = "correct." if isinstance(network, Pyramid) else ""
-    network = network.get_submodule(prefix.rstrip("."))
-    graph, folder = _graph(network), model_folder(model)
+    exported = network.get_submodule(network.graph)
+    graph, folder = _graph(exported, _inputs(network, *SIZES[0])), model_folder(model)
     if output.resolve().parent == folder.resolve():
-        _weights_from(graph, folder / "model.safetensors", prefix)
+        _weights_from(graph, folder / "model.safetensors", f"{network.graph}." if network.graph else "")
     write_bytes(output, graph.SerializeToString())
     session = onnxruntime.InferenceSession(output, providers=["CPUExecutionProvider"])
     off = 0.0
     for size in SIZES:
         inputs = _inputs(network, *size)
         with torch.inference_mode():
-            expected = network(*inputs.values()).numpy()
+            expected = exported(*inputs.values()).numpy()
         (found,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
         off = max(off, float(np.abs(found - expected).max()))
     if not off <= MOST:
@@ -58,18 +57,18 @@ def export(model: str | Path, output: Path) -> float:
     return off
 
 
-def _inputs(network: nn.Module, batch: int, height: int, width: int) -> dict[str, Tensor]:
-    """What a network is called with, random, by the names that it has in the graph."""
+def _inputs(network: Network, batch: int, height: int, width: int) -> dict[str, Tensor]:
+    """What the exported module is called with, random, by the names that it has in the graph."""
     generator = torch.Generator().manual_seed(height)
-    if not hasattr(network, "memory"):  # a pyramid's corrector
-        return {"seen": torch.randn(batch, 7, height, width, generator=generator)}
-    image, hole = (torch.rand(batch, channels, height, width, generator=generator) for channels in (3, 1))
-    hole = (hole > 0.7).float()
-    return {"masked": mask_out(image, hole), "hole": hole}
+    shapes = network.graph_inputs(batch, height, width)
+    inputs = {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
+    if "hole" in inputs:
+        inputs["hole"] = (inputs["hole"] > 0.7).float()
+        inputs["masked"] = mask_out(inputs["masked"], inputs["hole"])
+    return inputs
 
 
-def _graph(network: nn.Module) -> "ModelProto":
-    inputs = _inputs(network, *SIZES[0])
+def _graph(network: nn.Module, inputs: dict[str, Tensor]) -> "ModelProto":
     dynamic = torch.export.Dim
     shape = {0: dynamic.DYNAMIC, 2: 8 * dynamic("height"), 3: 8 * dynamic("width")}
     with warnings.catch_warnings():

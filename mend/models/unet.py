@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mend.models.network import Network
 from mend.models.refine import REFINEMENTS
+from mend.models.sparse import refine_sparsely
 
 
 class DoubleConv(nn.Sequential):
@@ -37,7 +39,7 @@ class DecoderBlock(nn.Module):
 
     def forward(self, features: Tensor, skip: Tensor, hole: Tensor) -> Tensor:
         features = beside(self.upsample, features, skip)  # (B, 2C, 2h, 2w)
-        return self.conv(self.refine(features, hole_at(features, hole)))  # (B, C, 2h, 2w)
+        return self.conv(refine_sparsely(self.refine, features, hole_at(features, hole)))  # (B, C, 2h, 2w)
 
 
 def beside(upsample: nn.ConvTranspose2d, features: Tensor, skip: Tensor) -> Tensor:
@@ -61,14 +63,12 @@ def hole_at(features: Tensor, hole: Tensor) -> Tensor:
     return (F.avg_pool2d(hole, ratio) >= 0.5).to(features.dtype)
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """`(masked, hole) -> raw`: (B, 3, H, W) and (B, 1, H, W) to (B, 3, H, W) in [0, 1]; H and W multiples of 8.
 
     `width` is the channel count at full resolution; `refine` names the module in every decoder block
     (a key of `REFINEMENTS`); `hole_channel` shows the hole to the encoder as a fourth channel.
     """
-
-    stride = 8
 
     def __init__(self, width: int = 64, refine: str = "none", hole_channel: bool = False) -> None:
         super().__init__()

@@ -26,11 +26,10 @@ import numpy as np
 from PIL import Image
 
 from mend.errors import InputError
-from mend.filling.load import lightest
-from mend.inpaint.onnx import DEFAULT, Light
+from mend.filling.inpainter import Inpainter, load
+from mend.inpaint.onnx import DEFAULT
 
 if TYPE_CHECKING:
-    from mend.filling.inpainter import Inpainter
     from mend.images import Picture
 
 MEGAPIXELS = 100
@@ -304,8 +303,8 @@ def _segmenter() -> Any:
 
 
 @lru_cache(2)  # a process has one model, with texture and without
-def _inpainter(model: str, device: str, texture: bool = False) -> "Inpainter | Light":
-    return lightest(None if model == str(DEFAULT) else model, device, texture)
+def _inpainter(model: str, device: str, texture: bool = False) -> Inpainter:
+    return load(None if model == str(DEFAULT) else model, device, texture)
 
 
 def _scores(picture: "Picture", filled: "Picture", hole: np.ndarray) -> Facts:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -32,14 +32,14 @@ from mend import distributed
 from mend.data.sources import Batches, Crops, epoch_rows, image_files, load_images, share, split_rows
 from mend.errors import InputError, pick
 from mend.evaluate.metrics import psnr, ssim
-from mend.filling.inpainter import any_size
-from mend.images import composite, grid, mask_out, pad_to, to_pixels, write_bytes, write_image
+from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
+from mend.inpaint.scales import halve
 from mend.masks.crops import hole_drawer
 from mend.masks.store import ObjectPolicy, find_set
 from mend.models import build
 from mend.models.checkpoint import commit, save_model
 from mend.models.device import device_name, find_device, has_bf16
-from mend.models.pyramid import Pyramid, halved
+from mend.models.network import Network
 from mend.train.config import TrainConfig
 from mend.train.losses import LOSSES, weighted
 
@@ -81,7 +81,7 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
     return out
 
 
-def _build(config: TrainConfig) -> torch.nn.Module:
+def _build(config: TrainConfig) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return build(config.model, **_options(config))
@@ -97,27 +97,25 @@ def _options(config: TrainConfig) -> dict[str, Any]:
 class Inpainting(pl.LightningModule):
     """One training step, one validation step, and the optimiser."""
 
-    def __init__(self, config: TrainConfig, network: torch.nn.Module) -> None:
+    def __init__(self, config: TrainConfig, network: Network) -> None:
         super().__init__()
         self.config = config
         self.network = network.to(memory_format=torch.channels_last)
-        self.stride = int(getattr(network, "stride", 1))
         self.average = (
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True) if config.ema else None
         )
         if self.average is not None:
             self.average.requires_grad_(False)
         # The bound method: a second module here would put every weight into the checkpoint twice.
-        step = network.scales if isinstance(network, Pyramid) else network.forward
-        self.step: Callable[[Tensor, Tensor], Tensor | list[Tensor]] = _compiled(step) if config.compile else step
+        self.step = _compiled(network.scales) if config.compile else network.scales
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         data: ArrayData | CropData = self.trainer.datamodule  # type: ignore[attr-defined]
         size = min(self.config.batch_size, data.counts["train"] - batch_index * self.config.batch_size)
         mine = share(size, distributed.RANK, distributed.WORLD)
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
-        raws = self.step(pad_to(mask_out(image, hole), self.stride), pad_to(hole, self.stride))
-        loss, terms = self._over_scales(raws if isinstance(raws, list) else [raws], image, hole)
+        raws = self.step(mask_out(image, hole), hole)
+        loss, terms = self._over_scales(raws, image, hole)
         # To look at it is to wait for the device, which a GPU's queue of work does not survive. What is not finite stays so.
         at_once = loss.device.type == "cpu"
         if (at_once or batch_index % 50 == 0 or self.trainer.is_last_batch) and not loss.isfinite():
@@ -139,10 +137,9 @@ class Inpainting(pl.LightningModule):
 
     def _over_scales(self, raws: list[Tensor], image: Tensor, hole: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss at the finest scale and, at half its weight, at each coarser one; the terms are those of the finest."""
-        height, width = hole.shape[-2:]
-        loss, terms = weighted(self.config.loss, raws[0][..., :height, :width].float(), image, hole)
+        loss, terms = weighted(self.config.loss, raws[0].float(), image, hole)
         for raw in raws[1:]:
-            image, hole = halved(image), halved(hole)
+            image, hole = halve(image), halve(hole)
             loss = loss + 0.5 * weighted(self.config.loss, raw.float(), image, hole)[0]
         return loss, terms
 
@@ -151,9 +148,9 @@ class Inpainting(pl.LightningModule):
             self.average.update_parameters(self.network)
 
     @property
-    def judged(self) -> torch.nn.Module:
+    def judged(self) -> Network:
         """The network that is validated and saved: the moving average where there is one."""
-        return self.network if self.average is None else self.average.module
+        return self.network if self.average is None else cast(Network, self.average.module)
 
     def on_validation_start(self) -> None:
         # On CPUs each process has batch norm's statistics of its own; what is validated is what the first one saves.
@@ -163,7 +160,7 @@ class Inpainting(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         image, hole = batch
-        raw = any_size(self.judged, self.stride, mask_out(image, hole), hole).float()
+        raw = self.judged.fill(mask_out(image, hole), hole).float()
         filled = composite(image, raw, hole)
         count = self.trainer.datamodule.counts["val"]  # type: ignore[attr-defined]
         part = len(image) / count if count > distributed.RANK else 0.0
@@ -347,7 +344,7 @@ class RunFiles(pl.Callback):
         data: ArrayData | CropData = trainer.datamodule  # type: ignore[attr-defined]
         image, hole = (part[:SAMPLES].to(module.device) for part in next(iter(data.val_dataloader())))
         training = module.judged.training
-        filled = composite(image, any_size(module.judged.eval(), module.stride, mask_out(image, hole), hole), hole)
+        filled = composite(image, module.judged.eval().fill(mask_out(image, hole), hole), hole)
         module.judged.train(training)
         rows = [to_pixels(part) for part in (image, hole.expand(-1, 3, -1, -1), mask_out(image, hole), filled)]
         write_image(self.out / "samples" / f"epoch-{epoch:03d}.png", grid(rows, scale=max(1, 64 // image.shape[-1])))

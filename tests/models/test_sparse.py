@@ -8,7 +8,8 @@ from torch import Tensor
 
 from mend.models import build
 from mend.models.refine import ASPPRefinement, Refinement, SimpleRefinement
-from mend.models.sparse import _Convolve, around, cells, convolve, flat, put, take
+from mend.models import sparse
+from mend.models.sparse import _Convolve, as_rows, convolve, dilate, find_cells, put, refine_sparsely, take
 
 
 def dense(refine: Refinement, features: Tensor, hole: Tensor) -> Tensor:
@@ -29,14 +30,13 @@ def test_behind_the_hole_it_is_what_the_dense_module_gives_and_so_are_all_gradie
 ):
     torch.manual_seed(seed)
     refine = module(6)
-    refine._gathers = lambda features, missing: True  # type: ignore[method-assign]
     features, hole = torch.randn(3, 6, height, width), (torch.rand(3, 1, height, width) < share).float()
     towards = torch.randn_like(features)
     found: list[list[Tensor]] = []
-    for work_out in (refine, lambda f, h: dense(refine, f, h)):
+    for work_out in (refine_always_sparsely, refine):
         refine.zero_grad()
         given_features = features.clone().requires_grad_()
-        refined = work_out(given_features, hole)
+        refined = work_out(refine, given_features, hole) if work_out is not refine else refine(given_features, hole)
         (refined * towards).sum().backward()
         assert all(p.grad is not None for p in refine.parameters()), "processes wait for each other's gradients"
         gradients = [p.grad.clone() for p in refine.parameters() if p.grad is not None]

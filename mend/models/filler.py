@@ -1,0 +1,56 @@
+"""A network as a `Filler`, by PyTorch."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mend.inpaint.filler import Memory
+from mend.models.checkpoint import hash_weights, load_model
+from mend.models.device import find_device
+from mend.models.network import Network
+from mend.progress import Report, ignore
+
+PROGRAM = 700 * 2**20  # bytes: Python with PyTorch and OpenCV loaded; 570 MB where it was measured, and some room
+PICTURE = 100  # bytes for each pixel of the picture: it and its hole, masked, halved again and again, and filled
+
+
+def load_network(path: str | Path, device: str = "auto") -> "TorchFiller":
+    """The network of a model folder or a run folder. Raises InputError as `load_model` and `find_device` do."""
+    network, config = load_model(path)
+    return TorchFiller(network, find_device(device), config)
+
+
+class TorchFiller:
+    """A network as a `Filler`, on a device. `config` says what it is."""
+
+    def __init__(self, network: Network, device: torch.device, config: dict[str, Any]) -> None:
+        self.network, self.device, self.config = network.eval().to(device), device, config
+        self.name = str(config.get("model", "network"))
+        self.runtime = f"PyTorch on {device}"
+        self.stride, self.reach, self.tiles = network.stride, network.reach, network.tiles
+        self.memory = Memory(PROGRAM, PICTURE, network.memory)
+        self.parameters = sum(weights.numel() for weights in network.parameters())
+
+    @cached_property
+    def version(self) -> str:
+        """The SHA-256 of its weights."""
+        return hash_weights(self.network)
+
+    @torch.inference_mode()
+    def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
+        """As `Filler`. On a CPU a batch is filled one by one: together its convolutions sum in another order."""
+        image, missing = (torch.from_numpy(np.require(part, requirements=["C", "W"])) for part in (masked, hole))
+        at_once = 1 if self.device.type == "cpu" else len(image)
+        raws = [
+            self.network.fill(one.to(self.device), its.to(self.device), tile, report).float().cpu()
+            for one, its in zip(image.split(at_once), missing.split(at_once), strict=True)
+        ]
+        report(1, 1)
+        return torch.cat(raws).numpy() if len(raws) > 1 else raws[0].numpy()
+
+    def notes(self, hole: np.ndarray) -> list[str]:
+        """None: it fills any hole."""
+        return []
