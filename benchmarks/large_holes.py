@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mend.data.random import uniform
-from mend.evaluate.metrics.pixels import psnr, ssim
+from mend.evaluate.metrics import psnr, ssim
 from mend.evaluate.statistics import bootstrap
 from mend.filling.inpainter import Inpainter, load
 from mend.images import composite, grid, mask_out, picture_files, read_rgb, to_image, to_pixels, write_bytes, write_image

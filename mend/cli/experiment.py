@@ -212,10 +212,10 @@ def evaluate(
 
 
 def _print_table(file: Path) -> None:
-    from mend.evaluate.run import read_summary
+    from mend.evaluate.result import read_result
     from mend.report.tables import as_text
 
-    print(as_text(read_summary(file)))
+    print(as_text(read_result(file)))
     print(f"\n{file}: per-image rows beside it; 'mend report --results {file}' makes the report")
 
 
@@ -238,13 +238,13 @@ def report(
         into: a Markdown file whose table, between <!-- results --> and <!-- /results -->, is made anew.
     """
     from mend import report as module
-    from mend.evaluate.run import read_summary, result_folder
+    from mend.evaluate.result import read_result, result_folder
     from mend.report.tables import readme_table
 
     folder = out or result_folder(results) / (f"without-{without.stem}" if without else "")
     print(module.report(results, folder, runs, without))
     if into is not None:
-        module.write_into(into, readme_table(read_summary(results)))
+        module.write_into(into, readme_table(read_result(results)))
 
 
 @app.command

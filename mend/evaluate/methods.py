@@ -5,35 +5,35 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from mend.errors import InputError, nearest
 from mend.evaluate.pictures import SHARED
-from mend.evaluate.protocol import Protocol, Scenes, folder_fillings
+from mend.evaluate.protocol import Protocol
+from mend.evaluate.result import Model, model_from
+from mend.evaluate.scenes import Scenes, folder_fillings
 from mend.filling.load import load_filler
 from mend.images import mask_out, read_rgb, to_image
 from mend.inpaint.classical import CLASSICAL
 from mend.models.checkpoint import model_folder
-from mend.models.device import find_device
 
-Fill = Callable[[np.ndarray, Tensor, Tensor], Tensor]
-"""Places (B,), image and hole to the raw output (B, 3, H, W) of a method."""
+Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Places (B,), masked (B, 3, H, W) and hole (B, 1, H, W), float32, to raw (B, 3, H, W) in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """What is scored: a name, a hash that changes when its output may, how it fills, and what the table says of it."""
+    """What is scored, and what the result says of it. `weights` changes when its output may."""
 
     name: str
-    key: str
+    weights: str
     fill: Fill
-    facts: dict[str, Any]
-    device: torch.device
+    model: Model
+    parameters: int = 0
+    training: Sequence[dict[str, float | None]] = ()
 
 
 def method_names(methods: Sequence[str]) -> dict[str, str]:
@@ -58,37 +58,30 @@ def method_names(methods: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def network_method(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
+def filler_method(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
     """A run, a model folder or a classical filler. InputError for one that was trained on the pictures it is scored on."""
     filler = load_filler(method, device)
-    if protocol.whole and scenes.source == "photos" and filler.config.get("trained", {}).get("data") == "photos":
+    model = model_from(filler.config)
+    if protocol.whole and scenes.source == "photos" and model.trained and model.trained.data == "photos":
         raise InputError(
             f"{name} was trained on the photographs of {protocol.name}. Train it on others, or evaluate on others."
         )
-
-    def fill(_: np.ndarray, image: Tensor, hole: Tensor) -> Tensor:
-        raw = filler(mask_out(image, hole).numpy(force=True), hole.numpy(force=True))
-        return torch.from_numpy(raw).to(image.device)
-
-    facts = {
-        "parameters": filler.parameters,
-        "model": filler.config,
-        "training": _training(method),
-    }
-    return Method(name, filler.version, fill, facts, find_device(device))
+    return Method(
+        name, filler.version, lambda _, masked, hole: filler(masked, hole), model, filler.parameters, _training(method)
+    )
 
 
-def _training(method: str) -> list[dict[str, float]]:
+def _training(method: str) -> list[dict[str, float | None]]:
     """The learning curve of a run, empty for a model without one."""
     file = Path(method) / "metrics.csv"
     return json.loads(pd.read_csv(file).to_json(orient="records")) if file.exists() else []
 
 
-def folder_method(folder: str | Path, truth: str | Path, scenes: Scenes, device: torch.device) -> Method:
+def folder_method(folder: str | Path, truth: str | Path, scenes: Scenes) -> Method:
     """The pictures of a folder as fillings of those in `truth`. InputError where they cannot be that."""
     files = folder_fillings(truth, folder)
 
-    def fill(places: np.ndarray, image: Tensor, hole: Tensor) -> Tensor:
+    def fill(places: np.ndarray, masked: np.ndarray, hole: np.ndarray) -> np.ndarray:
         pictures = [read_rgb(files[i]) for i in places]
         for i, picture in zip(places, pictures, strict=True):
             if picture.shape[:2] != scenes.sizes[i]:
@@ -96,14 +89,13 @@ def folder_method(folder: str | Path, truth: str | Path, scenes: Scenes, device:
                 raise InputError(
                     f"{files[i]} is {width}×{height}, its original {w}×{h} (width×height). Scale neither; crop neither."
                 )
-        return to_image(np.stack(pictures)).to(image.device)
+        return to_image(np.stack(pictures)).numpy()
 
     _check_known(Path(folder), fill, scenes)
     digest = hashlib.sha256()
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    facts = {"parameters": 0, "model": {"model": "folder", "options": {}}, "training": []}
-    return Method(Path(folder).resolve().name, digest.hexdigest(), fill, facts, device)
+    return Method(Path(folder).resolve().name, digest.hexdigest(), fill, Model(model="folder"))
 
 
 def _check_known(folder: Path, fill: Fill, scenes: Scenes) -> None:
@@ -112,7 +104,7 @@ def _check_known(folder: Path, fill: Fill, scenes: Scenes) -> None:
     straight, swapped, inside, brightest, count = 0.0, 0.0, 0.0, 0.0, 1
     some = [int(i) for i in np.linspace(0, len(scenes) - 1, min(50, len(scenes)))]
     for part, image, hole in scenes.part(some).batches():
-        filled = fill(np.array(some)[part], image, hole)
+        filled = torch.from_numpy(fill(np.array(some)[part], mask_out(image, hole).numpy(), hole.numpy()))
         error = (filled - image).abs()
         straight, inside = straight + (error * (1 - hole)).sum().item(), inside + (error * hole).sum().item()
         swapped += ((filled.flip(1) - image).abs() * (1 - hole)).sum().item()

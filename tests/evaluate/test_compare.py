@@ -1,20 +1,21 @@
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from sklearn.svm import LinearSVC
 
 from mend.cli import main
 from mend.errors import InputError
 from mend.evaluate.compare import SUBSETS, compare
-from mend.evaluate.metrics import distances
 from mend.evaluate.protocol import Protocol
+from mend.evaluate.result import Score, read_result, write_result
 from mend.evaluate.run import evaluate
 from mend.progress import Report
 from mend.report.tables import comparison_text
@@ -95,22 +96,26 @@ def test_a_distance_of_sets_has_an_interval_where_the_features_are(run: Path, fo
     assert "no interval: too few images, or their features are gone" in comparison_text(found, "telea", "mean-colour")
 
 
-def test_every_distance_of_a_subset_is_taken_on_the_same_tensors(run: Path, folder: Path, masks: Path, tmp_path: Path):
+def test_what_distances_of_a_subset_share_is_made_once(
+    run: Path, folder: Path, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     metrics = ("p-ids-cifar", "u-ids-cifar")
     protocol = Protocol("tiny-v1", "Tiny", str(folder), ("kid-cifar",), str(masks))
     result = evaluate([str(run), "telea"], protocol, tmp_path / "r", device="cpu")
-    summary = json.loads(result.read_text(encoding="utf-8"))
-    for method in summary["methods"].values():
-        method["metrics"] = {name: {"mean": 50.0, "n": 800} for name in metrics}
-    result.write_text(json.dumps(summary), encoding="utf-8")
+    scored = {name: Score(mean=50.0, n=800) for name in metrics}
+    there = read_result(result)
+    methods = {name: replace(method, metrics=scored) for name, method in there.methods.items()}
+    write_result(result, replace(there, methods=methods))
     rng = np.random.default_rng(0)
     for name in ("original-cifar", "tiny-cifar", "telea-cifar"):
         np.save(tmp_path / "r" / "features" / f"{name}.npy", rng.standard_normal((800, 4)).astype(np.float16))
-    fitted = distances._classifier.cache_info().misses
+    fitted: list[int] = []
+    fit = LinearSVC.fit
+    monkeypatch.setattr(LinearSVC, "fit", lambda self, x, y: fitted.append(len(x)) or fit(self, x, y))
     steps: list[tuple[int, int]] = []
     found = [d for d in compare("tiny", "telea", result, lambda *step: steps.append(step)) if d.metric in metrics]
     assert all(d.low < d.difference < d.high for d in found)
-    assert distances._classifier.cache_info().misses - fitted == 2 * SUBSETS, "one machine a method and subset"
+    assert fitted == [2 * 200] * (2 * SUBSETS), "one machine a method and subset serves both scores"
     assert steps == [(i + 1, SUBSETS + 2) for i in range(SUBSETS + 2)], "the whole, one bin of coverage, and every subset"
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mend.data.assets import ASSETS
 from mend.data.random import uniform
 from mend.errors import InputError
-from mend.evaluate.metrics import METRICS, SPACES, mean_over
+from mend.evaluate.metrics import FEATURES, METRICS, Batch, FeatureSets, mean_over
 
 FILE = ASSETS / "metric-references.json"
 COUNT, SIDE = 1000, 32  # so many pictures that no plane separates the two sets
@@ -41,10 +41,10 @@ def value(name: str, device: torch.device) -> float:
     if metric.pixels is not None:
         return float(metric.finish(mean_over(metric.pixels(filled, truth), None)).mean())
     if metric.per_image is not None:
-        return float(metric.per_image(device)(filled, truth).mean())
+        return float(metric.per_image(device)(Batch(filled), Batch(truth)).mean())
     assert metric.distance is not None
-    look = SPACES[metric.space](device)
-    return metric.distance(look(truth).cpu(), look(filled).cpu())
+    features = FEATURES[metric.network](device)
+    return metric.distance(FeatureSets(features(Batch(truth)).cpu(), features(Batch(filled)).cpu()))
 
 
 @lru_cache
