@@ -15,9 +15,8 @@ from mend.data.duplicates import THRESHOLD
 from mend.evaluate.metrics import METRICS, metric_of
 from mend.evaluate.result import Result, read_result, rows_file
 from mend.inpaint.classical import CLASSICAL
-from mend.models.checkpoint import load_model
+from mend.models.checkpoint import hash_weights, load_model
 from mend.report.tables import ordered, readme_table
-from mend.segment.networks import weights_hash
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "results" / "cifar10-object-v1"
@@ -54,7 +53,7 @@ def test_the_paired_comparison_follows_from_the_rows():
 
 def test_the_weights_beside_it_are_those_that_were_measured(result: Result):
     for folder in (RESULT / "models").iterdir():
-        assert weights_hash(load_model(folder)[0]) == result.methods[folder.name].weights
+        assert hash_weights(load_model(folder)[0]) == result.methods[folder.name].weights
 
 
 def test_the_readme_table_is_the_generated_one(result: Result):

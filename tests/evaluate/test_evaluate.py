@@ -20,8 +20,9 @@ from mend.evaluate.protocol import Protocol, Published, read_protocol
 from mend.evaluate.result import read_result
 from mend.evaluate.run import evaluate, evaluate_folders
 from mend.evaluate.scenes import BATCH, scenes_of
-from mend.filling.inpainter import Inpainter, load
-from mend.images import to_image
+from mend.filling.load import load_filler
+from mend.images import composite, mask_out, to_image
+from mend.inpaint.classical import Classical
 from mend.masks.store import MaskSet, ObjectPolicy
 from mend.models.classifier import WEIGHTS
 from mend.report import report
@@ -52,11 +53,13 @@ def test_every_image_has_a_row_and_the_means_are_theirs(result: Path, run: Path,
     images = load_images(str(folder), "test")
     hole = MaskSet.open(masks / "test").holes(images, ObjectPolicy())[3:4].float()
     image = to_image(np.array(images.pixels[3:4]))
-    assert rows["psnr"][3] == pytest.approx(psnr(load(run, "cpu").fill(image, hole), image).item(), abs=1e-3)
+    filler = load_filler(run, "cpu")
+    filled = composite(image, torch.from_numpy(filler(mask_out(image, hole).numpy(), hole.numpy())), hole)
+    assert rows["psnr"][3] == pytest.approx(psnr(filled, image).item(), abs=1e-3)
     assert rows["coverage"][3] == pytest.approx(hole.mean().item())
     assert method.training[0]["epoch"] == 1
     assert method.model.trained.config["width"] == method.model.width == 4
-    assert method.parameters == sum(part.numel() for part in load(run, "cpu").network.parameters())
+    assert (method.parameters, method.weights) == (filler.parameters, filler.version)
 
 
 def test_known_pixels_count_for_nothing_when_composited(result: Path):
@@ -72,7 +75,7 @@ def test_what_is_scored_is_not_scored_again_and_other_weights_are(
     scored: list[str] = []
     evaluate([str(run), "mean-colour"], protocol, result, device="cpu", on_batch=lambda name, *_: scored.append(name))
     assert scored == []
-    monkeypatch.setattr("mend.evaluate.methods.weights_hash", lambda network: "another")
+    monkeypatch.setattr("mend.models.filler.hash_weights", lambda network: "another")
     evaluate([str(run)], protocol, result, device="cpu", on_batch=lambda name, *_: scored.append(name))
     assert scored == ["tiny"]
 
@@ -312,15 +315,15 @@ def test_swapped_channels_and_another_range_are_seen_in_the_known_pixels(folders
             evaluate_folders(truth, [filled], masks, tmp_path / "r", ["psnr"], "cpu")
 
 
-def test_a_method_that_gives_nan_is_named_with_the_image(run: Path, protocol: Protocol, tmp_path: Path, monkeypatch):
-    def broken(self: Inpainter, image: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-        raw = image.clone()
-        raw[7] = torch.nan
+def test_a_method_that_gives_nan_is_named_with_the_image(protocol: Protocol, tmp_path: Path, monkeypatch):
+    def broken(self: Classical, masked: np.ndarray, hole: np.ndarray) -> np.ndarray:
+        raw = masked.copy()
+        raw[7] = np.nan
         return raw
 
-    monkeypatch.setattr(Inpainter, "raw", broken)
-    with pytest.raises(InputError, match=r"tiny gives values from nan to nan for test/007\.png"):
-        evaluate([str(run)], protocol, tmp_path / "r", device="cpu")
+    monkeypatch.setattr(Classical, "__call__", broken)
+    with pytest.raises(InputError, match=r"telea gives values from nan to nan for test/007\.png"):
+        evaluate(["telea"], protocol, tmp_path / "r", device="cpu")
 
 
 def test_only_the_first_process_reads_the_features_of_the_originals(
