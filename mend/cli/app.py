@@ -1,16 +1,29 @@
 """What every verb shares: the application, and flags that several have."""
 
+import ast
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter, Token
 from cyclopts.config import Dict
+from cyclopts.help import DefaultFormatter
 
-from mend import __version__
+import mend
 from mend.train.config import read_recipe
 
 SEGMENTER = "deeplabv3_resnet101"
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
+LISTS = {
+    "classical": ("inpaint/classical.py", "CLASSICAL"),
+    "drawn": ("masks/draw.py", "DRAWN"),
+    "losses": ("train/losses.py", "LOSSES"),
+    "metrics": ("evaluate/metrics.py", "METRICS"),
+    "networks": ("models/__init__.py", "MODELS"),
+    "segmenters": ("segment/networks.py", "SEGMENTERS"),
+}
+"""What a help text lists where one of these names stands in braces: the keys of a dict, and the file where it stands."""
 
 
 def _whole(_: object, tokens: Sequence[Token]) -> int:
@@ -30,10 +43,36 @@ def _recipe(app: App, commands: tuple[str, ...], arguments: Any) -> None:
         Dict(read_recipe(given[-1]), use_commands_as_keys=False, source=given[-1])(app, commands, arguments)
 
 
+def _show_help(console: Any, options: Any, panel: Any) -> None:
+    """Print a panel of a help page, with lists in the place of their names."""
+    for entry in panel.entries:
+        text = entry.description.primary_renderable
+        text.plain = re.sub(r"{(\w+)}", lambda found: list_names(found[1]) or found[0], " ".join(text.plain.split()))
+    DefaultFormatter()(console, options, panel)
+
+
+def list_names(name: str) -> str:
+    """The keys of a dict of `LISTS`, such as "a, b, c"; "" for another name.
+
+    They are read from its source: to import it may take PyTorch's two seconds, or an extra that is not installed.
+    """
+    if name not in LISTS:
+        return ""
+    file, table = LISTS[name]
+    tree = ast.parse((Path(mend.__file__).parent / file).read_text(encoding="utf-8"))
+    for statement in tree.body:
+        if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == table:
+            assert isinstance(statement.value, ast.Dict)
+            return ", ".join(ast.literal_eval(key) for key in statement.value.keys if key)
+    raise LookupError(f"{file} has no dict {table}")
+
+
 app = App(
     name="mend",
     help="Train, measure and use image-inpainting networks. A mask is white where the picture is to be filled.",
-    version=__version__,
+    version=mend.__version__,
     config=_recipe,
+    help_format="plaintext",
+    help_formatter=_show_help,
     suppress_keyboard_interrupt=False,
 )
