@@ -130,7 +130,7 @@ def duplicates(data: str, *, out: Path, size: int | None = None, threshold: floa
 def train(
     *,
     config: Annotated[TrainConfig, Parameter(name="*")],
-    recipe: str = "seed",
+    recipe: str = "reference",
     out: Path | None = None,
 ) -> None:
     """Train a network. The same command goes on where it was stopped.
