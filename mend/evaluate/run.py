@@ -128,7 +128,7 @@ def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | No
     if others and data is None and size is None:
         raise InputError(
             f"{protocol.data} does not hold the images of {protocol.name}: their SHA-256 is {images[:16]}, not "
-            f"{protocol.images_sha256[:16]}. With --data these images are measured under a name of their own."
+            f"{protocol.images_sha256[:16]}. With `data` these images are measured under a name of their own."
         )
     if others:
         size = size or protocol.size
@@ -139,7 +139,7 @@ def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | No
     if protocol.masks_sha256 and masks != protocol.masks_sha256:
         raise InputError(
             f"these are not the masks of {protocol.name}: their SHA-256 is {masks[:16]}, not {protocol.masks_sha256[:16]}. "
-            "Numbers under other masks do not compare; for yours take --protocol cifar10-object, or write one (a .toml)."
+            "Numbers under other masks do not compare; for yours take the protocol cifar10-object, or write one (a .toml)."
         )
     return protocol, (images, masks)
 
@@ -243,7 +243,7 @@ def _open_result(out: Path, protocol: Protocol, count: int, hashes: tuple[str, s
     if there.protocol.name != protocol.name or differs:
         raise InputError(
             f"{result_file(out)} holds another protocol, data or mask set ({', '.join(differs) or 'name'} differ). "
-            "Choose another --out."
+            "Choose another `out`."
         )
     return replace(new, methods=there.methods, certified=there.certified, unavailable=there.unavailable)
 

@@ -77,9 +77,9 @@ def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = N
     """
     source, size = data or protocol.data, size or protocol.size
     if protocol.drawn is not None and masks is not None:
-        raise InputError(f"{protocol.name} draws its masks; leave out --masks {masks}, or choose a protocol of object masks.")
+        raise InputError(f"{protocol.name} draws its masks; leave out `masks`, or choose a protocol of object masks.")
     if protocol.whole and size is not None:
-        raise InputError(f"{protocol.name} takes whole photographs at their own sizes; leave out --size {size}.")
+        raise InputError(f"{protocol.name} takes whole photographs at their own sizes; leave out `size`.")
     if protocol.whole:
         return _whole(protocol, source)
     images = load_images(source, "test", size)

@@ -111,7 +111,7 @@ def _masks(
     coverage, seed = (float(drawn[2]), int(drawn[3])) if drawn else (0.0, 0)
     if archive is None and not (kind in SEGMENTERS or kind in DRAWN or kind.startswith("hf:")):
         raise InputError(
-            f"the masks were made by {segmenter}, which mend cannot run. With --masks give the folder of the mask sets, "
+            f"the masks were made by {segmenter}, which mend cannot run. With `masks` give the folder of the mask sets, "
             "or of their archives *-train.npz and *-test.npz."
         )
     images = load_images(source, "all" if split == "train" else "test", size)

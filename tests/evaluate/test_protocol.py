@@ -94,10 +94,10 @@ def test_other_masks_are_refused_and_other_images_take_another_name(folder: Path
     evaluate([str(run)], pinned, tmp_path / "a", device="cpu")
     others = make_masks(load_images(str(folder), "test"), "boxes", tmp_path / "boxes").folder
     with pytest.raises(
-        InputError, match=r"these are not the masks of pinned-v1: their SHA-256 is .* take --protocol cifar10-object, or"
+        InputError, match=r"these are not the masks of pinned-v1: their SHA-256 is .* take the protocol cifar10-object, or"
     ):
         evaluate([str(run)], pinned, tmp_path / "b", masks=str(others), device="cpu")
-    with pytest.raises(InputError, match=r"does not hold the images of pinned-v1.*With --data"):
+    with pytest.raises(InputError, match=r"does not hold the images of pinned-v1.*With `data`"):
         evaluate([str(run)], replace(pinned, images_sha256="0" * 64), tmp_path / "b", device="cpu")
 
     for split in ("train", "test"):
@@ -114,9 +114,9 @@ def test_other_masks_are_refused_and_other_images_take_another_name(folder: Path
 
 
 def test_what_a_protocol_has_no_use_for_is_refused(tmp_path: Path):
-    with pytest.raises(InputError, match=r"photos-large-v1 takes whole photographs.*leave out --size 64"):
+    with pytest.raises(InputError, match=r"photos-large-v1 takes whole photographs.*leave out `size`"):
         evaluate(["telea"], read_protocol("photos-large-v1"), tmp_path / "a", size=64)
-    with pytest.raises(InputError, match=r"cifar10-strokes-v1 draws its masks; leave out --masks mine"):
+    with pytest.raises(InputError, match=r"cifar10-strokes-v1 draws its masks; leave out `masks`"):
         evaluate(["telea"], read_protocol("cifar10-strokes-v1"), tmp_path / "a", masks="mine")
     with pytest.raises(InputError, match="limit is 0"):
         evaluate(["telea"], read_protocol("photos-large-v1"), tmp_path / "a", limit=0)

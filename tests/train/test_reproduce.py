@@ -102,7 +102,7 @@ def test_what_cannot_be_made_again_is_said(result: Path, tmp_path: Path, masks: 
     summary = json.loads(result.read_text())
     summary["methods"]["tiny"]["model"]["trained"]["masks"] = "a hand"
     (tmp_path / "hand.json").write_text(json.dumps(summary))
-    with pytest.raises(InputError, match="made by a hand, which mend cannot run.*--masks"):
+    with pytest.raises(InputError, match="made by a hand, which mend cannot run.*`masks`"):
         reproduce(tmp_path / "hand.json", tmp_path / "out", masks=str(tmp_path / "nothing"), device="cpu")
     summary["methods"]["tiny"]["model"]["trained"]["mask_set"] = "0" * 64
     (tmp_path / "masks.json").write_text(json.dumps(summary))
