@@ -13,13 +13,14 @@ import torch
 
 from mend import distributed
 from mend.errors import InputError, pick
+from mend.evaluate.certificate import certify
 from mend.evaluate.methods import Method, filler_method, folder_method, method_names
 from mend.evaluate.metrics import METRICS, Unavailable, metric_of
 from mend.evaluate.pictures import SHARED, write_shared, write_strip
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.result import MethodResult, Result, add_methods, read_result, result_file, result_folder, rows_file
 from mend.evaluate.scenes import Scenes, folder_scenes, scenes_of
-from mend.evaluate.scores import Truth, certify_all, metric_keys, score
+from mend.evaluate.scores import Truth, find_missing, metric_keys, score
 from mend.evaluate.statistics import summarise
 from mend.images import write_bytes
 from mend.inpaint.classical import CLASSICAL
@@ -156,16 +157,17 @@ def _evaluate(
 ) -> tuple[Path, dict[str, Unavailable]]:
     """Score the methods; the result's file and, in the first process, the metrics that could not be had."""
     on_device = find_device(device)
-    certified, missing = certify_all(wanted, scenes, on_device)
+    missing = find_missing(wanted, scenes, on_device)
+    available = [name for name in wanted if name not in missing]
     result = _open_result(out, protocol, len(scenes), hashes)
     kept_reasons = {name: reason for name, reason in result.unavailable.items() if name not in wanted}
     reasons = {**kept_reasons, **{name: error.reason for name, error in missing.items()}}
     result = replace(
         result,
-        certified={**result.certified, **certified},
+        certified={**result.certified, **certify(available, on_device)},
         unavailable={name: reasons[name] for name in METRICS if name in reasons},
     )
-    keys = metric_keys([name for name in wanted if name not in missing])
+    keys = metric_keys(available)
     truth_of = cache(partial(Truth, scenes=scenes))
     samples: np.ndarray | None = None
     for name, open_method in openers.items():

@@ -15,7 +15,6 @@ from torch import Tensor
 from mend import distributed
 from mend.data.sources import cache_folder
 from mend.errors import InputError
-from mend.evaluate.certificate import certify
 from mend.evaluate.methods import Method
 from mend.evaluate.metrics import (
     FEATURES,
@@ -45,20 +44,17 @@ def metric_keys(names: Sequence[str]) -> dict[str, str]:
     return {name: hashlib.sha256(part).hexdigest()[:12] for name, part in parts.items()}
 
 
-def certify_all(names: Sequence[str], scenes: Scenes, device: torch.device) -> tuple[dict[str, str], dict[str, Unavailable]]:
-    """By metric what it was checked against, or why it cannot be had here for these images."""
-    certified: dict[str, str] = {}
+def find_missing(names: Sequence[str], scenes: Scenes, device: torch.device) -> dict[str, Unavailable]:
+    """The metrics that cannot be had here for these images, and why."""
     missing: dict[str, Unavailable] = {}
     for name in names:
         try:
             _check_images(name, scenes)
-            metric = METRICS[name]
-            if make := metric.per_image or FEATURES.get(metric.network):
+            if make := METRICS[name].per_image or FEATURES.get(METRICS[name].network):
                 make(device)
-            certified[name] = certify(name, device)
         except Unavailable as error:
             missing[name] = error
-    return certified, missing
+    return missing
 
 
 def _check_images(name: str, scenes: Scenes) -> None:

@@ -139,7 +139,7 @@ def test_only_what_is_new_or_changed_is_scored_and_the_rest_is_kept(
 
     changed = replace(metrics.METRICS["mae"], definition="another", pixels=lambda a, b: (a - b).abs())
     monkeypatch.setitem(metrics.METRICS, "mae", changed)
-    monkeypatch.setattr("mend.evaluate.scores.certify", lambda name, device: "")
+    monkeypatch.setattr("mend.evaluate.run.certify", lambda names, device: {})
     evaluate([str(run)], replace(protocol, metrics=("psnr", "mae")), tmp_path / "r", device="cpu")
     again = read_result(tmp_path / "r").methods["tiny"]
     assert again.mean("mae") == pytest.approx(after.mean("mae") / 255, rel=1e-3)
@@ -157,6 +157,7 @@ def test_weights_files_are_read_once_an_evaluation(
         return read_bytes(file)
 
     monkeypatch.setattr(Path, "read_bytes", counted)
+    monkeypatch.setattr("mend.evaluate.run.certify", lambda names, device: {})  # it takes seconds, and reads no weights anew
     with_sets = replace(protocol, metrics=("lpips-cifar", "kid-cifar"))
     evaluate([str(run), "mean-colour", "telea"], with_sets, tmp_path / "r", device="cpu")
     assert read.count(WEIGHTS.name) == 2, "for the keys of the metrics, and for the features of the originals"

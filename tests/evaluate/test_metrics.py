@@ -19,7 +19,7 @@ from mend.train.losses import LOSSES
 def fresh() -> Iterator[None]:
     """Networks are kept for the process; a test with stand-in weights leaves none to the next."""
     yield
-    for load in (module._lpips, module.inception, certificate.certify):
+    for load in (module._lpips, module.inception):
         load.cache_clear()
 
 
@@ -241,11 +241,13 @@ def test_lpips_cifar_is_nothing_for_equal_pictures_and_can_be_trained_on(pair: t
 
 
 def test_every_metric_with_a_reference_is_certified_and_a_wrong_one_refused(monkeypatch: pytest.MonkeyPatch):
-    cpu = torch.device("cpu")
-    certified = {name: certificate.certify(name, cpu) for name in ("psnr", "ssim", "mae", "lpips-cifar", "fid-cifar")}
-    assert all(re.fullmatch(r"[\w-]+ [\d.]+", by) for by in certified.values()), certified
-    assert certificate.certify("fid", cpu) == "", "no reference is stored, and none is made up"
-    certificate.certify.cache_clear()
+    cpu, names = torch.device("cpu"), ("psnr", "ssim", "mae", "lpips-cifar", "fid-cifar")
+    pair = tuple(map(Batch, certificate.reference_pictures()))
+    monkeypatch.setattr(certificate, "Batch", lambda pictures: next(b for b in pair if b.pictures is pictures))
+    monkeypatch.setattr(certificate, "_checked", set())
+    certified = certificate.certify((*names, "fid"), cpu)
+    assert all(re.fullmatch(r"[\w-]+ [\d.]+", certified[name]) for name in names), certified
+    assert certified["fid"] == "", "no reference is stored, and none is made up"
     swapped = lambda device: lambda a, b: module.lpips_cifar(device)(Batch(a.pictures.flip(1)), b)  # noqa: E731
     few = lambda sets: module.frechet(FeatureSets(sets.truth[:250], sets.filled[:250]))  # noqa: E731
     for name, wrong in (
@@ -255,8 +257,9 @@ def test_every_metric_with_a_reference_is_certified_and_a_wrong_one_refused(monk
         ("fid-cifar", replace(METRICS["fid-cifar"], distance=few)),
     ):
         monkeypatch.setitem(METRICS, name, wrong)
+        certificate._checked.clear()
         with pytest.raises(InputError, match=r"for the reference pictures, where .* gave .*computes something else"):
-            certificate.certify(name, cpu)
+            certificate.certify((name,), cpu)
 
 
 def test_without_weights_the_error_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
