@@ -106,9 +106,10 @@ class Reading:
 
 
 def understand_mask(
-    mask: str | Path | Image.Image, size: tuple[int, int] | None = None, marked: str = "auto", photo: str = ""
+    mask: str | Path | bytes | Image.Image, size: tuple[int, int] | None = None, marked: str = "auto", photo: str = ""
 ) -> Reading:
-    """A mask, a picture file, COCO annotations (.json) or a Pillow image, as a hole of its picture's `size`, (height, width).
+    """A mask as a hole of its picture's `size`, (height, width): a picture file or its bytes, COCO annotations (.json), or a
+    Pillow image.
 
     `marked` says what marks the hole, a name of `MARKS`; "auto" decides where there is only one sense in it: white on black,
     noise and smooth edges allowed, or colours on black. A mask of the same shape in another size is scaled. `photo` is the
@@ -117,7 +118,7 @@ def understand_mask(
     Raises Undecided, with the facts and what to add, for all that cannot be decided; InputError for a damaged file or another
     shape.
     """
-    name = "the mask" if isinstance(mask, Image.Image) else str(mask)
+    name = "the mask" if isinstance(mask, (bytes, Image.Image)) else str(mask)
     if name.lower().endswith(".json"):
         if marked != "auto":
             raise InputError(f"{name} says itself what the hole is. Leave out --hole {marked}.")
@@ -236,7 +237,7 @@ def _mean(part: np.ndarray) -> float:
     return np.count_nonzero(part) / part.size  # mean() goes through floats
 
 
-def _look(mask: str | Path | Image.Image, name: str) -> _Look:
+def _look(mask: str | Path | bytes | Image.Image, name: str) -> _Look:
     with nullcontext(loaded(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask) as opened:
         turned, upright, notes = is_turned(opened), ImageOps.exif_transpose(opened), []
         if (frames := getattr(opened, "n_frames", 1)) > 1:
