@@ -1,6 +1,8 @@
 """One kind of error for everything a user can put right: what came, what was expected, what to do."""
 
 import difflib
+import re
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -8,7 +10,20 @@ T = TypeVar("T")
 
 
 class InputError(ValueError):
-    """Bad input. The message is all that a user needs; the command line prints it without a traceback."""
+    """Bad input. The message is all that a user needs; the command line prints it without a traceback.
+
+    It names arguments as one writes them in Python, in backticks: `hole="black"`; see `as_flags`.
+    """
+
+
+def as_flags(message: str) -> str:
+    """A message as the command line shows it: `max_memory` is --max-memory, `texture=True` --texture, `grow=3` --grow 3."""
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found[1].replace("_", "-"), (found[2] or "").strip("\"'")
+        return f"--{name}" if value in ("", "True") else f"--{name} {shlex.quote(value)}"
+
+    return re.sub(r"`([a-z_]+)(?:=([^`]+))?`", flag, message)
 
 
 def pick(table: Mapping[str, T], name: str, kind: str) -> T:

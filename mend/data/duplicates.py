@@ -125,7 +125,7 @@ def _check(test: Images, train: Images, threshold: float) -> None:
         (h, w), (height, width) = test.size, train.size
         raise InputError(
             f"the test images are {w}×{h}, the training images {width}×{height} (width×height); near-duplicates are found "
-            "between images of one size. Scale both with --size N."
+            "between images of one size. Scale both with `size`."
         )
     if min(test.size) < SMALLEST:
         raise InputError(f"the images are {test.size[1]}×{test.size[0]}; expected {SMALLEST}×{SMALLEST} pixels or more.")

@@ -285,8 +285,8 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
             if picture.shape != pixels.shape[1:]:
                 raise InputError(
                     f"{source}: {entry.name} is {picture.shape[1]}×{picture.shape[0]}, {names[0]} is "
-                    f"{pixels.shape[2]}×{pixels.shape[1]} (width×height). Scale all to one size with --size N, "
-                    "or train on random crops with --crop N."
+                    f"{pixels.shape[2]}×{pixels.shape[1]} (width×height). Scale all to one size with `size`, "
+                    "or train on random crops with `crop`."
                 )
             pixels[len(names)] = picture
             names.append(entry.name)

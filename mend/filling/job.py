@@ -40,7 +40,8 @@ class Options:
     """what finds the object: deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large, hf:owner/name, hf:FOLDER;
     or felzenszwalb, which finds the largest only, and not reliably in photographs."""
     hole: str = "auto"
-    """what marks the hole in the mask: auto, white, black, opaque, transparent or painted; that is what is strongly coloured."""
+    """what marks the hole in the mask: auto, white, black, opaque, transparent or painted, which is what is strongly
+    coloured."""
     grow: int | None = None
     """pixels by which the hole is made larger on every side; 2 % of the longer side for an object, else 0, unless given."""
     feather: int = 0
@@ -265,7 +266,7 @@ def find_hole(job: Job, picture: Picture) -> tuple[np.ndarray, np.ndarray | None
     """
     options = job.options
     if options.object:
-        from mend.segment.choose import GROW
+        from mend.segment.objects import GROW
 
         found, what = load_finder(options.object, options.segmenter, options.device)(to_pixels(picture.image())[0])
         radius = round(GROW * max(found.shape)) if options.grow is None else options.grow
@@ -290,7 +291,7 @@ def load_finder(name: str, segmenter: str, device: str) -> Callable[[np.ndarray]
 
 @lru_cache(1)
 def _load_finder(name: str, segmenter: str, device: str) -> Callable[[np.ndarray], tuple[np.ndarray, str]]:
-    from mend.segment.choose import object_finder
     from mend.segment.networks import load_segmenter
+    from mend.segment.objects import object_finder
 
     return object_finder(name, load_segmenter(segmenter, device))

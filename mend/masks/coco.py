@@ -42,7 +42,7 @@ def read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np.
         raise InputError(f"{path} is not COCO ({type(error).__name__}: {error}). Expected {KINDS}.") from None
     if not parts:
         if size is None:
-            raise InputError(f"{path} marks nothing, and does not say in how large a picture. Add --photo.")
+            raise InputError(f"{path} marks nothing, and does not say in how large a picture. Add `photo`.")
         parts = [np.zeros(size, np.bool_)]
     if len({part.shape for part in parts}) > 1:
         raise InputError(f"the annotations of {path} are for pictures of several sizes. Give those of one picture.")
@@ -140,7 +140,7 @@ def _drawn(path: Path, segment: Any, size: tuple[int, int] | None) -> np.ndarray
         runs = np.arange(len(counts), dtype=np.uint8) % 2 == 1  # the first run is background, perhaps of length 0
         return np.repeat(runs, counts).reshape(width, height).T  # column after column
     if size is None:
-        raise InputError(f"{path} has polygons, which do not say how large their picture is. Add --photo.")
+        raise InputError(f"{path} has polygons, which do not say how large their picture is. Add `photo`.")
     inside = np.zeros(size, np.bool_)
     for points in [segment] if not isinstance(segment[0], list) else segment:
         x, y = np.array(points, np.float64).reshape(-1, 2).T

@@ -77,7 +77,7 @@ def _one_kind(masks: str, side: int, seed: int) -> tuple[DrawnHole | BorrowedHol
         return DrawnHole(masks, side, seed), f"{masks}, 5 % to 50 %"
     if not Path(masks).exists():
         raise InputError(
-            f"unknown masks {masks!r}. With --crop expected {', '.join(DRAWN)}, or a mask set; several with commas between."
+            f"unknown masks {masks!r}. With `crop` expected {', '.join(DRAWN)}, or a mask set; several with commas between."
         )
     masks = str(Path(masks) / "train") if (Path(masks) / "train" / "manifest.json").exists() else masks
     return BorrowedHole(masks, side, seed), f"{MaskSet.open(masks).manifest.segmenter}, borrowed"

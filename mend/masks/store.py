@@ -79,7 +79,7 @@ class MaskSet:
                 old, new = asdict(there), asdict(manifest)
                 differs = [f"{k}: {old[k]!r} there, {new[k]!r} now" for k in new if old[k] != new[k]]
                 differs = [d for d in differs if not d.startswith(("done", "sha256"))]
-                raise InputError(f"{folder} holds another mask set ({'; '.join(differs)}). Choose another --out.")
+                raise InputError(f"{folder} holds another mask set ({'; '.join(differs)}). Choose another `out`.")
         else:
             shape = (manifest.count, -(-manifest.height * manifest.width // 8))
             _create_array(folder / "masks.npy", np.uint8, shape)
