@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from mend.data.loaders import to_image
 from mend.data.sources import Images, content_id
 from mend.errors import InputError
-from mend.images import to_image, write_bytes
+from mend.images import write_bytes
 from mend.progress import Report
 
 THRESHOLD = 0.75

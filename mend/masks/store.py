@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock
-from torch import Tensor
 
+from mend.data.cache import new_array
 from mend.data.random import uniform
-from mend.data.sources import Images, content_id, new_array
+from mend.data.sources import Images, content_id
 from mend.errors import InputError
 from mend.images import write_bytes
 
@@ -167,9 +166,9 @@ class MaskSet:
                 f"{images.fingerprint[:12]}). Make one for these images with 'mend masks'."
             )
 
-    def holes(self, images: Images, policy: ObjectPolicy) -> Tensor:
+    def holes(self, images: Images, policy: ObjectPolicy) -> np.ndarray:
         """One hole an image by the object policy: (n, 1, H, W) uint8, 1 = missing."""
-        return torch.from_numpy(self.read(self.rows(images, policy)).view(np.uint8))[:, None]
+        return self.read(self.rows(images, policy)).view(np.uint8)[:, None]
 
     def rows(self, images: Images, policy: ObjectPolicy) -> np.ndarray:
         """The row of each image's hole: its own, or that of one whose mask the policy lets be used."""

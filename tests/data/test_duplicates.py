@@ -8,8 +8,8 @@ import pytest
 from conftest import SHARED, mend, needs_shared
 from PIL import Image
 
-from mend.data.duplicates import COLUMNS, content_id, listed, near_duplicates
 from mend.data import duplicates
+from mend.data.duplicates import COLUMNS, content_id, listed, near_duplicates
 from mend.data.sources import Images, load_images
 from mend.errors import InputError
 from mend.images import read_rgb
