@@ -3,10 +3,30 @@
 import difflib
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+
+EXTRAS = {
+    "cli.demo": "all",
+    "data": "train",
+    "data.duplicates": "eval",
+    "distributed": "train",
+    "evaluate": "eval",
+    "inpaint.classical": "eval",
+    "masks.show": "eval",
+    "models": "train",
+    "models.export": "export",
+    "report": "eval",
+    "segment": "segment",
+    "studio": "studio",
+    "train": "train",
+    "train.reproduce": "all",
+}
+"""The extra of pyproject.toml that a part of mend needs. All other parts need the core dependencies alone."""
 
 
 class InputError(ValueError):
@@ -43,3 +63,28 @@ def nearest(name: str, known: list[str]) -> str:
     """The sentence " Did you mean 'x'?", or nothing where no known name is close."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+@contextmanager
+def name_missing_extra() -> Iterator[None]:
+    """Say which extra is not installed: a package that mend cannot import becomes an InputError with the command to type.
+
+    Stands around everything that a person calls, as a `with` block or as a decorator.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        parts = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        # The outermost part knows best: what "mend evaluate" needs is in [eval], though a network asks for it.
+        extra = next(filter(None, map(extra_of, parts)), None)
+        if extra is None or (error.name or "mend").split(".")[0] == "mend":
+            raise
+        raise InputError(f"{error.name} is not installed. Run: pip install 'mend-inpainting[{extra}]'.") from None
+
+
+def extra_of(module: str) -> str | None:
+    """The extra that a module such as "mend.train.run" needs; None for the core."""
+    parts = module.split(".")
+    if parts[0] != "mend":
+        return None
+    return next((extra for i in range(len(parts), 1, -1) if (extra := EXTRAS.get(".".join(parts[1:i])))), None)

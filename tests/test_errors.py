@@ -1,6 +1,6 @@
 import pytest
 
-from mend.errors import InputError, as_flags, pick
+from mend.errors import InputError, as_flags, extra_of, name_missing_extra, pick
 
 
 def test_pick_offers_the_nearest_and_lists_the_known():
@@ -18,3 +18,27 @@ def test_arguments_are_flags_on_the_command_line():
         ("`Photo 1`.png and {hole} stay", "`Photo 1`.png and {hole} stay"),
     ):
         assert as_flags(said) == shown
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("mend.train.run", "train"), ("mend.train.reproduce", "all"), ("mend.masks.hole", None), ("mend", None), ("train", None)],
+)
+def test_the_extra_of_a_module_is_that_of_its_nearest_part(module: str, extra: str | None):
+    assert extra_of(module) == extra
+
+
+def test_a_missing_package_is_one_sentence_with_the_extra_of_the_outermost_part():
+    inner = {"__name__": "mend.models.unet"}
+    exec("def build():\n import no_such_package.sub", inner)
+    outer = {"__name__": "mend.evaluate.run", "build": inner["build"]}
+    exec("def evaluate():\n build()", outer)
+    sentence = r"^no_such_package is not installed\. Run: pip install 'mend-inpainting\[eval\]'\.$"
+    with pytest.raises(InputError, match=sentence), name_missing_extra():
+        outer["evaluate"]()
+
+
+@pytest.mark.parametrize(("where", "name"), [("mend.train.run", "mend.no_such_module"), ("mend.masks.hole", "no_such_package")])
+def test_a_fault_of_mend_itself_is_no_missing_extra(where: str, name: str):
+    with pytest.raises(ModuleNotFoundError), name_missing_extra():
+        exec(f"import {name}", {"__name__": where})
