@@ -12,6 +12,9 @@ T = TypeVar("T")
 
 EXTRAS = {
     "cli.demo": "all",
+    "cli.experiment.demo": "all",
+    "cli.experiment.export": "export",
+    "cli.experiment.reproduce": "all",
     "data": "train",
     "data.duplicates": "eval",
     "distributed": "train",
@@ -26,7 +29,7 @@ EXTRAS = {
     "train": "train",
     "train.reproduce": "all",
 }
-"""The extra of pyproject.toml that a part of mend needs. All other parts need the core dependencies alone."""
+"""The extra of pyproject.toml that a part of mend needs, a package, a module or a function; the rest needs none."""
 
 
 class InputError(ValueError):
@@ -74,7 +77,8 @@ def name_missing_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        parts = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        parts = [f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" for frame in frames]
         # The outermost part knows best: what "mend evaluate" needs is in [eval], though a network asks for it.
         extra = next(filter(None, map(extra_of, parts)), None)
         if extra is None or (error.name or "mend").split(".")[0] == "mend":
@@ -82,9 +86,9 @@ def name_missing_extra() -> Iterator[None]:
         raise InputError(f"{error.name} is not installed. Run: pip install 'mend-inpainting[{extra}]'.") from None
 
 
-def extra_of(module: str) -> str | None:
-    """The extra that a module such as "mend.train.run" needs; None for the core."""
-    parts = module.split(".")
+def extra_of(part: str) -> str | None:
+    """The extra that a part such as "mend.train.run" needs; None for the core."""
+    parts = part.split(".")
     if parts[0] != "mend":
         return None
     return next((extra for i in range(len(parts), 1, -1) if (extra := EXTRAS.get(".".join(parts[1:i])))), None)
