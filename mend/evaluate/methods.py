@@ -12,11 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from mend.data.loaders import to_image
 from mend.errors import InputError, nearest
 from mend.evaluate.pictures import SHARED
 from mend.evaluate.protocol import Protocol, Scenes, folder_fillings
 from mend.filling.load import load_filler
-from mend.images import mask_out, read_rgb, to_image
+from mend.images import mask_out, read_rgb
 from mend.inpaint.classical import CLASSICAL
 from mend.models.checkpoint import model_folder
 from mend.models.device import find_device

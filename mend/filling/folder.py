@@ -390,8 +390,8 @@ def mask_hole(marked: str = "auto", grow: int = 0, feather: int = 0, most: int |
 
 def object_hole(name: str, segmenter: str, device: str = "auto", grow: int | None = None, feather: int = 0) -> HoleOf:
     """Holes where an object is found; see `object_finder`. Grown by 2 % of the longer side unless `grow` is given."""
-    from mend.segment.choose import GROW, object_finder
     from mend.segment.networks import load_segmenter
+    from mend.segment.objects import GROW, object_finder
 
     find = object_finder(name, load_segmenter(segmenter, device))
 

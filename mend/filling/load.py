@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from mend.errors import name_missing_extra
 from mend.inpaint.classical import CLASSICAL, Classical
 from mend.inpaint.filler import Filler
 from mend.inpaint.onnx import DEFAULT, PyramidOnnx
@@ -10,6 +11,7 @@ from mend.inpaint.onnx import DEFAULT, PyramidOnnx
 GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
 
 
+@name_missing_extra()
 def load_filler(model: str | Path | None = None, device: str = "auto", texture: bool = False, seam: bool = False) -> Filler:
     """A filler by name: a run folder, a model folder, or a classical filler such as "telea"; None is the network in the box.
 

@@ -12,6 +12,7 @@ from conftest import ROOT, smooth
 from PIL import Image
 
 from mend import distributed
+from mend.data.loaders import to_image
 from mend.data.sources import load_images
 from mend.errors import InputError
 from mend.evaluate.metrics import Unavailable, WeightsMissing, psnr
@@ -19,7 +20,6 @@ from mend.evaluate.pictures import pictures, small
 from mend.evaluate.protocol import BATCH, Protocol, read_protocol, scenes_of
 from mend.evaluate.run import evaluate, evaluate_folders, read_summary
 from mend.filling.inpainter import Inpainter, load
-from mend.images import to_image
 from mend.masks.store import MaskSet, ObjectPolicy
 from mend.models.classifier import WEIGHTS
 from mend.report import report
@@ -49,7 +49,7 @@ def test_every_image_has_a_row_and_the_means_are_theirs(result: Path, run: Path,
         assert value["low"] <= value["mean"] <= value["high"]
         assert value["n"] == 12
     images = load_images(str(folder), "test")
-    hole = MaskSet.open(masks / "test").holes(images, ObjectPolicy())[3:4].float()
+    hole = torch.from_numpy(MaskSet.open(masks / "test").holes(images, ObjectPolicy())[3:4]).float()
     image = to_image(np.array(images.pixels[3:4]))
     assert rows["psnr"][3] == pytest.approx(psnr(load(run, "cpu").fill(image, hole), image).item(), abs=1e-3)
     assert rows["coverage"][3] == pytest.approx(hole.mean().item())

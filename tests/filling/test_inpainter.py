@@ -71,7 +71,7 @@ def test_a_mask_that_can_be_read_in_two_ways_is_asked_and_answered_by_name(tmp_p
     mask[5:12, 8:14] = True
     layer = Image.fromarray(np.dstack([pixels, np.where(mask, 0, 255).astype(np.uint8)]))
     expected = mend.fill(pixels, mask)
-    with pytest.raises(InputError, match="--hole transparent"):
+    with pytest.raises(InputError, match='`hole="transparent"`'):
         mend.fill(pixels, layer)
     assert np.array_equal(mend.fill(pixels, layer, hole="transparent"), expected)
     assert np.array_equal(mend.fill(pixels, ~mask, hole="black"), expected)
