@@ -1,26 +1,34 @@
 """What every verb shares: the application, and flags that several have."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+import re
+from importlib import import_module
+from typing import Annotated, Any, get_args
 
-from cyclopts import App, Parameter, Token
+from cyclopts import App, Parameter
 from cyclopts.config import Dict
+from cyclopts.help import DefaultFormatter
 
 from mend import __version__
+from mend.errors import InputError
 from mend.train.config import read_recipe
 
 SEGMENTER = "deeplabv3_resnet101"
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
-
-
-def _whole(_: object, tokens: Sequence[Token]) -> int:
-    if not tokens[0].value.lstrip("+-").isdecimal():  # cyclopts would round 1.5
-        raise ValueError(f"{tokens[0].value!r} is no whole number")
-    return int(tokens[0].value)
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
 Flag = Annotated[bool, Parameter(negative=())]
+LISTS = {
+    "holes": "mend.masks.hole:MARKS",
+    "models": "mend.inpaint.classical:CLASSICAL",
+    "segmenters": "mend.segment.networks:SEGMENTERS",
+}
+"""What a help text lists where one of these names stands in braces: the names in a dict."""
+
+
+def _whole_numbers(app: App, commands: tuple[str, ...], arguments: Any) -> None:
+    """1.5 is refused where a whole number is expected: cyclopts would round it."""
+    for argument in arguments:
+        for token in argument.tokens if int in (argument.hint, *get_args(argument.hint)) else ():
+            if isinstance(token.value, str) and not token.value.lstrip("+-").isdecimal():
+                raise InputError(f"{token.keyword or argument.name} is {token.value}; expected a whole number.")
 
 
 def _recipe(app: App, commands: tuple[str, ...], arguments: Any) -> None:
@@ -30,10 +38,30 @@ def _recipe(app: App, commands: tuple[str, ...], arguments: Any) -> None:
         Dict(read_recipe(given[-1]), use_commands_as_keys=False, source=given[-1])(app, commands, arguments)
 
 
+def _show_help(console: Any, options: Any, panel: Any) -> None:
+    """A panel of a help page, in which lists stand for their names: only here, since they import what a verb may not need."""
+    for entry in panel.entries:
+        text = entry.description.primary_renderable
+        text.plain = re.sub(r"{(\w+)}", lambda found: _listed(found[1]), " ".join(text.plain.split()))
+    DefaultFormatter()(console, options, panel)
+
+
+def _listed(name: str) -> str:
+    if name not in LISTS:  # {stem}
+        return f"{{{name}}}"
+    module, table = LISTS[name].split(":")
+    try:
+        return ", ".join(getattr(import_module(module), table))
+    except ImportError:
+        return "those of an extra that is not installed"
+
+
 app = App(
     name="mend",
     help="Train, measure and use image-inpainting networks. A mask is white where the picture is to be filled.",
     version=__version__,
-    config=_recipe,
+    config=[_recipe, _whole_numbers],
+    help_format="plaintext",
+    help_formatter=_show_help,
     suppress_keyboard_interrupt=False,
 )

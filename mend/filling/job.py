@@ -10,75 +10,20 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mend.errors import InputError
-from mend.filling.load import lightest
+from mend.filling.inpainter import Inpainter, load
+from mend.filling.options import Options
 from mend.filling.verify import COPIED, encode_filled
-from mend.images import Picture, check_fits, format_of, output_suffix, peek, read_image, to_pixels, write_bytes
-from mend.inpaint.onnx import Light
-from mend.inpaint.plan import check_mask, memory_size
+from mend.images import Picture, check_fits, format_of, output_beside, peek, read_image, to_pixels, write_bytes
+from mend.inpaint.plan import check_mask
 from mend.masks.hole import share, understand_mask, widen, write_mask
 from mend.progress import Report, ignore
 
-if TYPE_CHECKING:
-    from mend.filling.inpainter import Inpainter
-
 AS_PNG = "written as PNG, which keeps every value"  # where the picture's own format is another, and nobody asked
 OnPlan = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a photograph is filled, or each of many. A field is a flag of `mend fill` and a field of the studio's form."""
-
-    object: str | None = None
-    """fill an object instead of a mask: its name, such as dog or person, or largest."""
-    segmenter: str = "deeplabv3_resnet101"
-    """what finds the object: deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large, hf:owner/name, hf:FOLDER;
-    or felzenszwalb, which finds the largest only, and not reliably in photographs."""
-    hole: str = "auto"
-    """what marks the hole in the mask: auto, white, black, opaque, transparent or painted, which is what is strongly
-    coloured."""
-    grow: int | None = None
-    """pixels by which the hole is made larger on every side; 2 % of the longer side for an object, else 0, unless given."""
-    feather: int = 0
-    """pixels of the grown part, from its rim, over which the filling fades into the picture."""
-    model: str | None = None
-    """run folder, model folder, or mean-colour, telea, navier-stokes, biharmonic; the network in the box unless given."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps …"""
-    texture: bool = False
-    """make the filling anew of patches of the picture around it: sharper, and farther from the truth on average."""
-    seam: bool = False
-    """even out what a network of yours misses the picture by around the hole; the one in the box does not."""
-    quality: int | None = None
-    """1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95."""
-    max_memory: str | None = None
-    """memory that filling may take, such as 2GB; large pictures are then worked through in smaller tiles, and those of a folder
-    one after another. Not with an object, since what finds it is not counted."""
-
-    def __post_init__(self) -> None:
-        """Raise InputError for options that exclude each other."""
-        if self.object and self.hole != "auto":
-            raise InputError(
-                "`hole` says what marks the hole in a mask, and does not fit `object`, which needs none. Leave it out."
-            )
-        if self.object and self.max_memory:
-            raise InputError("`max_memory` does not count what finds an object. Leave it out, or give a `mask`.")
-        if self.max_memory:
-            memory_size(self.max_memory)
-
-    @property
-    def most_memory(self) -> int | None:
-        """In bytes."""
-        return memory_size(self.max_memory) if self.max_memory else None
-
-    def load_filler(self) -> "Inpainter | Light":
-        """What fills; for many jobs load it once and give it to each. InputError for a model that is not there."""
-        return lightest(self.model, self.device, self.texture, self.seam)
 
 
 @dataclass(frozen=True)
@@ -101,7 +46,8 @@ class Job:
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
-        """Raise InputError for a job without a hole, or with two."""
+        """Raise InputError for a job without a hole, or with two, and for options that exclude each other."""
+        self.options.check()
         if (self.mask is None) == (self.options.object is None):
             raise InputError("what is to be filled? Give either a `mask` or an `object`.")
 
@@ -143,8 +89,13 @@ class Result:
     notes: list[str]
 
 
+def load_filler(options: Options) -> Inpainter:
+    """What fills; for many jobs it is loaded once and given to each. InputError for a model that is not there."""
+    return load(options.model, options.device, options.texture, options.seam)
+
+
 def fill_file(
-    job: Job, filler: "Inpainter | Light | None" = None, report: Report = ignore, on_plan: OnPlan = lambda plan: None
+    job: Job, filler: Inpainter | None = None, report: Report = ignore, on_plan: OnPlan = lambda plan: None
 ) -> Result:
     """Do a job, with a `filler` that was loaded before, if any.
 
@@ -152,7 +103,7 @@ def fill_file(
     at all. Raises InputError for bad input, and then nothing was written.
     """
     work = read_job(job)
-    return write_job(fill_job(work, filler or job.options.load_filler(), report, on_plan))
+    return write_job(fill_job(work, filler or load_filler(job.options), report, on_plan))
 
 
 # --- The three steps -------------------------------------------------------------------------------------------------
@@ -185,15 +136,12 @@ def read_job(job: Job) -> Work:
     """Read the photograph and find its hole. InputError also for an output that would overwrite an input, or cannot hold it."""
     job.check_outputs()
     picture = job.photo if isinstance(job.photo, Picture) else read_image(job.photo)
-    name = _name(job, picture)
-    target = job.output or Path(f"{name.stem}-filled{output_suffix(name.suffix, picture.source.get('format'))}")
+    target = job.output or Path(output_beside(_name(job, picture), picture.source.get("format")).name)
     check_fits(target, picture, job.options.quality)
     return Work(job, picture, target, *find_hole(job, picture))
 
 
-def fill_job(
-    work: Work, filler: "Inpainter | Light", report: Report = ignore, on_plan: OnPlan = lambda plan: None
-) -> FilledWork:
+def fill_job(work: Work, filler: Inpainter, report: Report = ignore, on_plan: OnPlan = lambda plan: None) -> FilledWork:
     """Fill the hole, in tiles where the picture is large or memory limited."""
     start = time.perf_counter()
     plan = filler.plan(work.hole, work.job.options.most_memory)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mend.errors import InputError
-from mend.images import Picture, encode, format_of, read_image, write_bytes
+from mend.images import Picture, encode, read_image
 from mend.images.metadata import differences
 from mend.masks.hole import understand_mask, widen
 
@@ -119,18 +119,3 @@ def encode_filled(
         notes = [f"{loss}; {verdict}"]
     gone = [name for name, fate in verdict.metadata.items() if fate in ("changed", "lost")]
     return data, loss, notes + ([f"not kept by {path.suffix}: {', '.join(gone)}"] if gone else [])
-
-
-def copied(path: Path, photo: Path, before: Picture, hole: np.ndarray, quality: int | None = None) -> bool:
-    """Whether `path` is now the file `photo`, byte for byte: where nothing is to be filled, and no other format or quality."""
-    if hole.any() or quality is not None or format_of(path.suffix) != before.source["format"]:
-        return False
-    write_bytes(path, photo.read_bytes())
-    return True
-
-
-def write_filled(path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None = None) -> list[str]:
-    """Write `filled` as `encode_filled` makes it; what there is to say about the file comes back."""
-    data, _, notes = encode_filled(path, before, hole, filled, quality)
-    write_bytes(path, data)
-    return notes

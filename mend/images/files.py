@@ -192,9 +192,9 @@ def _hidden(path: Path, root: Path) -> bool:
 # --- Which format ----------------------------------------------------------------------------------------------------
 
 
-def output_beside(photo: Path, picture: Picture) -> Path:
+def output_beside(photo: Path, content: str | None) -> Path:
     """Where a filled `photo` goes unless told otherwise: NAME-filled beside it, with its `output_suffix`."""
-    return photo.with_name(f"{photo.stem}-filled{output_suffix(photo.suffix, picture.source['format'])}")
+    return photo.with_name(f"{photo.stem}-filled{output_suffix(photo.suffix, content)}")
 
 
 def output_suffix(suffix: str, content: str | None) -> str:

@@ -21,12 +21,13 @@ from mend.errors import InputError, nearest
 KINDS = 'polygons [[x, y, x, y, …], …], an RLE {"size", "counts"}, annotations {"segmentation"}, or {"images", "annotations"}'
 
 
-def read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np.ndarray, str, list[str]]:
-    """All that a COCO file marks in `photo` united, bool (H, W), in words what it was, and what there is to note."""
+def read_coco(file: Path | bytes, size: tuple[int, int] | None, photo: str) -> tuple[np.ndarray, str, list[str]]:
+    """All that a COCO file, or its bytes, marks in `photo` united, bool (H, W), in words what it was, and what to note."""
+    path = Path("the mask") if isinstance(file, bytes) else file  # as messages call it
     photo, taken = str(Path(photo).resolve()) if photo else "", ""
     try:
         with _reading:
-            data = _parsed(path, path.stat().st_mtime_ns)
+            data = _parse(path, file) if isinstance(file, bytes) else _read(file, file.stat().st_mtime_ns)
         if isinstance(data, _DataSet):
             image = _entry(path, data, photo)
             taken = image["file_name"] if photo else ""
@@ -65,10 +66,14 @@ _reading = Lock()  # the threads that read a folder wait for the first of them, 
 
 
 @lru_cache(maxsize=1)
-def _parsed(path: Path, changed: int) -> Any:
+def _read(path: Path, changed: int) -> Any:
     """What is in a JSON file, which `changed` then."""
+    return _parse(path, path.read_bytes())
+
+
+def _parse(path: Path, content: bytes) -> Any:
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}. Expected COCO: {KINDS}.") from None
     if not (isinstance(data, dict) and "images" in data):

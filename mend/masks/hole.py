@@ -119,10 +119,10 @@ def understand_mask(
     shape.
     """
     name = "the mask" if isinstance(mask, (bytes, Image.Image)) else str(mask)
-    if name.lower().endswith(".json"):
+    if name.lower().endswith(".json") or (isinstance(mask, bytes) and mask.lstrip()[:1] in (b"{", b"[")):
         if marked != "auto":
             raise InputError(f"{name} says itself what the hole is. Leave out `hole`.")
-        inside, marked, notes = read_coco(Path(name), size, photo)
+        inside, marked, notes = read_coco(mask if isinstance(mask, bytes) else Path(name), size, photo)
         _check_shape(name, inside.shape, size)
         seen = f"{name}: {inside.shape[1]}×{inside.shape[0]}, COCO"
     else:

@@ -30,6 +30,7 @@ from mend.images import (
     mask_out,
     open_picture,
     output_beside,
+    peek,
     pad_to,
     picture_from_pil,
     read_image,
@@ -638,7 +639,7 @@ def test_a_wrong_suffix_is_said_and_the_output_is_what_its_suffix_says(tmp_path:
 )
 def test_a_filled_picture_lies_beside_its_photo_in_its_format(name: str, kind: str, expected: str, tmp_path: Path):
     Image.fromarray(smooth(6, 9, 3)).save(tmp_path / name, kind)
-    assert output_beside(tmp_path / name, read_image(tmp_path / name)) == tmp_path / expected
+    assert output_beside(tmp_path / name, peek(tmp_path / name)[0]) == tmp_path / expected
 
 
 def test_unicode_and_space_in_names_in_every_depth(tmp_path: Path):

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from mend.errors import InputError
 from mend.images import Picture, write_image
-from mend.masks.hole import MARKS, Undecided, as_hole, grown, parts, preview, ramp, read_mask, understand_mask, widen
+from mend.masks.hole import Undecided, as_hole, grown, parts, preview, ramp, read_mask, understand_mask, widen
 
 
 def shape(width: int = 120, height: int = 90) -> np.ndarray:
@@ -334,14 +334,6 @@ def test_any_picture_is_either_decided_or_asked(tmp_path_factory: pytest.TempPat
                     understand_mask(path, None, one)
                 continue
             assert np.array_equal(inside(path, None, one), ~inside(path, None, other))
-
-
-def test_the_flag_of_the_command_line_has_every_mark():
-    from typing import get_args
-
-    from mend.cli.filling import Marked
-
-    assert get_args(get_args(Marked)[0]) == ("auto", *MARKS)
 
 
 # --- Another size ----------------------------------------------------------------------------------------------------
