@@ -67,9 +67,14 @@ def difference(file: Path, contract: Contract) -> str | None:
         return f"has {size:,} bytes; {contract.bytes:,} were expected"
     if contract.sha256 is None:
         return None
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    found = hash_file(file)
     return None if found == contract.sha256 else f"has the SHA-256 {found}; {contract.sha256} was expected"
+
+
+def hash_file(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _raise_unless_connection(error: Exception) -> None:

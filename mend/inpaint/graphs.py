@@ -3,8 +3,12 @@
 What is wrong with a file, or with what it returns, is an InputError that says so in a sentence.
 """
 
+import math
+import mmap
+import re
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +41,12 @@ class OnnxGraph:
         self.image, self.mask, self.output = image.name, mask.name, self._find(outputs, contract.output, "output").name
         for given, role, channels in ((image, "image", 3), (mask, "mask", 1)):
             self._check(given, role, channels, contract)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its initializers hold."""
+        with self.file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _count_weights(memoryview(content))
 
     def _find(self, given: list[Any], place: str | int, kind: str) -> Any:
         names = [one.name for one in given]
@@ -103,6 +113,11 @@ class TorchScript:
                 f"{file.name} is no TorchScript file that PyTorch {torch.__version__} reads. {_explain(error)}"
             ) from None
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers its parameters hold."""
+        return sum(weights.numel() for weights in self.module.parameters())
+
     def __call__(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         import torch
 
@@ -133,10 +148,55 @@ def _size(image: np.ndarray) -> str:
 
 
 def _explain(error: Exception) -> str:
-    """What ONNX Runtime or PyTorch says, shortened, and what to do."""
+    """What ONNX Runtime or PyTorch says, without its own source lines, and what to do."""
     said = " ".join(str(error).split())
-    if "opset" in said.lower() or "IR version" in said or "not a registered function" in said:
-        return f"It needs another version of ONNX Runtime (pip install -U onnxruntime), or other operators: {said[:300]}"
+    if later := re.search(r"opset \d+(?= is under development)|IR version: \d+", said, re.IGNORECASE):
+        return f"It is of {later[0].replace(':', '')}, later than this ONNX Runtime knows. Run: pip install -U onnxruntime."
+    if operator := re.search(r"No Op registered for \S+|\S+ is not a registered function/op", said):
+        return f"It needs an operator that this ONNX Runtime does not have: {operator[0]}. Try: pip install -U onnxruntime."
     if "protobuf" in said.lower() or not said:
         return "It is no ONNX file, or only a part of one; fetch it again."
-    return f"Its runtime says: {said[:300]}"
+    return f"Its runtime says: {re.sub(r'^.*(failed:|: [A-Z_]+ : )', '', said)[:200]}"
+
+
+# --- The weights of an ONNX file, without the onnx package: https://protobuf.dev/programming-guides/encoding/ ----------
+
+
+def _count_weights(model: memoryview) -> int:
+    count = 0
+    for graph in _fields(model, 7):
+        for tensor in _fields(graph, 5):
+            count += math.prod(_dimensions(tensor))
+    return count
+
+
+def _dimensions(tensor: memoryview) -> Iterator[int]:
+    for value in _fields(tensor, 1):
+        while isinstance(value, memoryview) and value:  # several in one field
+            one, value = _varint(value)
+            yield one
+        if isinstance(value, int):
+            yield value
+
+
+def _fields(message: memoryview, wanted: int) -> Iterator[Any]:
+    """The values of the fields of this number: whole numbers, or the bytes of what is in them."""
+    while message:
+        key, message = _varint(message)
+        value: int | memoryview
+        if key % 8 == 0:
+            value, message = _varint(message)
+        else:
+            length, message = _varint(message) if key % 8 == 2 else ({1: 8, 5: 4}[key % 8], message)
+            value, message = message[:length], message[length:]
+        if key // 8 == wanted:
+            yield value
+
+
+def _varint(message: memoryview) -> tuple[int, memoryview]:
+    value = 0
+    for i, byte in enumerate(message):
+        value |= (byte & 127) << 7 * i
+        if byte < 128:
+            return value, message[i + 1 :]
+    raise ValueError("the file ends within a number")

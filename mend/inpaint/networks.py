@@ -5,8 +5,9 @@ power of two if the hole is wide; and its filling becomes the scale from which t
 resolution (see `mend.inpaint.scales`). So it says what is in a hole, and no pixel of the result was enlarged.
 """
 
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from mend.errors import InputError, unknown
 from mend.images import composite
 from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, read_contract
-from mend.inpaint.download import difference, fetch
+from mend.inpaint.download import difference, fetch, hash_file
 from mend.inpaint.graphs import OnnxGraph, TorchScript
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.probe import probe
@@ -73,8 +74,17 @@ class Network:
     stride, reach, tiles, memory = 1, None, (None,), None
 
     def __init__(self, name: str, run: OnnxGraph | TorchScript, contract: Contract) -> None:
-        self.name, self.run, self.contract, self.runtime = name, run, contract, run.runtime
+        self.name, self.run, self.contract = name, run, contract
+        self.runtime, self.parameters = run.runtime, run.parameters
         self.finer = PyramidOnnx() if contract.side else None
+        self.config = {"model": name, "options": {}, "contract": asdict(contract)}
+
+    @property
+    def version(self) -> str:
+        """A hash of the network's file, its contract, and the network in the box where that goes on."""
+        weights = self.contract.sha256 or hash_file(self.run.file)
+        finer = self.finer.version if self.finer else ""
+        return hashlib.sha256(f"{weights} {self.contract} {finer}".encode()).hexdigest()
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """As `Filler`, one picture after another."""
@@ -88,8 +98,8 @@ class Network:
             return []
         scales = " and ".join(f"1/{by}" for by in sorted(shrunk))
         return [
-            f"{self.name} sees {self.contract.side} pixels a side: holes wider than half of that are filled at {scales} of the "
-            "size, and the network in the box goes on from there to the full one"
+            f"{self.name} sees {self.contract.side} pixels a side: wider holes are filled at {scales} of the size, "
+            "and the network in the box goes on from there to the full one"
         ]
 
     def _windows(self, hole: np.ndarray) -> Iterator["Window"]:
@@ -112,10 +122,10 @@ class Network:
         side = self.contract.side
         assert side
         assert self.finer
-        colour, known = image * (1 - hole), 1 - hole
+        small, known = image * (1 - hole), 1 - hole
         for _ in range(window.shrunk.bit_length() - 1):
-            colour, known = halve(colour), halve(known)
-        small, missing = colour / np.maximum(known, 1e-6), (known < 1).astype(np.float32)
+            small, known = halve(small), halve(known)
+        missing = (known < 1).astype(np.float32)  # what is known of a cell in part, the finer scales have
         rows, columns = (slice(part.start // window.shrunk, -(-part.stop // window.shrunk)) for part in window.tile.inner)
         own = np.zeros_like(missing)
         own[..., rows, columns] = missing[..., rows, columns]
@@ -153,9 +163,9 @@ class Window:
 def plan_windows(hole: np.ndarray, side: int) -> Iterator[Window]:
     """The windows in which a network of `side` pixels fills a hole (1, 1, H, W).
 
-    Holes that lie near each other share one. It is shrunk until no missing pixel is farther than a quarter of the side from a
-    known one, so that half of what the network sees is known: width decides, not length. A scratch across a picture is filled
-    at full size, piece by piece.
+    Holes that lie near each other share one. It is shrunk until no missing pixel is farther than a third of the side from a
+    known one, so that a hole takes two thirds of what the network sees across it, at most. Width decides, not length: a scratch
+    across a picture is filled at full size, piece by piece.
     """
     import cv2
 
@@ -164,7 +174,7 @@ def plan_windows(hole: np.ndarray, side: int) -> Iterator[Window]:
     for cluster in tiles(1 - hole, longest, side // 8, STEP):
         deepest = float(cv2.distanceTransform((hole[0, 0][cluster.seen] > 0).astype(np.uint8), cv2.DIST_L2, 5).max())
         shrunk = 1
-        while deepest > shrunk * side / 4 and longest > shrunk * side:
+        while deepest > shrunk * side / 3 and longest > shrunk * side:
             shrunk *= 2
         yield Window(_look_around(cluster, shrunk * side // 2, size), shrunk)
 

@@ -78,6 +78,11 @@ def test_values_far_outside_their_range_are_seen(tmp_path: Path):
         load_network(file)
 
 
+def test_a_range_that_is_not_so_different_is_seen_too(tmp_path: Path):
+    with pytest.raises(InputError, match=r"come back 3\d % of white off, on average. With output_range = \[0, 1\]"):
+        load_network(write_network(tmp_path, made_graph(), output_range=[-1, 1]))
+
+
 @pytest.mark.parametrize("given", [(0, 255), (-1, 1)])
 def test_another_range_of_the_image_is_named(tmp_path: Path, given: tuple[float, float]):
     file = write_network(tmp_path, made_graph(image_range=given))
@@ -128,3 +133,6 @@ def test_one_run_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen.clear()
     load_network(write_network(tmp_path, made_graph(), multiple=24))
     assert seen == [(1, 3, 264, 264)], "as small as it may be, from 256 pixels on"
+    seen.clear()
+    load_network(write_network(tmp_path, made_graph(), colours="probe"))
+    assert len(seen) == 2
