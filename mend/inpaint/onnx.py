@@ -89,6 +89,7 @@ def open_session(graph: Path) -> "InferenceSession":
     options.intra_op_num_threads = min(THREADS, count_cores())
     options.enable_cpu_mem_arena = False  # it would keep what the largest tile took
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits leaves others the core
+    options.log_severity_level = 3  # errors, which are raised as well; its warnings are for those who make graphs
     return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 

@@ -10,8 +10,8 @@ from mend.data.photos import folder as skimage_folder
 from mend.errors import InputError
 from mend.images import read_image, read_rgb, write_image
 from mend.masks.hole import grown
-from mend.segment.objects import GROW, class_map, object_finder
 from mend.segment.networks import Segmenter, load_segmenter
+from mend.segment.objects import GROW, class_map, object_finder
 
 DEEPLAB = SHARED / "models" / "deeplabv3_mobilenet_v2_513"
 needs_deeplab = pytest.mark.skipif(not DEEPLAB.is_dir(), reason=f"{DEEPLAB.name} is not in ../shared/models")
