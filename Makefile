@@ -6,7 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check fix results constraints clean
 
-demo: .venv/.core
+demo: .venv/.all
 	$(BIN)/mend demo
 
 # All but what takes a minute or more by itself: the demo, the notebook, and the smoke record done again.
@@ -23,22 +23,22 @@ fix: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# .venv/.all, .venv/.dev: the extra of that name is installed.
+.venv/.%: .venv/.uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[$*]'
+	touch $@
+
 # A .venv made by `uv venv` has no pip.
-.venv/.core: pyproject.toml constraints.txt
+.venv/.uv:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e .
 	touch $@
 
-.venv/.dev: .venv/.core
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev]'
-	touch $@
-
-results: .venv/.core
+results: .venv/.all
 	$(BIN)/mend report --results results/cifar10-object-v1.json --into README.md
 
-constraints: .venv/.core
+constraints: .venv/.uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-emit-index-url --no-header --no-annotate pyproject.toml -o constraints.txt
 
 clean:

@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mend.data.loaders import to_image
 from mend.data.random import permutation, uniform
 from mend.data.sources import Images, load_images
-from mend.images import to_image
 from mend.models.checkpoint import commit
 from mend.models.classifier import WEIGHTS, Classifier, load_classifier
 from mend.models.device import device_name, has_bf16

@@ -22,11 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mend.data.loaders import to_image
 from mend.data.random import uniform
 from mend.evaluate.metrics import psnr, ssim
 from mend.evaluate.statistics import bootstrap
 from mend.filling.inpainter import Inpainter, load
-from mend.images import composite, grid, mask_out, picture_files, read_rgb, to_image, to_pixels, write_bytes, write_image
+from mend.images import composite, grid, mask_out, picture_files, read_rgb, to_pixels, write_bytes, write_image
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet
 from mend.models.checkpoint import commit

@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mend.data.loaders import to_image
 from mend.data.random import uniform
 from mend.data.sources import load_images
 from mend.evaluate.metrics import FEATURES, METRICS, Batch, FeatureSets, mean_over
-from mend.images import to_image
 from mend.models.checkpoint import commit
 from mend.models.device import find_device
 

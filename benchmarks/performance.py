@@ -61,6 +61,16 @@ def segmenters(part: dict[str, Any]) -> list[Row]:
     ]
 
 
+def installing(part: dict[str, Any]) -> list[Row]:
+    rows = []
+    for case, found in part["cases"].items():
+        before, now = found["before"], found["now"]
+        seconds = ", ".join(f"{before[tool]:.0f} → {now[tool]:.0f} s by {tool}" for tool in ("uv", "pip") if tool in now)
+        megabytes = f"{before['megabytes']:,.0f} → {now['megabytes']:,.0f} MB"
+        rows.append((f"`pip install .{found['extras']}`, to {case}", megabytes, seconds, f"{found['n']} runs"))
+    return rows
+
+
 def starting(part: dict[str, Any]) -> list[Row]:
     return [
         (f"`{case}`", f"{found['median']:.2f} s", f"{found['least']:.2f} – {found['most']:.2f} s", f"{found['n']} runs")
@@ -86,6 +96,7 @@ def growth(part: dict[str, Any]) -> list[Row]:
 PARTS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "training": training,
     "segmenters": segmenters,
+    "installing": installing,
     "starting": starting,
     "growth": growth,
 }

@@ -30,7 +30,8 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms.functional import to_tensor
 
-from mend.data.sources import Batches, load_images
+from mend.data.loaders import Batches
+from mend.data.sources import load_images
 from mend.images import mask_out, write_image
 from mend.masks.store import MaskSet, ObjectPolicy, find_set, manifest_for
 from mend.models import build
@@ -155,7 +156,7 @@ def prepared(data: str, masks: str, folder: Path, batches: int) -> int:
     """The first pictures of the training set as files, with their object masks for both sides; how many of them train."""
     count = batches * BATCH * 10 // 9 + 10  # a tenth is held out for validation
     everything = load_images(data, "all")
-    holes = find_set(masks, everything).holes(everything, ObjectPolicy())[:count, 0].numpy()
+    holes = find_set(masks, everything).holes(everything, ObjectPolicy())[:count, 0]
     for i in range(count):
         write_image(folder / "train" / f"{i:05d}.png", np.array(everything.pixels[i]))
         write_image(folder / "masks" / f"{i:05d}.png", holes[i][..., None] * np.uint8(255))
@@ -171,7 +172,7 @@ def batches(data: str, masks: str) -> Batches:
     """As `mend train` has them, on the device."""
     images = load_images(data, "train")
     pixels = torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2).to(device)
-    holes = find_set(masks, images).holes(images, ObjectPolicy()).to(device)
+    holes = torch.from_numpy(find_set(masks, images).holes(images, ObjectPolicy())).to(device)
     return Batches(pixels, holes, np.random.default_rng(0).permutation(len(pixels)), BATCH)
 
 

@@ -1,14 +1,52 @@
 """One kind of error for everything a user can put right: what came, what was expected, what to do."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+import shlex
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 
+EXTRAS = {
+    "cli.demo": "all",
+    "cli.experiment.demo": "all",
+    "cli.experiment.export": "export",
+    "cli.experiment.reproduce": "all",
+    "data": "train",
+    "data.duplicates": "eval",
+    "distributed": "train",
+    "evaluate": "eval",
+    "inpaint.classical": "eval",
+    "masks.show": "eval",
+    "models": "train",
+    "models.export": "export",
+    "report": "eval",
+    "segment": "segment",
+    "studio": "studio",
+    "train": "train",
+    "train.reproduce": "all",
+}
+"""The extra of pyproject.toml that a part of mend needs, a package, a module or a function; the rest needs none."""
+
 
 class InputError(ValueError):
-    """Bad input. The message is all that a user needs; the command line prints it without a traceback."""
+    """Bad input. The message is all that a user needs; the command line prints it without a traceback.
+
+    It names arguments as one writes them in Python, in backticks: `hole="black"`; see `as_flags`.
+    """
+
+
+def as_flags(message: str) -> str:
+    """A message as the command line shows it: `max_memory` is --max-memory, `texture=True` --texture, `grow=3` --grow 3."""
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found[1].replace("_", "-"), (found[2] or "").strip("\"'")
+        return f"--{name}" if value in ("", "True") else f"--{name} {shlex.quote(value)}"
+
+    return re.sub(r"`([a-z_]+)(?:=([^`]+))?`", flag, message)
 
 
 def pick(table: Mapping[str, T], name: str, kind: str) -> T:
@@ -28,3 +66,29 @@ def nearest(name: str, known: list[str]) -> str:
     """The sentence " Did you mean 'x'?", or nothing where no known name is close."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+@contextmanager
+def name_missing_extra() -> Iterator[None]:
+    """Say which extra is not installed: a package that mend cannot import becomes an InputError with the command to type.
+
+    Stands around everything that a person calls, as a `with` block or as a decorator.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        parts = [f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" for frame in frames]
+        # The outermost part knows best: what "mend evaluate" needs is in [eval], though a network asks for it.
+        extra = next(filter(None, map(extra_of, parts)), None)
+        if extra is None or (error.name or "mend").split(".")[0] == "mend":
+            raise
+        raise InputError(f"{error.name} is not installed. Run: pip install 'mend-inpainting[{extra}]'.") from None
+
+
+def extra_of(part: str) -> str | None:
+    """The extra that a part such as "mend.train.run" needs; None for the core."""
+    parts = part.split(".")
+    if parts[0] != "mend":
+        return None
+    return next((extra for i in range(len(parts), 1, -1) if (extra := EXTRAS.get(".".join(parts[1:i])))), None)

@@ -9,7 +9,7 @@ import warnings
 from mend import distributed
 from mend.cli import experiment, filling  # noqa: F401 (they add their verbs to `app`)
 from mend.cli.app import app
-from mend.errors import InputError
+from mend.errors import InputError, as_flags, name_missing_extra
 
 GOES_ON = "The same command goes on from what was finished."
 
@@ -22,7 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is odd in a picture the notes tell
     try:
         try:
-            app([token for token in tokens if token != "--debug"])
+            with name_missing_extra():
+                app([token for token in tokens if token != "--debug"])
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where somebody listens to what may go wrong
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         explanation = _explain(error, tokens)
         if distributed.claim_last_word():
-            print(f"mend: {explanation or _describe_fault(error)}", file=sys.stderr, flush=True)
+            print(f"mend: {as_flags(explanation or _describe_fault(error))}", file=sys.stderr, flush=True)
         sys.exit(1 if explanation else 2)
 
 

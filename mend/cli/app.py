@@ -2,22 +2,24 @@
 
 import ast
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from cyclopts import App, Parameter, Token
+from cyclopts import App, Parameter
 from cyclopts.config import Dict
 from cyclopts.help import DefaultFormatter
 
 import mend
+from mend.errors import InputError
 from mend.train.config import read_recipe
 
 SEGMENTER = "deeplabv3_resnet101"
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
+Flag = Annotated[bool, Parameter(negative=())]
 LISTS = {
     "classical": ("inpaint/classical.py", "CLASSICAL"),
     "drawn": ("masks/draw.py", "DRAWN"),
+    "holes": ("masks/hole.py", "MARKS"),
     "losses": ("train/losses.py", "LOSSES"),
     "metrics": ("evaluate/metrics.py", "METRICS"),
     "networks": ("models/__init__.py", "MODELS"),
@@ -26,14 +28,12 @@ LISTS = {
 """What a help text lists where one of these names stands in braces: the keys of a dict, and the file where it stands."""
 
 
-def _whole(_: object, tokens: Sequence[Token]) -> int:
-    if not tokens[0].value.lstrip("+-").isdecimal():  # cyclopts would round 1.5
-        raise ValueError(f"{tokens[0].value!r} is no whole number")
-    return int(tokens[0].value)
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
-Flag = Annotated[bool, Parameter(negative=())]
+def _whole_numbers(app: App, commands: tuple[str, ...], arguments: Any) -> None:
+    """1.5 is refused where a whole number is expected: cyclopts would round it."""
+    for argument in arguments:
+        for token in argument.tokens if int in (argument.hint, *get_args(argument.hint)) else ():
+            if isinstance(token.value, str) and not token.value.lstrip("+-").isdecimal():
+                raise InputError(f"{token.keyword or argument.name} is {token.value}; expected a whole number.")
 
 
 def _recipe(app: App, commands: tuple[str, ...], arguments: Any) -> None:
@@ -71,7 +71,7 @@ app = App(
     name="mend",
     help="Train, measure and use image-inpainting networks. A mask is white where the picture is to be filled.",
     version=mend.__version__,
-    config=_recipe,
+    config=[_recipe, _whole_numbers],
     help_format="plaintext",
     help_formatter=_show_help,
     suppress_keyboard_interrupt=False,

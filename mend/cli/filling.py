@@ -1,56 +1,57 @@
 """The verbs of those who want something gone from a picture: fill, mask check, verify, studio."""
 
 import sys
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 
 from mend import distributed
-from mend.cli.app import SEGMENTER, Device, Flag, Whole, app
-from mend.errors import InputError
+from mend.cli.app import Device, Flag, app
+from mend.errors import InputError, as_flags
+from mend.filling.options import Options
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mend.filling.folder import Filler, Result
-    from mend.filling.folder import Plan as FolderPlan
+    from mend.filling.pairing import Plan
+    from mend.filling.summary import Outcome
 
 mask_app = App(name="mask", help="Look at one mask.")
 app.command(mask_app)
 
-Output = Annotated[Path | None, Parameter(alias="-o")]
-Marked = Annotated[
-    Literal["auto", "white", "black", "opaque", "transparent", "painted"],
-    Parameter(name="--hole", help="What marks the hole in the mask; painted is what is strongly coloured."),
-]
+STANDARD = Path("-")  # input or output; the file ./- is an absolute path
+
+
+def _file(_: object, tokens: Sequence[Token]) -> Path:
+    """A path, which may begin with a dash, but is no mistyped option."""
+    value = tokens[0].value
+    if value.startswith("-") and value != "-" and not Path(value).exists() and (value.startswith("--") or "." not in value):
+        raise ValueError(f"{value!r} is neither an option nor a file that is there; a file of this name is ./{value}")
+    return Path(value).absolute() if value != "-" and Path(value) == STANDARD else Path(value)
+
+
+File = Annotated[Path, Parameter(allow_leading_hyphen=True, converter=_file)]
+Output = Annotated[File | None, Parameter(alias="-o")]
+Marked = Annotated[str, Parameter(name="--hole", help="what marks the hole in the mask: auto, {holes}.")]
+Chosen = Annotated[Options, Parameter(name="*", negative=())]
 
 
 @app.command
 def fill(
-    photo: Path,
+    photo: File,
     *,
-    mask: Path | None = None,
-    masks: Path | None = None,
-    of_object: Annotated[str | None, Parameter(name="--object")] = None,
+    mask: File | None = None,
+    masks: File | None = None,
     output: Output = None,
-    model: str | None = None,
-    marked: Marked = "auto",
-    grow: Whole | None = None,
-    feather: Whole = 0,
-    texture: Flag = False,
-    seam: Flag = False,
-    preview: Path | None = None,
-    keep_mask: Path | None = None,
-    quality: Whole | None = None,
-    max_memory: str | None = None,
-    segmenter: str = SEGMENTER,
+    options: Chosen = Options(),  # noqa: B008 (it is frozen)
+    preview: File | None = None,
+    keep_mask: File | None = None,
     pattern: str = "{stem}",
     suffix: Annotated[str | None, Parameter(name="--format")] = None,
     skip_existing: Flag = False,
     dry_run: Flag = False,
-    device: Device = "auto",
 ) -> None:
     """Fill a part of a photograph of any size, or of a folder of them. In lossless formats every other pixel stays as it is.
 
@@ -58,195 +59,122 @@ def fill(
     exit code is then 1. OUTPUT/mend-fill.json says what became of each.
 
     Args:
-        photo: the picture; 8 or 16 bits, grey or colour, with or without alpha. Or a folder of pictures.
+        photo: the picture; 8 or 16 bits, grey or colour, with or without alpha; - for standard input. Or a folder of pictures.
         mask: white where the picture is to be filled, or COCO annotations (.json); what cannot be decided is asked. One
-            for all pictures of a folder, or annotations of them all.
+            for all pictures of a folder, or annotations of them all; - for standard input.
         masks: folder of masks, for a folder of pictures: that of a/b.jpg is a/b.png, or has another suffix, .json for COCO.
-        of_object: fill an object instead of a mask: its name, such as dog or person, or largest.
-        output: file to write; its suffix names the format. PHOTO-filled beside the photo unless given: PNG, JPEG, WebP and
-            TIFF in their own format, all others as PNG. For a folder: another.
-        model: run folder, model folder, or mean-colour, telea, navier-stokes, biharmonic; the network in the box unless given.
-        grow: pixels by which the hole is made larger on every side; 2 % of the longer side for an object, else 0, unless given.
-        feather: pixels of the grown part, from its rim, over which the filling fades into the picture.
-        texture: make the filling anew of patches of the picture around it: sharper, and farther from the truth on average.
-        seam: even out what a network of yours (--model) misses the picture by around the hole; the one in the box does not.
+        output: file to write; its suffix names the format; - for standard output. PHOTO-filled beside the photo unless given:
+            PNG, JPEG, WebP and TIFF in their own format, all others as PNG. For a folder: another.
         preview: write the picture with the hole shown on it to this file, and fill nothing.
         keep_mask: PNG to write: the hole that was filled, an object's too, as a mask, which 'mend verify' asks for. For a
             folder of pictures: a folder to write them to.
-        quality: 1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95.
-        max_memory: memory that the command may take, such as 2GB; large pictures are then worked through in smaller tiles, and
-            those of a folder one after another. Not with --object, since what finds it is not counted.
-        segmenter: what finds --object: deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large, hf:owner/name,
-            hf:FOLDER; or felzenszwalb, which finds the largest only, and not reliably in photographs.
         pattern: what the masks in --masks are called, such as {stem}_mask.
         suffix: format of all outputs of a folder, such as png; for each as for one photo unless given.
         skip_existing: leave out pictures of a folder whose output is there, to go on with a run that was stopped.
         dry_run: print what would be done with a folder, and do nothing.
     """
-    from mend.filling.folder import AS_PNG, Filler, mask_hole, object_hole, plan_folder
-    from mend.filling.inpainter import load
-    from mend.filling.verify import COPIED, copied, write_filled
-    from mend.images import check_fits, output_beside, read_image
-    from mend.inpaint.plan import memory_size
-    from mend.masks.hole import write_mask
-    from mend.progress import progress, shared
-
-    if [mask, masks, of_object].count(None) != 2:
+    options.check()
+    if [mask, masks, options.object].count(None) != 2:
         raise InputError("what is to be filled? Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER.")
-    if of_object and marked != "auto":
-        raise InputError(
-            "--hole says what marks the hole in a mask, and does not fit --object, which needs none. Leave it out."
-        )
     if pattern != "{stem}" and not (masks and photo.is_dir()):
         raise InputError("--pattern says what masks in a folder are called; it fits a folder of pictures with --masks FOLDER.")
-    most = memory_size(max_memory) if max_memory else None
-    if of_object and most is not None:
-        raise InputError("--max-memory does not count what finds an object. Leave it out, or give a --mask.")
-    if of_object:  # called when it is needed: it loads a network
-        find = partial(object_hole, of_object, segmenter, device, grow, feather)
+    if not photo.is_dir():
+        if masks or suffix or skip_existing or dry_run:
+            raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
+        if distributed.FIRST:  # of one picture there are no parts to share
+            _fill_file(photo, mask, output, options, preview, keep_mask)
+        return
+    if output is None or preview is not None:
+        raise InputError(f"{photo} is a folder; give --output, a folder to write to, and no --preview.")
+    from mend.filling.pairing import plan_folder
+
+    plan = plan_folder(photo, output, mask or masks, pattern, suffix, skip_existing, keep_mask)
+    if dry_run:
+        _print_plan(plan)
     else:
-        find = partial(mask_hole, marked, grow or 0, feather, most)
-    if photo.is_dir():
-        if output is None or preview is not None:
-            raise InputError(f"{photo} is a folder; give --output, a folder to write to, and no --preview.")
-        folder = plan_folder(photo, output, mask or masks, pattern, suffix, skip_existing, keep_mask)
-        if dry_run:
-            _print_plan(folder)
-        else:
-            _fill_folder(folder, Filler(load(model, device, texture, seam), find(), quality, most))
-        return
-    if masks or suffix or skip_existing or dry_run:
-        raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
-    if not distributed.FIRST:  # of one picture there are no parts to share
-        return
-    picture = read_image(photo)
-    target = preview or output or output_beside(photo, picture)
-    _spare(target, photo, *([mask] if mask else []))
-    if keep_mask is not None:
-        _spare(keep_mask, photo, *([mask] if mask else []))
-        same = str(keep_mask.resolve()).casefold() == str(target.resolve()).casefold()
-        if keep_mask.suffix.lower() != ".png" or same:
-            raise InputError(f"--keep-mask is {keep_mask}; a mask is kept as .png, in a file of its own.")
-    if output is None and preview is None and target.exists():
-        raise InputError(f"{target} is there already. Remove it, or name the file with --output, which overwrites.")
-    hole, weight, notes = find()(picture, str(photo), mask)
-    if preview is not None:
-        _show_hole(preview, picture.image(), hole)
-        done = "to be filled"
-    else:
-        check_fits(target, picture, quality)
-        inpainter = load(model, device, texture, seam)
-        plan = inpainter.plan(hole, most)
-        print(f"plan: {plan}; {inpainter.runtime}", file=sys.stderr)
-        with progress("fill", "%") as report:
-            (in_percent,) = shared(report, 1)
-            filled = inpainter.fill_picture(picture, hole, weight, plan, in_percent)
-        done = "filled"
-        if copied(target, photo, picture, hole, quality):
-            notes = [COPIED]
-        else:
-            notes = write_filled(target, picture, hole, filled, quality) + filled.notes + notes
-        if output is None and target.suffix != photo.suffix:
-            notes.append(AS_PNG)
-    if keep_mask is not None:
-        write_mask(keep_mask, hole)
-        notes.append(f"its mask: {keep_mask}")
-    print(f"{target}: {hole.mean():.1%} of {photo.name} {done}" + "".join(f"\n  {note}" for note in notes))
+        _fill_folder(plan, options)
 
 
-def _print_plan(plan: "FolderPlan") -> None:
-    if not distributed.FIRST:
-        return
-    for job in plan.jobs:
-        if job.problem:
-            print(f"{job.name}: {job.problem}")
-        else:
-            place = "is there already, skipped" if job.skip else "is overwritten" if job.output.exists() else "is new"
-            kept = f", its mask → {job.kept}" if job.kept else ""
-            print(f"{job.name} + {job.mask or 'its object'} → {job.output} ({place}){kept}")
-    failing, skipped = (sum(map(bool, column)) for column in zip(*((job.problem, job.skip) for job in plan.jobs), strict=True))
-    print(f"{len(plan.to_fill)} to fill, {skipped} skipped, {failing} that cannot be filled; nothing was done")
-    print("".join(f"  {note}\n" for note in plan.notes), end="")
-    if failing:
-        sys.exit(1)
+# --- One picture -----------------------------------------------------------------------------------------------------
 
 
-def _fill_folder(plan: "FolderPlan", filler: "Filler") -> None:
-    from mend.filling.folder import AHEAD, SUMMARY, fill_folder
-    from mend.filling.verify import COPIED
-    from mend.images import format_of
-    from mend.progress import progress
-
-    if distributed.FIRST:
-        how = f"up to {AHEAD} read ahead"
-        if filler.most is not None:
-            how = f"one at a time, each in at most {filler.most / 2**30:.1f} GB of memory"
-        print(f"plan: {len(plan.to_fill)} of {len(plan.jobs)} pictures, {how}; {filler.inpainter.runtime}", file=sys.stderr)
-    with progress("fill", "pictures") as report:
-
-        def on_file(name: str, result: "Result", done: int, of: int) -> None:
-            if result.error:
-                print(f"{name}: {result.error}", file=sys.stderr)
-            if result.seconds is not None and distributed.FIRST:  # what took no time does not count into the rate
-                report(done, of)
-
-        summary = fill_folder(plan, filler, on_file)
-    if not distributed.FIRST:
-        return
-    counts = ", ".join(f"{summary.count(status)} {status}" for status in ("filled", "skipped", "failed"))
-    print(f"{plan.out}: {counts} of {len(plan.jobs)} pictures; {plan.out / SUMMARY} has them all")
-    filled = [result for result in summary.files.values() if result.status == "filled" and result.notes != [COPIED]]
-    names = [Path(result.output or "") for result in filled]
-    if encoded := sum(format_of(name.suffix) == "JPEG" for name in names):
-        print(f"  {encoded} of them are JPEGs, which change a little everywhere; --format png keeps every value")
-    if plan.keep:
-        print(f"  their masks: {plan.keep}")
-    print("".join(f"  {note}\n" for note in plan.notes), end="")
-    if summary.count("failed"):
-        sys.exit(1)
-
-
-@mask_app.command
-def check(
-    mask: Path,
-    *,
-    photo: Path | None = None,
-    marked: Marked = "auto",
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+def _fill_file(
+    photo: Path, mask: Path | None, output: Path | None, options: Options, preview: Path | None, keep_mask: Path | None
 ) -> None:
-    """Say what is seen in a mask and what would be filled. Exits with 1 where that cannot be decided.
+    from mend.filling.job import AS_PNG, Job, fill_file
+    from mend.images import output_beside, peek
+    from mend.progress import progress, shared
 
-    Args:
-        mask: a picture, or COCO annotations (.json).
-        photo: the picture that the mask is for; whether it fits is checked too.
-        output: picture to write: the hole shown on the photo, or on plain grey.
-    """
-    import numpy as np
+    if photo == mask == STANDARD:
+        raise InputError("photo and mask are both to come from standard input, which holds one file. Name the other.")
+    stream = output is not None and _is_stream(output)
+    if stream and output == STANDARD and sys.stdout.isatty():
+        raise InputError("a picture is nothing for a terminal. Send it on with | or >, or name a file with --output.")
+    target = None if stream else output
+    if output is None and not preview:
+        if photo == STANDARD:
+            raise InputError("the picture from standard input has no name. Name the file with --output, or give --output -.")
+        target = output_beside(photo, peek(photo)[0])
+        if target.exists():
+            raise InputError(f"{target} is there already. Remove it, or name the file with --output, which overwrites.")
+    job = Job(_content(photo), mask and _content(mask), target, keep_mask, options=options)
+    name = "the picture" if photo == STANDARD else photo.name
+    if preview is not None:
+        _show_job(job, preview, name)
+        return
+    with progress("fill", "%") as report:
+        (in_percent,) = shared(report, 1)
+        result = fill_file(job, None, in_percent, lambda plan: print(f"plan: {plan}", file=sys.stderr))
+    notes = list(result.notes)
+    if output is None and target is not None and target.suffix != photo.suffix:
+        notes.append(AS_PNG)
+    if keep_mask is not None:
+        notes.append(f"its mask: {keep_mask}")
+    if stream and output is not None:
+        assert result.data is not None
+        _send(result.data, output)
+    said = f"{target or result.name}: {result.coverage:.1%} of {name} filled" + "".join(f"\n  {note}" for note in notes)
+    print(as_flags(said), file=sys.stderr if stream else sys.stdout)
 
-    from mend.images import read_image
-    from mend.masks.hole import parts, understand_mask
 
-    if output is not None:
-        _spare(output, mask, *([photo] if photo else []))
-    image = read_image(photo).image() if photo else None
-    size = (image.shape[-2], image.shape[-1]) if image is not None else None
-    reading = understand_mask(mask, size, marked, str(photo or ""))
-    found = parts(reading.hole)
-    print("\n  ".join([reading.seen, *reading.notes]))
-    print(f"hole: {reading.marked}, {reading.hole.mean():.1%} of the picture, {len(found)} part{'s' * (len(found) != 1)}")
-    if len(found):
-        x, y, width, height, pixels = found[0]
-        print(f"largest part: {width}×{height} at x {x}, y {y}, {pixels} pixels")
-    if output is not None:
-        _show_hole(output, np.full((1, 3, *reading.hole.shape[-2:]), 0.6) if image is None else image, reading.hole)
-        print(output)
+def _content(file: Path) -> Path | bytes:
+    """The file; its bytes where it can be read but once: standard input, or what a shell makes of <(…)."""
+    if file == STANDARD:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError("nothing comes from standard input. Send a picture with < or |, or name a file.")
+        return sys.stdin.buffer.read()
+    return file.read_bytes() if _is_stream(file) else file
 
 
-def _spare(output: Path, *inputs: Path) -> None:
-    if output.is_dir():
-        raise InputError(f"{output} is a folder; name a file to write.")
-    if output.exists() and any(output.samefile(path) for path in inputs if path.exists()):  # whatever the case of its name
-        raise InputError(f"{output} is an input; it would be overwritten. Choose another name.")
+def _is_stream(file: Path) -> bool:
+    """Whether it is no file that can be read again or replaced: a pipe, or what stands in /dev."""
+    return file == STANDARD or file.is_relative_to("/dev") or (file.exists() and not file.is_file() and not file.is_dir())
+
+
+def _send(data: bytes, stream: Path) -> None:
+    if stream in (STANDARD, Path("/dev/stdout")):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        with stream.open("wb") as pipe:
+            pipe.write(data)
+
+
+def _show_job(job: Any, output: Path, name: str) -> None:
+    """Write the picture with its hole shown on it, and the mask, as a job would make it."""
+    from dataclasses import replace
+
+    from mend.filling.job import read_job
+    from mend.masks.hole import write_mask
+
+    work = read_job(replace(job, output=output))
+    _show_hole(output, work.picture.image(), work.hole)
+    notes = work.notes
+    if job.keep_mask is not None:
+        write_mask(job.keep_mask, work.hole)
+        notes = [*notes, f"its mask: {job.keep_mask}"]
+    said = f"{output}: {work.hole.mean():.1%} of {name} to be filled" + "".join(f"\n  {note}" for note in notes)
+    print(as_flags(said))
 
 
 def _show_hole(output: Path, image: "np.ndarray", hole: "np.ndarray") -> None:
@@ -256,8 +184,100 @@ def _show_hole(output: Path, image: "np.ndarray", hole: "np.ndarray") -> None:
     write_image(output, preview(to_pixels(image)[0], hole))
 
 
+# --- A folder --------------------------------------------------------------------------------------------------------
+
+
+def _print_plan(plan: "Plan") -> None:
+    if not distributed.FIRST:
+        return
+    for pair in plan.pairs:
+        if pair.problem:
+            print(f"{pair.name}: {pair.problem}")
+        else:
+            place = "is there already, skipped" if pair.skip else "is overwritten" if pair.output.exists() else "is new"
+            kept = f", its mask → {pair.kept}" if pair.kept else ""
+            print(f"{pair.name} + {pair.mask or 'its object'} → {pair.output} ({place}){kept}")
+    failing, skipped = (sum(map(bool, column)) for column in zip(*((p.problem, p.skip) for p in plan.pairs), strict=True))
+    print(f"{len(plan.to_fill)} to fill, {skipped} skipped, {failing} that cannot be filled; nothing was done")
+    print("".join(f"  {note}\n" for note in plan.notes), end="")
+    if failing:
+        sys.exit(1)
+
+
+def _fill_folder(plan: "Plan", options: Options) -> None:
+    from mend.filling.folder import AHEAD, fill_folder
+    from mend.filling.job import load_filler
+    from mend.filling.summary import STATUSES, SUMMARY
+    from mend.filling.verify import COPIED
+    from mend.images import format_of
+    from mend.progress import progress
+
+    filler = load_filler(options)
+    if distributed.FIRST:
+        how = f"up to {AHEAD} read ahead"
+        if options.most_memory is not None:
+            how = f"one at a time, each in at most {options.most_memory / 2**30:.1f} GB of memory"
+        print(f"plan: {len(plan.to_fill)} of {len(plan.pairs)} pictures, {how}; {filler.runtime}", file=sys.stderr)
+    with progress("fill", "pictures") as report:
+
+        def on_file(name: str, outcome: "Outcome", done: int, of: int) -> None:
+            if outcome.error:
+                print(as_flags(f"{name}: {outcome.error}"), file=sys.stderr)
+            if outcome.seconds is not None and distributed.FIRST:  # what took no time does not count into the rate
+                report(done, of)
+
+        summary = fill_folder(plan, options, filler, on_file)
+    if not distributed.FIRST:
+        return
+    counts = ", ".join(f"{summary.count(status)} {status}" for status in STATUSES)
+    print(f"{plan.output}: {counts} of {len(plan.pairs)} pictures; {plan.output / SUMMARY} has them all")
+    filled = [outcome for outcome in summary.files.values() if outcome.status == "filled" and outcome.notes != [COPIED]]
+    names = [Path(outcome.output or "") for outcome in filled]
+    if encoded := sum(format_of(name.suffix) == "JPEG" for name in names):
+        print(f"  {encoded} of them are JPEGs, which change a little everywhere; --format png keeps every value")
+    if plan.keep_mask:
+        print(f"  their masks: {plan.keep_mask}")
+    print("".join(f"  {note}\n" for note in plan.notes), end="")
+    if summary.count("failed"):
+        sys.exit(1)
+
+
+# --- Masks, proof, page ----------------------------------------------------------------------------------------------
+
+
+@mask_app.command
+def check(mask: File, *, photo: File | None = None, marked: Marked = "auto", output: Output = None) -> None:
+    """Say what is seen in a mask and what would be filled. Exits with 1 where that cannot be decided.
+
+    Args:
+        mask: a picture, or COCO annotations (.json).
+        photo: the picture that the mask is for; whether it fits is checked too.
+        output: picture to write: the hole shown on the photo, or on plain grey.
+    """
+    import numpy as np
+
+    from mend.filling.job import spare
+    from mend.images import read_image
+    from mend.masks.hole import parts, understand_mask
+
+    if output is not None:
+        spare(output, mask, *([photo] if photo else []))
+    image = read_image(photo).image() if photo else None
+    size = (image.shape[-2], image.shape[-1]) if image is not None else None
+    reading = understand_mask(mask, size, marked, str(photo or ""))
+    found = parts(reading.hole)
+    print(as_flags("\n  ".join([reading.seen, *reading.notes])))
+    print(f"hole: {reading.marked}, {reading.hole.mean():.1%} of the picture, {len(found)} part{'s' * (len(found) != 1)}")
+    if len(found):
+        x, y, width, height, pixels = found[0]
+        print(f"largest part: {width}×{height} at x {x}, y {y}, {pixels} pixels")
+    if output is not None:
+        _show_hole(output, np.full((1, 3, *reading.hole.shape[-2:]), 0.6) if image is None else image, reading.hole)
+        print(output)
+
+
 @app.command
-def verify(photo: Path, mask: Path, filled: Path, *, marked: Marked = "auto", grow: Whole = 0) -> None:
+def verify(photo: File, mask: File, filled: File, *, marked: Marked = "auto", grow: int = 0) -> None:
     """Prove that a filled picture is the one of before outside the mask. Exits with 1 where a single pixel differs.
 
     Args:

@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from mend.data.loaders import to_image
 from mend.data.sources import Images, content_id
 from mend.errors import InputError
-from mend.images import to_image, write_bytes
+from mend.images import write_bytes
 from mend.progress import Report
 
 THRESHOLD = 0.75
@@ -125,7 +126,7 @@ def _check(test: Images, train: Images, threshold: float) -> None:
         (h, w), (height, width) = test.size, train.size
         raise InputError(
             f"the test images are {w}×{h}, the training images {width}×{height} (width×height); near-duplicates are found "
-            "between images of one size. Scale both with --size N."
+            "between images of one size. Scale both with `size`."
         )
     if min(test.size) < SMALLEST:
         raise InputError(f"the images are {test.size[1]}×{test.size[0]}; expected {SMALLEST}×{SMALLEST} pixels or more.")

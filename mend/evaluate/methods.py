@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mend.data.loaders import to_image
 from mend.errors import InputError, nearest
 from mend.evaluate.pictures import SHARED
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.result import Model, model_from
 from mend.evaluate.scenes import Scenes, folder_fillings
 from mend.filling.load import load_filler
-from mend.images import mask_out, read_rgb, to_image
+from mend.images import mask_out, read_rgb
 from mend.inpaint.classical import CLASSICAL
+from mend.inpaint.contracts import NETWORKS
+from mend.inpaint.networks import is_network
 from mend.models.checkpoint import model_folder
 
 Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -38,30 +41,40 @@ class Method:
 
 def method_names(methods: Sequence[str]) -> dict[str, str]:
     """What to load, and what it is called in the table: a run by its folder's name. Checks that each exists."""
-    names: dict[str, str] = {}
-    for method in methods:
-        if method in CLASSICAL:
-            names[method] = method
-            continue
-        if not Path(method).exists() and "/" not in method:
-            raise InputError(
-                f"unknown method {method!r}: no such run.{nearest(method, list(CLASSICAL))} Classical: {', '.join(CLASSICAL)}."
-            )
-        folder = model_folder(method).resolve()
-        names[method] = folder.parent.name if folder.name == "model" else folder.name
+    names = {method: _name(method) for method in methods}
     taken = sorted({name for name in names.values() if name in SHARED})
     if taken:
         raise InputError(f"a run's folder names its method, and {', '.join(taken)} is taken; rename the folder.")
     doubles = {n for n in names.values() if list(names.values()).count(n) > 1}
     if doubles:
-        raise InputError(f"two methods are called {', '.join(sorted(doubles))}; rename one of the run folders.")
+        raise InputError(f"two methods are called {', '.join(sorted(doubles))}; rename one of them.")
     return names
 
 
+def _name(method: str) -> str:
+    if method in (*CLASSICAL, *NETWORKS):
+        return method
+    if is_network(method):
+        if not Path(method).is_file():
+            raise InputError(f"{method} does not exist. Give an ONNX or a TorchScript file, or one of {', '.join(NETWORKS)}.")
+        return Path(method).stem
+    if not Path(method).exists() and "/" not in method:
+        known = [*CLASSICAL, *NETWORKS]
+        raise InputError(
+            f"unknown method {method!r}: no such run.{nearest(method, known)} Classical: {', '.join(CLASSICAL)}. Networks of "
+            f"others: {', '.join(NETWORKS)}."
+        )
+    folder = model_folder(method).resolve()
+    return folder.parent.name if folder.name == "model" else folder.name
+
+
 def filler_method(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
-    """A run, a model folder or a classical filler. InputError for one that was trained on the pictures it is scored on."""
+    """A run, a model folder, a classical filler, or a network of others by its name or file.
+
+    Raises InputError for one that was trained on the pictures it is scored on.
+    """
     filler = load_filler(method, device)
-    model = model_from(filler.config)
+    model = model_from(json.loads(json.dumps(filler.config)))  # as it will be read again
     if protocol.whole and scenes.source == "photos" and model.trained and model.trained.data == "photos":
         raise InputError(
             f"{name} was trained on the photographs of {protocol.name}. Train it on others, or evaluate on others."

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mend.data.sources import new_array
+from mend.data.cache import new_array
 from mend.evaluate.scenes import Scenes
 from mend.images import grid, mask_out, to_pixels, write_image
 

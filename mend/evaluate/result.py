@@ -61,6 +61,7 @@ class Model:
     model: str
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     trained: Trained | None = None
+    contract: dict[str, Any] | None = None  # of a network of others: licence, source, SHA-256 and what it expects
 
     @property
     def width(self) -> int:

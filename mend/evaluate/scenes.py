@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from mend.data import photos
-from mend.data.sources import Images, content_id, image_files, kept, load_images
+from mend.data.cache import remember
+from mend.data.loaders import to_image
+from mend.data.sources import Images, content_id, image_files, load_images
 from mend.errors import InputError
 from mend.evaluate.protocol import Protocol
-from mend.images import picture_files, read_rgb, to_image
+from mend.images import picture_files, read_rgb
 from mend.masks.hole import read_mask
 from mend.masks.store import find_set
 
@@ -89,7 +91,7 @@ def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = N
         rows = made.rows(images, protocol.policy)
         return _in_memory(images, ids, 1, lambda i: made.read(rows[i : i + 1])[0])
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
-    mask = kept(lambda i: drawn.mask(*images.size, ids[i // per_image], i % per_image))
+    mask = remember(lambda i: drawn.mask(*images.size, ids[i // per_image], i % per_image))
     return _in_memory(images, ids, per_image, mask)
 
 
@@ -112,7 +114,7 @@ def _whole(protocol: Protocol, source: str) -> Scenes:
         raise InputError(f"{protocol.name} takes whole photographs, whose masks are drawn; it has no [drawn] table.")
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
     files = [photos.folder() / name for name in photos.WHOLE] if source == "photos" else image_files(Path(source), "test")
-    read = kept(lambda p: read_rgb(files[p]))
+    read = remember(lambda p: read_rgb(files[p]))
     seen = [(content_id(pixels), pixels.shape[:2]) for pixels in map(read, range(len(files)))]
     place = np.repeat(np.arange(len(files)), per_image)
 
@@ -122,7 +124,7 @@ def _whole(protocol: Protocol, source: str) -> Scenes:
 
     names = [f"{files[p].stem}-{i % per_image}" for i, p in enumerate(place)]
     ids, sizes = [seen[p][0] for p in place], [seen[p][1] for p in place]
-    return Scenes(names, [""] * len(names), place, ids, sizes, lambda i: read(place[i]), kept(mask), source)
+    return Scenes(names, [""] * len(names), place, ids, sizes, lambda i: read(place[i]), remember(mask), source)
 
 
 # --- Folders of pictures ---------------------------------------------------------------------------------------------
@@ -137,7 +139,7 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
     pictures = _by_name(truth)
     paired = _paired(truth, pictures, masks)
     names, sizes, ids = list(pictures), [], []
-    read = kept(lambda i: read_rgb(pictures[names[i]]))
+    read = remember(lambda i: read_rgb(pictures[names[i]]))
     for i in range(len(names)):
         pixels = read(i)
         sizes.append(pixels.shape[:2])
@@ -146,7 +148,7 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
     def mask(i: int) -> np.ndarray:
         return read_mask(paired[names[i]], sizes[i])[0, 0] > 0
 
-    return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, kept(mask), str(truth))
+    return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, remember(mask), str(truth))
 
 
 def folder_fillings(truth: str | Path, filled: str | Path) -> list[Path]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mend import distributed
-from mend.data.sources import cache_folder
+from mend.data.cache import cache_folder
 from mend.errors import InputError
 from mend.evaluate.methods import Method
 from mend.evaluate.metrics import (

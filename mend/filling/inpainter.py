@@ -83,7 +83,9 @@ class Inpainter:
         `weight` (1, 1, H, W) is the share of the filling that is taken in the hole; all of it unless given. `plan` says in
         which tiles it is worked through; that of `plan(hole)` unless given.
         """
-        filled = picture.fill(self.raw(picture.image(), hole, plan, report), hole, weight)
+        # Nothing here holds on to the image while it is filled: a large one takes memory.
+        raw = self.filler(mask_out(picture.image(), hole), hole, (plan or self.plan(hole)).tile, report)
+        filled = picture.fill(raw, hole, weight)
         filled.notes.extend(self.filler.notes(hole))
         return filled
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from mend.errors import name_missing_extra
+from mend.inpaint import networks
 from mend.inpaint.classical import CLASSICAL, Classical
 from mend.inpaint.filler import Filler
 from mend.inpaint.onnx import DEFAULT, PyramidOnnx
@@ -10,8 +12,10 @@ from mend.inpaint.onnx import DEFAULT, PyramidOnnx
 GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
 
 
+@name_missing_extra()
 def load_filler(model: str | Path | None = None, device: str = "auto", texture: bool = False, seam: bool = False) -> Filler:
-    """A filler by name: a run folder, a model folder, or a classical filler such as "telea"; None is the network in the box.
+    """A filler by name: a run folder, a model folder, a classical filler such as "telea", a network of somebody else (see
+    `mend.inpaint.networks`) such as "lama" or FILE.onnx; None is the network in the box.
 
     `device` is "auto" (a GPU where there is one), or a PyTorch device. With `seam` its filling meets the picture all around the
     hole (see `mend.inpaint.blend`), with `texture` it is made anew of patches of the known picture (see
@@ -34,6 +38,8 @@ def _load(model: str | Path | None, device: str) -> Filler:
         return PyramidOnnx()
     if str(model) in CLASSICAL:
         return Classical(str(model))
+    if model is not None and networks.is_network(model):
+        return networks.load_network(model)
     from mend.models.filler import load_network
 
     return load_network(DEFAULT if model is None else model, device)

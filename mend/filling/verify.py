@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mend.errors import InputError
-from mend.images import Picture, encode, format_of, read_image, write_bytes
+from mend.images import Picture, encode, read_image
 from mend.images.metadata import differences
 from mend.masks.hole import understand_mask, widen
 
@@ -98,31 +98,24 @@ def _four_channels(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([colours, alpha], axis=2)
 
 
-def copied(path: Path, photo: Path, before: Picture, hole: np.ndarray, quality: int | None = None) -> bool:
-    """Whether `path` is now the file `photo`, byte for byte: where nothing is to be filled, and no other format or quality."""
-    if hole.any() or quality is not None or format_of(path.suffix) != before.source["format"]:
-        return False
-    write_bytes(path, photo.read_bytes())
-    return True
-
-
 COPIED = "nothing is to be filled: the file is copied as it is"
 
 
-def write_filled(path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None = None) -> list[str]:
-    """Write `filled`, read back from its bytes first; what there is to say about the file comes back, in sentences.
+def encode_filled(
+    path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None = None
+) -> tuple[bytes, str, list[str]]:
+    """A file of `filled` for the name `path`, read back; how the format loses something; what there is to say, in sentences.
 
-    `quality` is as in `encode`. InputError, and no file, when a format that promises every value changed one outside the hole.
+    `quality` is as in `encode`. InputError when a format that promises every value changed one outside the hole.
     """
     data, loss = encode(filled, path, quality)
     verdict = compare(before, hole, read_image(data))
     if not (verdict.untouched or loss):
         raise InputError(f"{path} was not written: read back, {verdict}. Use .png, which keeps them.")
-    write_bytes(path, data)
-    said = [str(verdict)]
+    notes = [str(verdict)]
     if not verdict.untouched:
-        said = [f"{path.suffix} is lossy: {loss}, {verdict}; .png keeps them"]
+        notes = [f"{path.suffix} is lossy: {loss}, {verdict}; .png keeps them"]
     elif loss:
-        said = [f"{loss}; {verdict}"]
+        notes = [f"{loss}; {verdict}"]
     gone = [name for name, fate in verdict.metadata.items() if fate in ("changed", "lost")]
-    return said + ([f"not kept by {path.suffix}: {', '.join(gone)}"] if gone else [])
+    return data, loss, notes + ([f"not kept by {path.suffix}: {', '.join(gone)}"] if gone else [])

@@ -13,6 +13,7 @@ They are tensors where a network is, and numpy arrays on the way from and to fil
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from mend.images.files import check_fits as check_fits
 from mend.images.files import check_quality as check_quality
@@ -42,18 +43,6 @@ if TYPE_CHECKING:
 Array = TypeVar("Array", np.ndarray, "Tensor")
 
 
-def to_image(pixels: "np.ndarray | Tensor") -> "Tensor":
-    """uint8 (B, H, W, 3) or (B, 3, H, W) pixels as an image; a tensor stays on its device."""
-    import torch
-
-    if isinstance(pixels, np.ndarray):
-        pixels = np.require(pixels, requirements="W")  # Pillow's are read-only, of which PyTorch warns
-    tensor = torch.as_tensor(pixels)
-    if tensor.shape[-1] == 3 and tensor.shape[1] != 3:
-        tensor = tensor.permute(0, 3, 1, 2)
-    return tensor.float() / 255
-
-
 def to_pixels(image: "np.ndarray | Tensor") -> np.ndarray:
     """An image as uint8 (B, H, W, 3), rounded to the nearest level."""
     if isinstance(image, np.ndarray):
@@ -75,15 +64,14 @@ def composite(image: Array, raw: Array, hole: Array) -> Array:
 
 def pad_to(image: Array, stride: int) -> Array:
     """(B, C, H, W) grown at the right and bottom to multiples of `stride` by repeating the border."""
-    height, width = image.shape[-2:]
-    down, right = -height % stride, -width % stride
-    if not down and not right:
-        return image
-    if isinstance(image, np.ndarray):
-        return np.pad(image, ((0, 0), (0, 0), (0, down), (0, right)), "edge")
-    from torch.nn.functional import pad
-
-    return pad(image, (0, right, 0, down), mode="replicate")
+    xp, (height, width) = array_namespace(image), image.shape[-2:]
+    down: int = -height % stride
+    right: int = -width % stride
+    if down:
+        image = xp.concat([image, *[image[..., -1:, :]] * down], axis=2)
+    if right:
+        image = xp.concat([image, *[image[..., -1:]] * right], axis=3)
+    return image
 
 
 def grid(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:

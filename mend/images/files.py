@@ -192,9 +192,9 @@ def _hidden(path: Path, root: Path) -> bool:
 # --- Which format ----------------------------------------------------------------------------------------------------
 
 
-def output_beside(photo: Path, picture: Picture) -> Path:
+def output_beside(photo: Path, content: str | None) -> Path:
     """Where a filled `photo` goes unless told otherwise: NAME-filled beside it, with its `output_suffix`."""
-    return photo.with_name(f"{photo.stem}-filled{output_suffix(photo.suffix, picture.source['format'])}")
+    return photo.with_name(f"{photo.stem}-filled{output_suffix(photo.suffix, content)}")
 
 
 def output_suffix(suffix: str, content: str | None) -> str:
@@ -230,7 +230,7 @@ def has_quality(path: str | Path) -> bool:
 def check_quality(path: str | Path, quality: int) -> None:
     """InputError unless the format has a quality, and this is one."""
     if not (has_quality(path) and 1 <= quality <= 100):
-        raise InputError(f"--quality is {quality} for {Path(path).name}; it is 1 to 100, and for .jpg, .webp and .avif only.")
+        raise InputError(f"`quality` is {quality} for {Path(path).name}; it is 1 to 100, and for .jpg, .webp and .avif only.")
 
 
 def check_fits(path: str | Path, picture: Picture, quality: int | None = None) -> str:

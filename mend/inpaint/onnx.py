@@ -66,10 +66,11 @@ class PyramidOnnx:
         start: np.ndarray | None = None,
     ) -> np.ndarray:
         """As `Filler`; `start` is the filling of a coarser scale, by another network (see `fill_scales`)."""
-        one_by_one = zip(np.split(masked, len(masked)), np.split(hole, len(hole)), strict=True)
+        tile = tile or self.tiles[0]
         if len(masked) == 1:
-            return fill_scales(masked, hole, self.correct, tile or self.tiles[0], report, start)
-        return np.concatenate([fill_scales(*one, self.correct, tile or self.tiles[0]) for one in one_by_one])
+            return np.ascontiguousarray(fill_scales(masked, hole, self.correct, tile, report, start))
+        one_by_one = zip(np.split(masked, len(masked)), np.split(hole, len(hole)), strict=True)
+        return np.concatenate([fill_scales(*one, self.correct, tile) for one in one_by_one])
 
     def correct(self, seen: np.ndarray) -> np.ndarray:
         """One scale: (B, 7, H, W) to (B, 3, H, W)."""
@@ -88,6 +89,7 @@ def open_session(graph: Path) -> "InferenceSession":
     options.intra_op_num_threads = min(THREADS, count_cores())
     options.enable_cpu_mem_arena = False  # it would keep what the largest tile took
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits leaves others the core
+    options.log_severity_level = 3  # errors, which are raised as well; its warnings are for those who make graphs
     return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 

@@ -83,9 +83,10 @@ def fill_scales(
     while levels:
         raw = fill_level(raw)
     assert raw is not None
-    raw += plane.rows
-    raw += plane.columns
-    return mirror(composite(masked, array_namespace(raw).clip(raw, 0, 1), hole), over)
+    for i in range(raw.shape[1]):  # channel by channel: of a large picture a copy takes memory
+        colours = raw[:, i : i + 1] + plane.rows[:, i : i + 1] + plane.columns[:, i : i + 1]
+        raw[:, i : i + 1] = composite(masked[:, i : i + 1], array_namespace(raw).clip(colours, 0, 1), hole)
+    return mirror(raw, over)
 
 
 def all_scales(masked: Array, hole: Array, correct: Correct) -> list[Array]:

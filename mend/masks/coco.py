@@ -4,6 +4,7 @@ https://cocodataset.org/#format-data: polygons, run lengths (RLE), compressed or
 """
 
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,12 +21,13 @@ from mend.errors import InputError, nearest
 KINDS = 'polygons [[x, y, x, y, …], …], an RLE {"size", "counts"}, annotations {"segmentation"}, or {"images", "annotations"}'
 
 
-def read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np.ndarray, str, list[str]]:
-    """All that a COCO file marks in `photo` united, bool (H, W), in words what it was, and what there is to note."""
+def read_coco(file: Path | bytes, size: tuple[int, int] | None, photo: str) -> tuple[np.ndarray, str, list[str]]:
+    """All that a COCO file, or its bytes, marks in `photo` united, bool (H, W), in words what it was, and what to note."""
+    path = Path("the mask") if isinstance(file, bytes) else file  # as messages call it
     photo, taken = str(Path(photo).resolve()) if photo else "", ""
     try:
         with _reading:
-            data = _parsed(path, path.stat().st_mtime_ns)
+            data = _parse(path, file) if isinstance(file, bytes) else _read(file, file.stat().st_mtime_ns)
         if isinstance(data, _DataSet):
             image = _entry(path, data, photo)
             taken = image["file_name"] if photo else ""
@@ -42,7 +44,7 @@ def read_coco(path: Path, size: tuple[int, int] | None, photo: str) -> tuple[np.
         raise InputError(f"{path} is not COCO ({type(error).__name__}: {error}). Expected {KINDS}.") from None
     if not parts:
         if size is None:
-            raise InputError(f"{path} marks nothing, and does not say in how large a picture. Add --photo.")
+            raise InputError(f"{path} marks nothing, and does not say in how large a picture. Add `photo`.")
         parts = [np.zeros(size, np.bool_)]
     if len({part.shape for part in parts}) > 1:
         raise InputError(f"the annotations of {path} are for pictures of several sizes. Give those of one picture.")
@@ -64,10 +66,14 @@ _reading = Lock()  # the threads that read a folder wait for the first of them, 
 
 
 @lru_cache(maxsize=1)
-def _parsed(path: Path, changed: int) -> Any:
+def _read(path: Path, changed: int) -> Any:
     """What is in a JSON file, which `changed` then."""
+    return _parse(path, path.read_bytes())
+
+
+def _parse(path: Path, content: bytes) -> Any:
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}. Expected COCO: {KINDS}.") from None
     if not (isinstance(data, dict) and "images" in data):
@@ -128,8 +134,6 @@ def _segments(path: Path, data: Any) -> list[Any]:
 
 def _drawn(path: Path, segment: Any, size: tuple[int, int] | None) -> np.ndarray:
     """A segmentation as bool (H, W). As in pycocotools, a pixel belongs to a polygon if its centre, at +0.5, lies inside."""
-    from skimage.draw import polygon
-
     if isinstance(segment, dict):
         height, width = (int(side) for side in segment["size"])
         counts = _counts(segment["counts"]) if isinstance(segment["counts"], str) else segment["counts"]
@@ -140,13 +144,40 @@ def _drawn(path: Path, segment: Any, size: tuple[int, int] | None) -> np.ndarray
         runs = np.arange(len(counts), dtype=np.uint8) % 2 == 1  # the first run is background, perhaps of length 0
         return np.repeat(runs, counts).reshape(width, height).T  # column after column
     if size is None:
-        raise InputError(f"{path} has polygons, which do not say how large their picture is. Add --photo.")
+        raise InputError(f"{path} has polygons, which do not say how large their picture is. Add `photo`.")
     inside = np.zeros(size, np.bool_)
     for points in [segment] if not isinstance(segment[0], list) else segment:
         x, y = np.array(points, np.float64).reshape(-1, 2).T
         if len(x) < 3 or not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise InputError(f"a polygon of {path} has {len(x)} points; expected three or more, none of them infinite.")
-        inside[polygon(y - 0.5, x - 0.5, size)] = True
+        inside |= draw_polygon(y - 0.5, x - 0.5, size)
+    return inside
+
+
+def draw_polygon(y: np.ndarray, x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The pixels, bool (H, W), whose centres lie in a polygon with these corners, or on its outline; (0, 0) is such a centre.
+
+    A centre lies inside when the outline crosses its row an odd number of times to the right of it. On the outline it lies,
+    too, when the number to the left of it is odd and the other is not (Hormann and Agathos, 2001).
+    """
+    height, width = size
+    right, left = (np.zeros((height, width + 1), np.int32) for _ in range(2))  # changes of the parity, from a column on
+    for y0, x0, y1, x1 in zip(y, x, np.roll(y, -1), np.roll(x, -1), strict=True):
+        rows = np.arange(math.ceil(max(0, min(y0, y1))), math.floor(min(height - 1, max(y0, y1))) + 1)
+        if y0 == y1 or not len(rows):
+            continue
+        column = np.rint(x0 + (rows - y0) / (y1 - y0) * (x1 - x0)).clip(-1, width)  # the pixel nearest to the crossing
+        off = ((x0 - column) * (y1 - rows) - (x1 - column) * (y0 - rows)) / (y1 - y0)  # how far to the right of it that is
+        for parity, crosses, first in (
+            (right, (y0 > rows) != (y1 > rows), column + (off > 0)),
+            (left, (y0 < rows) != (y1 < rows), column + (off >= 0)),
+        ):
+            np.add.at(parity, (rows[crosses], first[crosses].clip(0, width).astype(np.int64)), 1)
+    inside = ((right.cumsum(1) | left.cumsum(1)) & 1)[:, :width] > 0
+    row, column = np.rint(y), np.rint(x)
+    corner = (abs(y - row) < 1e-12) & (abs(x - column) < 1e-12)
+    corner &= (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    inside[row[corner].astype(np.int64), column[corner].astype(np.int64)] = True
     return inside
 
 

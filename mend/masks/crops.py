@@ -5,9 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from PIL import Image
 
 from mend.data.random import uniform
 from mend.errors import InputError
@@ -23,10 +21,10 @@ class DrawnHole:
     side: int
     seed: int
 
-    def __call__(self, epoch: int, i: int) -> Tensor:
+    def __call__(self, epoch: int, i: int) -> np.ndarray:
         coverage = 0.05 + 0.45 * uniform(1, self.seed, epoch, i, 2)[0]
         mask = DRAWN[self.kind](self.side, self.side, coverage, self.seed, epoch, i, 3)
-        return torch.from_numpy(mask).float()[None]
+        return mask.astype(np.float32)[None]
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,13 @@ class BorrowedHole:
     side: int
     seed: int
 
-    def __call__(self, epoch: int, i: int) -> Tensor:
+    def __call__(self, epoch: int, i: int) -> np.ndarray:
         masks, rows = _borrowable(self.folder)
         row = rows[int(uniform(1, self.seed, epoch, i, 2)[0] * len(rows))]
-        mask = torch.from_numpy(masks.read(np.array([row]))).float()[None]
-        if mask.shape[-2:] != (self.side, self.side):
-            mask = F.interpolate(mask, (self.side, self.side), mode="bicubic", antialias=True)
-        return (mask[0] >= 0.5).float()
+        mask = masks.read(np.array([row]))[0].astype(np.float32)
+        if mask.shape != (self.side, self.side):
+            mask = np.asarray(Image.fromarray(mask).resize((self.side, self.side), Image.Resampling.BICUBIC))
+        return (mask >= 0.5).astype(np.float32)[None]
 
 
 @lru_cache
@@ -59,7 +57,7 @@ class AnyHole:
     kinds: tuple[DrawnHole | BorrowedHole, ...]
     seed: int
 
-    def __call__(self, epoch: int, i: int) -> Tensor:
+    def __call__(self, epoch: int, i: int) -> np.ndarray:
         return self.kinds[int(uniform(1, self.seed, epoch, i, 4)[0] * len(self.kinds))](epoch, i)
 
 
@@ -77,7 +75,7 @@ def _one_kind(masks: str, side: int, seed: int) -> tuple[DrawnHole | BorrowedHol
         return DrawnHole(masks, side, seed), f"{masks}, 5 % to 50 %"
     if not Path(masks).exists():
         raise InputError(
-            f"unknown masks {masks!r}. With --crop expected {', '.join(DRAWN)}, or a mask set; several with commas between."
+            f"unknown masks {masks!r}. With `crop` expected {', '.join(DRAWN)}, or a mask set; several with commas between."
         )
     masks = str(Path(masks) / "train") if (Path(masks) / "train" / "manifest.json").exists() else masks
     return BorrowedHole(masks, side, seed), f"{MaskSet.open(masks).manifest.segmenter}, borrowed"

@@ -106,9 +106,10 @@ class Reading:
 
 
 def understand_mask(
-    mask: str | Path | Image.Image, size: tuple[int, int] | None = None, marked: str = "auto", photo: str = ""
+    mask: str | Path | bytes | Image.Image, size: tuple[int, int] | None = None, marked: str = "auto", photo: str = ""
 ) -> Reading:
-    """A mask, a picture file, COCO annotations (.json) or a Pillow image, as a hole of its picture's `size`, (height, width).
+    """A mask as a hole of its picture's `size`, (height, width): a picture file or its bytes, COCO annotations (.json), or a
+    Pillow image.
 
     `marked` says what marks the hole, a name of `MARKS`; "auto" decides where there is only one sense in it: white on black,
     noise and smooth edges allowed, or colours on black. A mask of the same shape in another size is scaled. `photo` is the
@@ -117,11 +118,11 @@ def understand_mask(
     Raises Undecided, with the facts and what to add, for all that cannot be decided; InputError for a damaged file or another
     shape.
     """
-    name = "the mask" if isinstance(mask, Image.Image) else str(mask)
-    if name.lower().endswith(".json"):
+    name = "the mask" if isinstance(mask, (bytes, Image.Image)) else str(mask)
+    if name.lower().endswith(".json") or (isinstance(mask, bytes) and mask.lstrip()[:1] in (b"{", b"[")):
         if marked != "auto":
-            raise InputError(f"{name} says itself what the hole is. Leave out --hole {marked}.")
-        inside, marked, notes = read_coco(Path(name), size, photo)
+            raise InputError(f"{name} says itself what the hole is. Leave out `hole`.")
+        inside, marked, notes = read_coco(mask if isinstance(mask, bytes) else Path(name), size, photo)
         _check_shape(name, inside.shape, size)
         seen = f"{name}: {inside.shape[1]}×{inside.shape[0]}, COCO"
     else:
@@ -132,7 +133,7 @@ def understand_mask(
             marked, why = _decide(name, look)
             notes += why
         elif marked in ("opaque", "transparent") and look.alpha is None:
-            raise InputError(f"--hole {marked} needs an alpha channel, and there is none. {seen}.")
+            raise InputError(f'`hole="{marked}"` needs an alpha channel, and there is none. {seen}.')
         inside = pick(MARKS, marked, "mark of a hole")(look)
         if marked == "white" and look.top > 0 and not inside.any():
             raise InputError(f"nothing in {name} is white: its values end at {look.top:g} of {look.full}. {seen}.")
@@ -236,7 +237,7 @@ def _mean(part: np.ndarray) -> float:
     return np.count_nonzero(part) / part.size  # mean() goes through floats
 
 
-def _look(mask: str | Path | Image.Image, name: str) -> _Look:
+def _look(mask: str | Path | bytes | Image.Image, name: str) -> _Look:
     with nullcontext(loaded(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask) as opened:
         turned, upright, notes = is_turned(opened), ImageOps.exif_transpose(opened), []
         if (frames := getattr(opened, "n_frames", 1)) > 1:
@@ -280,13 +281,15 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
             if between.any():
                 notes.append(f"{share(between)} of its pixels are neither black nor white (edges, noise): cut at half")
             if _mean(look.light) > MOST:
-                notes.append(f"{share(look.light)} is white; if the black part is the hole, add --hole black")
+                notes.append(f'{share(look.light)} is white; if the black part is the hole, add `hole="black"`')
             return "white", notes
         why = "it has greys that are not the edges of black and white, as a photograph has"
     marks = dict(MARKS)
     if not (coloured.any() and _few_colours(look.paint)):
         del marks["painted"]
-    offers = [f"--hole {name} ({share(part)})" for name, mark in marks.items() if (part := mark(look)).any() and not part.all()]
+    offers = [
+        f'`hole="{name}"` ({share(part)})' for name, mark in marks.items() if (part := mark(look)).any() and not part.all()
+    ]
     advice = f"Add the one that is the hole: {', '.join(offers)}; or paint" if offers else "Paint"
     raise Undecided(
         f"cannot tell which part of {name} is the hole: {why}. It is {look.facts()}. {advice} the hole white on black.", why
@@ -344,7 +347,7 @@ def widen(hole: np.ndarray, grow: int = 0, feather: int = 0) -> tuple[np.ndarray
     if feather > grow:
         raise InputError(
             f"feather {feather} is more than grow {grow}: what was marked would show through. The blend lies in what the "
-            f"hole is grown by: give --grow {feather} or more."
+            f"hole is grown by: give `grow={feather}` or more."
         )
     hole = grown(hole, grow) if grow else hole
     return hole, ramp(hole, feather) if feather else None

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock
-from torch import Tensor
 
+from mend.data.cache import new_array
 from mend.data.random import uniform
-from mend.data.sources import Images, content_id, new_array
+from mend.data.sources import Images, content_id
 from mend.errors import InputError
 from mend.images import write_bytes
 
@@ -79,7 +78,7 @@ class MaskSet:
                 old, new = asdict(there), asdict(manifest)
                 differs = [f"{k}: {old[k]!r} there, {new[k]!r} now" for k in new if old[k] != new[k]]
                 differs = [d for d in differs if not d.startswith(("done", "sha256"))]
-                raise InputError(f"{folder} holds another mask set ({'; '.join(differs)}). Choose another --out.")
+                raise InputError(f"{folder} holds another mask set ({'; '.join(differs)}). Choose another `out`.")
         else:
             shape = (manifest.count, -(-manifest.height * manifest.width // 8))
             _create_array(folder / "masks.npy", np.uint8, shape)
@@ -167,9 +166,9 @@ class MaskSet:
                 f"{images.fingerprint[:12]}). Make one for these images with 'mend masks'."
             )
 
-    def holes(self, images: Images, policy: ObjectPolicy) -> Tensor:
+    def holes(self, images: Images, policy: ObjectPolicy) -> np.ndarray:
         """One hole an image by the object policy: (n, 1, H, W) uint8, 1 = missing."""
-        return torch.from_numpy(self.read(self.rows(images, policy)).view(np.uint8))[:, None]
+        return self.read(self.rows(images, policy)).view(np.uint8)[:, None]
 
     def rows(self, images: Images, policy: ObjectPolicy) -> np.ndarray:
         """The row of each image's hole: its own, or that of one whose mask the policy lets be used."""

@@ -65,7 +65,7 @@ def _torchvision(name: str, device: str) -> Segmenter:
         file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
         raise InputError(
             f"the weights of {name} could not be fetched ({error}). They are looked for in {file}; put them there, use a "
-            "transformers checkpoint from a folder (--segmenter hf:FOLDER), or --segmenter felzenszwalb, which needs none."
+            'transformers checkpoint from a folder (`segmenter="hf:FOLDER"`), or `segmenter="felzenszwalb"`, which needs none.'
         ) from error
     # torchvision evaluates these at a short side of 520 (`weights.transforms()`); class 0 is the background.
     classes = tuple(weights.meta["categories"])

@@ -1,8 +1,8 @@
 """Reproduce a result: its masks, its trainings and its evaluation done again, and old numbers beside new ones.
 
-Fillers without training must give the same numbers. A network trained again does not: another machine adds up in another order,
-and training carries that on. How far it may be off is each metric's `tolerance`, two to four times what two trainings of the
-four networks of cifar10-object-v1 differed by at most (results/cifar10-object-v1/reproduced.txt).
+Fillers that are not trained must give the same numbers. A network trained again does not: another machine adds up in another
+order, and training carries that on. How far it may be off is each metric's `tolerance`, two to four times what two trainings of
+the four networks of cifar10-object-v1 differed by at most (results/cifar10-object-v1/reproduced.txt).
 """
 
 import re
@@ -16,6 +16,7 @@ from mend.evaluate.metrics import METRICS, Metric
 from mend.evaluate.result import Result, read_result
 from mend.evaluate.run import evaluate
 from mend.inpaint.classical import CLASSICAL
+from mend.inpaint.contracts import NETWORKS
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet, from_npz
 from mend.progress import summed
@@ -59,7 +60,7 @@ def reproduce(
     protocol = old.protocol
     trainings = {name: method.model.trained for name, method in old.methods.items()}
     for name, trained in trainings.items():
-        if name not in CLASSICAL and not (trained and trained.config):
+        if name not in (*CLASSICAL, *NETWORKS) and not (trained and trained.config):
             raise InputError(f"{name} was not trained by mend: nothing says how to make it again.")
     judged: str | None = None
     if protocol.drawn is None:
@@ -128,11 +129,13 @@ def _lines(old: Result, new: Result) -> list[Line]:
         for metric in method.metrics_scored:
             before, after = method.mean(metric), new.methods[name].mean(metric)
             if before is not None and after is not None:
-                lines.append(Line(name, metric, before, after, _tolerance(name, METRICS[metric], before)))
+                lines.append(
+                    Line(name, metric, before, after, _tolerance(METRICS[metric], before, method.model.trained is not None))
+                )
     return lines
 
 
-def _tolerance(method: str, metric: Metric, old: float) -> float:
-    """How far a number may be off: exact but for rounding, or by what the metric allows a network that was trained again."""
-    allowed = EXACT * abs(old) if method in CLASSICAL else metric.tolerance * (abs(old) if metric.distance else 1)
+def _tolerance(metric: Metric, old: float, retrained: bool) -> float:
+    """How far a number may be off: by its rounding, or by what the metric allows a network that was trained again."""
+    allowed = metric.tolerance * (abs(old) if metric.distance else 1) if retrained else EXACT * abs(old)
     return max(allowed, 10.0**-metric.digits)

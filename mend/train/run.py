@@ -29,7 +29,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from mend import distributed
-from mend.data.sources import Batches, Crops, epoch_rows, image_files, load_images, share, split_rows
+from mend.data.loaders import Batches, Crops, epoch_rows, share
+from mend.data.sources import image_files, load_images, split_rows
 from mend.errors import InputError, pick
 from mend.evaluate.metrics import psnr, ssim
 from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
@@ -204,7 +205,7 @@ class ArrayData(pl.LightningDataModule):
         self.arrays = [
             (
                 torch.from_numpy(np.require(images.pixels, requirements="W")).permute(0, 3, 1, 2),
-                masks.holes(images, ObjectPolicy()),
+                torch.from_numpy(masks.holes(images, ObjectPolicy())),
             )
             for images in splits
         ]

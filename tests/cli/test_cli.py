@@ -206,7 +206,7 @@ def test_ctrl_c_and_faults(capsys: pytest.CaptureFixture[str], photo: Path, monk
         def fail(*args: object, raised: BaseException = raised) -> None:
             raise raised
 
-        monkeypatch.setattr("mend.images.read_image", fail)
+        monkeypatch.setattr("mend.filling.job.read_image", fail)
         words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea")
         assert mend(capsys, *words)[0] == code
         try:

@@ -115,7 +115,7 @@ def test_images_of_any_size(size: tuple[int, int]):
 
 
 def test_what_cannot_be_compared_is_said(train: Images):
-    with pytest.raises(InputError, match=r"test images are 20×16, the training images 32×32.*--size N"):
+    with pytest.raises(InputError, match=r"test images are 20×16, the training images 32×32.*`size`"):
         near_duplicates(images([textured(16, 20, 0)]), train)
     with pytest.raises(InputError, match="images are 7×9; expected 8×8 pixels or more"):
         near_duplicates(images([textured(9, 7, 0)]), images([textured(9, 7, 0)]))

@@ -9,7 +9,8 @@ from conftest import SHARED, needs_shared, smooth
 from PIL import Image
 
 from mend.data import photos
-from mend.data.sources import Batches, Crops, epoch_rows, image_files, load_images, random_crop, share, split_rows
+from mend.data.loaders import Batches, Crops, epoch_rows, random_crop, share
+from mend.data.sources import image_files, load_images, split_rows
 from mend.errors import InputError
 
 
@@ -92,7 +93,7 @@ def test_broken_files_are_counted_once_however_many_crops_they_give(tmp_path: Pa
 
     def crops(several: list[Path]) -> int:
         rows = np.arange(3 * len(several))
-        return len(list(Crops(several, 8, rows, lambda epoch, i: torch.zeros(1, 8, 8), 0, 0)))
+        return len(list(Crops(several, 8, rows, lambda epoch, i: np.zeros((1, 8, 8), np.float32), 0, 0)))
 
     with pytest.warns(UserWarning, match=r"1 of 101 pictures.*\n.*007.png") as said:
         assert crops(files) == 303, "another stands in for it"
@@ -110,7 +111,7 @@ def test_crops_come_from_a_folder_alone():
 def test_unequal_sizes_name_both_and_the_way_out(tmp_path: Path):
     for i, side in enumerate((8, 8, 9, 8, 8, 8)):
         Image.fromarray(smooth(side, 8, i)).save(tmp_path / f"{i}.png")
-    with pytest.raises(InputError, match=r"8×9.*8×8.*--size N.*--crop N"):
+    with pytest.raises(InputError, match=r"8×9.*8×8.*`size`.*`crop`"):
         load_images(str(tmp_path), "all")
     assert load_images(str(tmp_path), "all", size=16).size == (16, 16)
 
@@ -202,8 +203,8 @@ def test_crops_do_not_depend_on_the_number_of_workers(tmp_path: Path):
         Image.fromarray(smooth(40 + i, 50, i)).save(tmp_path / f"{i}.png")
     files = sorted(tmp_path.glob("*.png"))
 
-    def hole(epoch: int, i: int) -> torch.Tensor:
-        return torch.zeros(1, 16, 16)
+    def hole(epoch: int, i: int) -> np.ndarray:
+        return np.zeros((1, 16, 16), np.float32)
 
     def crops(epoch: int, workers: int) -> list[torch.Tensor]:
         data = Crops(files, 16, np.arange(6), hole, 0, epoch, batch_size=4)
@@ -239,7 +240,7 @@ def test_a_crop_may_show_more_of_the_picture_shrunk():
 
 def test_two_rows_of_one_picture_are_two_crops(tmp_path: Path):
     Image.fromarray(smooth(60, 60, 0)).save(tmp_path / "0.png")
-    data = Crops([tmp_path / "0.png"], 16, np.arange(2), lambda epoch, i: torch.zeros(1, 16, 16), 0, 0)
+    data = Crops([tmp_path / "0.png"], 16, np.arange(2), lambda epoch, i: np.zeros((1, 16, 16), np.float32), 0, 0)
     (first, _), (second, _) = data
     assert not torch.equal(first, second)
 

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, smooth
+from made_networks import made_graph, write_network
 from PIL import Image
 
 from mend import distributed
+from mend.data.loaders import to_image
 from mend.data.sources import load_images
 from mend.errors import InputError
 from mend.evaluate.metrics import Unavailable, WeightsMissing, psnr
@@ -21,7 +23,7 @@ from mend.evaluate.result import read_result
 from mend.evaluate.run import evaluate, evaluate_folders
 from mend.evaluate.scenes import BATCH, scenes_of
 from mend.filling.load import load_filler
-from mend.images import composite, mask_out, to_image
+from mend.images import composite, mask_out
 from mend.inpaint.classical import Classical
 from mend.masks.store import MaskSet, ObjectPolicy
 from mend.models.classifier import WEIGHTS
@@ -51,7 +53,7 @@ def test_every_image_has_a_row_and_the_means_are_theirs(result: Path, run: Path,
         assert score.low <= score.mean <= score.high
         assert score.n == 12
     images = load_images(str(folder), "test")
-    hole = MaskSet.open(masks / "test").holes(images, ObjectPolicy())[3:4].float()
+    hole = torch.from_numpy(MaskSet.open(masks / "test").holes(images, ObjectPolicy())[3:4]).float()
     image = to_image(np.array(images.pixels[3:4]))
     filler = load_filler(run, "cpu")
     filled = composite(image, torch.from_numpy(filler(mask_out(image, hole).numpy(), hole.numpy())), hole)
@@ -227,6 +229,23 @@ def test_set_metrics_are_taken_on_both_outputs(run: Path, protocol: Protocol, tm
     evaluate([str(run)], replace(protocol, metrics=("fid",)), tmp_path / "r", device="cpu")
     scored = read_result(tmp_path / "r").methods["tiny"]
     assert 0 < scored.mean("fid") < scored.mean("fid_raw")
+
+
+def test_a_network_of_others_is_scored_by_its_file(protocol: Protocol, tmp_path: Path):
+    file = write_network(tmp_path, made_graph(), "mine.onnx")
+    evaluate([str(file), "telea"], protocol, tmp_path / "r", device="cpu")
+    method = read_result(tmp_path / "r").methods["mine"]
+    filler = load_filler(file)
+    assert (method.weights, method.model.model) == (filler.version, "mine")
+    assert method.model.contract["licence"]
+    assert 5 < method.mean("psnr") < 100
+    before = (tmp_path / "r.json").read_bytes()
+    evaluate([str(file)], protocol, tmp_path / "r", device="cpu", on_batch=lambda *_: pytest.fail("it was scored again"))
+    assert (tmp_path / "r.json").read_bytes() == before
+    with pytest.raises(InputError, match=r"none\.onnx does not exist"):
+        evaluate([str(tmp_path / "none.onnx")], protocol, tmp_path / "r", device="cpu")
+    with pytest.raises(InputError, match=r"unknown method 'lamma'.* Did you mean 'lama'"):
+        evaluate(["lamma"], protocol, tmp_path / "r", device="cpu")
 
 
 # --- Folders of pictures -----------------------------------------------------------------------------------------------

@@ -170,7 +170,7 @@ def test_files_are_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(module, "read_mask", counted(module.read_mask))
 
     def passes(room: int) -> list[list[tuple]]:
-        monkeypatch.setattr("mend.data.sources.ROOM", room)
+        monkeypatch.setattr("mend.data.cache.ROOM", room)
         decoded.clear()
         scenes = folder_scenes(tmp_path / "truth", tmp_path / "masks")
         scenes.hashes()

@@ -1,7 +1,6 @@
 import json
 import shutil
 import time
-import unicodedata
 import weakref
 from pathlib import Path
 
@@ -9,259 +8,18 @@ import cv2
 import numpy as np
 import pytest
 from conftest import mend as run_mend
-from conftest import peak, smooth, stopped
+from conftest import peak, stopped
+from pictures import mask, picture
 
 import mend
 from mend.errors import InputError
-from mend.filling.folder import AHEAD, Filler, Job, fill_folder, mask_hole, plan_folder
-from mend.images import Picture, read_image, write_image
-from mend.inpaint.onnx import DEFAULT, Light
+from mend.filling.folder import AHEAD, fill_folder
+from mend.filling.job import FilledWork, Job, Result, Work, read_job, write_job
+from mend.filling.options import Options
+from mend.filling.pairing import plan_folder
+from mend.images import Picture, read_image
+from mend.inpaint.onnx import DEFAULT
 from mend.masks.hole import read_mask
-
-
-def picture(file: Path, seed: int = 0, height: int = 24, width: int = 32) -> Path:
-    write_image(file, smooth(height, width, seed))
-    return file
-
-
-def mask(file: Path, height: int = 24, width: int = 32) -> Path:
-    pixels = np.zeros((height, width, 1), np.uint8)
-    pixels[6:14, 8:20] = 255
-    write_image(file, pixels)
-    return file
-
-
-def pairs(jobs: list[Job], masks: Path) -> dict[str, str | None]:
-    return {job.name: job.mask and job.mask.relative_to(masks).as_posix() for job in jobs}
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """Three pictures in two folders, and their masks."""
-    for seed, name in enumerate(("a.png", "b/a.png", "b/Ünïcode name.png")):
-        picture(tmp_path / "photos" / name, seed)
-        mask(tmp_path / "masks" / name)
-    return tmp_path
-
-
-# --- Who belongs to whom ---------------------------------------------------------------------------------------------
-
-
-def test_masks_are_found_by_relative_path_and_stem(tree: Path):
-    (tree / "masks" / "b" / "a.png").rename(tree / "masks" / "b" / "a.gif")
-    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
-    assert pairs(plan.jobs, tree / "masks") == {
-        "a.png": "a.png",
-        "b/a.png": "b/a.gif",
-        "b/Ünïcode name.png": "b/Ünïcode name.png",
-    }
-    assert [job.output for job in plan.jobs] == [tree / "out" / job.name for job in plan.jobs]
-    assert plan.notes == []
-    assert not (tree / "out").exists()
-
-
-@pytest.mark.parametrize("pattern", ["{stem}_mask", "{stem}_mask.png"])
-def test_a_pattern_names_masks_that_lie_beside_their_pictures(tmp_path: Path, pattern: str):
-    photos = tmp_path / "photos"
-    for name in ("a", "b.c"):
-        picture(photos / "x" / f"{name}.jpg")
-        mask(photos / "x" / f"{name}_mask.png")
-    plan = plan_folder(photos, tmp_path / "out", photos, pattern)
-    assert pairs(plan.jobs, photos) == {"x/a.jpg": "x/a_mask.png", "x/b.c.jpg": "x/b.c_mask.png"}
-    mask(photos / "x" / "a_mask.tif")
-    first = plan_folder(photos, tmp_path / "out", photos, pattern).jobs[0]
-    assert (first.name, first.mask) == ("x/a.jpg", photos / "x" / "a_mask.png" if "." in pattern else None)
-    with pytest.raises(InputError, match="say how masks are called"):
-        plan_folder(photos, tmp_path / "out", photos)
-    with pytest.raises(InputError, match=r"pattern is 'mask'; expected a name with \{stem\}"):
-        plan_folder(photos, tmp_path / "out", photos, "mask")
-
-
-def test_one_mask_for_all_is_no_picture_itself(tree: Path):
-    one = mask(tree / "photos" / "mask.png")
-    plan = plan_folder(tree / "photos", tree / "out", one)
-    assert [job.name for job in plan.jobs] == ["a.png", "b/a.png", "b/Ünïcode name.png"]
-    assert {job.mask for job in plan.jobs} == {one}
-    assert plan.notes == []
-
-
-def test_ambiguous_names(tmp_path: Path):
-    photos, masks = tmp_path / "photos", tmp_path / "masks"
-    for name in ("twin.jpg", "twin.png", "own.png", "own.jpg", "two.jpg", "CASE.JPG", "both.jpg", "alone.png"):
-        picture(photos / name)
-    decomposed = unicodedata.normalize("NFD", "café")
-    picture(photos / "café.png")
-    for name in ("twin.png", "own.png", "own.jpg", "two.png", "two.gif", "case.png", "both.png", "BOTH.png", "other.png"):
-        mask(masks / name)
-    mask(masks / f"{decomposed}.png")
-    plan = plan_folder(photos, tmp_path / "out", masks)
-    assert pairs(plan.jobs, masks) == {
-        "twin.jpg": "twin.png",
-        "twin.png": "twin.png",
-        "own.png": "own.png",
-        "own.jpg": "own.jpg",
-        "two.jpg": None,
-        "CASE.JPG": "case.png",
-        "both.jpg": "both.png",
-        "alone.png": None,
-        "café.png": f"{decomposed}.png",
-    }
-    problems = {job.name: job.problem for job in plan.jobs if job.problem}
-    assert set(problems) == {"two.jpg", "alone.png"}
-    assert problems["two.jpg"] == "it has 2 masks: two.gif, two.png. Keep one."
-    assert "it has no mask: expected" in problems["alone.png"]
-    assert any("twin.jpg and twin.png share the mask twin.png" in note for note in plan.notes)
-    assert any("masks not used: BOTH.png, other.png, two.gif, two.png" in note for note in plan.notes)
-
-
-def test_a_run_into_the_folder_of_the_pictures_goes_on_and_is_filled_no_second_time(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    photos = tmp_path / "photos"
-    for name in ("a", "b"):
-        picture(photos / f"{name}.png")
-        mask(photos / f"{name}_mask.png")
-    words = ("fill", photos, "--masks", photos, "--pattern", "{stem}_mask", "--model", "telea", "--skip-existing")
-    flags = ("-o", photos / "out", "--keep-mask", photos / "kept")
-    assert "2 filled" in run_mend(capsys, *words, *flags)[1]
-    (photos / "out" / "b.png").write_bytes(b"")
-    said = run_mend(capsys, *words, *flags)[1]
-    assert "1 filled, 1 skipped" in said, "an empty file was taken for a filled picture"
-    assert "earlier run" not in said, "it is the same run"
-    one = mask(tmp_path / "one.png")
-    for masks in (one, photos):
-        plan = plan_folder(photos, photos / "other", masks, "{stem}_mask" if masks == photos else "{stem}")
-        assert not any(job.name.startswith(("out/", "kept/")) for job in plan.jobs)
-        assert "left alone, since it was filled by an earlier run: out, kept" in plan.notes
-        assert not any("not used" in note for note in plan.notes)
-    assert [job.name for job in plan_folder(photos / "out", tmp_path / "again", one).jobs] == ["a.png", "b.png"]
-
-
-def test_a_folder_says_how_many_jpegs_were_encoded_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    for name in ("a.jpg", "b.JPEG", "c.png"):
-        picture(tmp_path / "photos" / name)
-    words = ("fill", tmp_path / "photos", "--mask", mask(tmp_path / "m.png"), "-o", tmp_path / "out", "--model", "telea")
-    assert "2 of them are JPEGs, which change a little everywhere; --format png keeps" in run_mend(capsys, *words)[1]
-    assert "JPEGs" not in run_mend(capsys, *words, "--format", "png")[1]
-    write_image(tmp_path / "m.png", np.zeros((24, 32, 1), np.uint8))
-    assert "JPEGs" not in run_mend(capsys, *words)[1], "they were copied"
-
-
-def test_what_is_no_picture_is_said_and_what_is_hidden_is_not(tree: Path):
-    for name in ("a.heic", "b/notes.txt", ".hidden", ".thumbnails/a.txt"):
-        (tree / "photos" / name).parent.mkdir(exist_ok=True)
-        (tree / "photos" / name).write_text("x")
-    assert plan_folder(tree / "photos", tree / "out", tree / "masks").notes == ["no pictures, left alone: a.heic, b/notes.txt"]
-
-
-def test_folders_inside_each_other(tree: Path):
-    inside, around = tree / "photos" / "masks", tree / "photos" / "out"
-    (tree / "masks").rename(inside)
-    picture(around / "a.png")
-    names = ["a.png", "b/a.png", "b/Ünïcode name.png"]
-    assert [job.name for job in plan_folder(tree / "photos", around, inside).jobs] == names
-    assert [job.name for job in plan_folder(tree / "photos", tree, inside).jobs] == [*names, "out/a.png"]
-
-
-def test_nothing_is_overwritten_or_written_twice(tree: Path):
-    picture(tree / "photos" / "a.jpg")
-    for out, suffix, said in (
-        (tree / "photos", None, "is the folder of the pictures"),
-        (tree / "masks", None, r"masks.a\.png is an input; filling a\.png would overwrite it"),
-        (tree / "out", "docx", "'docx' is no format that can be written"),
-        (tree / "out", "pdf", "'pdf' is no format that can be written"),
-    ):
-        with pytest.raises(InputError, match=said):
-            plan_folder(tree / "photos", out, tree / "masks", suffix=suffix)
-    for name in ("a.png", "x/a.png"):
-        picture(tree / "out" / "x" / name)
-    with pytest.raises(InputError, match=r"out.x.a\.png is an input; filling x/a\.png would overwrite it"):
-        plan_folder(tree / "out" / "x", tree / "out", mask(tree / "m.png"))
-
-
-def test_what_a_rare_format_becomes_is_the_same_as_alone_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    photos, one = tmp_path / "photos", mask(tmp_path / "mask.png")
-    for name in ("a.gif", "b.bmp", "c.PNG", "d.jpg"):
-        picture(photos / name)
-    plan = plan_folder(photos, tmp_path / "out", one)
-    assert [job.output.name for job in plan.jobs] == ["a.png", "b.png", "c.PNG", "d.jpg"]
-    assert plan.notes == ["written as PNG, which keeps every value: a.gif, b.bmp"]
-    assert plan_folder(photos, tmp_path / "out", one, suffix="bmp").notes == []
-    (photos / "c.PNG").rename(photos / "c.jpg")
-    (photos / "e.jpg").write_bytes(b"no picture")
-    plan = plan_folder(photos, tmp_path / "out", one)
-    assert [job.output.name for job in plan.jobs] == ["a.png", "b.png", "c.png", "d.jpg", "e.jpg"]
-    code, said, _ = run_mend(capsys, "fill", photos / "b.bmp", "--mask", one, "--model", "mean-colour")
-    assert code == 0
-    assert said.startswith(f"{photos / 'b-filled.png'}: ")
-    assert said.endswith("  written as PNG, which keeps every value\n")
-    picture(photos / "a.png")
-
-
-def test_pictures_that_would_become_one_file_fail_and_the_others_are_filled(tmp_path: Path):
-    photos, one, out = tmp_path / "photos", mask(tmp_path / "mask.png"), tmp_path / "out"
-    for name in ("a.gif", "a.png", "a.jpg", "b/a.gif", "c.png"):
-        picture(photos / name)
-    picture(out / "a.png")
-    for skip_existing in (False, True):
-        summary = fill_folder(
-            plan_folder(photos, out, one, skip_existing=skip_existing), Filler(mend.load("telea"), mask_hole())
-        )
-        failed = {name: result.error for name, result in summary.files.items() if result.status == "failed"}
-        assert set(failed) == {"a.gif", "a.png"}
-        assert set(failed.values()) == {f"a.gif and a.png would all become {out / 'a.png'}. Rename them, or move them apart."}
-        assert summary.count("skipped" if skip_existing else "filled") == 3
-    assert [job.name for job in plan_folder(photos, out, one, suffix="png").jobs if job.problem] == ["a.gif", "a.jpg", "a.png"]
-    mask(tmp_path / "masks" / "a.gif")
-    jobs = {job.name: job.problem for job in plan_folder(photos, out, tmp_path / "masks").jobs}
-    assert "would all become" in jobs["a.png"]
-    (photos / "a.png").rename(photos / "A.png")
-    mask(tmp_path / "masks" / "b" / "a.png")
-    assert plan_folder(photos, out, tmp_path / "masks").jobs[0].problem == ""
-
-
-def test_names_that_differ_in_case_are_one_where_the_disk_takes_them_for_one(tmp_path: Path):
-    photos, one = tmp_path / "photos", mask(tmp_path / "mask.png")
-    for name in ("A.jpg", "a.bmp"):
-        picture(photos / name)
-    assert [job.problem for job in plan_folder(photos, tmp_path / "disk" / "out", one, suffix="png").jobs] == ["", ""]
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "DISK").symlink_to(tmp_path / "disk")  # as if disk and DISK were one name
-    out = tmp_path / "disk" / "out"
-    said = f"A.jpg and a.bmp would all become {out / 'A.png'}. Rename them, or move them apart."
-    assert plan_folder(photos, out, one, suffix="png").jobs[0].problem == said
-    (out / "2024").mkdir(parents=True)
-    (tmp_path / "disk" / "OUT").symlink_to(out)
-    assert "would all become" in plan_folder(photos, out / "2024", one, suffix="png").jobs[0].problem, "2024 has no letters"
-    assert [job.problem for job in plan_folder(photos, out, one).jobs] == ["", ""]
-
-
-def test_an_output_that_is_an_input_by_another_name_is_refused(tree: Path, capsys: pytest.CaptureFixture[str]):
-    (tree / "out").mkdir()
-    (tree / "out" / "a.png").hardlink_to(tree / "photos" / "a.png")
-    with pytest.raises(InputError, match=r"out.a\.png is an input; filling a\.png would overwrite it"):
-        plan_folder(tree / "photos", tree / "out", tree / "masks")
-    words = ("fill", tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "-o", tree / "out" / "a.png")
-    code, _, errors = run_mend(capsys, *words)
-    assert (code, "out/a.png is an input; it would be overwritten" in errors) == (1, True)
-
-
-def test_a_folder_where_nothing_fits_is_refused(tree: Path):
-    (tree / "empty").mkdir()
-    for photos, masks, pattern, said in (
-        (tree / "nowhere", tree / "masks", "{stem}", "there is no folder"),
-        (tree / "photos", tree / "nowhere", "{stem}", "there is no mask or folder"),
-        (tree / "empty", tree / "masks", "{stem}", "no pictures in .*empty"),
-        (
-            tree / "photos",
-            tree / "masks",
-            "{stem}-m",
-            r"none of the 3 pictures of .* has a mask.* needs a-m\.png or the like, and",
-        ),
-    ):
-        with pytest.raises(InputError, match=said):
-            plan_folder(photos, tree / "out", masks, pattern)
-
 
 # --- Doing it --------------------------------------------------------------------------------------------------------
 
@@ -270,15 +28,13 @@ def test_a_folder_is_filled_as_its_pictures_are_one_by_one(tree: Path):
     telea = mend.load("telea")
     told: list[tuple[str, int, int]] = []
     plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
-    summary = fill_folder(
-        plan, Filler(telea, mask_hole()), on_file=lambda name, result, done, of: told.append((name, done, of))
-    )
+    summary = fill_folder(plan, Options(), telea, on_file=lambda name, result, done, of: told.append((name, done, of)))
     assert summary.count("filled") == 3
-    assert sorted(name for name, _, _ in told) == sorted(job.name for job in plan.jobs)
+    assert sorted(name for name, _, _ in told) == sorted(pair.name for pair in plan.pairs)
     assert (told[-1][1], {of for _, _, of in told}) == (3, {3})
-    for job in plan.jobs:
-        alone = np.asarray(telea(job.photo, job.mask))
-        assert np.array_equal(read_image(job.output).pixels, alone)
+    for pair in plan.pairs:
+        alone = np.asarray(telea(pair.photo, pair.mask))
+        assert np.array_equal(read_image(pair.output).pixels, alone)
     record = json.loads((tree / "out" / "mend-fill.json").read_text(encoding="utf-8"))
     assert (record["mend"], record["model"], record["pictures"]) == (mend.__version__, "telea", 3)
     assert (record["filled"], record["skipped"], record["failed"]) == (3, 0, 0)
@@ -303,7 +59,7 @@ def test_a_bad_file_is_named_and_the_others_are_filled(tree: Path):
     mask(masks / "small.png", 20, 20)
     (masks / "blind.png").unlink()
     (masks / "depth.png").write_bytes(b"")
-    summary = fill_folder(plan_folder(photos, tree / "out", masks), Filler(mend.load("telea"), mask_hole()))
+    summary = fill_folder(plan_folder(photos, tree / "out", masks), Options(), mend.load("telea"))
     assert summary.count("filled") == 3
     errors = {name: result.error or "" for name, result in summary.files.items() if result.status == "failed"}
     for name, said in (
@@ -322,34 +78,33 @@ def test_a_bad_file_is_named_and_the_others_are_filled(tree: Path):
 def test_faults_and_full_disks(tree: Path, monkeypatch: pytest.MonkeyPatch):
     plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
 
-    def faulty(image: Picture, name: str, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-        if mask == tree / "masks" / "a.png":
+    def faulty(job: Job) -> Work:
+        if job.mask == tree / "masks" / "a.png":
             raise RuntimeError("odd")
-        return mask_hole()(image, name, mask)
+        return read_job(job)
 
-    summary = fill_folder(plan, Filler(mend.load("telea"), faulty))
+    monkeypatch.setattr("mend.filling.folder.read_job", faulty)
+    summary = fill_folder(plan, Options(), mend.load("telea"))
     assert summary.count("filled") == 2
     assert summary.files["a.png"].error == "RuntimeError: odd"
 
-    def full(path: Path, *rest: object) -> list[str]:
-        raise OSError(28, "No space left on device", str(path))
+    def full(work: FilledWork) -> None:
+        raise OSError(28, "No space left on device", str(work.work.target))
 
-    monkeypatch.setattr("mend.filling.folder.write_filled", full)
+    monkeypatch.setattr("mend.filling.folder.write_job", full)
     with pytest.raises(OSError, match="No space"):
-        fill_folder(plan, Filler(mend.load("telea"), mask_hole()))
+        fill_folder(plan, Options(), mend.load("telea"))
 
 
 def test_existing_outputs_are_skipped_when_asked(tree: Path):
     telea = mend.load("telea")
     (tree / "out").mkdir()
     (tree / "out" / "a.png").write_text("here before")
-    summary = fill_folder(
-        plan_folder(tree / "photos", tree / "out", tree / "masks", skip_existing=True), Filler(telea, mask_hole())
-    )
+    summary = fill_folder(plan_folder(tree / "photos", tree / "out", tree / "masks", skip_existing=True), Options(), telea)
     assert (summary.count("skipped"), summary.count("filled")) == (1, 2)
     assert (tree / "out" / "a.png").read_text() == "here before"
     plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
-    assert fill_folder(plan, Filler(telea, mask_hole())).count("filled") == 3
+    assert fill_folder(plan, Options(), telea).count("filled") == 3
 
 
 def test_few_pictures_are_in_memory_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -369,17 +124,15 @@ def test_few_pictures_are_in_memory_however_many_there_are(tmp_path: Path, monke
         most = max(most, len(alive))
         return read
 
-    def write(path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None) -> list[str]:
+    def write(work: FilledWork) -> Result:
         time.sleep(0.004)
-        write_image(path, filled)
-        return []
+        return write_job(work)
 
-    monkeypatch.setattr("mend.filling.folder.read_image", counted)
-    monkeypatch.setattr("mend.filling.folder.write_filled", write)
+    monkeypatch.setattr("mend.filling.job.read_image", counted)
+    monkeypatch.setattr("mend.filling.folder.write_job", write)
     plan = plan_folder(tmp_path / "photos", tmp_path / "out", mask(tmp_path / "mask.png", 12, 12))
     told: list[int] = []
-    filler = Filler(mend.load("mean-colour"), mask_hole())
-    fill_folder(plan, filler, on_file=lambda name, result, done, of: told.append(read_so_far))
+    fill_folder(plan, Options(), mend.load("mean-colour"), lambda name, result, done, of: told.append(read_so_far))
     assert len(told) == 200
     assert told[100] < 200, "half of them are told before the last is read"
     assert 1 < most <= 2 * AHEAD + 2
@@ -392,7 +145,7 @@ def test_memory_is_limited_for_a_folder_too(tmp_path: Path):
     for i in range(6):
         picture(tmp_path / "photos" / f"{i}.jpg", i, 2000, 3000)
     hole = read_mask(one)
-    for inpainter, words in ((Light(), []), (mend.load(device="cpu"), ["--model", str(DEFAULT)])):
+    for inpainter, words in ((mend.load(), []), (mend.load(DEFAULT, device="cpu"), ["--model", str(DEFAULT)])):
         plan = inpainter.plan(hole)
         most = f"{plan.memory / 2**20:.0f}MB"
         words = [*words, "--max-memory", most, "--device", "cpu"]
@@ -411,9 +164,9 @@ def test_one_picture_at_a_time_is_in_memory_where_that_is_limited(tmp_path: Path
         weakref.finalize(read, alive.discard, file.name)
         return read
 
-    monkeypatch.setattr("mend.filling.folder.read_image", counted)
+    monkeypatch.setattr("mend.filling.job.read_image", counted)
     plan = plan_folder(tmp_path / "photos", tmp_path / "out", mask(tmp_path / "mask.png"))
-    summary = fill_folder(plan, Filler(Light(), mask_hole(), most=10**9))
+    summary = fill_folder(plan, Options(max_memory="1GB"), mend.load())
     assert summary.count("filled") == 5, summary.files
 
 
@@ -490,45 +243,20 @@ def test_coco_annotations_tell_pictures_of_one_name_apart_by_their_folders(tmp_p
     (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": annotations}))
     parsed, loads = [], json.loads
     monkeypatch.setattr("json.loads", lambda text: (parsed.append(1), time.sleep(0.05), loads(text))[2])
-    plan = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "all.json", keep=tmp_path / "kept")
-    assert fill_folder(plan, Filler(mend.load("telea"), mask_hole())).count("filled") == 3
+    plan = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "all.json", keep_mask=tmp_path / "kept")
+    assert fill_folder(plan, Options(), mend.load("telea")).count("filled") == 3
     assert [int(read_mask(tmp_path / "kept" / name).sum()) for name in names] == [1, 2, 3]
     assert len(parsed) == 1, "the file is read anew for each picture"
     (tmp_path / "one.json").write_text(
         json.dumps({"images": [images[0] | {"file_name": "a/1.png"}], "annotations": annotations})
     )
     plan = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "one.json")
-    files = fill_folder(plan, Filler(mend.load("telea"), mask_hole())).files
+    files = fill_folder(plan, Options(), mend.load("telea")).files
     assert (files["a/1.png"].status, files["b/1.png"].status) == ("filled", "failed")
     assert "its a/1.png is another picture, which is there" in (files["b/1.png"].error or "")
-    plan = plan_folder(tmp_path / "photos" / "b", tmp_path / "out", tmp_path / "all.json", keep=tmp_path / "kept")
-    assert fill_folder(plan, Filler(mend.load("telea"), mask_hole())).count("filled") == 1
+    plan = plan_folder(tmp_path / "photos" / "b", tmp_path / "out", tmp_path / "all.json", keep_mask=tmp_path / "kept")
+    assert fill_folder(plan, Options(), mend.load("telea")).count("filled") == 1
     assert read_mask(tmp_path / "kept" / "1.png").sum() == 2, "the folder of the pictures counts, too"
-
-
-def test_a_folder_of_masks_may_hold_annotations(tree: Path):
-    (tree / "masks" / "b" / "a.png").unlink()
-    box = {"size": [24, 32], "counts": [24 * 8 + 6, 8, 24 * 24 - 14]}
-    for name in ("a", "b/a"):
-        (tree / "masks" / f"{name}.json").write_text(json.dumps(box))
-    (tree / "masks" / "mend-fill.json").write_text("{}")
-    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
-    assert pairs(plan.jobs, tree / "masks") == {
-        "a.png": "a.png",
-        "b/a.png": "b/a.json",
-        "b/Ünïcode name.png": "b/Ünïcode name.png",
-    }
-    assert plan.notes == ["masks not used: a.json"]
-    beside = plan_folder(picture(tree / "beside" / "a.png").parent, tree / "out2", tree / "masks")
-    assert beside.jobs[0].mask == tree / "masks" / "a.png"
-    (tree / "beside" / "a.json").write_text(json.dumps(box))
-    assert plan_folder(tree / "beside", tree / "out2", tree / "beside").jobs[0].mask == tree / "beside" / "a.json"
-    (tree / "alone").mkdir()
-    (tree / "alone" / "mend-fill.json").write_text("{}")
-    with pytest.raises(InputError, match=r"no masks in .*alone: it holds no pictures or COCO"):
-        plan_folder(tree / "photos", tree / "out2", tree / "alone")
-    summary = fill_folder(plan, Filler(mend.load("telea"), mask_hole()))
-    assert [result.coverage for _, result in sorted(summary.files.items())] == [0.125, round(8 / 768, 4), 0.125]
 
 
 def test_holes_are_kept_as_masks_by_which_the_folder_is_verified(tree: Path, capsys: pytest.CaptureFixture[str]):
@@ -538,16 +266,16 @@ def test_holes_are_kept_as_masks_by_which_the_folder_is_verified(tree: Path, cap
         kept, given = tree / "photos" / "kept" / name, tree / "masks" / name
         assert run_mend(capsys, "verify", tree / "photos" / name, kept, tree / "out" / name)[0] == 0
         assert run_mend(capsys, "verify", tree / "photos" / name, given, tree / "out" / name)[0] == 1
-    assert len(plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos" / "kept").jobs) == 3
-    with pytest.raises(InputError, match=r"masks.a\.png is an input; .* Choose another --keep-mask"):
-        plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "masks")
+    assert len(plan_folder(tree / "photos", tree / "out", tree / "masks", keep_mask=tree / "photos" / "kept").pairs) == 3
+    with pytest.raises(InputError, match=r"masks.a\.png is an input; .* Choose another `keep_mask`"):
+        plan_folder(tree / "photos", tree / "out", tree / "masks", keep_mask=tree / "masks")
     with pytest.raises(InputError, match=r"photos is the folder of the pictures; a mask there would be one"):
-        plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos")
-    with pytest.raises(InputError, match=r"out is the --output, where a picture has the name of its mask"):
-        plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "out")
+        plan_folder(tree / "photos", tree / "out", tree / "masks", keep_mask=tree / "photos")
+    with pytest.raises(InputError, match=r"out is the `output`, where a picture has the name of its mask"):
+        plan_folder(tree / "photos", tree / "out", tree / "masks", keep_mask=tree / "out")
     picture(tree / "photos" / "a.jpg")
-    plan = plan_folder(tree / "photos", tree / "out", tree / "masks", keep=tree / "photos" / "kept")
-    assert [job.problem for job in plan.jobs if job.problem] == [
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks", keep_mask=tree / "photos" / "kept")
+    assert [pair.problem for pair in plan.pairs if pair.problem] == [
         f"a.jpg and a.png would all become {tree / 'photos' / 'kept' / 'a.png'}. Rename them, or move them apart."
     ] * 2
 

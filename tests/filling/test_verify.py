@@ -1,5 +1,4 @@
 import hashlib
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from PIL import Image
 
 from mend.cli import main
 from mend.errors import InputError
-from mend.filling.verify import compare, verify, write_filled
+from mend.filling.verify import compare, encode_filled, verify
 from mend.images import Picture, read_image, write_image
 
 
@@ -137,7 +136,9 @@ def test_how_a_jpeg_was_made_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_metadata_that_a_format_cannot_hold_is_said(tmp_path: Path):
     picture = Picture(smooth(8, 12, 0), {"dpi": (300, 300), "xmp": b"<x/>", "text": {"parameters": "a fox"}})
-    said = write_filled(tmp_path / "a.webp", picture, hole(8, 12), picture)
+    data, loss, said = encode_filled(tmp_path / "a.webp", picture, hole(8, 12), picture)
+    (tmp_path / "a.webp").write_bytes(data)
+    assert loss == ""
     assert said == ["all 90 pixels outside the hole are identical", "not kept by .webp: DPI, PNG text"]
     write_image(tmp_path / "a.png", picture)
     write_image(tmp_path / "mask.png", (hole(8, 12)[0, 0, ..., None] * 255).astype(np.uint8))
@@ -153,18 +154,6 @@ def test_metadata_that_a_format_cannot_hold_is_said(tmp_path: Path):
         "DPI: lost",
         "PNG text: lost",
     ]
-
-
-def test_a_file_that_does_not_hold_its_promise_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    picture = Picture(smooth(8, 12, 0))
-    wrong = picture.pixels.copy()
-    wrong[0, 3] ^= 1
-    data = io.BytesIO()
-    Image.fromarray(wrong).save(data, "PNG")
-    monkeypatch.setattr("mend.filling.verify.encode", lambda *_: (data.getvalue(), ""))
-    with pytest.raises(InputError, match=r"a\.png was not written: read back, 1 of 90 pixels .* differ, by at most 1 of 255"):
-        write_filled(tmp_path / "a.png", picture, hole(8, 12), picture)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_that_nobody_named_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

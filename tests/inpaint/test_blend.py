@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mend.filling.inpainter import Inpainter, load
+from mend.filling.load import load_filler
 from mend.images import composite, mask_out
-from mend.inpaint.blend import evened, spread
+from mend.inpaint.blend import Blended, evened, spread
+from mend.inpaint.filler import Filler
 from mend.models import build
+from mend.models.filler import TorchFiller
 
 
 def scene(height: int = 61, width: int = 90) -> tuple[Tensor, Tensor]:
@@ -16,6 +18,11 @@ def scene(height: int = 61, width: int = 90) -> tuple[Tensor, Tensor]:
     hole = torch.zeros(1, 1, height, width)
     hole[..., 20:45, 30:70] = 1
     return image, hole
+
+
+def fill(filler: Filler, image: Tensor, hole: Tensor) -> Tensor:
+    raw = filler(mask_out(image, hole).numpy(), hole.numpy())
+    return composite(image, torch.from_numpy(raw), hole)
 
 
 def test_a_constant_and_a_ramp_are_carried_on():
@@ -44,12 +51,11 @@ def test_any_size(size: tuple[int, int]):
 def test_known_pixels_are_the_same_bits_and_each_image_is_by_itself():
     torch.manual_seed(0)
     image, hole = scene()
-    network = build("unet", width=4)
-    plain, seam = (Inpainter(network, torch.device("cpu"), {}, seam=on) for on in (False, True))
-    filled = seam.fill(image, hole)
+    plain = TorchFiller(build("unet", width=4), torch.device("cpu"), {})
+    filled = fill(Blended(plain), image, hole)
     assert torch.equal(filled[(hole == 0).expand_as(image)], image[(hole == 0).expand_as(image)])
-    assert not torch.equal(filled, plain.fill(image, hole))
-    both = seam.fill(torch.cat([image, image.flip(3)]), torch.cat([hole, hole.flip(2)]))
+    assert not torch.equal(filled, fill(plain, image, hole))
+    both = fill(Blended(plain), torch.cat([image, image.flip(3)]), torch.cat([hole, hole.flip(2)]))
     assert torch.allclose(both[:1], filled, atol=1e-5)
 
 
@@ -57,5 +63,5 @@ def test_fillings_that_meet_the_picture_by_themselves_stay_as_they_are():
     image, hole = scene()
     image = (image * 255).round() / 255  # of which OpenCV's keep every level
     for name in (None, "telea", "navier-stokes", "biharmonic"):
-        plain, seam = (load(**({"path": name} if name else {}), seam=on) for on in (False, True))
-        assert torch.equal(composite(image, plain.raw(image, hole), hole), composite(image, seam.raw(image, hole), hole)), name
+        plain, seam = (load_filler(name, seam=on) for on in (False, True))
+        assert torch.equal(fill(plain, image, hole), fill(seam, image, hole)), name

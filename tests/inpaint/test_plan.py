@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mend.errors import InputError
 from mend.inpaint.classical import Classical
-from mend.inpaint.plan import MASK, PICTURE, PROGRAM, READ, Plan, check_mask, make_plan, memory_size
+from mend.inpaint.plan import MASK, PROGRAM, READ, Plan, check_mask, make_plan, memory_size
 from mend.inpaint.tiles import tiles
 from mend.models import build
+from mend.models.filler import TorchFiller
 
 GB = 2**30
 
@@ -62,12 +64,16 @@ def test_tiles_hold_everything_once(height: int, width: int, seed: int, share: f
     assert held[missing[0, 0] > 0].all()
 
 
+def filler(name: str, width: int) -> TorchFiller:
+    return TorchFiller(build(name, width=width), torch.device("cpu"), {})
+
+
 def test_the_largest_tile_that_keeps_to_the_memory_is_chosen():
-    network = build("unet", width=16)
-    missing = hole(1024, 1024, (300, 200, 120))
+    network = filler("unet", 16)
+    missing, memory = hole(1024, 1024, (300, 200, 300)), network.memory
     assert make_plan(network, missing).tile is None, "there is room for all of it"
-    for side, tile, count in ((1024, None, 1), (640, 512, 1), (384, 256, 2), (256, 128, 4)):
-        most = PROGRAM + PICTURE * 1024**2 + network.memory * side**2
+    for side, tile, count in ((1024, None, 1), (640, 512, 1), (384, 256, 4), (256, 128, 9)):
+        most = memory.program + memory.picture * 1024**2 + memory.seen * side**2
         plan = make_plan(network, missing, most)
         assert (plan.tile, plan.count) == (tile, count)
         assert plan.memory <= most
@@ -75,7 +81,7 @@ def test_the_largest_tile_that_keeps_to_the_memory_is_chosen():
 
 
 def test_the_pyramid_keeps_to_its_own_tile_or_a_smaller_one():
-    network = build("pyramid", width=48)
+    network = filler("pyramid", 48)
     missing = hole(1024, 1024, (500, 500, 40), (0, 1000, 10))
     assert (make_plan(network, missing).tile, make_plan(network, missing).count) == (512, 2)
     assert make_plan(network, missing, make_plan(network, missing).memory - 1).tile == 256
@@ -83,7 +89,7 @@ def test_the_pyramid_keeps_to_its_own_tile_or_a_smaller_one():
 
 def test_a_promise_that_cannot_be_kept_is_refused():
     with pytest.raises(InputError, match=r"0.5 GB are too little: 3000×2000 pixels take 1.\d GB even in the smallest tiles"):
-        make_plan(build("pyramid", width=48), hole(2000, 3000, (0, 0, 9)), GB // 2)
+        make_plan(filler("pyramid", 48), hole(2000, 3000, (0, 0, 9)), GB // 2)
     with pytest.raises(InputError, match="not known"):
         make_plan(Classical("biharmonic"), hole(20, 20), GB)
     assert str(make_plan(Classical("biharmonic"), hole(20, 20))) == "whole"
@@ -91,11 +97,11 @@ def test_a_promise_that_cannot_be_kept_is_refused():
 
 def test_a_picture_that_is_more_than_usual_by_itself_is_not_cut_into_the_smallest_tiles():
     large = np.broadcast_to(np.float32(0), (1, 1, 7000, 7000))
-    plan = make_plan(build("pyramid", width=48), large)
+    plan = make_plan(filler("pyramid", 48), large)
     assert plan.tile == 512
     assert plan.memory is not None
     assert plan.memory > 4 * GB, "nobody asked: it is tried"
-    assert make_plan(build("unet", width=16), large).tile == 512, "the largest that takes less than 1 GB"
+    assert make_plan(filler("unet", 16), large).tile == 512, "the largest that takes less than 1 GB"
 
 
 @pytest.mark.parametrize(("text", "size"), [("2GB", 2 * GB), ("1.5 gb", 3 * GB // 2), ("800M", 800 * 2**20), ("1GiB", GB)])

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage.draw
 from conftest import Save, inside
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mend.errors import InputError
-from mend.masks.coco import _counts
+from mend.masks.coco import _counts, draw_polygon
 from mend.masks.hole import understand_mask
 
 
@@ -71,6 +72,18 @@ def test_a_polygon_has_the_pixels_whose_centres_it_holds(save: Save):
     assert np.array_equal(inside(save(beyond, "m.json"), (6, 9)), wanted)
     triangle = inside(save([[0, 0, 100, 0, 0, 100]], "m.json"), (100, 100))
     assert triangle.sum() == pytest.approx(5000, rel=0.011)
+
+
+@pytest.mark.parametrize("grid", [1, 2, 4, 1000], ids="corners at 1/{}".format)
+def test_polygons_are_drawn_as_scikit_image_draws_them(grid: int):
+    rng = np.random.default_rng(grid)
+    for _ in range(200):  # crossing themselves, reaching over the edge, with centres on their outline and at their corners
+        size = tuple(rng.integers(1, 30, 2))
+        y, x = (np.rint(grid * rng.uniform(-8, side + 8, rng.integers(3, 12))) / grid for side in size)
+        x = np.resize(x, len(y))
+        wanted = np.zeros(size, np.bool_)
+        wanted[skimage.draw.polygon(y, x, size)] = True
+        assert np.array_equal(draw_polygon(y, x, size), wanted)
 
 
 def annotations() -> dict[str, Any]:
@@ -150,8 +163,8 @@ def test_what_is_not_coco_is_refused(save: Save):
         (annotations(), (40, 50), "a.jpg", "is 6×4, its picture 50×40"),
         (several, (4, 6), "", "annotates several pictures"),
         (sizes, None, "", "several sizes"),
-        ([[0, 0, 2, 0, 2, 2]], None, "", "Add --photo"),
-        ([], None, "", "Add --photo"),
+        ([[0, 0, 2, 0, 2, 2]], None, "", "Add `photo`"),
+        ([], None, "", "Add `photo`"),
         ([[0, 0, 2, 0]], (4, 6), "", "has 2 points"),
         ([[0, 0, 2, 0, float("nan"), 2]], (4, 6), "", "none of them infinite"),
         ([[0, 0, 2, 0, 2]], (4, 6), "", "is not COCO"),

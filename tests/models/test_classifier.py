@@ -7,8 +7,8 @@ import torch
 from conftest import SHARED, needs_shared
 from safetensors import safe_open
 
+from mend.data.loaders import to_image
 from mend.data.sources import load_images
-from mend.images import to_image
 from mend.models.classifier import WEIGHTS, Classifier, difference, load_classifier
 
 ROOT = Path(__file__).parent.parent.parent

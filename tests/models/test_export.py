@@ -7,7 +7,6 @@ import onnxruntime
 import pytest
 import torch
 
-import mend
 from mend.errors import InputError
 from mend.inpaint.onnx import DEFAULT, GRAPH
 from mend.models import MODELS, build
@@ -52,7 +51,7 @@ def test_the_graph_in_the_box_is_the_network_in_the_box_and_small():
     weights = [tensor for tensor in graph.graph.initializer if tensor.external_data]
     places = [{entry.key: entry.value for entry in tensor.external_data} for tensor in weights]
     assert {place["location"] for place in places} == {"model.safetensors"}
-    assert len(weights) == len(mend.load(device="cpu").network.state_dict())
+    assert len(weights) == len(load_model(DEFAULT)[0].state_dict())
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

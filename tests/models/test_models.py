@@ -4,7 +4,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mend.errors import InputError
 from mend.images import mask_out
-from mend.models import SEED, build
+from mend.models import REFERENCE, build
 from mend.models.refine import REFINEMENTS, ASPPRefinement
 from mend.models.unet import DecoderBlock, DoubleConv, hole_at
 
@@ -34,7 +34,7 @@ def parameters(name: str, w: int) -> int:
     return total + 3 * w + 3
 
 
-@pytest.mark.parametrize("name", SEED)
+@pytest.mark.parametrize("name", REFERENCE)
 @pytest.mark.parametrize("width", [1, 5, 16, 64])
 def test_parameter_counts(name: str, width: int):
     counted = sum(p.numel() for p in build(name, width=width).parameters())
@@ -64,7 +64,7 @@ def convolution_flops(name: str, w: int, side: int) -> int:
     return total + 2 * side * side * 3 * w
 
 
-@pytest.mark.parametrize("name", SEED)
+@pytest.mark.parametrize("name", REFERENCE)
 def test_flops(name: str):
     # Dense: on the CPU a refinement is worked out behind the hole only.
     network = build(name, width=16).eval().to("meta")
@@ -96,7 +96,7 @@ def test_the_shapes_of_the_seeds_diagram(name: str):
     assert raw.shape == (2, 3, 32, 32)
 
 
-@pytest.mark.parametrize("name", SEED)
+@pytest.mark.parametrize("name", REFERENCE)
 @pytest.mark.parametrize("hole_channel", [False, True])
 def test_raw_lies_in_the_unit_interval_at_any_multiple_of_the_stride(name: str, hole_channel: bool):
     network = build(name, width=3, hole_channel=hole_channel).eval()
@@ -106,7 +106,7 @@ def test_raw_lies_in_the_unit_interval_at_any_multiple_of_the_stride(name: str, 
     assert 0 <= raw.min() <= raw.max() <= 1
 
 
-@pytest.mark.parametrize("name", SEED)
+@pytest.mark.parametrize("name", REFERENCE)
 def test_every_weight_learns(name: str):
     network = build(name, width=4)
     image, hole = torch.rand(4, 3, 64, 64), (torch.rand(4, 1, 64, 64) > 0.5).float()

@@ -7,20 +7,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mend.images import composite, mask_out
-from mend.models import build
-from mend.models.pyramid import (
+from mend.inpaint.scales import (
+    REACH,
     RIDGE,
-    Corrector,
-    Pyramid,
     darker_half_first,
-    doubled,
-    doubled_part,
-    halved,
-    known_plane,
-    mirrored,
-    sums,
-    sums_of_squares,
+    double,
+    double_part,
+    fit_plane,
+    halve,
+    mirror,
+    sum_lines,
+    sum_squares,
 )
+from mend.models import build
+from mend.models.pyramid import Corrector, Pyramid
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +41,18 @@ def scene(height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return mask_out(image, hole), hole
 
 
+def fill_at_once(network: Pyramid, masked: Tensor, hole: Tensor) -> Tensor:
+    over = darker_half_first(masked)
+    return mirror(network.scales(mirror(masked, over), mirror(hole, over))[0], over)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([64, 128, 512]))
 def test_tiles_give_what_the_whole_picture_gives(network: Pyramid, height: int, width: int, tile: int):
     masked, hole = scene(height, width)
     with torch.inference_mode():
-        whole = network.scales(masked, hole)[0]
-        tiled = network.by_tiles(masked, hole, tile)
+        whole = fill_at_once(network, masked, hole)
+        tiled = network.fill(masked, hole, tile)
     assert whole.shape == masked.shape
     assert 0 <= whole.min() <= whole.max() <= 1
     assert torch.allclose(tiled, whole, atol=1e-4)
@@ -57,12 +62,12 @@ def test_a_large_picture_in_tiles_is_the_same_too(network: Pyramid):
     masked, hole = scene(400, 700)
     hole[..., 350:, 600:] = 1
     with torch.inference_mode():
-        whole = network.scales(mask_out(masked, hole), hole)[0]
-        assert torch.allclose(network.by_tiles(mask_out(masked, hole), hole, 64), whole, atol=1e-4)
+        whole = fill_at_once(network, mask_out(masked, hole), hole)
+        assert torch.allclose(network.fill(mask_out(masked, hole), hole, 64), whole, atol=1e-4)
         far = masked.clone()
         far[..., 200:, :] = 0.5  # tiles without a hole are not worked on, but what they show counts
         assert not torch.allclose(
-            network.by_tiles(mask_out(far, hole), hole, 64)[..., 100:150, 250:300], whole[..., 100:150, 250:300]
+            network.fill(mask_out(far, hole), hole, 64)[..., 100:150, 250:300], whole[..., 100:150, 250:300]
         )
 
 
@@ -82,9 +87,9 @@ def test_each_image_of_a_batch_is_mirrored_by_itself(network: Pyramid):
     over = darker_half_first(masked)
     assert 0 < over[:, 0].sum() < 6
     assert 0 < over[:, 1].sum() < 6
-    turned = mirrored(masked, over)
+    turned = mirror(masked, over)
     assert not darker_half_first(turned).any()
-    assert torch.equal(mirrored(turned, over), masked)
+    assert torch.equal(mirror(turned, over), masked)
     with torch.inference_mode():
         assert torch.allclose(network(masked, hole), torch.cat([network(*one) for one in scenes]), atol=1e-5)
 
@@ -107,12 +112,12 @@ def test_only_tiles_that_miss_something_are_worked_on(network: Pyramid, monkeypa
     image, hole = torch.rand(1, 3, 1024, 1024), torch.zeros(1, 1, 1024, 1024)
     hole[..., 10:20, 10:20] = 1
     with torch.inference_mode():
-        network.by_tiles(mask_out(image, hole), hole, 64)
+        network.fill(mask_out(image, hole), hole, 64)
     assert sum(seen) < 0.2 * 1024 * 1024, seen
     seen.clear()
     hole[..., 10:20, 10:20], hole[..., 510:514, 510:514] = 0, 1
     with torch.inference_mode():
-        network.by_tiles(mask_out(image, hole), hole, 512)
+        network.fill(mask_out(image, hole), hole, 512)
     assert sum(seen) < 5 * 144 * 144, "one tile a scale, wherever it lies"
     seen.clear()
     with torch.inference_mode():
@@ -127,8 +132,8 @@ def test_nothing_farther_than_its_reach_from_a_cell_changes_an_output_in_it(netw
     network.correct(seen)[..., 128:136, 128:136].sum().backward()
     assert seen.grad is not None
     rows = torch.nonzero(seen.grad.abs().sum((0, 1, 3)))
-    assert 128 - Corrector.reach <= rows.min() < 128 - Corrector.reach // 2
-    assert 136 + Corrector.reach // 2 < rows.max() < 136 + Corrector.reach
+    assert 128 - REACH <= rows.min() < 128 - REACH // 2
+    assert 136 + REACH // 2 < rows.max() < 136 + REACH
 
 
 def test_untrained_it_is_a_smooth_filling_that_keeps_what_is_known():
@@ -162,7 +167,7 @@ def test_with_nothing_known_the_filling_is_grey(network: Pyramid):
 
 
 def test_a_coarser_scale_is_the_mean_of_what_is_there():
-    grown = halved(torch.arange(15.0).view(1, 1, 3, 5))
+    grown = halve(torch.arange(15.0).view(1, 1, 3, 5))
     assert grown.tolist() == [[[[3.0, 5.0, 6.5], [10.5, 12.5, 14.0]]]], "the last cells have what there is"
 
 
@@ -185,7 +190,7 @@ def test_the_plane_is_the_one_that_least_squares_find(height: int, width: int, s
     slopes = np.linalg.solve(gram + (1e-9 + RIDGE * (1 - min(1, explained))) * np.eye(2), towards)
     everywhere = np.stack([(y + 0.5) / height, (x + 0.5) / width], -1) - places.mean(0)
     expected = colours.mean(0) + everywhere @ slopes
-    plane = known_plane(image * known, known)
+    plane = fit_plane(image * known, known)
     assert (plane.rows + plane.columns)[0].permute(1, 2, 0).numpy() == pytest.approx(expected, abs=1e-4)
 
 
@@ -193,10 +198,10 @@ def test_a_ramp_is_its_own_plane_and_few_pixels_at_a_side_are_not_believed():
     ramp = torch.linspace(0, 1, 64).view(1, 1, 1, 64).expand(1, 3, 64, 64)
     known = torch.zeros(1, 1, 64, 64)
     known[..., :8] = 1
-    plane = known_plane(ramp * known, known)
+    plane = fit_plane(ramp * known, known)
     assert torch.allclose(plane.rows + plane.columns, ramp, atol=1e-4)
     rough = (ramp + 0.5 * torch.rand(1, 3, 64, 64)) * known
-    plane = known_plane(rough, known)
+    plane = fit_plane(rough, known)
     assert (plane.rows + plane.columns).max() < 0.6, "the slope of a rough strip would lead to 1.2"
 
 
@@ -207,7 +212,7 @@ def test_sums_over_a_large_picture_are_those_of_any_number_of_threads():
     try:
         for count in (1, 2, 4, 8):
             torch.set_num_threads(count)
-            found.append(torch.cat([sums_of_squares(image), sums(image, 2).sum(2), sums(image, 3).sum(2)]))
+            found.append(torch.cat([sum_squares(image), sum_lines(image, 2).sum(2), sum_lines(image, 3).sum(2)]))
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(found[0], other) for other in found)
@@ -221,8 +226,8 @@ def test_a_part_is_enlarged_as_the_whole_is(height: int, width: int, data: st.Da
         slice(start := 2 * data.draw(st.integers(0, (side - 1) // 2)), data.draw(st.integers(start + 1, side)))
         for side in (height, width)
     )
-    whole = doubled(coarse, height, width)
-    assert torch.equal(doubled_part(coarse, rows, columns), whole[..., rows, columns])
+    whole = double(coarse, height, width)
+    assert torch.equal(double_part(coarse, rows, columns), whole[..., rows, columns])
     assert torch.allclose(whole, F.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width])
 
 

@@ -10,8 +10,8 @@ from mend.data.photos import folder as skimage_folder
 from mend.errors import InputError
 from mend.images import read_image, read_rgb, write_image
 from mend.masks.hole import grown
-from mend.segment.choose import GROW, class_map, object_finder
 from mend.segment.networks import Segmenter, load_segmenter
+from mend.segment.objects import GROW, class_map, object_finder
 
 DEEPLAB = SHARED / "models" / "deeplabv3_mobilenet_v2_513"
 needs_deeplab = pytest.mark.skipif(not DEEPLAB.is_dir(), reason=f"{DEEPLAB.name} is not in ../shared/models")
@@ -83,7 +83,7 @@ def test_what_is_not_there_is_said_with_what_is():
     ):
         object_finder("potted plant", SEEN)(PIXELS)
     for name in ("dog", "largest"):
-        with pytest.raises(InputError, match="painted finds no object in the picture. Give a --mask"):
+        with pytest.raises(InputError, match="painted finds no object in the picture. Give a `mask`"):
             object_finder(name, painted())(PIXELS)
 
 
@@ -97,7 +97,7 @@ def test_graph_segmentation_finds_the_largest_and_knows_no_names():
     found = hole[0, 0] > 0
     assert (found & disc).sum() / (found | disc).sum() > 0.95
     assert note == "a region"
-    with pytest.raises(InputError, match="knows no names such as 'dog'. Ask for --object largest"):
+    with pytest.raises(InputError, match="knows no names such as 'dog'. Ask for `object=\"largest\"`"):
         object_finder("dog", graph)
     with pytest.raises(InputError, match="finds no object"):
         object_finder("largest", graph)(np.full((60, 50, 3), 9, np.uint8))

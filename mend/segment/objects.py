@@ -43,8 +43,8 @@ def _index(name: str, segmenter: Segmenter) -> int | None:
         return None
     if segmenter.scores is None:
         raise InputError(
-            f"{segmenter.name} finds regions and knows no names such as {name!r}. Ask for --object largest, or take a network: "
-            "--segmenter deeplabv3_resnet101, or hf:FOLDER."
+            f'{segmenter.name} finds regions and knows no names such as {name!r}. Ask for `object="largest"`, or take a '
+            'network: `segmenter="deeplabv3_resnet101"`, or hf:FOLDER.'
         )
     for index, known in enumerate(segmenter.classes):
         if _plain(known) == _plain(name) and index != segmenter.background:
@@ -62,7 +62,7 @@ def _classified(pixels: np.ndarray, index: int | None, segmenter: Segmenter) -> 
     classes = class_map(pixels, segmenter)
     shares = _shares(classes, segmenter)
     if not shares:
-        raise InputError(f"{segmenter.name} finds no object in the picture. Give a --mask.")
+        raise InputError(f"{segmenter.name} finds no object in the picture. Give a `mask`.")
     if index is not None:
         mask = classes == index
         if not mask.any():
@@ -91,7 +91,7 @@ def _region(pixels: np.ndarray, index: int | None, segmenter: Segmenter) -> tupl
     )
     mask = cv2.resize(segmenter.masks(np.asarray(small)[None])[0].astype(np.float32), (width, height)) >= 0.5
     if not mask.any():
-        raise InputError(f"{segmenter.name} finds no object in the picture. Give a --mask.")
+        raise InputError(f"{segmenter.name} finds no object in the picture. Give a `mask`.")
     return mask, "a region"
 
 

@@ -1,0 +1,75 @@
+"""What an installation brings: megabytes and seconds, by uv and by pip, of an earlier commit and of now.
+
+    python benchmarks/installing.py [--before COMMIT]
+
+Each into an environment of its own, with bytecode, as `make` and pip do it; the packages lie in the tools' caches from a first
+time that does not count. Writes the part "installing" of results/performance.json. Nothing else should run.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from performance import record
+
+ROOT = Path(__file__).parent.parent
+RUNS = 3
+CASES = {  # what one wants to do: the extras for it, before and now
+    "fill a photograph": ("", ""),
+    "fill in the browser": ("[studio]", "[studio]"),
+    "all of mend": ("[studio,export,onnx]", "[all]"),
+}
+
+
+def installed(source: Path, extras: str, tool: str, folder: Path) -> tuple[float, float]:
+    """Seconds of an installation into a new environment, and the megabytes (2^20 bytes) that it adds."""
+    environment = folder / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
+    python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    command = {
+        "uv": [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python],
+        "pip": [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"],
+    }[tool]
+    before, start = size(environment), time.perf_counter()
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([*command, "-c", "constraints.txt", f".{extras}"], cwd=source, env=variables, check=True)
+    return time.perf_counter() - start, size(environment) - before
+
+
+def size(folder: Path) -> float:
+    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir()) / 2**20
+
+
+def measured(source: Path, extras: str, tools: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    with TemporaryDirectory() as name:
+        for tool in tools:
+            rounds = [installed(source, extras, tool, Path(name)) for _ in range(RUNS + 1)][1:]
+            found[tool] = sorted(seconds for seconds, _ in rounds)[RUNS // 2]
+            found["megabytes"] = rounds[0][1]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--before", default="e7f26b3", help="the commit to compare with")
+    parser.add_argument("--tools", nargs="+", default=["pip", "uv"], choices=["pip", "uv"])
+    asked = parser.parse_args()
+    with TemporaryDirectory() as name:
+        subprocess.run(["git", "clone", "--quiet", ROOT, name], check=True)
+        subprocess.run(["git", "checkout", "--quiet", asked.before], cwd=name, check=True)
+        cases = {}
+        for case, (extras, now) in CASES.items():
+            pair = {"before": measured(Path(name), extras, asked.tools), "now": measured(ROOT, now, asked.tools)}
+            cases[case] = {"n": RUNS, "extras": now, **pair}
+            print(case, cases[case], flush=True)
+    record("installing", {"before": asked.before, "cases": cases})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""One photograph filled: read, its hole found, filled, written, and read back.
+
+The command, a folder and the studio all call this and show the `Result` each in its way, so that they cannot differ.
+`fill_file` does the whole; `read_job`, `fill_job` and `write_job` are its three steps, which a folder runs side by side.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from mend.errors import InputError
+from mend.filling.inpainter import Inpainter, load
+from mend.filling.options import Options
+from mend.filling.verify import COPIED, encode_filled
+from mend.images import Picture, check_fits, format_of, output_beside, peek, read_image, to_pixels, write_bytes
+from mend.inpaint.plan import check_mask
+from mend.masks.hole import share, understand_mask, widen, write_mask
+from mend.progress import Report, ignore
+
+AS_PNG = "written as PNG, which keeps every value"  # where the picture's own format is another, and nobody asked
+OnPlan = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photograph to fill.
+
+    photo      a file, its bytes, or a picture in memory
+    mask       a file or its bytes: white is filled, or as `options.hole` says; COCO annotations (.json). None for an object
+    output     the file to write, whose suffix names the format; None: the bytes come back in the `Result`, as PNG, JPEG, WebP
+               or TIFF where the photograph is one, else as PNG
+    keep_mask  a PNG to write: the hole that was filled, as a mask
+    name       of the photograph, where it has no path or another: it names the output, and the entry in COCO annotations
+    """
+
+    photo: Path | bytes | Picture
+    mask: Path | bytes | None = None
+    output: Path | None = None
+    keep_mask: Path | None = None
+    name: str = ""
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a job without a hole, or with two, and for options that exclude each other."""
+        self.options.check()
+        if (self.mask is None) == (self.options.object is None):
+            raise InputError("what is to be filled? Give either a `mask` or an `object`.")
+
+    def check_outputs(self) -> None:
+        """Raise InputError where something would be overwritten that is read, or was just written."""
+        inputs = [file for file in (self.photo, self.mask) if isinstance(file, Path)]
+        for file in filter(None, (self.output, self.keep_mask)):
+            spare(file, *inputs)
+        if self.keep_mask is not None:
+            # Also on a disk that ignores case.
+            same = self.output and str(self.keep_mask.resolve()).casefold() == str(self.output.resolve()).casefold()
+            if same or self.keep_mask.suffix.lower() != ".png":
+                raise InputError(f"`keep_mask` is {self.keep_mask}; a mask is kept as .png, in a file of its own.")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job.
+
+    name        a file name for it: that of the output, or PHOTO-filled
+    data        the file's bytes; None where it was written to an output
+    filled      the picture, every value outside the hole as it was, before a lossy format
+    hole        (1, 1, H, W) float32: what was filled
+    coverage    the share of the picture that is hole
+    seconds     in the filler alone, which did it by `plan` on `runtime`
+    loss        how the format loses something, in words; empty where it keeps every value
+    notes       what the person should know, in sentences
+    """
+
+    name: str
+    data: bytes | None
+    filled: Picture
+    hole: np.ndarray
+    coverage: float
+    seconds: float
+    plan: str
+    runtime: str
+    loss: str
+    notes: list[str]
+
+
+def load_filler(options: Options) -> Inpainter:
+    """What fills; for many jobs it is loaded once and given to each. InputError for a model that is not there."""
+    return load(options.model, options.device, options.texture, options.seam)
+
+
+def fill_file(
+    job: Job, filler: Inpainter | None = None, report: Report = ignore, on_plan: OnPlan = lambda plan: None
+) -> Result:
+    """Do a job, with a `filler` that was loaded before, if any.
+
+    `on_plan` is told in words how it will be filled, before it is; `report` how far it is. The files are written whole or not
+    at all. Raises InputError for bad input, and then nothing was written.
+    """
+    work = read_job(job)
+    return write_job(fill_job(work, filler or load_filler(job.options), report, on_plan))
+
+
+# --- The three steps -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job whose files were read. `target` names the output; `weight` is the hole's, see `widen`; `notes` are on the hole."""
+
+    job: Job
+    picture: Picture
+    target: Path
+    hole: np.ndarray
+    weight: np.ndarray | None
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class FilledWork:
+    """Work whose hole was filled: the picture, and how it was done."""
+
+    work: Work
+    picture: Picture
+    seconds: float
+    plan: str
+    runtime: str
+
+
+def read_job(job: Job) -> Work:
+    """Read the photograph and find its hole. InputError also for an output that would overwrite an input, or cannot hold it."""
+    job.check_outputs()
+    picture = job.photo if isinstance(job.photo, Picture) else read_image(job.photo)
+    target = job.output or Path(output_beside(_name(job, picture), picture.source.get("format")).name)
+    check_fits(target, picture, job.options.quality)
+    return Work(job, picture, target, *find_hole(job, picture))
+
+
+def fill_job(work: Work, filler: Inpainter, report: Report = ignore, on_plan: OnPlan = lambda plan: None) -> FilledWork:
+    """Fill the hole, in tiles where the picture is large or memory limited."""
+    start = time.perf_counter()
+    plan = filler.plan(work.hole, work.job.options.most_memory)
+    on_plan(f"{plan}; {filler.runtime}")
+    filled = filler.fill_picture(work.picture, work.hole, work.weight, plan, report)
+    return FilledWork(work, filled, time.perf_counter() - start, str(plan), filler.runtime)
+
+
+def write_job(done: FilledWork) -> Result:
+    """Write the picture, read back first, and the mask; where nothing was to be filled the file itself, byte for byte."""
+    work, job = done.work, done.work.job
+    if job.keep_mask is not None:  # first: what was filled can be verified, also after a stop between the two
+        write_mask(job.keep_mask, work.hole)
+    data, loss, notes = _copied(work), "", [COPIED]
+    if data is None:
+        data, loss, notes = encode_filled(work.target, work.picture, work.hole, done.picture, job.options.quality)
+        notes = notes + done.picture.notes + work.notes
+    if job.output is not None:
+        write_bytes(job.output, data)
+    elif work.target.suffix != _name(job, work.picture).suffix:
+        notes.append(AS_PNG)
+    return Result(
+        name=work.target.name,
+        data=data if job.output is None else None,
+        filled=done.picture,
+        hole=work.hole,
+        coverage=float(work.hole.mean()),
+        seconds=done.seconds,
+        plan=done.plan,
+        runtime=done.runtime,
+        loss=loss,
+        notes=notes,
+    )
+
+
+def _copied(work: Work) -> bytes | None:
+    """The photograph's own file where nothing is to be filled, and no other format or quality is asked for."""
+    photo = work.job.photo
+    if work.hole.any() or work.job.options.quality is not None or isinstance(photo, Picture):
+        return None
+    if format_of(work.target.suffix) != work.picture.source["format"]:
+        return None
+    return photo if isinstance(photo, bytes) else photo.read_bytes()
+
+
+def _name(job: Job, picture: Picture) -> Path:
+    """What the photograph is called; one that came without a name is called by its content."""
+    if isinstance(job.photo, Path):
+        return Path(job.name or job.photo.name)
+    if job.name:
+        return Path(job.name)
+    return Path(f"photo.{picture.source.get('format', 'PNG').lower()}")
+
+
+def spare(output: Path, *inputs: Path) -> None:
+    """Raise InputError where a file to write is a folder, or one of the inputs, by whatever name."""
+    if output.is_dir():
+        raise InputError(f"{output} is a folder; name a file to write.")
+    if output.exists() and any(output.samefile(path) for path in inputs if path.exists()):  # whatever the case of its name
+        raise InputError(f"{output} is an input; it would be overwritten. Choose another name.")
+
+
+# --- The hole --------------------------------------------------------------------------------------------------------
+
+
+def find_hole(job: Job, picture: Picture) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """The hole (1, 1, H, W) of a picture, by a mask or where an object is; its weight (see `widen`), and what to say of it.
+
+    InputError for a mask that takes more memory to read than the options allow.
+    """
+    options = job.options
+    if options.object:
+        from mend.segment.objects import GROW
+
+        found, what = load_finder(options.object, options.segmenter, options.device)(to_pixels(picture.image())[0])
+        radius = round(GROW * max(found.shape)) if options.grow is None else options.grow
+        said = f"object: {what}, {share(found > 0)} of the picture, grown by {radius} pixels"
+        return *widen(found, radius, options.feather), [said]
+    assert job.mask is not None
+    if options.most_memory is not None and isinstance(job.mask, Path):
+        check_mask(job.mask.name, peek(job.mask)[1], picture.pixels[..., 0].size, options.most_memory)
+    photo = str(job.photo) if isinstance(job.photo, Path) and not job.name else job.name
+    reading = understand_mask(job.mask, picture.pixels.shape[:2], options.hole, photo)
+    return *widen(reading.hole, options.grow or 0, options.feather), reading.notes
+
+
+_loading = Lock()  # the threads that read a folder wait for the first of them
+
+
+def load_finder(name: str, segmenter: str, device: str) -> Callable[[np.ndarray], tuple[np.ndarray, str]]:
+    """What finds an object by its name (see `object_finder`), loaded once."""
+    with _loading:
+        return _load_finder(name, segmenter, device)
+
+
+@lru_cache(1)
+def _load_finder(name: str, segmenter: str, device: str) -> Callable[[np.ndarray], tuple[np.ndarray, str]]:
+    from mend.segment.networks import load_segmenter
+    from mend.segment.objects import object_finder
+
+    return object_finder(name, load_segmenter(segmenter, device))

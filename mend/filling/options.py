@@ -1,0 +1,54 @@
+"""How a photograph is filled: what the command, a folder and the studio let a person choose."""
+
+from dataclasses import dataclass
+
+from mend.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a photograph is filled, or each of many. A field is a flag of `mend fill` and a field of the studio's form.
+
+    What stands in braces in a help text is listed where the text is shown.
+    """
+
+    object: str | None = None
+    """fill an object instead of a mask: its name, such as dog or person, or largest."""
+    segmenter: str = "deeplabv3_resnet101"
+    """what finds the object: {segmenters}, hf:owner/name or hf:FOLDER; of these, felzenszwalb finds the largest only, and not
+    reliably in photographs."""
+    hole: str = "auto"
+    """what marks the hole in the mask: auto, {holes}; painted is what is strongly coloured."""
+    grow: int | None = None
+    """pixels by which the hole is made larger on every side; 2 % of the longer side for an object, else 0, unless given."""
+    feather: int = 0
+    """pixels of the grown part, from its rim, over which the filling fades into the picture."""
+    model: str | None = None
+    """run folder, model folder, or {classical}; the network in the box unless given."""
+    texture: bool = False
+    """make the filling anew of patches of the picture around it: sharper, and farther from the truth on average."""
+    seam: bool = False
+    """even out what a network of yours misses the picture by around the hole; the one in the box does not."""
+    quality: int | None = None
+    """1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95."""
+    max_memory: str | None = None
+    """memory that filling may take, such as 2GB; large pictures are then worked through in smaller tiles, and those of a folder
+    one after another. Not for an object, since what finds it is not counted."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps …"""
+
+    def check(self) -> None:
+        """Raise InputError for options that exclude each other."""
+        if self.object and self.hole != "auto":
+            raise InputError(
+                "`hole` says what marks the hole in a mask, and does not fit `object`, which needs none. Leave it out."
+            )
+        if self.object and self.max_memory:
+            raise InputError("`max_memory` does not count what finds an object. Leave it out, or give a `mask`.")
+
+    @property
+    def most_memory(self) -> int | None:
+        """`max_memory` in bytes. InputError for text that is no memory."""
+        from mend.inpaint.plan import memory_size
+
+        return memory_size(self.max_memory) if self.max_memory else None

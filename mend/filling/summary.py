@@ -1,0 +1,74 @@
+"""What became of the pictures of a folder: mend-fill.json, written and read."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from mend import __version__
+from mend.errors import InputError
+from mend.images import write_bytes
+
+SUMMARY = "mend-fill.json"
+STATUSES = ("filled", "skipped", "failed")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture. `kept` is where its hole was written as a mask; `coverage` is the share filled; `seconds` is
+    the time in the filler alone, by `plan`."""
+
+    status: Literal["filled", "skipped", "failed"]
+    output: str | None = None
+    mask: str | None = None
+    kept: str | None = None
+    coverage: float | None = None
+    seconds: float | None = None
+    plan: str | None = None
+    notes: list[str] = field(default_factory=list[str])
+    error: str | None = None
+
+
+@dataclass
+class Summary:
+    """What became of each of so many `pictures`, by its name. `masks_kept` is the folder of the kept masks, as seen from
+    that of the summary; `version` counts the formats of the file, and `mend` is the release that wrote it."""
+
+    model: str
+    runtime: str
+    pictures: int
+    notes: list[str]
+    masks_kept: str | None = None
+    files: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    version: int = 1
+    mend: str = __version__
+
+    def count(self, status: str) -> int:
+        return sum(outcome.status == status for outcome in self.files.values())
+
+    def write(self, folder: Path) -> None:
+        record = {
+            "mend": self.mend,
+            "version": self.version,
+            "model": self.model,
+            "runtime": self.runtime,
+            "pictures": self.pictures,
+            **{status: self.count(status) for status in STATUSES},
+            "notes": self.notes,
+            **({"masks_kept": self.masks_kept} if self.masks_kept else {}),
+            "files": {
+                name: {key: value for key, value in asdict(outcome).items() if value not in (None, [])}
+                for name, outcome in sorted(self.files.items())
+            },
+        }
+        write_bytes(folder / SUMMARY, json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def read_summary(file: Path) -> Summary:
+    """The summary in a file, of this release or an earlier one. InputError for what is none."""
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        known = {key: record[key] for key in (f.name for f in fields(Summary)) if key in record}
+        return Summary(**{**known, "files": {name: Outcome(**outcome) for name, outcome in record["files"].items()}})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is no summary of 'mend fill' ({type(error).__name__}: {error}). Move it elsewhere.") from None

@@ -1,0 +1,176 @@
+"""What a network of somebody else expects and returns: its contract, read from a TOML file.
+
+Nothing in an ONNX file says whether white is 1 or 255, whether red or blue comes first, or whether the mask's 1 is the hole,
+and networks that are used every day differ in that. One that is called the wrong way still returns a picture, a bad one. So a
+contract says all of it, and `mend.inpaint.probe` compares it with what the network does.
+"""
+
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mend.data.assets import ASSETS, read_toml
+from mend.errors import InputError
+
+DTYPES = ("float32", "float16", "uint8")
+COLOURS = ("RGB", "BGR", "probe")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The contract of one network. The fields are the keys of its TOML file; those with a default may be left out.
+
+    file          the file that it describes
+    licence       of the weights, as those who made them give it
+    image, mask   the inputs, by name, or by place from 0
+    output        the output, by name or place
+    dtype         of both inputs: float32, float16 or uint8
+    colours       RGB or BGR, in and out; "probe" where nobody says: RGB, unless BGR fills clearly better
+    image_range   the values of black and white in the image
+    output_range  the values of black and white in the output
+    mask_hole     the mask's value where the image is missing
+    mask_known    the mask's value elsewhere
+    fixed         the only side that images have, N×N; or
+    multiple      images have sides that are multiples of this, 1 for any
+    largest       with `multiple`: larger images are shrunk to this side first, and made large again by the network in the box
+    grow          pixels by which the mask's hole is made larger, for a network that blends what lies under its rim into it
+    keeps_known   whether known pixels come back, or nearly; false for one whose output counts in the hole only
+    hub, source   its repository on the Hugging Face Hub, which is fetched from; another address, for people
+    bytes, sha256 what the file is, checked before it is loaded
+    """
+
+    file: str
+    licence: str
+    image: str | int
+    mask: str | int
+    output: str | int
+    dtype: str
+    colours: str
+    image_range: tuple[float, float]
+    output_range: tuple[float, float]
+    mask_hole: float
+    mask_known: float
+    fixed: int | None = None
+    multiple: int | None = None
+    largest: int | None = None
+    grow: int = 0
+    keeps_known: bool = True
+    hub: str | None = None
+    source: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+
+    @property
+    def side(self) -> int | None:
+        """The longest side that the network is given; None: the whole picture."""
+        return self.fixed or self.largest
+
+    def encode(self, image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The inputs for an image (B, 3, H, W) in [0, 1] and its hole (B, 1, H, W). Zeros lie under the hole, whatever their
+        meaning: it is what networks are trained with that are given the masked image."""
+        low, high = self.image_range
+        values = self._order(low + image * (high - low)) * (1 - hole)
+        inside = grown(hole, self.grow) > 0
+        mask = np.where(inside, self.mask_hole, self.mask_known)
+        if self.dtype == "uint8":
+            values = np.rint(values)
+        return np.ascontiguousarray(values, self.dtype), mask.astype(self.dtype)
+
+    def decode(self, output: np.ndarray) -> np.ndarray:
+        """The output (B, 3, H, W) as RGB, float32, black 0 and white 1, not cut to them."""
+        low, high = self.output_range
+        return np.ascontiguousarray(self._order((output.astype(np.float32) - low) / (high - low)))
+
+    def _order(self, image: np.ndarray) -> np.ndarray:
+        return image[:, ::-1] if self.colours == "BGR" else image
+
+
+def grown(hole: np.ndarray, pixels: int) -> np.ndarray:
+    """The hole (B, 1, H, W), larger by so many pixels on every side, corners included."""
+    if not pixels:
+        return hole
+    import cv2
+
+    square = np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)
+    return np.stack([cv2.dilate(one[0], square)[None] for one in hole])
+
+
+def read_contract(toml: str | Path) -> Contract:
+    """The contract in a TOML file, or a shipped one by name. InputError for an unknown or a missing key, and for a value that
+    is none."""
+    values = read_toml(toml, "network", [field.name for field in fields(Contract)])
+    name = Path(toml).name
+    if not values.get("licence"):
+        raise InputError(
+            f'{name} has no licence. Write licence = "…", as those who made the weights give it: what you may do with them.'
+        )
+    needed = [field.name for field in fields(Contract) if field.default is MISSING]
+    if missing := [key for key in needed if key not in values]:
+        raise InputError(f"{name} has no {', no '.join(missing)}. A contract needs {', '.join(needed)}.")
+    for key, value in values.items():
+        fits, expected = _EXPECTED[key]
+        if not fits(value):
+            raise InputError(f"{key} in {name} is {value!r}; expected {expected}.")
+    if ("fixed" in values) == ("multiple" in values):
+        raise InputError(
+            f"{name} must say either fixed, the only side that images have, or multiple, which all sides are of (1 for any)."
+        )
+    if "largest" in values and ("fixed" in values or values["largest"] % values["multiple"]):
+        raise InputError(f"largest in {name} goes with multiple, and must be a multiple of it.")
+    if values["mask_hole"] == values["mask_known"]:
+        raise InputError(f"mask_hole and mask_known in {name} are both {values['mask_hole']}; a mask has two values.")
+    for key in ("image_range", "output_range"):
+        values[key] = tuple(values[key])
+    return Contract(**values)
+
+
+def _whole(least: int) -> Any:
+    return lambda value: type(value) is int and value >= least
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _place(value: Any) -> bool:
+    return _text(value) or _whole(0)(value)
+
+
+def _range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_number, value)) and value[0] < value[1]
+
+
+def _hash(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+
+
+_SIDE = (_whole(16), "a whole number of pixels, 16 or more")
+_EXPECTED: dict[str, tuple[Any, str]] = {
+    "file": (_text, "a file's name"),
+    "licence": (_text, "its name, such as Apache-2.0"),
+    **dict.fromkeys(("image", "mask", "output"), (_place, "a name, or a place from 0")),
+    "dtype": (DTYPES.__contains__, " or ".join(DTYPES)),
+    "colours": (COLOURS.__contains__, " or ".join(COLOURS)),
+    **dict.fromkeys(("image_range", "output_range"), (_range, "the values of black and white, such as [0, 255]")),
+    **dict.fromkeys(("mask_hole", "mask_known"), (_number, "a number")),
+    "fixed": _SIDE,
+    "multiple": (_whole(1), "a whole number of pixels"),
+    "largest": _SIDE,
+    "grow": (_whole(0), "a whole number of pixels"),
+    "keeps_known": (lambda value: isinstance(value, bool), "true or false"),
+    "hub": (lambda value: _text(value) and value.count("/") == 1, "owner/name"),
+    "source": (_text, "an address"),
+    "bytes": (_whole(1), "a whole number"),
+    "sha256": (_hash, "64 hexadecimal digits in lower case"),
+}
+
+SHIPPED: dict[str, Contract] = {path.stem: read_contract(path) for path in sorted((ASSETS / "networks").glob("*.toml"))}
+"""The contracts that come with mend, by name. The networks do not."""
+NETWORKS: dict[str, Contract] = {name: contract for name, contract in SHIPPED.items() if contract.hub}
+"""Those whose network is fetched when it is named."""

@@ -1,0 +1,89 @@
+"""The files of networks: fetched from the Hugging Face Hub on first use, and checked before every use."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+from mend.errors import InputError
+from mend.inpaint.contracts import Contract
+
+INSTEAD = "To do without, leave the model out: the network in the box needs no download."
+
+
+def fetch(name: str, contract: Contract) -> Path:
+    """The file of a network, from the hub's cache, or into it after its size and licence are printed to standard error.
+
+    What is in the cache already needs no network. A file that stopped half way is never taken for the whole: the hub's library
+    moves a file into place when it is complete, and its SHA-256 is compared here each time; a damaged one is fetched again.
+    Raises InputError where it cannot be had.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    assert contract.hub
+    there = try_to_load_from_cache(contract.hub, contract.file)
+    if isinstance(there, str) and difference(Path(there), contract) is None:
+        return Path(there)
+    cache, page = constants.HF_HUB_CACHE, f"{constants.ENDPOINT}/{contract.hub}"
+    by_hand = f"Or download {contract.file} from {page} elsewhere, and give its path as the model. {INSTEAD}"
+    try:
+        get_hf_file_metadata(hf_hub_url(contract.hub, contract.file))  # one question; to fetch, it would ask again and again
+    except HfHubHTTPError as error:
+        raise InputError(f"{page} does not give {contract.file}: {_first_line(error)} {by_hand}") from None
+    except Exception as error:
+        _raise_unless_connection(error)
+        raise InputError(
+            f"{contract.file} of {name} is not in {cache}, where it is looked for, and {constants.ENDPOINT} cannot be reached. "
+            f"Try again with a connection. {by_hand}"
+        ) from None
+    print(
+        f"{name}: fetching {contract.file} from {page}, {contract.bytes or 0:,} bytes, licence {contract.licence}, to {cache}",
+        file=sys.stderr,
+    )
+    try:
+        path = Path(hf_hub_download(contract.hub, contract.file, force_download=isinstance(there, str)))
+    except PermissionError:
+        raise InputError(
+            f"{cache} cannot be written to, so {contract.file} of {name} cannot be kept. "
+            f"Set HF_HOME to a folder of yours. {by_hand}"
+        ) from None
+    except Exception as error:  # no room, a read-only disk, a connection that broke
+        _raise_unless_connection(error)
+        raise InputError(
+            f"{contract.file} of {name} could not be fetched to {cache}: {_first_line(error)} Nothing of it is used. "
+            f"The same command tries again; HF_HOME names another folder. {by_hand}"
+        ) from None
+    if wrong := difference(path, contract):
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise InputError(f"what {page} gives as {contract.file} {wrong}. It was removed. {INSTEAD}")
+    return path
+
+
+def difference(file: Path, contract: Contract) -> str | None:
+    """In what a file differs from the one that a contract describes, in words; None where it does not."""
+    size = file.stat().st_size
+    if contract.bytes is not None and size != contract.bytes:
+        return f"has {size:,} bytes; {contract.bytes:,} were expected"
+    if contract.sha256 is None:
+        return None
+    found = hash_file(file)
+    return None if found == contract.sha256 else f"has the SHA-256 {found}; {contract.sha256} was expected"
+
+
+def hash_file(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _raise_unless_connection(error: Exception) -> None:
+    """Raise what is no error of a connection or a disk: the library's are OSError, or of the HTTP library below it."""
+    if not (isinstance(error, OSError) or type(error).__module__.startswith("httpx")):
+        raise error
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error says, as a sentence."""
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return said.rstrip(".:") + "."

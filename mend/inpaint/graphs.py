@@ -1,0 +1,202 @@
+"""A network in a file, ONNX or TorchScript, run on the CPU: image and mask in, output out, nothing else.
+
+What is wrong with a file, or with what it returns, is an InputError that says so in a sentence.
+"""
+
+import math
+import mmap
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mend.errors import InputError, unknown
+from mend.inpaint.contracts import Contract
+from mend.inpaint.onnx import open_session
+
+
+class OnnxGraph:
+    """An ONNX file in ONNX Runtime on the CPU."""
+
+    runtime = "ONNX Runtime on cpu"
+    TYPES: ClassVar = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
+
+    def __init__(self, file: Path, contract: Contract) -> None:
+        self.file = file
+        try:
+            self.session = open_session(file)
+        except Exception as error:  # ONNX Runtime's errors have no class in common
+            raise InputError(f"{file.name} cannot be run. {_explain(error)}") from None
+        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        if len(inputs) != 2:
+            raise InputError(
+                f"{file.name} has {len(inputs)} input{'s' * (len(inputs) != 1)} ({', '.join(i.name for i in inputs)}); "
+                "expected an image and a mask. Networks that need more, or take both in one, cannot be used."
+            )
+        image, mask = (self._find(inputs, place, "input") for place in (contract.image, contract.mask))
+        self.image, self.mask, self.output = image.name, mask.name, self._find(outputs, contract.output, "output").name
+        for given, role, channels in ((image, "image", 3), (mask, "mask", 1)):
+            self._check(given, role, channels, contract)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its initializers hold."""
+        with self.file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _count_weights(memoryview(content))
+
+    def _find(self, given: list[Any], place: str | int, kind: str) -> Any:
+        names = [one.name for one in given]
+        if place in names:
+            return given[names.index(place)]
+        if isinstance(place, int) and place < len(given):
+            return given[place]
+        raise unknown(f"{kind} of {self.file.name}", str(place), names)
+
+    def _check(self, given: Any, role: str, channels: int, contract: Contract) -> None:
+        """InputError where the graph itself contradicts the contract."""
+        name, shape = f"the {role} of {self.file.name}, {given.name!r},", given.shape
+        if given.type != self.TYPES[contract.dtype]:
+            raise InputError(f"{name} is a {given.type}; its contract says {contract.dtype}.")
+        if len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != channels):
+            raise InputError(
+                f"{name} has the shape {shape}; expected [batch, {channels}, height, width]. "
+                "Perhaps image and mask are swapped in its contract."
+            )
+        sides = [side for side in shape[2:] if isinstance(side, int)]
+        if any(side != contract.fixed for side in sides):
+            raise InputError(
+                f"{name} has the shape {shape}; its contract says "
+                + (
+                    f"fixed = {contract.fixed}."
+                    if contract.fixed
+                    else f"multiple = {contract.multiple}, which is no fixed size."
+                )
+            )
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        try:
+            (output,) = self.session.run([self.output], {self.image: image, self.mask: mask})
+        except Exception as error:
+            raise InputError(f"{self.file.name} stopped on an image of {_size(image)}. {_explain(error)}") from None
+        return checked(np.asarray(output), image, self.file.name)
+
+
+class TorchScript:
+    """A TorchScript file in PyTorch on the CPU; `image`, `mask` and `output` of its contract are places."""
+
+    runtime = "PyTorch on cpu"
+
+    def __init__(self, file: Path, contract: Contract) -> None:
+        self.file, self.swapped, self.output = file, contract.image == 1, contract.output
+        if {contract.image, contract.mask} != {0, 1} or not isinstance(contract.output, int):
+            raise InputError(
+                f"{file.name} is TorchScript, whose inputs have places: image and mask are 0 and 1, output a number."
+            )
+        try:
+            import torch
+        except ImportError:
+            raise InputError(
+                f"{file.name} is TorchScript, which PyTorch runs, and that is not installed. "
+                "Run: pip install 'mend-inpainting[train]'. An ONNX file of the same network needs none."
+            ) from None
+        print(f"{file.name} is TorchScript: a program, which is run now. Load only what you trust.", file=sys.stderr)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that PyTorch would rather have another format
+                self.module = torch.jit.load(file, map_location="cpu").eval()
+        except Exception as error:
+            raise InputError(
+                f"{file.name} is no TorchScript file that PyTorch {torch.__version__} reads. {_explain(error)}"
+            ) from None
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its parameters hold."""
+        return sum(weights.numel() for weights in self.module.parameters())
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        import torch
+
+        given = [torch.from_numpy(image), torch.from_numpy(mask)]
+        try:
+            with torch.inference_mode():
+                output = self.module(*(given[::-1] if self.swapped else given))
+            if isinstance(output, tuple | list):
+                output = output[int(self.output)]
+        except Exception as error:
+            raise InputError(f"{self.file.name} stopped on an image of {_size(image)}. {_explain(error)}") from None
+        return checked(output.numpy(), image, self.file.name)
+
+
+def checked(output: np.ndarray, image: np.ndarray, name: str) -> np.ndarray:
+    """The output, where it has the shape of the image and is finite; else InputError."""
+    if output.shape != image.shape:
+        raise InputError(
+            f"{name} returned the shape {list(output.shape)} for an image of {list(image.shape)}; expected the same."
+        )
+    if not np.isfinite(output).all():
+        raise InputError(f"{name} returned values that are no numbers (NaN or infinite) for an image of {_size(image)}.")
+    return output
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[-1]}×{image.shape[-2]} pixels"
+
+
+def _explain(error: Exception) -> str:
+    """What ONNX Runtime or PyTorch says, without its own source lines, and what to do."""
+    said = " ".join(str(error).split())
+    if later := re.search(r"opset \d+(?= is under development)|IR version: \d+", said, re.IGNORECASE):
+        return f"It is of {later[0].replace(':', '')}, later than this ONNX Runtime knows. Run: pip install -U onnxruntime."
+    if operator := re.search(r"No Op registered for \S+|\S+ is not a registered function/op", said):
+        return f"It needs an operator that this ONNX Runtime does not have: {operator[0]}. Try: pip install -U onnxruntime."
+    if "protobuf" in said.lower() or not said:
+        return "It is no ONNX file, or only a part of one; fetch it again."
+    return f"Its runtime says: {re.sub(r'^.*(failed:|: [A-Z_]+ : )', '', said)[:200]}"
+
+
+# --- The weights of an ONNX file, without the onnx package: https://protobuf.dev/programming-guides/encoding/ ----------
+
+
+def _count_weights(model: memoryview) -> int:
+    count = 0
+    for graph in _fields(model, 7):
+        for tensor in _fields(graph, 5):
+            count += math.prod(_dimensions(tensor))
+    return count
+
+
+def _dimensions(tensor: memoryview) -> Iterator[int]:
+    for value in _fields(tensor, 1):
+        while isinstance(value, memoryview) and value:  # several in one field
+            one, value = _varint(value)
+            yield one
+        if isinstance(value, int):
+            yield value
+
+
+def _fields(message: memoryview, wanted: int) -> Iterator[Any]:
+    """The values of the fields of this number: whole numbers, or the bytes of what is in them."""
+    while message:
+        key, message = _varint(message)
+        value: int | memoryview
+        if key % 8 == 0:
+            value, message = _varint(message)
+        else:
+            length, message = _varint(message) if key % 8 == 2 else ({1: 8, 5: 4}[key % 8], message)
+            value, message = message[:length], message[length:]
+        if key // 8 == wanted:
+            yield value
+
+
+def _varint(message: memoryview) -> tuple[int, memoryview]:
+    value = 0
+    for i, byte in enumerate(message):
+        value |= (byte & 127) << 7 * i
+        if byte < 128:
+            return value, message[i + 1 :]
+    raise ValueError("the file ends within a number")

@@ -1,0 +1,197 @@
+"""Networks of somebody else, by their contracts: an ONNX or a TorchScript file becomes a `Filler`.
+
+A network of 512×512 pixels fills a large picture so: around each hole it gets a window with what lies about it, shrunk by a
+power of two if the hole is wide; and its filling becomes the scale from which the network in the box goes on to full
+resolution (see `mend.inpaint.scales`). So it says what is in a hole, and no pixel of the result was enlarged.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mend.errors import InputError, unknown
+from mend.images import composite
+from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, read_contract
+from mend.inpaint.download import difference, fetch, hash_file
+from mend.inpaint.graphs import OnnxGraph, TorchScript
+from mend.inpaint.onnx import PyramidOnnx
+from mend.inpaint.probe import probe
+from mend.inpaint.scales import halve
+from mend.inpaint.tiles import Tile, tiles
+from mend.progress import Report, ignore
+
+SUFFIXES = (".onnx", ".pt")
+STEP = 8  # pixels, in steps of which windows are placed
+
+
+def is_network(model: str | Path) -> bool:
+    """Whether `load_network` is meant: the name of a network that is fetched, or an ONNX or TorchScript file."""
+    return str(model) in NETWORKS or Path(model).suffix.lower() in SUFFIXES
+
+
+def load_network(model: str | Path) -> "Network":
+    """A filler from the name of a network (see `NETWORKS`), which is fetched on first use, or from its file.
+
+    FILE.onnx or FILE.pt has its contract in FILE.toml beside it; one that a shipped contract describes needs none. The file is
+    compared with the size and the SHA-256 of its contract, and the network is probed (see `mend.inpaint.probe`). Raises
+    InputError for a file that cannot be had or run, and for a network that contradicts its contract.
+    """
+    if str(model) in NETWORKS:
+        name, contract = str(model), NETWORKS[str(model)]
+        file, toml = fetch(name, contract), f"{name}.toml"
+    else:
+        file = Path(model)
+        if file.suffix.lower() not in SUFFIXES:
+            raise unknown("network", str(model), [*NETWORKS, "FILE.onnx", "FILE.pt"])
+        if not file.is_file():
+            raise InputError(f"{file} does not exist. Give an ONNX or a TorchScript file, or one of {', '.join(NETWORKS)}.")
+        name, (contract, toml) = file.stem, _contract_of(file)
+        if wrong := difference(file, contract):
+            raise InputError(f"{file.name} is not what {toml} describes: it {wrong}. Fetch it again, or correct {toml}.")
+    run = OnnxGraph(file, contract) if file.suffix.lower() == ".onnx" else TorchScript(file, contract)
+    return Network(name, run, probe(run, contract, file.name, toml))
+
+
+def _contract_of(file: Path) -> tuple[Contract, str]:
+    """The contract of a file, and what it is called."""
+    beside = file.with_suffix(".toml")
+    if beside.is_file():
+        return read_contract(beside), beside.name
+    for name, contract in SHIPPED.items():
+        if contract.file == file.name:
+            return contract, f"{name}.toml"
+    raise InputError(
+        f"{file} has no {beside.name} beside it. Write there what the network expects and returns, as docs/networks.md shows."
+    )
+
+
+class Network:
+    """A `Filler`: a network of somebody else, whose contract the probe found kept."""
+
+    stride, reach, tiles, memory = 1, None, (None,), None
+
+    def __init__(self, name: str, run: OnnxGraph | TorchScript, contract: Contract) -> None:
+        self.name, self.run, self.contract = name, run, contract
+        self.runtime, self.parameters = run.runtime, run.parameters
+        self.finer = PyramidOnnx() if contract.side else None
+        self.config = {"model": name, "options": {}, "contract": asdict(contract)}
+
+    @property
+    def version(self) -> str:
+        """A hash of the network's file, its contract, and the network in the box where that goes on."""
+        weights = self.contract.sha256 or hash_file(self.run.file)
+        finer = self.finer.version if self.finer else ""
+        return hashlib.sha256(f"{weights} {self.contract} {finer}".encode()).hexdigest()
+
+    def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
+        """As `Filler`, one picture after another."""
+        raw = [self._fill(masked[i : i + 1].copy(), hole[i : i + 1].copy(), report) for i in range(len(masked))]
+        return np.concatenate(raw)
+
+    def notes(self, hole: np.ndarray) -> list[str]:
+        """By how much the holes are shrunk that are too wide for the network."""
+        shrunk = {window.shrunk for one in hole for window in self._windows(one[None]) if window.shrunk > 1}
+        if not shrunk:
+            return []
+        scales = " and ".join(f"1/{by}" for by in sorted(shrunk))
+        return [
+            f"{self.name} sees {self.contract.side} pixels a side: wider holes are filled at {scales} of the size, "
+            "and the network in the box goes on from there to the full one"
+        ]
+
+    def _windows(self, hole: np.ndarray) -> Iterator["Window"]:
+        return plan_windows(hole, self.contract.side) if self.contract.side else iter(())
+
+    def _fill(self, image: np.ndarray, hole: np.ndarray, report: Report) -> np.ndarray:
+        """`raw` for one picture. Both arrays are written to: what is filled in one window is known in the next."""
+        if not self.contract.side:
+            return self._see(image, hole)
+        work = list(self._windows(hole))
+        for done, window in enumerate(work, 1):
+            seen, place = (..., *window.tile.seen), (..., *window.tile.place)
+            filled = self._fill_window(image[seen], hole[seen], window)
+            image[place], hole[place] = filled[(..., *window.tile.inner)], 0
+            report(done, len(work))
+        return image
+
+    def _fill_window(self, image: np.ndarray, hole: np.ndarray, window: "Window") -> np.ndarray:
+        """What is seen of a window, filled."""
+        side = self.contract.side
+        assert side
+        assert self.finer
+        small, known = image * (1 - hole), 1 - hole
+        for _ in range(window.shrunk.bit_length() - 1):
+            small, known = halve(small), halve(known)
+        missing = (known < 1).astype(np.float32)  # what is known of a cell in part, the finer scales have
+        rows, columns = (slice(part.start // window.shrunk, -(-part.stop // window.shrunk)) for part in window.tile.inner)
+        own = np.zeros_like(missing)
+        own[..., rows, columns] = missing[..., rows, columns]
+        for tile in tiles(1 - own, _inner(side), side // 8, STEP):
+            rows, columns = (_around(part, side, n) for part, n in zip(tile.place, own.shape[-2:], strict=True))
+            seen = (..., rows, columns)
+            raw = self._see(small[seen], missing[seen])
+            small[seen] = composite(small[seen], raw, missing[seen])
+            missing[(..., *tile.place)] = 0
+        if window.shrunk == 1:
+            return small
+        return self.finer(image * (1 - hole), hole, start=small)
+
+    def _see(self, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+        """`raw` of what the network is given at once, mirrored at its right and lower border to a size that it takes."""
+        height, width = hole.shape[-2:]
+        multiple = self.contract.fixed or self.contract.multiple or 1
+        more = ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple))
+        inputs = self.contract.encode(np.pad(image, more, "symmetric"), np.pad(hole, more, "symmetric"))
+        raw = self.contract.decode(self.run(*inputs))
+        return raw[..., :height, :width].clip(0, 1)
+
+
+# --- Windows ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a picture to fill, with what is seen around it, and by how much it is shrunk for that: a power of two."""
+
+    tile: Tile
+    shrunk: int
+
+
+def plan_windows(hole: np.ndarray, side: int) -> Iterator[Window]:
+    """The windows in which a network of `side` pixels fills a hole (1, 1, H, W).
+
+    Holes that lie near each other share one. It is shrunk until no missing pixel is farther than a third of the side from a
+    known one, so that a hole takes two thirds of what the network sees across it, at most. Width decides, not length: a scratch
+    across a picture is filled at full size, piece by piece.
+    """
+    import cv2
+
+    size = (hole.shape[-2], hole.shape[-1])
+    longest = -(-max(size) // STEP) * STEP
+    for cluster in tiles(1 - hole, longest, side // 8, STEP):
+        deepest = float(cv2.distanceTransform((hole[0, 0][cluster.seen] > 0).astype(np.uint8), cv2.DIST_L2, 5).max())
+        shrunk = 1
+        while deepest > shrunk * side / 3 and longest > shrunk * side:
+            shrunk *= 2
+        yield Window(_look_around(cluster, shrunk * side // 2, size), shrunk)
+
+
+def _look_around(tile: Tile, reach: int, size: tuple[int, int]) -> Tile:
+    """The tile with so many pixels seen around it, as far as the picture has them."""
+    seen = [slice(max(0, part.start - reach), min(part.stop + reach, n)) for part, n in zip(tile.place, size, strict=True)]
+    inner = [slice(part.start - s.start, part.stop - s.start) for part, s in zip(tile.place, seen, strict=True)]
+    return Tile(tile.place, (seen[0], seen[1]), (inner[0], inner[1]))
+
+
+def _inner(side: int) -> int:
+    """How long a part of a hole may be to be filled at once: three quarters of the side, in whole steps."""
+    return max(STEP, side * 3 // 4 // STEP * STEP)
+
+
+def _around(place: slice, side: int, length: int) -> slice:
+    """`side` pixels with `place` in their middle, moved into a picture of this `length`; all of it where it is shorter."""
+    start = max(0, min((place.start + place.stop - side) // 2, length - side))
+    return slice(start, min(start + side, length))

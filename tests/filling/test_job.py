@@ -1,0 +1,156 @@
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, mend, smooth
+from pictures import mask, picture
+from PIL import Image
+
+from mend.errors import InputError
+from mend.filling.inpainter import load
+from mend.filling.job import Job, fill_file
+from mend.filling.options import Options
+from mend.filling.summary import read_summary
+from mend.images import Picture, read_image, write_image
+
+TELEA = Options(model="telea")
+FORMATS = ("png", "jpg", "webp", "tiff", "gif", "bmp", "avif", "ppm", "tga", "jp2")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_its_bytes_and_a_folder_become_the_same_file(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    photo, one = tmp_path / "photos" / f"a.{suffix}", mask(tmp_path / "mask.png")
+    photo.parent.mkdir()
+    Image.fromarray(smooth(24, 32, 0)).save(photo)
+    result = fill_file(Job(photo.read_bytes(), one.read_bytes(), name=photo.name, options=TELEA), load("telea"))
+    assert result.data is not None
+    assert mend(capsys, "fill", photo, "--mask", one, "--model", "telea")[0] == 0
+    (alone,) = photo.parent.glob("a-filled.*")
+    assert (alone.name, alone.read_bytes()) == (result.name, result.data)
+    alone.unlink()
+    assert mend(capsys, "fill", photo.parent, "--mask", one, "--model", "telea", "-o", tmp_path / "out")[0] == 0
+    (of_folder,) = (tmp_path / "out").glob("a.*")
+    assert of_folder.read_bytes() == result.data
+    assert of_folder.suffix == (photo.suffix if suffix in FORMATS[:4] else ".png")
+    assert ("written as PNG, which keeps every value" in result.notes) == (suffix not in FORMATS[:4])
+    (outcome,) = read_summary(tmp_path / "out" / "mend-fill.json").files.values()
+    assert outcome.notes == [note for note in result.notes if "as PNG" not in note], "said of the folder as a whole"
+
+
+def test_a_picture_without_a_name_keeps_its_format(tmp_path: Path):
+    for suffix, name in (("jpg", "photo-filled.jpeg"), ("webp", "photo-filled.webp"), ("gif", "photo-filled.png")):
+        photo = io.BytesIO()
+        Image.fromarray(smooth(24, 32, 0)).save(photo, Image.registered_extensions()[f".{suffix}"])
+        assert fill_file(Job(photo.getvalue(), mask(tmp_path / "m.png"), options=TELEA)).name == name
+
+
+def test_a_picture_in_memory_is_filled(tmp_path: Path):
+    photo = read_image(picture(tmp_path / "a.png"))
+    photo.pixels = photo.pixels // 2
+    result = fill_file(Job(photo, mask(tmp_path / "m.png"), name="a.png", options=TELEA))
+    assert np.array_equal(read_image(result.data or b"").pixels, result.filled.pixels)
+    outside = result.hole[0, 0] == 0
+    assert np.array_equal(result.filled.pixels[outside], photo.pixels[outside])
+    write_image(tmp_path / "none.png", np.zeros((24, 32, 1), np.uint8))
+    empty = fill_file(Job(photo, tmp_path / "none.png", name="a.png", options=TELEA))
+    assert np.array_equal(read_image(empty.data or b"").pixels, photo.pixels), "the file of before was copied"
+
+
+def test_a_file_that_does_not_hold_its_promise_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    wrong = smooth(24, 32, 0)
+    wrong[0, 3] ^= 1
+    data = io.BytesIO()
+    Image.fromarray(wrong).save(data, "PNG")
+    job = Job(Picture(smooth(24, 32, 0)), mask(tmp_path / "m.png"), tmp_path / "a.png", options=TELEA)
+    monkeypatch.setattr("mend.filling.verify.encode", lambda *_: (data.getvalue(), ""))
+    with pytest.raises(InputError, match=r"a\.png was not written: read back, .* pixels .* differ"):
+        fill_file(job)
+    assert [file.name for file in tmp_path.iterdir()] == ["m.png"]
+
+
+def test_jobs_that_cannot_be(tmp_path: Path):
+    photo, one = picture(tmp_path / "a.png"), mask(tmp_path / "m.png")
+    before = photo.read_bytes()
+    with pytest.raises(InputError, match="either a `mask` or an `object`"):
+        Job(photo)
+    with pytest.raises(InputError, match="either a `mask` or an `object`"):
+        Job(photo, one, options=Options(object="dog"))
+    with pytest.raises(InputError, match="`hole` says what marks the hole in a mask, and does not fit `object`"):
+        Job(photo, options=Options(object="dog", hole="black"))
+    for options, said in (
+        (Options(hole="blak"), "unknown mark of a hole 'blak'. Did you mean 'black'"),
+        (Options(max_memory="2"), "the memory is '2'; expected a number and a unit"),
+        (Options(feather=2), "give `grow=2` or more"),
+        (Options(model="nowhere"), "no model"),
+        (Options(quality=50), "`quality` is 50 for a-filled.png"),
+    ):
+        with pytest.raises(InputError, match=said):
+            fill_file(Job(photo, one, options=options))
+    for job, said in (
+        (Job(photo, one, photo, options=TELEA), "is an input"),
+        (Job(photo, one, keep_mask=one, options=TELEA), "is an input"),
+        (Job(photo, one, tmp_path, options=TELEA), "is a folder"),
+        (Job(photo, one, keep_mask=tmp_path / "k.jpg", options=TELEA), "`keep_mask` is .*kept as .png"),
+        (Job(b"", one, options=TELEA), "is empty"),
+        (Job(photo, b"no picture", options=TELEA), "is not a picture"),
+    ):
+        with pytest.raises(InputError, match=said):
+            fill_file(job)
+    assert (photo.read_bytes(), len(list(tmp_path.iterdir()))) == (before, 2)
+
+
+# --- Standard input and output ---------------------------------------------------------------------------------------
+
+
+def piped(*words: object, given: bytes = b"", shell: str = "") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "mend", *map(str, words)]
+    if shell:
+        command = ["bash", "-c", f'cd "$1"; shift; M="$1 -m mend"; shift; {shell}', "bash", *map(str, words), sys.executable]
+    return subprocess.run(command, input=given, capture_output=True, cwd=ROOT, check=False)
+
+
+def test_a_photo_comes_from_standard_input_and_goes_to_standard_output(tmp_path: Path):
+    photo, one = picture(tmp_path / "a.jpg"), mask(tmp_path / "m.png")
+    fill_file(Job(photo, one, tmp_path / "expected.jpg", options=TELEA))
+    expected = (tmp_path / "expected.jpg").read_bytes()
+    for words, given in (
+        (("fill", "-", "--mask", one, "-o", "-"), photo),
+        (("fill", photo, "--mask", "-", "-o", "-"), one),
+        (("fill", photo, "--mask", one, "-o", "/dev/stdout"), photo),
+        (("fill", "/dev/stdin", "--mask", one, "--output=-"), photo),
+    ):
+        done = piped(*words, "--model", "telea", given=given.read_bytes())
+        assert (done.returncode, done.stdout == expected) == (0, True), done.stderr
+        assert b"plan: " in done.stderr
+        assert b"% of " in done.stderr
+
+
+def test_annotations_come_from_standard_input(tmp_path: Path):
+    photo = picture(tmp_path / "a.png")
+    boxes = json.dumps({"segmentation": [[2, 2, 10, 2, 10, 8, 2, 8]]}).encode()
+    done = piped("fill", photo, "--mask", "-", "-o", tmp_path / "o.png", "--model", "telea", given=boxes)
+    assert b"6.2% of a.png filled" in done.stdout, done.stderr
+    done = piped("fill", photo, "--mask", "-", "-o", tmp_path / "p.png", "--model", "telea", given=boxes[:20])
+    assert (done.returncode, b"the mask is not JSON" in done.stderr) == (1, True), done.stderr
+
+
+def test_standard_input_that_cannot_be_used(tmp_path: Path):
+    one = mask(tmp_path / "m.png")
+    for words, given, said in (
+        (("-", "--mask", "-", "-o", "-"), b"x", "which holds one file. Name the other"),
+        (("-", "--mask", one), b"x", "has no name. Name the file with --output, or give --output -"),
+        (("-", "--mask", one, "-o", "-"), b"", "is empty"),
+        (("-", "--mask", one, "-o", "-"), b"no picture", "is not a picture"),
+        (("-", "--mask", one, "-o", "-"), one.read_bytes()[:60], "is damaged"),
+        (("-", "--mask", one, "-o", "-", "--keep-mask", one), one.read_bytes(), "is an input"),
+        (("-", "--masks", tmp_path, "-o", "-"), b"", "- is no folder"),
+    ):
+        done = piped("fill", *words, "--model", "telea", given=given)
+        assert (done.returncode, done.stdout) == (1, b""), words
+        assert said.encode() in done.stderr, done.stderr
+        assert b"Traceback" not in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["m.png"]

@@ -1,0 +1,188 @@
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants, file_download
+from made_networks import made_graph
+
+from mend.errors import InputError
+from mend.inpaint import contracts, networks
+from mend.inpaint.contracts import NETWORKS, Contract
+from mend.inpaint.download import fetch
+from mend.inpaint.networks import load_network
+
+CONTENT = os.urandom(300_000)
+FILE = "/Carve/LaMa-ONNX/resolve/main/lama_fp32.onnx"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def contract(content: bytes, **keys: Any) -> Contract:
+    return replace(NETWORKS["lama"], bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), **keys)
+
+
+class Hub:
+    """The Hugging Face Hub on this machine: one file. It hangs up after as many bytes as `breaks` says, once for each."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.breaks: list[int] = []
+        self.ranges: list[str | None] = []
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                self.answer(200 if self.path == FILE else 404, len(hub.content))
+
+            def do_GET(self) -> None:
+                if self.path != FILE:
+                    return self.answer(404, 0)
+                asked = self.headers.get("Range")
+                hub.ranges.append(asked)
+                start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
+                self.answer(206 if asked else 200, len(hub.content) - start)
+                self.wfile.write(hub.content[start : start + hub.breaks.pop(0)] if hub.breaks else hub.content[start:])
+                return None
+
+            def answer(self, code: int, length: int) -> None:
+                self.send_response(code)
+                for name, value in {"ETag": '"abc"', "X-Repo-Commit": COMMIT, "Content-Length": str(length)}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *words: Any) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub's library, which is not offline, and does not wait."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10_000)  # what came before a break is kept in whole chunks
+    monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    hub = Hub(CONTENT)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.address + "/{repo_id}/resolve/{revision}/{filename}")
+    yield hub
+    hub.server.shutdown()
+    hub.server.server_close()
+
+
+def files(cache: Path) -> list[Path]:
+    return [path for path in cache.rglob("*") if path.is_file() and ".locks" not in path.parts and path.stat().st_size > 1000]
+
+
+def test_a_file_is_fetched_once_and_its_licence_said_before(hub: Hub, cache: Path, capsys: pytest.CaptureFixture[str]):
+    path = fetch("lama", contract(CONTENT))
+    assert path.read_bytes() == CONTENT
+    assert cache in path.parents
+    said = capsys.readouterr().err
+    assert f"lama: fetching lama_fp32.onnx from {hub.address}/Carve/LaMa-ONNX, 300,000 bytes, licence Apache-2.0" in said
+    hub.server.shutdown()
+    assert fetch("lama", contract(CONTENT)) == path
+    assert len(hub.ranges) == 1
+    assert capsys.readouterr().err == "", "nothing is asked of the hub, and nothing is said"
+
+
+def test_a_download_that_breaks_goes_on(hub: Hub):
+    hub.breaks = [100_000, 150_000]
+    assert fetch("lama", contract(CONTENT)).read_bytes() == CONTENT
+    assert hub.ranges == [None, "bytes=100000-", "bytes=250000-"]
+
+
+def test_a_download_that_never_ends_leaves_nothing_that_is_used(hub: Hub, cache: Path):
+    hub.breaks = [100_000] + [0] * 6
+    with pytest.raises(InputError, match="lama_fp32.onnx .*Nothing of it is used. The same command tries again"):
+        fetch("lama", contract(CONTENT))
+    assert files(cache) == []
+    assert fetch("lama", contract(CONTENT)).read_bytes() == CONTENT, "the next try has it"
+
+
+def test_a_half_file_in_the_cache_is_fetched_again(hub: Hub):
+    path = fetch("lama", contract(CONTENT))
+    path.resolve().write_bytes(CONTENT[:1000])
+    assert fetch("lama", contract(CONTENT)).read_bytes() == CONTENT
+    path.resolve().write_bytes(bytes(len(CONTENT)))  # as long, and another
+    assert fetch("lama", contract(CONTENT)).read_bytes() == CONTENT
+
+
+def test_another_file_than_expected_is_removed(hub: Hub, cache: Path):
+    with pytest.raises(InputError, match="has the SHA-256 .*It was removed"):
+        fetch("lama", replace(contract(CONTENT), sha256="0" * 64))
+    assert files(cache) == []
+    with pytest.raises(InputError, match="300,000 bytes; 208,044,816 were expected"):
+        fetch("lama", NETWORKS["lama"])
+
+
+def test_a_file_that_the_hub_has_not_is_said(hub: Hub):
+    with pytest.raises(InputError, match="does not give other.onnx: .*give its path as the model"):
+        fetch("lama", contract(CONTENT, file="other.onnx"))
+
+
+def test_offline_is_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError) as caught:
+        load_network("migan")
+    for said in ("migan_pipeline_v2.onnx", str(cache), "cannot be reached", "andraniksargsyan/migan", "the network in the box"):
+        assert said in str(caught.value)
+
+
+def test_a_hub_that_does_not_answer_is_one_sentence_at_once(hub: Hub, caplog: pytest.LogCaptureFixture):
+    hub.server.shutdown()
+    hub.server.server_close()
+    with pytest.raises(InputError, match="cannot be reached"):
+        fetch("lama", contract(CONTENT))
+    assert not caplog.records, "the library would try five times more, and wait between"
+
+
+@pytest.mark.parametrize("kind", ["permission", "no folder"])
+def test_a_cache_that_cannot_be_written_is_one_sentence(hub: Hub, cache: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
+    if kind == "no folder":
+        cache.write_bytes(b"")
+    elif os.geteuid():
+        cache.mkdir(mode=0o500)
+    else:  # who may write everywhere
+
+        def refuse(path: Any, *given: Any, **how: Any) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(file_download.os, "makedirs", refuse)
+    with pytest.raises(InputError, match="HF_HOME") as caught:
+        fetch("lama", contract(CONTENT))
+    assert str(cache) in str(caught.value)
+    assert "give its path as the model" in str(caught.value)
+
+
+def test_what_is_in_a_cache_that_cannot_be_written_is_used(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    path = fetch("lama", contract(CONTENT))
+
+    def refuse(*given: Any, **how: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    assert fetch("lama", contract(CONTENT)) == path
+
+
+def test_a_network_is_loaded_by_its_name(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    lama = NETWORKS["lama"]
+    hub.content = made_graph(output_range=lama.output_range, fixed=lama.fixed).SerializeToString()
+    monkeypatch.setitem(networks.NETWORKS, "lama", contract(hub.content))
+    network = load_network("lama")
+    assert (network.name, network.contract.licence) == ("lama", "Apache-2.0")
+    assert contracts.NETWORKS is networks.NETWORKS

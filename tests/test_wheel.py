@@ -1,0 +1,128 @@
+"""The wheel alone in a new environment, as `pip install mend-inpainting` brings it: it fills, and has no PyTorch."""
+
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, smooth
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+
+MOST = 600  # MB, with bytecode, as pip installs it
+NOT_YET = pytest.mark.xfail(strict=True, reason="texture is still PyTorch's")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment with the wheel and its core dependencies."""
+    folder = tmp_path_factory.mktemp("wheel")
+
+    def uv(*words: str | Path) -> None:
+        subprocess.run([sys.executable, "-m", "uv", *words], cwd=ROOT, check=True)
+
+    uv("build", "--quiet", "--wheel", "--out-dir", folder)
+    uv("venv", "--quiet", "--python", sys.executable, folder / "venv")
+    install = ("pip", "install", "--quiet", "--compile-bytecode", "-c", "constraints.txt")
+    uv(*install, "--python", folder / "venv", *folder.glob("*.whl"))
+    return folder / "venv"
+
+
+@pytest.fixture
+def run(environment: Path, tmp_path: Path) -> Run:
+    """Runs `mend`, or Python with `code`, there, beside p.png, p.jpg, their mask m.png, and photos/ and masks/ of two each."""
+    pixels, mask = smooth(60, 80, 0), np.zeros((60, 80), np.uint8)
+    mask[20:35, 30:50] = 255
+    for folder in ("photos", "masks"):
+        (tmp_path / folder).mkdir()
+    for name in ("p.png", "p.jpg", "photos/a.png", "photos/b.jpg"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    for name in ("m.png", "masks/a.png", "masks/b.png"):
+        Image.fromarray(mask).save(tmp_path / name)
+    programs = environment / ("Scripts" if sys.platform == "win32" else "bin")
+
+    def go(*words: str, code: str = "") -> subprocess.CompletedProcess[str]:
+        command = [programs / "python", "-c", textwrap.dedent(code)] if code else [programs / "mend", *words]
+        # Nothing of this checkout or environment is on the path.
+        variables = {"PATH": "", "HOME": str(tmp_path), "MEND_CACHE": str(tmp_path / "cache")}
+        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+
+    return go
+
+
+def test_it_is_small_and_has_no_pytorch(environment: Path, run: Run):
+    size = sum(file.lstat().st_size for file in environment.rglob("*") if not file.is_dir())
+    assert size / 2**20 <= MOST
+    assert "No module named 'torch'" in run(code="import torch").stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fill p.png --mask m.png -o out.png",
+        "fill p.jpg --mask m.png -o out.jpg",
+        pytest.param("fill p.png --mask m.png --texture -o out.png", marks=NOT_YET),
+        "fill p.png --mask m.png --grow 4 --feather 3 -o out.png",
+        "fill p.png --mask m.png --model telea -o out.png",
+        "fill photos --masks masks -o out",
+        "mask check m.png --photo p.png -o out.png",
+    ],
+)
+def test_it_fills(words: str, run: Run, tmp_path: Path):
+    done = run(*words.split())
+    assert done.returncode == 0, done.stderr
+    written = tmp_path / words.split()[-1]
+    filled = [file for file in ([written] if written.is_file() else written.iterdir()) if file.suffix != ".json"]
+    assert [Image.open(file).size for file in filled] == [(80, 60)] * (2 if words.startswith("fill photos") else 1)
+    if words.startswith("fill p.png"):
+        grown = ("--grow", "4") if "--grow 4" in words else ()
+        assert run("verify", "p.png", "m.png", str(written), *grown).returncode == 0
+
+
+def test_python_fills_too(run: Run):
+    done = run(
+        code="""
+        import mend, numpy
+        from PIL import Image
+        photo, mask = numpy.asarray(Image.open("p.png")), numpy.asarray(Image.open("m.png"))
+        filled = mend.fill(photo, mask)
+        assert (filled == photo)[mask == 0].all() and (filled != photo)[mask > 0].any()
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        ("train --data photos --masks strokes", "train"),
+        ("fill p.png --mask m.png --model runs/mine -o out.png", "train"),
+        ("fill p.png --object person -o out.png", "segment"),
+        ("masks photos --out sets", "segment"),
+        ("evaluate", "eval"),
+        ("report", "eval"),
+        ("duplicates photos --out list.csv", "eval"),
+        ("studio", "studio"),
+        ("export runs/mine -o out.onnx", "export"),
+        ("reproduce results.json", "all"),
+        ("demo", "all"),
+    ],
+)
+def test_what_needs_more_says_how_to_get_it(words: str, extra: str, run: Run, tmp_path: Path):
+    before = sorted(tmp_path.rglob("*"))
+    done = run(*words.split())
+    assert done.returncode == 1
+    assert re.fullmatch(rf"mend: .+ pip install 'mend-inpainting\[{extra}]'\.\n", done.stderr)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_python_is_told_as_well(run: Run):
+    assert run(code="import mend; mend.load('runs/mine')").stderr.endswith(
+        "mend.errors.InputError: torch is not installed. Run: pip install 'mend-inpainting[train]'.\n"
+    )
