@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from cyclopts.config import Dict
 from cyclopts.help import DefaultFormatter
 
-from mend import __version__
+from mend.data.assets import VERSION
 from mend.errors import InputError
 from mend.train.config import read_recipe
 
@@ -59,7 +59,7 @@ def _listed(name: str) -> str:
 app = App(
     name="mend",
     help="Train, measure and use image-inpainting networks. A mask is white where the picture is to be filled.",
-    version=__version__,
+    version=VERSION,
     config=[_recipe, _whole_numbers],
     help_format="plaintext",
     help_formatter=_show_help,

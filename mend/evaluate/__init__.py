@@ -1,1 +1,5 @@
 """Evaluation: protocols, metrics, scores with their intervals, comparisons."""
+
+from mend.errors import import_lazily
+
+__getattr__ = import_lazily(__name__, evaluate="mend.evaluate.run", read_summary="mend.evaluate.run")
