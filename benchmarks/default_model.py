@@ -39,7 +39,7 @@ every scale of a picture, from coarse to fine; see `mend/models/pyramid.py`.
 - **Why so**: `results/pyramid/ablation.md`, short trainings that differ in one thing each. Many scales and photographs are what
   it owes most to; squared differences learn PSNR faster, and look worse.
 - **`model.onnx`**: one scale as a graph for ONNX Runtime, which reads the weights from `model.safetensors`; made by
-  `mend export mend/assets/pyramid -o mend/assets/pyramid/model.onnx`. `mend/light.py` has what goes around it.
+  `mend export mend/assets/pyramid -o mend/assets/pyramid/model.onnx`. `mend/inpaint/scales.py` has what goes around it.
 - **Limits**: it continues what surrounds a hole: surfaces, edges, gradients. It does not invent things, and a hole that is much
   larger than the detail around it comes out smooth. Faces, text and regular patterns behind a hole do not come back.
 """

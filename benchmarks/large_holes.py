@@ -26,15 +26,20 @@ from mend.data.loaders import to_image
 from mend.data.random import uniform
 from mend.evaluate.metrics import psnr, ssim
 from mend.evaluate.statistics import bootstrap
-from mend.filling.inpainter import Inpainter, load
+from mend.filling.load import load_filler
 from mend.images import composite, grid, mask_out, picture_files, read_rgb, to_pixels, write_bytes, write_image
+from mend.inpaint.filler import Filler
+from mend.inpaint.onnx import DEFAULT
+from mend.inpaint.plan import make_plan
+from mend.inpaint.scales import build_levels, refine
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import commit, load_model
 from mend.models.classifier import difference, load_classifier
 from mend.models.device import device_name, find_device
+from mend.models.filler import TorchFiller
 from mend.models.pyramid import Pyramid
-from mend.progress import progress
+from mend.progress import Report, ignore, progress
 from mend.report import write_into
 
 BINS = ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40))
@@ -72,31 +77,31 @@ def hole(kind: str, size: torch.Size, low: float, high: float, masks: MaskSet, c
     return (F.interpolate(small, tuple(size), mode="bicubic", antialias=True) >= 0.5).float()
 
 
-class Once(torch.nn.Module):
-    """The pyramid's network at full size alone."""
+class OneScale(Pyramid):
+    """The pyramid's network at full size alone: it fills what it cannot see across from the mean colour."""
 
-    stride = 1
+    tiles = (None,)
 
-    def __init__(self, pyramid: Pyramid) -> None:
-        super().__init__()
-        self.pyramid = pyramid
+    def scales(self, masked: Tensor, hole: Tensor) -> list[Tensor]:
+        [(colour, known), *_], plane, contrast = build_levels(masked, hole)
+        raw = refine(colour, known, torch.zeros_like(colour), contrast, self.correct)
+        return [(raw + plane.rows + plane.columns).clamp(0, 1)]
 
-    def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
-        [(colour, known), *_], plane, contrast = self.pyramid._levels(masked, hole)
-        return self.pyramid._refine(colour, known, torch.zeros_like(colour), contrast) + plane.rows + plane.columns
+    def fill(self, masked: Tensor, hole: Tensor, tile: int | None = None, report: Report = ignore) -> Tensor:
+        return self.scales(masked, hole)[0]
 
 
-def fillers() -> dict[str, Inpainter]:
-    default = load()
-    assert isinstance(default.network, Pyramid)
-    seed = load(OUT.parent / "cifar10-object-v1" / "models" / "unet-aspp-w16")
+def fillers() -> dict[str, Filler]:
+    network, config = load_model(DEFAULT)
+    once = OneScale()
+    once.load_state_dict(network.state_dict())
     named = {
-        "unet-aspp-w16": seed,
-        "pyramid, once": Inpainter(Once(default.network), device, {}),
-        "pyramid": default,
-        "pyramid, texture": load(texture=True),
+        "unet-aspp-w16": load_filler(OUT.parent / "cifar10-object-v1" / "models" / "unet-aspp-w16"),
+        "pyramid, once": TorchFiller(once, device, config),
+        "pyramid": load_filler(),
+        "pyramid, texture": load_filler(texture=True),
     }
-    return {name: named.get(name) or load(name) for name in METHODS}
+    return {name: named.get(name) or load_filler(name) for name in METHODS}
 
 
 look = load_classifier(device).layers
@@ -113,14 +118,20 @@ def scores(filled: Tensor, image: Tensor, missing: Tensor) -> dict[str, float]:
     }
 
 
-def fill(filler: Inpainter, image: Tensor, missing: Tensor) -> tuple[Tensor, float]:
+def fill_image(filler: Filler, image: Tensor, missing: Tensor) -> Tensor:
+    hole = missing.numpy()
+    raw = filler(mask_out(image, missing).numpy(), hole, make_plan(filler, hole).tile)
+    return torch.from_numpy(np.ascontiguousarray(raw))
+
+
+def fill(filler: Filler, image: Tensor, missing: Tensor) -> tuple[Tensor, float]:
     """The filled image in whole grey levels, and the seconds it took."""
     start = time.perf_counter()
-    raw = filler.raw(image, missing)
+    raw = fill_image(filler, image, missing)
     return to_image(to_pixels(composite(image, raw, missing))), time.perf_counter() - start
 
 
-def measure(made: dict[str, Inpainter], everything: list[Scene]) -> tuple[pd.DataFrame, np.ndarray]:
+def measure(made: dict[str, Filler], everything: list[Scene]) -> tuple[pd.DataFrame, np.ndarray]:
     """A row for each filling, and a picture of some of them."""
     wide = [i for i, (_, _, _, image, _) in enumerate(everything) if image.shape[-1] > image.shape[-2]]
     shown = set(wide[1 :: max(1, len(wide) // SHOWN)])  # of one shape, so that none is squeezed

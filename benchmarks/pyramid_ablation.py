@@ -14,27 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from large_holes import BINS, DIGITS, METRICS, device, measure, scenes
+from large_holes import BINS, DIGITS, METRICS, OneScale, device, measure, scenes
 
 from mend.evaluate.statistics import bootstrap
-from mend.filling.inpainter import load
+from mend.filling.load import load_filler
 from mend.images import write_bytes
 from mend.models import MODELS
 from mend.models.checkpoint import commit
 from mend.models.device import device_name
-from mend.models.pyramid import Pyramid
 from mend.progress import progress
 from mend.train.config import TrainConfig, read_recipe
 from mend.train.run import train
 
 OUT = Path(__file__).parent.parent / "results" / "pyramid" / "ablation"
 EPOCHS = 2  # of the recipe's fifteen
-
-
-class OneScale(Pyramid):
-    """The same network at full size alone, trained so: it fills what it cannot see across from the mean colour."""
-
-    COARSEST = 1_000_000
 
 
 MODELS["pyramid-one-scale"] = OneScale
@@ -88,7 +81,7 @@ def main() -> None:
     asked = parser.parse_args()
     changes = variants(asked.data, asked.masks)
     runs = {name: trained(name, change) for name, change in changes.items()}
-    fillers = {name: load(run) for name, run in runs.items()}
+    fillers = {name: load_filler(run) for name, run in runs.items()}
     rows, _ = measure(fillers, list(scenes(asked.data / "photos" / "val", asked.masks / "test", asked.every)))
     facts = {"commit": commit(), "device": device_name(device), "photographs": rows["photo"].nunique(), "seed": 0}
     means = rows.groupby(["method", "bin"], sort=False)[list(METRICS)].mean().reset_index().to_dict("records")

@@ -15,8 +15,8 @@ from mend.evaluate.metrics import band, psnr, ssim
 from mend.evaluate.protocol import read_protocol
 from mend.evaluate.scenes import scenes_of
 from mend.evaluate.statistics import bootstrap
-from mend.filling.inpainter import load
-from mend.images import composite, write_bytes
+from mend.filling.load import load_filler
+from mend.images import composite, mask_out, write_bytes
 from mend.models.checkpoint import commit
 from mend.models.device import device_name, find_device
 from mend.progress import progress
@@ -33,11 +33,12 @@ asked = parser.parse_args()
 scenes = scenes_of(read_protocol("cifar10-object-v1"), asked.data, asked.masks).part(range(asked.limit))
 found: dict[str, dict[str, dict[str, float]]] = {}
 for name in NETWORKS:
-    fillers = [load(RESULTS / "cifar10-object-v1" / "models" / name, seam=seam) for seam in (False, True)]
+    fillers = [load_filler(RESULTS / "cifar10-object-v1" / "models" / name, seam=seam) for seam in (False, True)]
     scores: dict[str, list[torch.Tensor]] = {}
     with progress(name, "images") as report:
         for places, image, hole in scenes.batches():
-            filled = [composite(image, filler.raw(image, hole), hole) for filler in fillers]
+            seen = mask_out(image, hole).numpy(), hole.numpy()
+            filled = [composite(image, torch.from_numpy(filler(*seen)), hole) for filler in fillers]
             for metric in (psnr, ssim):
                 for view, where in (("hole", hole), ("band", band(hole))):
                     pair = torch.stack([metric(one, image, where) for one in filled], 1)

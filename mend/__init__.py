@@ -5,21 +5,52 @@ filled = mend.fill("photo.jpg", "mask.png")                  # with the network 
 filled = mend.load("runs/unet-aspp")("photo.jpg", "mask.png")  # with one of yours
 """
 
+import sys
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from mend.data.assets import VERSION as __version__  # noqa: F401
 
 if TYPE_CHECKING:
     from mend.filling.inpainter import Inpainter as Inpainter
     from mend.filling.inpainter import fill as fill
     from mend.filling.inpainter import load as load
 
-__version__ = "0.1.0"
 __all__ = ["Inpainter", "fill", "load"]
+
+MOVED = {
+    "mend.classical": "mend.inpaint.classical",
+    "mend.demo": "mend.cli.demo",
+    "mend.protocol": "mend.evaluate.protocol",
+    "mend.recipes": "mend.train.config",
+}
+"""Modules that notebooks of version 0.1 import by their old names."""
 
 
 def __getattr__(name: str) -> Any:
-    # `import mend` stays cheap: PyTorch is imported by what needs it.
+    # `import mend` stays cheap: what fills is imported where it is asked for.
     if name in __all__:
-        from mend.filling import inpainter
-
-        return getattr(inpainter, name)
+        return getattr(import_module("mend.filling.inpainter"), name)
     raise AttributeError(f"module 'mend' has no attribute {name!r}")
+
+
+class _Moved(MetaPathFinder, Loader):
+    """Finds a module by its old name: it is the one of the new name."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(MOVED[spec.name])
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state  # its own again
+
+
+sys.meta_path.append(_Moved())

@@ -4,9 +4,10 @@ import difflib
 import re
 import shlex
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from importlib import import_module
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -92,3 +93,15 @@ def extra_of(part: str) -> str | None:
     if parts[0] != "mend":
         return None
     return next((extra for i in range(len(parts), 1, -1) if (extra := EXTRAS.get(".".join(parts[1:i])))), None)
+
+
+def import_lazily(package: str, **modules: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a package whose names are imported from their modules when they are asked for: those modules need
+    more than the core has."""
+
+    def get(name: str) -> Any:
+        if name in modules:
+            return getattr(import_module(modules[name]), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return get

@@ -177,6 +177,35 @@ def test_every_package_has_its_tests():
     assert packages <= {p.name for p in tests.iterdir() if any(p.glob("test_*.py"))}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from mend.classical import CLASSICAL",
+        "from mend.data import load_images",
+        "from mend.demo import fill_large",
+        "from mend.evaluate import evaluate, read_summary",
+        "from mend.masks import make_masks",
+        "from mend.masks.show import contact_sheet",
+        "from mend.models import SEED, build",
+        "from mend.protocol import read_protocol",
+        "from mend.recipes import TrainConfig, read_recipe",
+        "from mend.report import report",
+        "from mend.train import train",
+    ],
+)
+def test_what_notebooks_of_version_0_1_import_is_there(line: str):
+    exec(line)
+
+
+def test_a_module_has_one_copy_by_its_old_and_its_new_name():
+    import mend.classical
+
+    import mend.inpaint.classical
+
+    assert mend.classical is mend.inpaint.classical
+    assert mend.classical.__name__ == mend.classical.__spec__.name == "mend.inpaint.classical"
+
+
 def test_the_public_surface():
     assert mend.__all__ == ["Inpainter", "fill", "load"]
     assert all(getattr(mend, name) for name in mend.__all__)

@@ -2,14 +2,13 @@
 
 import ast
 import re
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
 from cyclopts.help import DefaultFormatter
 
-import mend
+from mend.data.assets import ASSETS, VERSION
 from mend.errors import InputError
 from mend.train.config import read_recipe
 
@@ -59,7 +58,7 @@ def list_names(name: str) -> str:
     if name not in LISTS:
         return ""
     file, table = LISTS[name]
-    tree = ast.parse((Path(mend.__file__).parent / file).read_text(encoding="utf-8"))
+    tree = ast.parse((ASSETS.parent / file).read_text(encoding="utf-8"))
     for statement in tree.body:
         if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == table:
             assert isinstance(statement.value, ast.Dict)
@@ -70,7 +69,7 @@ def list_names(name: str) -> str:
 app = App(
     name="mend",
     help="Train, measure and use image-inpainting networks. A mask is white where the picture is to be filled.",
-    version=mend.__version__,
+    version=VERSION,
     config=[_recipe, _whole_numbers],
     help_format="plaintext",
     help_formatter=_show_help,

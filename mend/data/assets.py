@@ -6,6 +6,7 @@ from typing import Any
 
 from mend.errors import InputError, nearest
 
+VERSION = "0.1.0"
 ASSETS = Path(__file__).parent.parent / "assets"
 
 

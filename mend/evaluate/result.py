@@ -142,6 +142,9 @@ def read_result(out: str | Path) -> Result:
     raise InputError(f"{file} is a result of version {version}; this is mend for version {VERSION}. Install a newer mend.")
 
 
+read_summary = read_result  # its name in version 0.1
+
+
 def write_result(out: str | Path, result: Result) -> None:
     """Write a result, whole or not at all. A file that holds the very same is left as it is."""
     file = result_file(out)

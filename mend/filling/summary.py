@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from mend import __version__
+from mend.data.assets import VERSION
 from mend.errors import InputError
 from mend.images import write_bytes
 
@@ -41,7 +41,7 @@ class Summary:
     masks_kept: str | None = None
     files: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     version: int = 1
-    mend: str = __version__
+    mend: str = VERSION
 
     def count(self, status: str) -> int:
         return sum(outcome.status == status for outcome in self.files.values())

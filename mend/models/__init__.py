@@ -19,6 +19,7 @@ MODELS: dict[str, Callable[..., Network]] = {
     "pyramid": Pyramid,
 }
 REFERENCE = ("autoencoder", "unet", "unet-simple", "unet-aspp")  # those of the reference experiment
+SEED = REFERENCE  # its name in version 0.1
 
 
 def build(name: str, **options: Any) -> Network:

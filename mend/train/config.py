@@ -76,4 +76,6 @@ class TrainConfig:
 
 def read_recipe(name: str | Path) -> dict[str, Any]:
     """The keys of a recipe, by the name of a shipped one or by file. An unknown name or key raises InputError."""
+    if name == "seed":
+        name = "reference"  # whose name it was in version 0.1
     return read_toml(name, "recipe", [f.name for f in fields(TrainConfig)])

@@ -10,6 +10,7 @@ from mend.train.config import TrainConfig, read_recipe
 def test_the_reference_recipe_is_as_published():
     config = TrainConfig("cifar10", "masks", **read_recipe("reference"))
     assert (config.epochs, config.loss, config.ema, config.schedule) == (15, {"mse": 1.0}, 0.0, "constant")
+    assert read_recipe("seed") == read_recipe("reference"), "its name in version 0.1"
 
 
 def test_unknown_recipes_and_keys_offer_the_nearest(tmp_path: Path):
