@@ -255,10 +255,8 @@ def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.j
         results: what 'mend evaluate' wrote.
         csv: a file for the same table.
     """
-    import pandas as pd
-
     from mend.evaluate.compare import compare as run
-    from mend.images import write_bytes
+    from mend.evaluate.compare import write_csv
     from mend.progress import progress
     from mend.report.tables import comparison_text
 
@@ -266,7 +264,7 @@ def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.j
         found = run(a, b, results, on_step)
     print(comparison_text(found, Path(a).name, Path(b).name))
     if csv is not None:
-        write_bytes(csv, pd.DataFrame(found).to_csv(index=False).encode())
+        write_csv(csv, found)
 
 
 @app.command

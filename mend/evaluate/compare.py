@@ -18,6 +18,7 @@ from mend.evaluate.metrics import METRICS, FeatureSets, metric_of
 from mend.evaluate.result import Result, read_result, result_folder, rows_file
 from mend.evaluate.scores import features_file
 from mend.evaluate.statistics import coverage_label, groups, scores
+from mend.images import write_bytes
 
 SUBSETS, MOST = 40, 999  # of a quarter of the images, at most so many: the intervals of distances of sets
 
@@ -83,6 +84,11 @@ def compare(a: str, b: str, result: str | Path, on_step: Callable[[int, int], No
         half = halves.get(metric, np.nan)
         found.append(_judge(metric, "all", evaluated.n, one, two, one - two, one - two - half, one - two + half))
     return found
+
+
+def write_csv(file: str | Path, found: list[Difference]) -> None:
+    """A row for each difference, whole or not at all."""
+    write_bytes(Path(file), pd.DataFrame(found).to_csv(index=False).encode())
 
 
 def _judge(metric: str, group: str, n: int, a: float, b: float, difference: float, low: float, high: float) -> Difference:

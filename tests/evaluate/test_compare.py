@@ -136,9 +136,11 @@ def test_the_command_shows_how_far_it_is(result: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("mend.progress.progress", shown)
     with pytest.raises(SystemExit, match="0"):
-        main(["compare", "telea", "tiny", "--results", str(result)])
+        main(["compare", "telea", "tiny", "--results", str(result), "--csv", str(result.with_suffix(".csv"))])
     assert steps == [(1, 2), (2, 2)]
     assert "telea" in capsys.readouterr().out
+    rows, found = pd.read_csv(result.with_suffix(".csv")), compare("telea", "tiny", result)
+    assert rows["difference"].tolist() == pytest.approx([d.difference for d in found])
 
 
 def test_a_comparison_waits_for_no_import_that_it_does_not_use():

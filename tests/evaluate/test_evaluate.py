@@ -189,7 +189,6 @@ def test_too_few_images_for_a_distance_are_said_and_not_scored(run: Path, protoc
 def test_bad_arguments_are_refused(run: Path, protocol: Protocol, masks: Path, result: Path, tmp_path: Path):
     others = make_masks(load_images(protocol.data, "test"), "boxes", tmp_path / "boxes").folder
     for arguments, said in (
-        (([str(run)], protocol, tmp_path / "r", None, None, ["psrn"]), "unknown metric 'psrn'. Did you mean 'psnr'"),
         ((["teela"], protocol, tmp_path / "r"), "unknown method 'teela'.*Did you mean 'telea'"),
         (([str(run), str(run / "model")], protocol, tmp_path / "r"), "two methods are called tiny"),
         (([str(run)], protocol, tmp_path / "r", None, str(masks / "train")), "is for .*not for"),
@@ -198,6 +197,17 @@ def test_bad_arguments_are_refused(run: Path, protocol: Protocol, masks: Path, r
     ):
         with pytest.raises(InputError, match=said):
             evaluate(*arguments)
+
+
+def test_a_misspelt_metric_is_refused_before_any_data_is_read(protocol: Protocol, tmp_path: Path):
+    nowhere = replace(protocol, data=str(tmp_path / "nowhere"))
+    for score in (
+        lambda: evaluate(["telea"], nowhere, tmp_path / "r", metrics=["psrn"]),
+        lambda: evaluate(["telea"], replace(nowhere, metrics=("psrn",)), tmp_path / "r"),
+        lambda: evaluate_folders(tmp_path / "a", [tmp_path / "b"], tmp_path / "c", tmp_path / "r", ["psrn"]),
+    ):
+        with pytest.raises(InputError, match=r"unknown metric 'psrn'\. Did you mean 'psnr'"):
+            score()
 
 
 def test_a_network_metric_is_scored_an_image_at_a_time(
