@@ -103,7 +103,7 @@ def _fill_file(
 ) -> None:
     from mend.filling.job import AS_PNG, Job, fill_file
     from mend.images import output_beside, peek
-    from mend.progress import progress, shared
+    from mend.progress import progress, split_report
 
     if photo == mask == STANDARD:
         raise InputError("photo and mask are both to come from standard input, which holds one file. Name the other.")
@@ -123,7 +123,7 @@ def _fill_file(
         _show_job(job, preview, name)
         return
     with progress("fill", "%") as report:
-        (in_percent,) = shared(report, 1)
+        (in_percent,) = split_report(report, 1)
         result = fill_file(job, None, in_percent, lambda plan: print(f"plan: {plan}", file=sys.stderr))
     notes = list(result.notes)
     if output is None and target is not None and target.suffix != photo.suffix:
@@ -179,9 +179,9 @@ def _show_job(job: Any, output: Path, name: str) -> None:
 
 def _show_hole(output: Path, image: "np.ndarray", hole: "np.ndarray") -> None:
     from mend.images import to_pixels, write_image
-    from mend.masks.hole import preview
+    from mend.masks.hole import draw_preview
 
-    write_image(output, preview(to_pixels(image)[0], hole))
+    write_image(output, draw_preview(to_pixels(image)[0], hole))
 
 
 # --- A folder --------------------------------------------------------------------------------------------------------
@@ -258,14 +258,14 @@ def check(mask: File, *, photo: File | None = None, marked: Marked = "auto", out
 
     from mend.filling.job import spare
     from mend.images import read_image
-    from mend.masks.hole import parts, understand_mask
+    from mend.masks.hole import find_parts, understand_mask
 
     if output is not None:
         spare(output, mask, *([photo] if photo else []))
     image = read_image(photo).image() if photo else None
     size = (image.shape[-2], image.shape[-1]) if image is not None else None
     reading = understand_mask(mask, size, marked, str(photo or ""))
-    found = parts(reading.hole)
+    found = find_parts(reading.hole)
     print(as_flags("\n  ".join([reading.seen, *reading.notes])))
     print(f"hole: {reading.marked}, {reading.hole.mean():.1%} of the picture, {len(found)} part{'s' * (len(found) != 1)}")
     if len(found):

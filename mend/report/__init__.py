@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mend.data.duplicates import listed
+from mend.data.duplicates import read_list
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
 from mend.evaluate.run import read_summary, result_folder
@@ -46,7 +46,7 @@ def report(result: str | Path, out: str | Path, runs: list[str] | None = None, w
     methods = ordered(summary, runs)
     rows = {method: pd.read_parquet(folder / f"{method}.parquet") for method in methods}
     if without is not None:
-        summary, rows = leave_out(summary, rows, listed(without), Path(without).stem)
+        summary, rows = leave_out(summary, rows, read_list(without), Path(without).stem)
     pictures = {"grid": png(picture_grid(folder, methods)), "coverage": coverage_plot(rows)}
     if any(summary["methods"][m]["training"] for m in methods):
         pictures["curves"] = curves_plot(summary, methods)

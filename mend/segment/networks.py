@@ -143,7 +143,7 @@ def _network_segmenter(
         # is the share of object in each pixel, halved.
         score = scores(pixels)
         lead = score[:, others] - score[:, background : background + 1]
-        found = enlarged(lead.contiguous(), *scaled(pixels)).amax(1, keepdim=True) > 0
+        found = upsample(lead.contiguous(), *scaled(pixels)).amax(1, keepdim=True) > 0
         share = F.interpolate(found.float(), pixels.shape[1:3], mode="area")
         return share[:, 0] >= 0.5
 
@@ -169,7 +169,7 @@ def _keep_memory() -> None:
             mallopt(mmap_max, 0)
 
 
-def enlarged(maps: Tensor, height: int, width: int) -> Tensor:
+def upsample(maps: Tensor, height: int, width: int) -> Tensor:
     """`F.interpolate(maps, (height, width), mode="bilinear")` as two products of matrices, which take a quarter of its time."""
 
     def weights(size: int, of: int) -> Tensor:

@@ -88,7 +88,7 @@ def show_full(says: Says, folder: str) -> Facts:
 
 def open_mask(says: Says, mask: str, size: Size, marked: str = "auto") -> Facts:
     """Read the uploaded file `mask` as `mend fill` does, and make it an 8-bit PNG; a preview lies beside."""
-    from mend.masks.hole import Undecided, scaled, understand_mask
+    from mend.masks.hole import Undecided, resize_hole, understand_mask
 
     says("reading the mask")
     _checked(Path(mask), "the mask")
@@ -97,7 +97,7 @@ def open_mask(says: Says, mask: str, size: Size, marked: str = "auto") -> Facts:
     except Undecided as error:
         raise InputError(f"cannot tell which part of the mask is the hole: {error.why}. Make it white on black.") from None
     Path(mask).write_bytes(_png(inside))
-    Path(f"{mask}.preview").write_bytes(_png(scaled(inside, _preview_size(size))))
+    Path(f"{mask}.preview").write_bytes(_png(resize_hole(inside, _preview_size(size))))
     return {}
 
 
@@ -105,7 +105,7 @@ def select(says: Says, folder: str, x: float, y: float, mask: str) -> Facts:
     """Write the object at (x, y), shares of the width and the height, to the file `mask`, of the preview's size."""
     from scipy.ndimage import binary_dilation, binary_fill_holes
 
-    from mend.masks.hole import scaled
+    from mend.masks.hole import resize_hole
 
     says("finding the object")
     regions = _regions(Path(folder))
@@ -115,7 +115,7 @@ def select(says: Says, folder: str, x: float, y: float, mask: str) -> Facts:
     chosen = binary_dilation(binary_fill_holes(regions == label), iterations=2)
     with Image.open(Path(folder) / "preview.webp") as preview:
         size = preview.height, preview.width
-    Path(mask).write_bytes(_png(scaled(chosen, size)))
+    Path(mask).write_bytes(_png(resize_hole(chosen, size)))
     return {}
 
 
@@ -242,14 +242,14 @@ def _preview_size(size: Size) -> Size:
 
 def _hole(file: str, size: Size, grow: int) -> np.ndarray:
     from mend.images import open_picture as decoded
-    from mend.masks.hole import as_hole, grown, scaled
+    from mend.masks.hole import as_hole, dilate, resize_hole
 
     _checked(Path(file), "the mask")
     with decoded(file) as opened:
-        hole, _ = as_hole(scaled(np.asarray(opened.convert("L")) >= 128, size), size)
+        hole, _ = as_hole(resize_hole(np.asarray(opened.convert("L")) >= 128, size), size)
     if not hole.any():
         raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
-    hole = grown(hole, grow) if grow else hole
+    hole = dilate(hole, grow) if grow else hole
     if hole.all():
         raise InputError("the mask covers the whole picture, so nothing is left to fill it from. Erase some of it.")
     return hole

@@ -9,7 +9,7 @@ from conftest import SHARED, needs_shared, smooth
 from PIL import Image
 
 from mend.data import photos
-from mend.data.loaders import Batches, Crops, epoch_rows, random_crop, share
+from mend.data.loaders import Batches, Crops, epoch_rows, random_crop, share_of_batch
 from mend.data.sources import image_files, load_images, split_rows
 from mend.errors import InputError
 
@@ -183,8 +183,8 @@ def test_in_all_shares_every_image_is_once(count: int, size: int, world: int):
     seen: list[int] = []
     for rank in range(world):
         rows = epoch_rows(count, 0, 0, size, rank, world)
-        assert -(-len(rows) // share(size, rank, world)) == len(steps), "as many steps as one process makes"
-        weighed = sum(share(step, rank, world) for step in steps)
+        assert -(-len(rows) // share_of_batch(size, rank, world)) == len(steps), "as many steps as one process makes"
+        weighed = sum(share_of_batch(step, rank, world) for step in steps)
         assert weighed in (len(rows), len(rows) - 1)
         seen += rows[:weighed].tolist()
     assert sorted(seen) == list(range(count))

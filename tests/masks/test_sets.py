@@ -22,7 +22,7 @@ from mend.masks.show import contact_sheet
 from mend.masks.store import MaskSet, ObjectPolicy, find_set, from_npz, manifest_for
 from mend.segment import networks as segment
 from mend.segment.make import make_masks
-from mend.segment.networks import enlarged, fold_norms, graph_object, load_segmenter
+from mend.segment.networks import fold_norms, graph_object, load_segmenter, upsample
 
 
 @pytest.mark.parametrize("kind", DRAWN)
@@ -367,7 +367,7 @@ def test_the_contact_sheet_shows_masks_over_their_images(masks: Path, tmp_path: 
 def test_maps_are_enlarged_as_interpolation_does():
     maps = torch.randn(2, 3, 5, 7)
     expected = torch.nn.functional.interpolate(maps, (33, 20), mode="bilinear", align_corners=False)
-    assert torch.allclose(enlarged(maps, 33, 20), expected, atol=1e-5)
+    assert torch.allclose(upsample(maps, 33, 20), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("swapped", [False, True])
