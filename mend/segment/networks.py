@@ -24,6 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mend.errors import InputError, pick
 from mend.models.device import find_device
 
+SIDE = 520  # pixels: the short side at which torchvision evaluates its networks (`weights.transforms()`)
 IMAGENET = (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -67,14 +68,14 @@ def _torchvision(name: str, device: str) -> Segmenter:
             f"the weights of {name} could not be fetched ({error}). They are looked for in {file}; put them there, use a "
             'transformers checkpoint from a folder (`segmenter="hf:FOLDER"`), or `segmenter="felzenszwalb"`, which needs none.'
         ) from error
-    # torchvision evaluates these at a short side of 520 (`weights.transforms()`); class 0 is the background.
+    # Class 0 is the background.
     classes = tuple(weights.meta["categories"])
 
     def logits(network: Any, x: Tensor) -> Tensor:
         # The whole network would enlarge all classes to the size of x, and ask a second classifier that helped in training.
         return network.classifier(network.backbone(x)["out"])
 
-    return _network_segmenter(name, network, logits, 520, IMAGENET, classes, 0, device)
+    return _network_segmenter(name, network, logits, SIDE, IMAGENET, classes, 0, device)
 
 
 def _transformers(name: str, device: str) -> Segmenter:
