@@ -108,8 +108,8 @@ def _fill_file(
     if photo == mask == STANDARD:
         raise InputError("photo and mask are both to come from standard input, which holds one file. Name the other.")
     stream = output is not None and _is_stream(output)
-    if stream and output == STANDARD and sys.stdout.isatty():
-        raise InputError("a picture is nothing for a terminal. Send it on with | or >, or name a file with --output.")
+    if stream and output == STANDARD and (sys.stdout is None or sys.stdout.isatty()):
+        raise InputError("standard output is a terminal, or closed. Send the picture on with | or >, or name a file.")
     target = None if stream else output
     if output is None and not preview:
         if photo == STANDARD:
@@ -153,7 +153,9 @@ def _is_stream(file: Path) -> bool:
 
 def _send(data: bytes, stream: Path) -> None:
     if stream in (STANDARD, Path("/dev/stdout")):
-        sys.stdout.buffer.write(data)
+        left = memoryview(data)
+        while left:  # with PYTHONUNBUFFERED a call writes what the pipe has room for
+            left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
     else:
         with stream.open("wb") as pipe:
