@@ -172,7 +172,7 @@ def test_standard_input_that_cannot_be_used(tmp_path: Path, piped: Piped):
     one = mask(tmp_path / "m.png")
     for words, given, said in (
         (("-", "--mask", "-", "-o", "-"), b"x", "which holds one file. Name the other"),
-        (("-", "--mask", one), b"x", "has no name. Name the file with --output, or give --output -"),
+        (("-", "--mask", one), b"x", "has no name from which to make another. Name a file"),
         (("-", "--mask", one, "-o", "-"), b"", "is empty"),
         (("-", "--mask", one, "-o", "-"), b"no picture", "is not a picture"),
         (("-", "--mask", one, "-o", "-"), one.read_bytes()[:60], "is damaged"),
