@@ -10,14 +10,16 @@ from cyclopts.help import DefaultFormatter
 
 from mend.data.assets import VERSION
 from mend.errors import InputError
+from mend.filling.options import Options
 from mend.train.config import read_recipe
 
-SEGMENTER = "deeplabv3_resnet101"
+SEGMENTER = Options.segmenter
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
 Flag = Annotated[bool, Parameter(negative=())]
 LISTS = {
     "holes": "mend.masks.hole:MARKS",
     "models": "mend.inpaint.classical:CLASSICAL",
+    "networks": "mend.inpaint.contracts:NETWORKS",
     "segmenters": "mend.segment.networks:SEGMENTERS",
 }
 """What a help text lists where one of these names stands in braces: the names in a dict."""

@@ -135,7 +135,7 @@ class FilledWork:
 def read_job(job: Job) -> Work:
     """Read the photograph and find its hole. InputError also for an output that would overwrite an input, or cannot hold it."""
     job.check_outputs()
-    picture = job.photo if isinstance(job.photo, Picture) else read_image(job.photo)
+    picture = job.photo if isinstance(job.photo, Picture) else read_image(job.photo, job.name)
     target = job.output or Path(output_beside(_name(job, picture), picture.source.get("format")).name)
     check_fits(target, picture, job.options.quality)
     return Work(job, picture, target, *find_hole(job, picture))

@@ -26,9 +26,12 @@ LOSSY = ("JPEG", "WEBP", "AVIF")
 _opening, _lock = 0, Lock()
 
 
-def open_picture(file: str | Path | bytes) -> Image.Image:
-    """The file opened and decoded; every way in which it can be broken, or be too large, is one InputError that names it."""
-    name = _name(file)
+def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
+    """The file opened and decoded; every way in which it can be broken, or be too large, is one InputError that names it.
+
+    It is called `name` there, by its path unless given.
+    """
+    name = name or _name(file)
     try:
         with _allow_large_pictures():
             opened = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
@@ -98,28 +101,29 @@ def _allow_large_pictures() -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = PILLOWS_MOST
 
 
-def read_image(file: str | Path | bytes) -> Picture:
+def read_image(file: str | Path | bytes, name: str = "") -> Picture:
     """The picture in a file, or in its bytes: upright (EXIF orientation applied), with alpha, 16-bit depth and metadata kept.
 
-    Palette, CMYK and other colour spaces become RGB, which `notes` says. Raises InputError when the file is missing, empty,
-    truncated or no picture, has more than a gigapixel, or holds floats or integers that 16 bits do not hold.
+    Palette, CMYK and other colour spaces become RGB, which `notes` says; they also say where the suffix of `name`, its path
+    unless given, is that of another format. Raises InputError when the file is missing, empty, truncated or no picture, has
+    more than a gigapixel, or holds floats or integers that 16 bits do not hold.
     """
-    with open_picture(file) as opened:
+    name = name or _name(file)
+    with open_picture(file, name) as opened:
         picture = picture_from_pil(opened)
         white = _find_white(file, opened)
         if white > picture.full:
-            restore_depth(picture, _name(file), _content(file), white, opened)
+            restore_depth(picture, name, _content(file), white, opened)
         if opened.format == "PNG":
             chunks = _png_chunks(file, "cICP", "mDCV", "cLLI")
             if "cICP" in chunks:
                 picture.metadata["colour"] = picture.metadata.get("colour", {}) | {"cICP": chunks.pop("cICP")}
-            picture.notes += [f"the PNG chunk {name} is left out" for name in chunks]  # Pillow cannot write them
+            picture.notes += [f"the PNG chunk {chunk} is left out" for chunk in chunks]  # Pillow cannot write them
         if opened.format == "WEBP":
             picture.source["lossless"] = _is_lossless_webp(_content(file))
-    if not isinstance(file, bytes):
-        named, found = format_of(Path(file).suffix), picture.source["format"]
-        if named and named != found:
-            picture.notes.append(f"{Path(file).name} is a {found} by its content")
+    named, found = format_of(Path(name).suffix), picture.source["format"]
+    if named and named != found:
+        picture.notes.append(f"{Path(name).name} is a {found} by its content")
     return picture
 
 
@@ -310,7 +314,7 @@ def _repair_white(file: str | Path | bytes, name: str, opened: Image.Image) -> N
 
 
 def _name(file: str | Path | bytes) -> str:
-    return f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
+    return "the picture" if isinstance(file, bytes) else str(file)
 
 
 def _content(file: str | Path | bytes) -> bytes:

@@ -238,7 +238,7 @@ def _share(part: np.ndarray) -> float:
 
 
 def _inspect(mask: str | Path | bytes | Image.Image, name: str) -> _Look:
-    with nullcontext(decode(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask) as opened:
+    with nullcontext(decode(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask, name) as opened:
         turned, upright, notes = is_turned(opened), ImageOps.exif_transpose(opened), []
         if (frames := getattr(opened, "n_frames", 1)) > 1:
             notes.append(f"the first of {frames} frames")
