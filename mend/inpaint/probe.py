@@ -25,7 +25,7 @@ KNOWN = 0.15  # by which known pixels may be off on average, white = 1
 INSIDE = 0.25  # by which the mean colour of the hole may be off, in any channel
 BEYOND = 0.25  # by which values may lie outside the output's range, in parts of it: convolutions overshoot
 CLEARLY = 0.8  # where nobody says, BGR is taken only if it is off by less than this share of what RGB is off by
-USUAL = 256  # pixels: the side of the picture, for a network that takes any
+USUAL = 256  # pixels: the side of the picture, for a network that does not fix it
 
 RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 
@@ -55,7 +55,7 @@ def probe(run: Run, contract: Contract, name: str, toml: str) -> Contract:
 
 def scene(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     """A red picture (1, 3, N, N) in [0, 1] and its hole (1, 1, N, N), as small as the network takes them."""
-    side = contract.side or -(-USUAL // (contract.multiple or 1)) * (contract.multiple or 1)
+    side = min(contract.side, -(-USUAL // contract.step) * contract.step)
     y, x = np.mgrid[:side, :side].astype(np.float32) / side
     red, green, blue = 0.85 - 0.15 * y, 0.2 + 0.1 * x, np.full_like(x, 0.08)
     hole = np.zeros((1, 1, side, side), np.float32)

@@ -36,7 +36,7 @@ def test_the_shipped_contracts_are_whole():
         ({"fixed": 512}, "either fixed"),
         ({"multiple": None}, "either fixed"),
         ({"multiple": 0}, "expected a whole number"),
-        ({"multiple": 8, "largest": 500}, "must be a multiple"),
+        ({"multiple": 800, "largest": 500}, "must not be below it"),
         ({"multiple": None, "fixed": 512, "largest": 512}, "largest in net.toml goes with multiple"),
         ({"grow": -1}, "expected a whole number"),
         ({"keeps_known": 1}, "true or false"),
@@ -55,7 +55,8 @@ def test_a_contract_is_read(tmp_path: Path):
     contract = read_contract(write_toml(tmp_path / "net.toml", multiple=8, largest=512, image=0))
     assert (contract.side, contract.image, contract.image_range, contract.licence) == (512, 0, (0, 1), "CC0-1.0")
     assert read_contract(write_toml(tmp_path / "net.toml", multiple=None, fixed=256)).side == 256
-    assert read_contract(write_toml(tmp_path / "net.toml")).side is None
+    assert read_contract(write_toml(tmp_path / "net.toml")).side == 1024
+    assert read_contract(write_toml(tmp_path / "net.toml", multiple=24)).side == 1008
 
 
 def contract(**keys: Any) -> Contract:
