@@ -1,8 +1,11 @@
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from made_networks import KEYS, write_toml
 
 from mend.errors import InputError
@@ -91,3 +94,20 @@ def test_a_hole_grows_on_every_side():
     assert larger[0, 0, 2:7, 2:7].all()
     assert (larger[0].sum(), larger[1].sum()) == (25, 9)
     assert np.array_equal(grown(hole, 0), hole)
+
+
+def test_the_guide_has_every_key_and_whole_examples(tmp_path: Path):
+    guide = (ROOT / "docs/networks.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", "\n".join(line.split("|")[1] for line in guide.splitlines() if line.startswith("| `"))))
+    assert {field.name for field in fields(Contract)} - {"hub"} <= named, "hub is for shipped ones"
+    examples = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        (tmp_path / "net.toml").write_text(example, encoding="utf-8")
+        read_contract(tmp_path / "net.toml")
+    for name, contract in NETWORKS.items():
+        (row,) = [line for line in guide.splitlines() if line.startswith(f"| `{name}` |")]
+        assert all(
+            str(said) in row
+            for said in (contract.file, contract.hub, contract.licence, f"{(contract.bytes or 0) / 1e6:.0f} MB")
+        )
