@@ -9,19 +9,23 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mend.errors import InputError, unknown
+from mend.errors import InputError, name_missing_extra, unknown
 from mend.images import composite
 from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, read_contract
 from mend.inpaint.download import difference, fetch, hash_file
-from mend.inpaint.graphs import OnnxGraph, TorchScript
+from mend.inpaint.graphs import OnnxGraph
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.probe import probe
 from mend.inpaint.scales import halve
 from mend.inpaint.tiles import Tile, tiles
 from mend.progress import Report, ignore
+
+if TYPE_CHECKING:
+    from mend.inpaint.torchscript import TorchScript
 
 SUFFIXES = (".onnx", ".pt")
 STEP = 8  # pixels, in steps of which windows are placed
@@ -32,6 +36,7 @@ def is_network(model: str | Path) -> bool:
     return str(model) in NETWORKS or Path(model).suffix.lower() in SUFFIXES
 
 
+@name_missing_extra()
 def load_network(model: str | Path) -> "Network":
     """A filler from the name of a network (see `NETWORKS`), which is fetched on first use, or from its file.
 
@@ -51,8 +56,16 @@ def load_network(model: str | Path) -> "Network":
         name, (contract, toml) = file.stem, _contract_of(file)
         if wrong := difference(file, contract):
             raise InputError(f"{file.name} is not what {toml} describes: it {wrong}. Fetch it again, or correct {toml}.")
-    run = OnnxGraph(file, contract) if file.suffix.lower() == ".onnx" else TorchScript(file, contract)
+    run = _open(file, contract)
     return Network(name, run, probe(run, contract, file.name, toml))
+
+
+def _open(file: Path, contract: Contract) -> "OnnxGraph | TorchScript":
+    if file.suffix.lower() == ".onnx":
+        return OnnxGraph(file, contract)
+    from mend.inpaint.torchscript import TorchScript
+
+    return TorchScript(file, contract)
 
 
 def _contract_of(file: Path) -> tuple[Contract, str]:
@@ -73,7 +86,7 @@ class Network:
 
     stride, reach, tiles, memory = 1, None, (None,), None
 
-    def __init__(self, name: str, run: OnnxGraph | TorchScript, contract: Contract) -> None:
+    def __init__(self, name: str, run: "OnnxGraph | TorchScript", contract: Contract) -> None:
         self.name, self.run, self.contract = name, run, contract
         self.runtime, self.parameters = run.runtime, run.parameters
         self.finer = PyramidOnnx()
