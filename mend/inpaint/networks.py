@@ -72,7 +72,12 @@ def _contract_of(file: Path) -> tuple[Contract, str]:
     """The contract of a file, and what it is called."""
     beside = file.with_suffix(".toml")
     if beside.is_file():
-        return read_contract(beside), beside.name
+        contract = read_contract(beside)
+        if contract.file != file.name:
+            raise InputError(
+                f"{beside} describes {contract.file}, not {file.name}. Correct file in it, if it is the same network."
+            )
+        return contract, beside.name
     for name, contract in SHIPPED.items():
         if contract.file == file.name:
             return contract, f"{name}.toml"

@@ -114,6 +114,9 @@ def test_a_file_needs_its_contract(tmp_path: Path):
     file.with_suffix(".toml").unlink()
     with pytest.raises(InputError, match="has no net.toml beside it"):
         load_network(file)
+    write_toml(file.with_suffix(".toml"), file="other.onnx")
+    with pytest.raises(InputError, match="net.toml describes other.onnx, not net.onnx"):
+        load_network(file)
     with pytest.raises(InputError, match="does not exist"):
         load_network(tmp_path / "other.onnx")
     with pytest.raises(InputError, match="Did you mean 'lama'"):
@@ -372,7 +375,7 @@ class Mean(torch.nn.Module):
         return image * known + mean * mask
 
 
-PLACES = {"image": 0, "mask": 1, "output": 0, "multiple": 8}
+PLACES = {"file": "net.pt", "image": 0, "mask": 1, "output": 0, "multiple": 8}
 
 
 def scripted(tmp_path: Path, module: torch.nn.Module, **keys: Any) -> Path:
