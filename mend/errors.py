@@ -21,7 +21,7 @@ EXTRAS = {
     "distributed": "train",
     "evaluate": "eval",
     "inpaint.classical": "eval",
-    "inpaint.graphs": "train",
+    "inpaint.torchscript": "train",
     "masks.show": "eval",
     "models": "train",
     "models.export": "export",
