@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from mend.evaluate.run import read_summary
+from mend.evaluate.result import read_result
 from mend.models.checkpoint import commit
 from mend.models.device import device_name, find_device
 
@@ -34,13 +34,13 @@ for _ in range(arguments.runs):
         command += ["--data", arguments.data, "--masks", arguments.masks, "--out", f"{folder}/result"]
         started = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        summary = read_summary(f"{folder}/result")
-        (method,) = summary["methods"].values()
-        times.append({"process": round(time.perf_counter() - started, 1), "scoring": method["seconds"]})
+        scored = read_result(f"{folder}/result")
+        (method,) = scored.methods.values()
+        times.append({"process": round(time.perf_counter() - started, 1), "scoring": method.seconds})
         print(times[-1], flush=True)
 
 result = {
-    "n": summary["n"],
+    "n": scored.n,
     "metrics": METRICS.split(","),
     "seconds": times,
     "slowest": max(t["process"] for t in times),

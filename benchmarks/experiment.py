@@ -22,7 +22,7 @@ import torch
 from performance import record
 from training import batches, device, flops, matrix_rate
 
-from mend.evaluate.run import read_summary
+from mend.evaluate.result import read_result
 from mend.models import build
 
 MODELS = ("unet-simple", "unet-aspp")
@@ -68,8 +68,8 @@ def main() -> None:
             }
         how = ["--protocol", "cifar10-object", "--metrics", METRICS, "--no-classical", "--out", f"{name}/result"]
         found["evaluate both"] = seconds("evaluate", *(str(folder / model) for model in MODELS), *where, *how)
-        for model, scored in read_summary(f"{name}/result")["methods"].items():
-            trained[model]["scored"] = {metric: round(scored["metrics"][metric]["mean"], 4) for metric in FIELDS}
+        for model, scored in read_result(f"{name}/result").methods.items():
+            trained[model]["scored"] = {metric: round(scored.metrics[metric].mean or 0, 4) for metric in FIELDS}
     facts = {**vars(given), "data": Path(given.data).name, "segmenter": Path(given.segmenter).name}
     total = {"seconds": found, "all": round(sum(found.values()), 1), "bf16_tflops": round(machine / 1e12, 3)}
     record("experiment", {**facts, **total, "models": trained})

@@ -4,7 +4,7 @@
 
 The first argument is a folder of photographs, the second a mask set whose silhouettes, enlarged, are the objects. Every
 photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `pyramid, once` is
-the network in the box applied at full size alone, with no coarser filling below it; `unet-aspp-w16` is the seed's way;
+the network in the box applied at full size alone, with no coarser filling below it; `unet-aspp-w16` is the reference way;
 `pyramid, texture` is `mend fill --texture`.
 Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of the README.
 """
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from mend.data.loaders import to_image
 from mend.data.random import uniform
-from mend.evaluate.metrics.pixels import psnr, ssim
+from mend.evaluate.metrics import psnr, ssim
 from mend.evaluate.statistics import bootstrap
 from mend.filling.load import load_filler
 from mend.images import composite, grid, mask_out, picture_files, read_rgb, to_pixels, write_bytes, write_image

@@ -22,7 +22,7 @@ from torch import Tensor
 from mend.data.loaders import to_image
 from mend.data.random import uniform
 from mend.data.sources import load_images
-from mend.evaluate.metrics import METRICS, SPACES, mean_over
+from mend.evaluate.metrics import FEATURES, METRICS, Batch, FeatureSets, mean_over
 from mend.models.checkpoint import commit
 from mend.models.device import find_device
 
@@ -85,13 +85,13 @@ DAMAGES: dict[str, tuple[Callable[[Tensor, float], Tensor], tuple[float, ...], s
 def score(name: str, filled: Tensor, image: Tensor) -> float:
     metric = METRICS[name]
     if metric.distance is not None:
-        look = SPACES[metric.space](device)
-        truth, other = (torch.cat([look(part.to(device)).cpu() for part in images.split(250)]) for images in (image, filled))
-        return metric.distance(truth, other)
+        look = FEATURES[metric.network](device)
+        sets = [torch.cat([look(Batch(part.to(device))).cpu() for part in images.split(250)]) for images in (image, filled)]
+        return metric.distance(FeatureSets(*sets))
     parts = zip(filled.split(250), image.split(250), strict=True)
     if metric.per_image is not None:
         compare = metric.per_image(device)
-        return float(torch.cat([compare(a.to(device), b.to(device)).cpu() for a, b in parts]).mean())
+        return float(torch.cat([compare(Batch(a.to(device)), Batch(b.to(device))).cpu() for a, b in parts]).mean())
     assert metric.pixels is not None
     return float(torch.cat([metric.finish(mean_over(metric.pixels(a, b), None)) for a, b in parts]).mean())
 

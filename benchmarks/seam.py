@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from mend.evaluate.metrics.pixels import band, psnr, ssim
-from mend.evaluate.protocol import read_protocol, scenes_of
+from mend.evaluate.metrics import band, psnr, ssim
+from mend.evaluate.protocol import read_protocol
+from mend.evaluate.scenes import scenes_of
 from mend.evaluate.statistics import bootstrap
 from mend.filling.load import load_filler
 from mend.images import composite, mask_out, write_bytes

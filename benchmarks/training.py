@@ -1,4 +1,5 @@
-"""How fast training is, beside the seed as a notebook would write it and beside the machine's own rate of matrix products.
+"""How fast training is, beside the reference experiment as a notebook would write it, and beside the machine's own rate of
+matrix products.
 
     python benchmarks/training.py ../shared/data/cifar10 masks/cifar10
 

@@ -33,19 +33,19 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"\nstopped{distributed.describe_stop()}. {str(stop) or done}", file=sys.stderr, flush=True)
         sys.exit(130)
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _is_unheard():
+        if isinstance(error, BrokenPipeError) and _reader_left():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)  # as of a program that SIGPIPE ended
         if debug:
             raise
-        said = _said(error, tokens)
+        explanation = _explain(error, tokens)
         if distributed.claim_last_word():
-            print(f"mend: {as_flags(said or _fault(error))}", file=sys.stderr, flush=True)
-        sys.exit(1 if said else 2)
+            print(f"mend: {as_flags(explanation or _describe_fault(error))}", file=sys.stderr, flush=True)
+        sys.exit(1 if explanation else 2)
 
 
-def _is_unheard() -> bool:
-    """Whether the program that reads our words, such as `head`, has had enough of them."""
+def _reader_left() -> bool:
+    """Whether the program that reads what is printed, such as `head`, has ended."""
     if sys.stdout is None or os.name != "posix":
         return False
     waiting = select.poll()
@@ -53,8 +53,8 @@ def _is_unheard() -> bool:
     return any(events & select.POLLERR for _, events in waiting.poll(0))
 
 
-def _said(error: Exception, tokens: list[str]) -> str:
-    """What the person can put right; nothing for what is our fault."""
+def _explain(error: Exception, tokens: list[str]) -> str:
+    """What went wrong and what to do; "" where mend itself is at fault."""
     if distributed.is_from_lost_process(error):
         goes_on = "The same command goes on with --skip-existing." if tokens[:1] == ["fill"] else GOES_ON
         return f"another process of this job was ended, or the whole job. {goes_on}"
@@ -73,7 +73,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
-def _fault(error: Exception) -> str:
+def _describe_fault(error: Exception) -> str:
     return (
         f"a fault of mend itself ({type(error).__name__}: {error}). "
         "Run the command again with --debug, and report what it prints."

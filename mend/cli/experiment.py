@@ -49,8 +49,7 @@ def masks(
     Args:
         data: cifar10, photos, hub:owner/name[:column], or a folder.
         out: folder for the mask sets; each split is a folder in it.
-        segmenter: deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large, hf:owner/name, hf:FOLDER,
-            felzenszwalb; or drawn: strokes, boxes, borders.
+        segmenter: {segmenters}, hf:owner/name, hf:FOLDER; or drawn: {drawn}.
         size: cut every picture to its central square and scale it to this side, in pixels.
         rows: START:STOP, for one of several processes that fill one set.
         coverage: share of the image that a drawn mask covers.
@@ -131,7 +130,7 @@ def duplicates(data: str, *, out: Path, size: int | None = None, threshold: floa
 def train(
     *,
     config: Annotated[TrainConfig, Parameter(name="*")],
-    recipe: str = "seed",
+    recipe: str = "reference",
     out: Path | None = None,
 ) -> None:
     """Train a network. The same command goes on where it was stopped.
@@ -175,11 +174,10 @@ def evaluate(
         truth: folder of originals, to score --filled against, paired by name.
         filled: folders of filled pictures, one a method.
         masks: where the protocol's mask set is, when not where it says; with --truth, the folder of masks, white where filled.
-        metrics: comma-separated, of psnr, ssim, lpips, lpips-alex, lpips-cifar, fid, fid-cifar, kid, kid-cifar, p-ids,
-            p-ids-cifar, u-ids, u-ids-cifar, mae; the protocol's unless given.
+        metrics: comma-separated, of {metrics}; the protocol's unless given.
         limit: the first so many images only.
         size: cut every picture to its central square and scale it to this side, in pixels.
-        classical: score mean-colour, telea, navier-stokes and biharmonic too.
+        classical: score {classical} too.
         out: the result, OUT.json and OUT/; results/PROTOCOL unless given.
     """
     from mend.evaluate import run as module
@@ -212,10 +210,10 @@ def evaluate(
 
 
 def _print_table(file: Path) -> None:
-    from mend.evaluate.run import read_summary
+    from mend.evaluate.result import read_result
     from mend.report.tables import as_text
 
-    print(as_text(read_summary(file)))
+    print(as_text(read_result(file)))
     print(f"\n{file}: per-image rows beside it; 'mend report --results {file}' makes the report")
 
 
@@ -238,13 +236,13 @@ def report(
         into: a Markdown file whose table, between <!-- results --> and <!-- /results -->, is made anew.
     """
     from mend import report as module
-    from mend.evaluate.run import read_summary, result_folder
+    from mend.evaluate.result import read_result, result_folder
     from mend.report.tables import readme_table
 
     folder = out or result_folder(results) / (f"without-{without.stem}" if without else "")
     print(module.report(results, folder, runs, without))
     if into is not None:
-        module.write_into(into, readme_table(read_summary(results)))
+        module.write_into(into, readme_table(read_result(results)))
 
 
 @app.command

@@ -2,4 +2,6 @@
 
 from mend.errors import import_lazily
 
-__getattr__ = import_lazily(__name__, evaluate="mend.evaluate.run", read_summary="mend.evaluate.run")
+__getattr__ = import_lazily(
+    __name__, evaluate="mend.evaluate.run", read_result="mend.evaluate.result", read_summary="mend.evaluate.result"
+)

@@ -5,91 +5,96 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from mend.data.loaders import to_image
 from mend.errors import InputError, nearest
 from mend.evaluate.pictures import SHARED
-from mend.evaluate.protocol import Protocol, Scenes, folder_fillings
+from mend.evaluate.protocol import Protocol
+from mend.evaluate.result import Model, model_from
+from mend.evaluate.scenes import Scenes, folder_fillings
 from mend.filling.load import load_filler
 from mend.images import mask_out, read_rgb
 from mend.inpaint.classical import CLASSICAL
+from mend.inpaint.contracts import NETWORKS
+from mend.inpaint.networks import is_network
 from mend.models.checkpoint import model_folder
-from mend.models.device import find_device
 
-Fill = Callable[[np.ndarray, Tensor, Tensor], Tensor]
-"""Places (B,), image and hole to the raw output (B, 3, H, W) of a method."""
+Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Places (B,), masked (B, 3, H, W) and hole (B, 1, H, W), float32, to raw (B, 3, H, W) in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """What is scored: a name, a hash that changes when its output may, how it fills, and what the table says of it."""
+    """What is scored, and what the result says of it. `weights` changes when its output may."""
 
     name: str
-    key: str
+    weights: str
     fill: Fill
-    facts: dict[str, Any]
-    device: torch.device
+    model: Model
+    parameters: int = 0
+    training: Sequence[dict[str, float | None]] = ()
 
 
 def method_names(methods: Sequence[str]) -> dict[str, str]:
     """What to load, and what it is called in the table: a run by its folder's name. Checks that each exists."""
-    names: dict[str, str] = {}
-    for method in methods:
-        if method in CLASSICAL:
-            names[method] = method
-            continue
-        if not Path(method).exists() and "/" not in method:
-            raise InputError(
-                f"unknown method {method!r}: no such run.{nearest(method, list(CLASSICAL))} Classical: {', '.join(CLASSICAL)}."
-            )
-        folder = model_folder(method).resolve()
-        names[method] = folder.parent.name if folder.name == "model" else folder.name
+    names = {method: _name(method) for method in methods}
     taken = sorted({name for name in names.values() if name in SHARED})
     if taken:
         raise InputError(f"a run's folder names its method, and {', '.join(taken)} is taken; rename the folder.")
     doubles = {n for n in names.values() if list(names.values()).count(n) > 1}
     if doubles:
-        raise InputError(f"two methods are called {', '.join(sorted(doubles))}; rename one of the run folders.")
+        raise InputError(f"two methods are called {', '.join(sorted(doubles))}; rename one of them.")
     return names
 
 
-def network_method(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
-    """A run, a model folder or a classical filler. InputError for one that was trained on the pictures it is scored on."""
+def _name(method: str) -> str:
+    if method in (*CLASSICAL, *NETWORKS):
+        return method
+    if is_network(method):
+        if not Path(method).is_file():
+            raise InputError(f"{method} does not exist. Give an ONNX or a TorchScript file, or one of {', '.join(NETWORKS)}.")
+        return Path(method).stem
+    if not Path(method).exists() and "/" not in method:
+        known = [*CLASSICAL, *NETWORKS]
+        raise InputError(
+            f"unknown method {method!r}: no such run.{nearest(method, known)} Classical: {', '.join(CLASSICAL)}. Networks of "
+            f"others: {', '.join(NETWORKS)}."
+        )
+    folder = model_folder(method).resolve()
+    return folder.parent.name if folder.name == "model" else folder.name
+
+
+def filler_method(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
+    """A run, a model folder, a classical filler, or a network of others by its name or file.
+
+    Raises InputError for one that was trained on the pictures it is scored on.
+    """
     filler = load_filler(method, device)
-    if protocol.whole and scenes.source == "photos" and filler.config.get("trained", {}).get("data") == "photos":
+    model = model_from(json.loads(json.dumps(filler.config)))  # as it will be read again
+    if protocol.whole and scenes.source == "photos" and model.trained and model.trained.data == "photos":
         raise InputError(
             f"{name} was trained on the photographs of {protocol.name}. Train it on others, or evaluate on others."
         )
-
-    def fill(_: np.ndarray, image: Tensor, hole: Tensor) -> Tensor:
-        raw = filler(mask_out(image, hole).numpy(force=True), hole.numpy(force=True))
-        return torch.from_numpy(raw).to(image.device)
-
-    facts = {
-        "parameters": filler.parameters,
-        "model": filler.config,
-        "training": _training(method),
-    }
-    return Method(name, filler.version, fill, facts, find_device(device))
+    return Method(
+        name, filler.version, lambda _, masked, hole: filler(masked, hole), model, filler.parameters, _training(method)
+    )
 
 
-def _training(method: str) -> list[dict[str, float]]:
+def _training(method: str) -> list[dict[str, float | None]]:
     """The learning curve of a run, empty for a model without one."""
     file = Path(method) / "metrics.csv"
     return json.loads(pd.read_csv(file).to_json(orient="records")) if file.exists() else []
 
 
-def folder_method(folder: str | Path, truth: str | Path, scenes: Scenes, device: torch.device) -> Method:
+def folder_method(folder: str | Path, truth: str | Path, scenes: Scenes) -> Method:
     """The pictures of a folder as fillings of those in `truth`. InputError where they cannot be that."""
     files = folder_fillings(truth, folder)
 
-    def fill(places: np.ndarray, image: Tensor, hole: Tensor) -> Tensor:
+    def fill(places: np.ndarray, masked: np.ndarray, hole: np.ndarray) -> np.ndarray:
         pictures = [read_rgb(files[i]) for i in places]
         for i, picture in zip(places, pictures, strict=True):
             if picture.shape[:2] != scenes.sizes[i]:
@@ -97,14 +102,13 @@ def folder_method(folder: str | Path, truth: str | Path, scenes: Scenes, device:
                 raise InputError(
                     f"{files[i]} is {width}×{height}, its original {w}×{h} (width×height). Scale neither; crop neither."
                 )
-        return to_image(np.stack(pictures)).to(image.device)
+        return to_image(np.stack(pictures)).numpy()
 
     _check_known(Path(folder), fill, scenes)
     digest = hashlib.sha256()
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    facts = {"parameters": 0, "model": {"model": "folder", "options": {}}, "training": []}
-    return Method(Path(folder).resolve().name, digest.hexdigest(), fill, facts, device)
+    return Method(Path(folder).resolve().name, digest.hexdigest(), fill, Model(model="folder"))
 
 
 def _check_known(folder: Path, fill: Fill, scenes: Scenes) -> None:
@@ -113,7 +117,7 @@ def _check_known(folder: Path, fill: Fill, scenes: Scenes) -> None:
     straight, swapped, inside, brightest, count = 0.0, 0.0, 0.0, 0.0, 1
     some = [int(i) for i in np.linspace(0, len(scenes) - 1, min(50, len(scenes)))]
     for part, image, hole in scenes.part(some).batches():
-        filled = fill(np.array(some)[part], image, hole)
+        filled = torch.from_numpy(fill(np.array(some)[part], mask_out(image, hole).numpy(), hole.numpy()))
         error = (filled - image).abs()
         straight, inside = straight + (error * (1 - hole)).sum().item(), inside + (error * hole).sum().item()
         swapped += ((filled.flip(1) - image).abs() * (1 - hole)).sum().item()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mend.data.cache import new_array
-from mend.evaluate.protocol import Scenes
+from mend.evaluate.scenes import Scenes
 from mend.images import grid, mask_out, to_pixels, write_image
 
 SAMPLES = 12  # pictures in a strip

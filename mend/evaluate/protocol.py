@@ -4,30 +4,16 @@ Images are told by their content, never by their place in a file, and masks are 
 of a data set nor the number of workers changes a pixel. A protocol carries the SHA-256 of its images and of its masks.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from itertools import groupby
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from mend.data import photos
 from mend.data.assets import read_toml
-from mend.data.cache import remember
-from mend.data.loaders import to_image
 from mend.data.random import uniform
-from mend.data.sources import Images, content_id, image_files, load_images
 from mend.errors import InputError, pick
-from mend.images import picture_files, read_rgb
 from mend.masks.draw import DRAWN
-from mend.masks.hole import read_mask
-from mend.masks.store import ObjectPolicy, find_set
-
-BATCH = 250 * 32 * 32  # pixels scored at once; one picture at least
+from mend.masks.store import ObjectPolicy
 
 
 @dataclass(frozen=True)
@@ -60,11 +46,20 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A row of somebody else's table: numbers by metric, quoted beside ours, and where they stand."""
+
+    name: str
+    source: str
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Protocol:
     """What is measured on what. Masks are those of a mask set under an object policy, or `drawn`.
 
     `images_sha256` and `masks_sha256` pin both ("" pins nothing). `whole` takes photographs at their own sizes. `first` takes
-    the first so many. `published` rows are quoted beside the table, with their source.
+    the first so many.
     """
 
     name: str
@@ -79,7 +74,7 @@ class Protocol:
     first: int | None = None
     images_sha256: str = ""
     masks_sha256: str = ""
-    published: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    published: tuple[Published, ...] = ()
 
 
 def read_protocol(name: str) -> Protocol:
@@ -87,173 +82,30 @@ def read_protocol(name: str) -> Protocol:
     values = read_toml(name, "protocol", [f.name for f in fields(Protocol)])
     try:
         return protocol_from(values)
+    except KeyError as missing:
+        raise InputError(f"{name} is no protocol: {missing} is missing.") from None
     except TypeError as error:
         raise InputError(f"{name} is no protocol: {error}.") from None
 
 
 def protocol_from(values: dict[str, Any]) -> Protocol:
     """A protocol from a TOML file's values, or from those that a result carries."""
-    policy, drawn = ObjectPolicy(**values.get("policy", {})), values.get("drawn")
-    return Protocol(**{**values, "policy": policy, "drawn": None if drawn is None else Drawn(**drawn)})
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """Images with their holes: the i-th is `pixels(i)`, (H, W, 3) uint8, and `mask(i)`, (H, W) bool."""
-
-    names: list[str]
-    classes: list[str]  # "" where there is none
-    rows: np.ndarray
-    images: list[str]  # the id of each image's content
-    sizes: list[tuple[int, int]]
-    pixels: Callable[[int], np.ndarray]
-    mask: Callable[[int], np.ndarray]
-    source: str
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def part(self, places: Sequence[int]) -> "Scenes":
-        """Some of them, by their places."""
-        rows = self.rows[list(places)]
-        names, classes, images = ([values[p] for p in places] for values in (self.names, self.classes, self.images))
-        sizes = [self.sizes[p] for p in places]
-        pixels, mask = (lambda i: self.pixels(places[i])), (lambda i: self.mask(places[i]))
-        return Scenes(names, classes, rows, images, sizes, pixels, mask, self.source)
-
-    def batches(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-        """In order: places, image (B, 3, H, W) float32 in [0, 1] and hole (B, 1, H, W); a batch is of one size."""
-        for places in self.places():
-            yield places, *self.batch(places)
-
-    def places(self) -> list[np.ndarray]:
-        """The places of each batch."""
-        found: list[np.ndarray] = []
-        for (height, width), run in groupby(range(len(self)), lambda i: self.sizes[i]):
-            places, step = np.array(list(run)), max(1, BATCH // (height * width))
-            found += np.split(places, range(step, len(places), step))
-        return found
-
-    def batch(self, places: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Image and hole at places of one batch."""
-        pixels, masks = (np.stack([read(int(i)) for i in places]) for read in (self.pixels, self.mask))
-        return to_image(pixels), torch.from_numpy(masks).float()[:, None]
-
-    def hashes(self) -> tuple[str, str]:
-        """SHA-256 of the images, and of the images with their masks; the order does not matter."""
-        holes = [bytes.fromhex(self.images[i]) + np.packbits(self.mask(i)).tobytes() for i in range(len(self))]
-        images, masks = hashlib.sha256("".join(sorted(set(self.images))).encode()), hashlib.sha256(b"".join(sorted(holes)))
-        return images.hexdigest(), masks.hexdigest()
-
-
-def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = None, size: int | None = None) -> Scenes:
-    """The protocol's images and holes; `data`, `masks` and `size` say where they are when not where it says.
-
-    Raises InputError where its rules have no use for one of them.
-    """
-    source, size = data or protocol.data, size or protocol.size
-    if protocol.drawn is not None and masks is not None:
-        raise InputError(f"{protocol.name} draws its masks; leave out --masks {masks}, or choose a protocol of object masks.")
-    if protocol.whole and size is not None:
-        raise InputError(f"{protocol.name} takes whole photographs at their own sizes; leave out --size {size}.")
-    if protocol.whole:
-        return _whole(protocol, source)
-    images = load_images(source, "test", size)
-    ids = [content_id(pixels) for pixels in images.pixels]
-    if protocol.drawn is None:
-        made = find_set(masks or protocol.masks, images)
-        rows = made.rows(images, protocol.policy)
-        return _in_memory(images, ids, 1, lambda i: made.read(rows[i : i + 1])[0])
-    drawn, per_image = protocol.drawn, protocol.drawn.per_image
-    mask = remember(lambda i: drawn.mask(*images.size, ids[i // per_image], i % per_image))
-    return _in_memory(images, ids, per_image, mask)
-
-
-def _in_memory(images: Images, ids: list[str], per_image: int, mask: Callable[[int], np.ndarray]) -> Scenes:
-    place = np.repeat(np.arange(len(images)), per_image)
-    return Scenes(
-        names=[images.names[p] for p in place],
-        classes=[images.classes[images.labels[p]] if images.classes and images.labels[p] >= 0 else "" for p in place],
-        rows=images.rows[place],
-        images=[ids[p] for p in place],
-        sizes=[images.size] * len(place),
-        pixels=lambda i: images.pixels[place[i]],
-        mask=mask,
-        source=images.source,
+    drawn = values.get("drawn")
+    if drawn is not None:
+        drawn = Drawn(**{**drawn, "kinds": tuple(drawn["kinds"]), "bins": tuple(map(tuple, drawn["bins"]))})
+    rows = [dict(row) for row in values.get("published", ())]
+    return Protocol(
+        **{
+            **values,
+            "metrics": tuple(values["metrics"]),
+            "policy": ObjectPolicy(**values.get("policy", {})),
+            "drawn": drawn,
+            "published": tuple(Published(row.pop("name"), row.pop("source"), row) for row in rows),
+        }
     )
 
 
-def _whole(protocol: Protocol, source: str) -> Scenes:
-    if protocol.drawn is None:
-        raise InputError(f"{protocol.name} takes whole photographs, whose masks are drawn; it has no [drawn] table.")
-    drawn, per_image = protocol.drawn, protocol.drawn.per_image
-    files = [photos.folder() / name for name in photos.WHOLE] if source == "photos" else image_files(Path(source), "test")
-    read = remember(lambda p: read_rgb(files[p]))
-    seen = [(content_id(pixels), pixels.shape[:2]) for pixels in map(read, range(len(files)))]
-    place = np.repeat(np.arange(len(files)), per_image)
-
-    def mask(i: int) -> np.ndarray:
-        image, (height, width) = seen[place[i]]
-        return drawn.mask(height, width, image, i % per_image)
-
-    names = [f"{files[p].stem}-{i % per_image}" for i, p in enumerate(place)]
-    ids, sizes = [seen[p][0] for p in place], [seen[p][1] for p in place]
-    return Scenes(names, [""] * len(names), place, ids, sizes, lambda i: read(place[i]), remember(mask), source)
-
-
-# --- Folders of pictures ---------------------------------------------------------------------------------------------
-
-
-def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
-    """The pictures of a folder with the masks of the same names in another, sizes as they come.
-
-    Names are paths within the folder without their suffix. Raises InputError with a list where one side lacks a file, and for a
-    mask of another size.
-    """
-    pictures = _by_name(truth)
-    paired = _paired(truth, pictures, masks)
-    names, sizes, ids = list(pictures), [], []
-    read = remember(lambda i: read_rgb(pictures[names[i]]))
-    for i in range(len(names)):
-        pixels = read(i)
-        sizes.append(pixels.shape[:2])
-        ids.append(content_id(pixels))
-
-    def mask(i: int) -> np.ndarray:
-        return read_mask(paired[names[i]], sizes[i])[0, 0] > 0
-
-    return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, remember(mask), str(truth))
-
-
-def folder_fillings(truth: str | Path, filled: str | Path) -> list[Path]:
-    """The filled picture for each of the pictures in `truth`, in its order, as `folder_scenes` has it."""
-    return list(_paired(truth, _by_name(truth), filled).values())
-
-
-def _paired(truth: str | Path, pictures: dict[str, Path], folder: str | Path) -> dict[str, Path]:
-    others = _by_name(folder)
-    missing, extra = sorted(set(pictures) - set(others)), sorted(set(others) - set(pictures))
-    if missing or extra:
-        said = [f"{len(names)} {kind} ({_some(names)})" for kind, names in (("missing", missing), ("extra", extra)) if names]
-        raise InputError(
-            f"{folder} does not pair with {truth}: {' and '.join(said)}. Each picture needs one file of the same name, "
-            "whatever its suffix."
-        )
-    return {name: others[name] for name in pictures}
-
-
-def _by_name(folder: str | Path) -> dict[str, Path]:
-    root = Path(folder)
-    if not root.is_dir():
-        raise InputError(f"there is no folder {root}.")
-    named: dict[str, Path] = {}
-    for file in picture_files(root):
-        name = file.relative_to(root).with_suffix("").as_posix()
-        if name in named:
-            raise InputError(f"{root} holds two pictures called {name}: {named[name].name} and {file.name}. Remove one.")
-        named[name] = file
-    return named
-
-
-def _some(names: list[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def protocol_values(protocol: Protocol) -> dict[str, Any]:
+    """What `protocol_from` takes."""
+    rows = [{"name": row.name, **row.scores, "source": row.source} for row in protocol.published]
+    return {**asdict(protocol), "published": rows}

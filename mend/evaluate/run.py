@@ -1,33 +1,27 @@
-"""Evaluation: a protocol and some methods to a table with one row an image, and a summary.
+"""Evaluation: a protocol and some methods to a table with one row an image, and a `Result`."""
 
-<out>.json      the summary: protocol, hashes, and for each method every metric with its 95 % interval
-<out>/          for each method its per-image rows (.parquet) and a strip of sample pictures (.png)
-<out>/pictures/ every filled picture, no larger than 192 pixels, for the page that sorts and shows them
-<out>/features/ what the distances of sets are computed from, for their intervals; both folders are large and may be deleted
-"""
-
-import json
 import platform
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 
 from mend import distributed
 from mend.errors import InputError, pick
-from mend.evaluate.methods import Method, folder_method, method_names, network_method
+from mend.evaluate.certificate import certify
+from mend.evaluate.methods import Method, filler_method, folder_method, method_names
 from mend.evaluate.metrics import METRICS, Unavailable, metric_of
 from mend.evaluate.pictures import SHARED, write_shared, write_strip
-from mend.evaluate.protocol import Protocol, Scenes, folder_scenes, scenes_of
-from mend.evaluate.scores import Truth, available, metric_keys, score
-from mend.evaluate.statistics import summaries
+from mend.evaluate.protocol import Protocol
+from mend.evaluate.result import MethodResult, Result, add_methods, read_result, result_file, result_folder, rows_file
+from mend.evaluate.scenes import Scenes, folder_scenes, scenes_of
+from mend.evaluate.scores import Truth, find_missing, metric_keys, score
+from mend.evaluate.statistics import summarise
 from mend.images import write_bytes
 from mend.inpaint.classical import CLASSICAL
 from mend.models.checkpoint import commit
@@ -48,7 +42,7 @@ def evaluate(
     device: str = "auto",
     on_batch: Callable[[str, int, int], None] | None = None,
 ) -> Path:
-    """Score `methods` (runs, model folders, names of classical fillers) by a protocol; returns the summary's path.
+    """Score `methods` (runs, model folders, names of classical fillers) by a protocol; returns the path of the result's .json.
 
     A method that `out` (results/PROTOCOL unless given) already holds with the same weights, masks and metrics is not scored
     again, so a run that was stopped goes on. A metric that cannot be had is reported with the reason; when `metrics` asked for
@@ -59,20 +53,21 @@ def evaluate(
     """
     if limit is not None and limit < 1:
         raise InputError(f"the limit is {limit}; expected a number of images, 1 or more.")
-    names = method_names(methods)
+    wanted, names = _known(metrics or protocol.metrics), method_names(methods)
     scenes = scenes_of(protocol, data, masks, size)
     protocol, hashes = _pinned(protocol, scenes, data, size)
     if limit is not None and limit < len(scenes):
         name, title = f"{protocol.name}-first-{limit}", f"{protocol.title}, the first {limit}"
-        protocol = replace(protocol, name=name, title=title, first=limit, published=[])
+        protocol = replace(protocol, name=name, title=title, first=limit, published=())
     if protocol.first is not None:
         if protocol.first > len(scenes):
             raise InputError(f"{protocol.name} takes the first {protocol.first} images, and {scenes.source} has {len(scenes)}.")
         scenes = scenes.part(range(protocol.first))
         hashes = scenes.hashes()
-    openers = [partial(network_method, method, name, protocol, scenes, device) for method, name in names.items()]
+    openers = {name: partial(filler_method, method, name, protocol, scenes, device) for method, name in names.items()}
     target = result_folder(out or Path("results") / protocol.name)
-    return _evaluate(list(names.values()), openers, protocol, scenes, hashes, target, metrics, on_batch)
+    file, missing = _evaluate(openers, protocol, scenes, hashes, target, wanted, device, on_batch)
+    return _unless_missing(file, missing if metrics else {})
 
 
 def evaluate_folders(
@@ -85,12 +80,14 @@ def evaluate_folders(
     on_batch: Callable[[str, int, int], None] | None = None,
     methods: Sequence[str] = (),
 ) -> Path:
-    """Score folders of filled pictures, made by any program, against the originals; returns the summary's path.
+    """Score folders of filled pictures, made by any program, against the originals; returns the path of the
+    result's .json.
 
     `masks` are white where pictures were filled. Files are paired by name. `methods` (runs, model folders, names of classical
     fillers) fill the same holes and are scored beside them. Raises InputError for files without a partner, sizes
     that differ, or pictures whose known pixels show swapped channels or another range.
     """
+    wanted = _known(metrics or FOLDER_METRICS)
     scenes = folder_scenes(truth, masks)
     name = Path(truth).resolve().name
     protocol = Protocol(f"folder {name}", f"Pictures of {name}", str(truth), FOLDER_METRICS)
@@ -100,13 +97,29 @@ def evaluate_folders(
     ]
     if taken:
         raise InputError(f"a folder's name names its method, and {', '.join(sorted(set(taken)))} is taken; rename the folder.")
-    openers = [partial(folder_method, folder, truth, scenes, find_device(device)) for folder in filled]
     beside = method_names(methods)
     doubles = sorted(set(names) & set(beside))
     if doubles:
         raise InputError(f"a folder and a run are called {', '.join(doubles)}; rename one.")
-    openers += [partial(network_method, method, name, protocol, scenes, device) for method, name in beside.items()]
-    return _evaluate([*names, *beside], openers, protocol, scenes, scenes.hashes(), result_folder(out), metrics, on_batch)
+    openers = {name: partial(folder_method, folder, truth, scenes) for name, folder in zip(names, filled, strict=True)}
+    openers |= {name: partial(filler_method, method, name, protocol, scenes, device) for method, name in beside.items()}
+    file, missing = _evaluate(openers, protocol, scenes, scenes.hashes(), result_folder(out), wanted, device, on_batch)
+    return _unless_missing(file, missing if metrics else {})
+
+
+def _known(metrics: Sequence[str]) -> list[str]:
+    """The metrics, checked before any data is read."""
+    for name in metrics:
+        pick(METRICS, name, "metric")
+    return list(metrics)
+
+
+def _unless_missing(file: Path, missing: dict[str, Unavailable]) -> Path:
+    """The result's file; Unavailable, which has it, where a metric is missing that was asked for by name."""
+    for error in missing.values():
+        error.result = file
+        raise error
+    return file
 
 
 def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | None) -> tuple[Protocol, tuple[str, str]]:
@@ -116,154 +129,125 @@ def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | No
     if others and data is None and size is None:
         raise InputError(
             f"{protocol.data} does not hold the images of {protocol.name}: their SHA-256 is {images[:16]}, not "
-            f"{protocol.images_sha256[:16]}. With --data these images are measured under a name of their own."
+            f"{protocol.images_sha256[:16]}. With `data` these images are measured under a name of their own."
         )
     if others:
         size = size or protocol.size
         name = f"{protocol.name}-on-{Path(scenes.source).name}" + (f"-{size}" if size else "")
         title = f"{Path(scenes.source).name}{f' at {size}×{size}' if size else ''}, by the rules of {protocol.name}"
-        protocol = replace(protocol, name=name, title=title, data=scenes.source, size=size, published=[])
+        protocol = replace(protocol, name=name, title=title, data=scenes.source, size=size, published=())
         return replace(protocol, images_sha256="", masks_sha256=""), (images, masks)
     if protocol.masks_sha256 and masks != protocol.masks_sha256:
         raise InputError(
             f"these are not the masks of {protocol.name}: their SHA-256 is {masks[:16]}, not {protocol.masks_sha256[:16]}. "
-            "Numbers under other masks do not compare; for yours take --protocol cifar10-object, or write one (a .toml)."
+            "Numbers under other masks do not compare; for yours take the protocol cifar10-object, or write one (a .toml)."
         )
     return protocol, (images, masks)
 
 
 def _evaluate(
-    names: list[str],
-    openers: Sequence[Callable[[], Method]],
+    openers: Mapping[str, Callable[[], Method]],
     protocol: Protocol,
     scenes: Scenes,
     hashes: tuple[str, str],
     out: Path,
-    metrics: Sequence[str] | None,
+    wanted: list[str],
+    device: str,
     on_batch: Callable[[str, int, int], None] | None,
-) -> Path:
-    wanted = list(metrics or protocol.metrics)
-    for name in wanted:
-        pick(METRICS, name, "metric")
-    summary, keys = _open_summary(out, protocol, len(scenes), hashes), metric_keys(wanted)
+) -> tuple[Path, dict[str, Unavailable]]:
+    """Score the methods; the result's file and, in the first process, the metrics that could not be had."""
+    on_device = find_device(device)
+    missing = find_missing(wanted, scenes, on_device)
+    available = [name for name in wanted if name not in missing]
+    result = _open_result(out, protocol, len(scenes), hashes)
+    kept_reasons = {name: reason for name, reason in result.unavailable.items() if name not in wanted}
+    reasons = {**kept_reasons, **{name: error.reason for name, error in missing.items()}}
+    result = replace(
+        result,
+        certified={**result.certified, **certify(available, on_device)},
+        unavailable={name: reasons[name] for name in METRICS if name in reasons},
+    )
+    keys = metric_keys(available)
     truth_of = cache(partial(Truth, scenes=scenes))
-    missing: dict[str, Unavailable] = {}
     samples: np.ndarray | None = None
-    for name, open_method in zip(names, openers, strict=True):
+    for name, open_method in openers.items():
         method = open_method()
-        old = summary["methods"].get(name)
-        known = old["metrics_scored"] if old and old["weights"] == method.key else {}
-        had = available(wanted, scenes, method.device, missing, summary)
-        lacking = [metric for metric in had if known.get(metric) != keys[metric]]
-        new = distributed.broadcast(lacking if lacking or not known else None)
+        old = result.methods.get(name)
+        if old and old.weights != method.weights:
+            old = None
+        lacking = [metric for metric, key in keys.items() if old is None or old.metrics_scored.get(metric) != key]
+        new = distributed.broadcast(lacking if lacking or old is None else None)
         if new is None:
             continue
         started = time.perf_counter()
-        scores = score(method, scenes, new, truth_of, out, partial(on_batch or _unheard, name))
+        scores = score(method, scenes, new, truth_of, out, on_device, partial(on_batch or _ignore, name))
         if scores is None:
             continue
-        rows, sets = scores
+        rows, distances = scores
         seconds = time.perf_counter() - started
         samples = write_shared(out, scenes) if samples is None else samples
-        kept = {metric: key for metric, key in known.items() if metric not in new}
-        if kept:
-            before = pd.read_parquet(out / f"{name}.parquet")
+        scored = {metric: keys[metric] for metric in new}
+        kept = {metric: key for metric, key in old.metrics_scored.items() if metric not in new} if old else {}
+        if old and kept:
+            before = pd.read_parquet(rows_file(out, name))
             rows = pd.concat([rows, before[[c for c in before if metric_of(c) in kept]]], axis=1)
-            seconds += old["seconds"]
-            sets |= {k: v for k, v in old["metrics"].items() if metric_of(k) in kept and k not in before}
-        write_parquet(out / f"{name}.parquet", rows)
+            seconds += old.seconds
+            distances |= {c: v for c, v in old.metrics.items() if metric_of(c) in kept and c not in before}
+        write_parquet(rows_file(out, name), rows)
         write_strip(out, name, samples)
-        scored = {**kept, **{metric: keys[metric] for metric in new}}
-        measured = summaries(rows)
-        numbers = {**measured["metrics"], **sets}
-        done = {
-            "weights": method.key,
-            "metrics_scored": {n: scored[n] for n in METRICS if n in scored},
-            **measured,
-            "metrics": {c: numbers[c] for n in METRICS for c in numbers if metric_of(c) == n},
-            "seconds": round(seconds, 1),
-            **method.facts,
-            **_environment(method.device),
-        }
-        summary = _write_summary(out, summary, {name: done}, missing, wanted)
+        summary = summarise(rows)
+        numbers, scored = {**summary.metrics, **distances}, {**kept, **scored}
+        measured = MethodResult(
+            weights=method.weights,
+            metrics_scored={metric: scored[metric] for metric in METRICS if metric in scored},
+            metrics={column: numbers[column] for metric in METRICS for column in numbers if metric_of(column) == metric},
+            by_coverage=summary.by_coverage,
+            by_class=summary.by_class,
+            seconds=round(seconds, 1),
+            parameters=method.parameters,
+            model=method.model,
+            training=list(method.training),
+            commit=commit(),
+            device=device_name(on_device),
+            torch=torch.__version__,
+            python=platform.python_version(),
+        )
+        result = add_methods(out, result, {name: measured})
     if not distributed.FIRST:
-        return summary_file(out)
-    _write_summary(out, summary, {}, missing, wanted)
-    if metrics and missing:
-        error = next(iter(missing.values()))
-        error.result = summary_file(out)
-        raise error
-    return summary_file(out)
+        return result_file(out), {}
+    add_methods(out, result, {})
+    return result_file(out), missing
 
 
-def _unheard(method: str, done: int, of: int) -> None:
+def _ignore(method: str, done: int, of: int) -> None:
     pass
 
 
-def _environment(device: torch.device) -> dict[str, str]:
-    versions = {"torch": torch.__version__, "python": platform.python_version()}
-    return {"commit": commit(), "device": device_name(device), **versions}
-
-
-# --- Files -----------------------------------------------------------------------------------------------------------
-
-
-def result_folder(out: str | Path) -> Path:
-    """The folder of an evaluation, by itself or by its .json."""
-    return Path(str(out).removesuffix(".json"))
-
-
-def summary_file(out: str | Path) -> Path:
-    """The summary of the evaluation in the folder `out`: beside it, with .json."""
-    return Path(f"{out}.json")
-
-
-def read_summary(out: str | Path) -> dict[str, Any]:
-    """The summary of an evaluation, by its folder or its .json. Raises InputError when it is not one."""
-    file = summary_file(result_folder(out))
-    try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
-        return {**summary, "protocol": dict(summary["protocol"]), "methods": dict(summary["methods"])}
-    except FileNotFoundError:
-        raise InputError(f"there is no result {file}. Make one with 'mend evaluate RUN… --out {out}'.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is no result of 'mend evaluate': {error}.") from None
-
-
-def _open_summary(out: Path, protocol: Protocol, count: int, hashes: tuple[str, str]) -> dict[str, Any]:
-    what: dict[str, Any] = {
-        "protocol": json.loads(json.dumps(asdict(protocol))),
-        "n": count,
-        "images": hashes[0],
-        "mask_set": hashes[1],
-        "definitions": {m.title: m.definition for m in METRICS.values()},
-        "certified": {},
-        "unavailable": {},
-    }
-    if not summary_file(out).exists():
-        return {**what, "methods": {}}
-    there = read_summary(out)
-    differs = [key for key in ("n", "images", "mask_set") if there.get(key) != what[key]]
-    if there["protocol"]["name"] != protocol.name or differs:
+def _open_result(out: Path, protocol: Protocol, count: int, hashes: tuple[str, str]) -> Result:
+    """A result without methods, or the one that the file holds; InputError when that is of something else."""
+    images, mask_set = hashes
+    definitions = {metric.title: metric.definition for metric in METRICS.values()}
+    new = Result(
+        protocol=protocol,
+        n=count,
+        images=images,
+        mask_set=mask_set,
+        definitions=definitions,
+        certified={},
+        unavailable={},
+        methods={},
+    )
+    if not result_file(out).exists():
+        return new
+    there = read_result(out)
+    pairs = {"n": (there.n, count), "images": (there.images, images), "mask_set": (there.mask_set, mask_set)}
+    differs = [what for what, (old, now) in pairs.items() if old != now]
+    if there.protocol.name != protocol.name or differs:
         raise InputError(
-            f"{summary_file(out)} holds another protocol, data or mask set ({', '.join(differs) or 'name'} differ). "
-            "Choose another --out."
+            f"{result_file(out)} holds another protocol, data or mask set ({', '.join(differs) or 'name'} differ). "
+            "Choose another `out`."
         )
-    return {**what, **{key: there[key] for key in ("methods", "certified", "unavailable")}}
-
-
-def _write_summary(
-    out: Path, summary: dict[str, Any], methods: dict[str, Any], missing: dict[str, Unavailable], wanted: list[str]
-) -> dict[str, Any]:
-    """Add `methods` to what the file holds now: another process may have added its own."""
-    out.mkdir(parents=True, exist_ok=True)
-    with FileLock(out / ".lock"):
-        there = read_summary(out)["methods"] if summary_file(out).exists() else {}
-        kept = {name: said for name, said in summary["unavailable"].items() if name not in wanted}
-        unavailable = {n: kept.get(n) or missing[n].reason for n in METRICS if n in kept or n in missing}
-        written = {**summary, "methods": {**there, **methods}, "unavailable": unavailable}
-        write_bytes(summary_file(out), json.dumps(written, indent=1, ensure_ascii=False).encode() + b"\n")
-    return written
+    return replace(new, methods=there.methods, certified=there.certified, unavailable=there.unavailable)
 
 
 def write_parquet(file: Path, rows: pd.DataFrame) -> None:

@@ -3,44 +3,49 @@
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mend.data.random import uniform
 from mend.evaluate.metrics import METRICS, metric_of
+from mend.evaluate.result import Score, Scores
 
 BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # edges of the coverage bins; a bin holds its upper edge
 RESAMPLES = 1000
 FEWEST = 10  # images below which an interval says nothing
 
 
-def summaries(rows: pd.DataFrame) -> dict[str, Any]:
-    """`summarise` of a per-image table as a whole, by coverage bin, and by class where there are classes."""
+class Summary(NamedTuple):
+    """The scores of a per-image table as a whole, by coverage bin, and by class where there are classes."""
+
+    metrics: Scores
+    by_coverage: dict[str, Scores]
+    by_class: dict[str, Scores]
+
+
+def summarise(rows: pd.DataFrame) -> Summary:
     by_coverage = groups(rows, coverage_label(rows["coverage"]))
     by_class = groups(rows, rows["class"]) if rows["class"].any() else ()
-    return {
-        "metrics": summarise(rows),
-        "by_coverage": {label: summarise(part) for label, part in by_coverage},
-        "by_class": {label: summarise(part) for label, part in by_class},
-    }
+    parts = ({label: scores(part) for label, part in labelled} for labelled in (by_coverage, by_class))
+    return Summary(scores(rows), *parts)
 
 
-def summarise(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def scores(rows: pd.DataFrame) -> Scores:
     """Mean, 95 % bootstrap interval over images and n of every metric column; rows without a value are left out.
 
     Rows of one `image` are resampled together; fewer than ten images have no interval.
     """
     names = [c for c in rows.columns if metric_of(c) in METRICS]
-    summary: dict[str, dict[str, Any]] = {}
+    found: Scores = {}
     for columns in _by_valid(rows[names]):
         values = columns.to_numpy(np.float64)
         low, high = bootstrap(values, rows.loc[columns.index, "image"].to_numpy() if "image" in rows else None)
         for i, name in enumerate(columns.columns):
             mean = _finite(values[:, i].mean()) if len(values) else None
-            summary[name] = {"mean": mean, "low": _finite(low[i]), "high": _finite(high[i]), "n": len(values)}
-    return {name: summary[name] for name in names}
+            found[name] = Score(mean=mean, low=_finite(low[i]), high=_finite(high[i]), n=len(values))
+    return {name: found[name] for name in names}
 
 
 def _by_valid(table: pd.DataFrame) -> Iterator[pd.DataFrame]:

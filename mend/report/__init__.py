@@ -2,16 +2,16 @@
 
 import base64
 import html
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from mend.data.duplicates import read_list
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
-from mend.evaluate.run import read_summary, result_folder
-from mend.evaluate.statistics import bootstrap, summaries
+from mend.evaluate.result import Result, read_result, result_folder, rows_file
+from mend.evaluate.statistics import bootstrap, summarise
 from mend.images import write_bytes
 from mend.inpaint.classical import CLASSICAL
 from mend.report.gallery import gallery
@@ -42,43 +42,45 @@ def report(result: str | Path, out: str | Path, runs: list[str] | None = None, w
     `runs` restricts the networks shown, by name or folder; classical fillers stay. `without` is a list of images to leave out,
     as `mend duplicates` writes it. Raises InputError for an unknown run, or a file that is no such list.
     """
-    summary, folder, out = read_summary(result), result_folder(result), Path(out)
-    methods = ordered(summary, runs)
-    rows = {method: pd.read_parquet(folder / f"{method}.parquet") for method in methods}
+    shown, folder, out = read_result(result), result_folder(result), Path(out)
+    methods = ordered(shown, runs)
+    rows = {method: pd.read_parquet(rows_file(result, method)) for method in methods}
     if without is not None:
-        summary, rows = leave_out(summary, rows, read_list(without), Path(without).stem)
+        shown, rows = leave_out(shown, rows, read_list(without), Path(without).stem)
     pictures = {"grid": png(picture_grid(folder, methods)), "coverage": coverage_plot(rows)}
-    if any(summary["methods"][m]["training"] for m in methods):
-        pictures["curves"] = curves_plot(summary, methods)
+    if any(shown.methods[m].training for m in methods):
+        pictures["curves"] = curves_plot(shown, methods)
     for name, data in pictures.items():
         write_bytes(out / f"{name}.png", data)
-    write_bytes(out / "report.md", _markdown(summary, rows, pictures).encode())
-    caption = f"{summary['protocol']['title']}. " + " ".join(line.removeprefix("* ") for line in footnotes(summary))
-    write_bytes(out / "report.tex", latex_table(metric_table(summary, methods), caption).encode())
-    page = gallery(summary, folder, rows)
+    write_bytes(out / "report.md", _markdown(shown, rows, pictures).encode())
+    caption = f"{shown.protocol.title}. " + " ".join(line.removeprefix("* ") for line in footnotes(shown))
+    write_bytes(out / "report.tex", latex_table(metric_table(shown, methods), caption).encode())
+    page = gallery(shown, folder, rows)
     if page:
         write_bytes(out / "images.html", page.encode())
-    write_bytes(out / "report.html", _html(summary, rows, pictures, bool(page)).encode())
+    write_bytes(out / "report.html", _html(shown, rows, pictures, bool(page)).encode())
     return out / "report.html"
 
 
 def leave_out(
-    summary: dict[str, Any], rows: dict[str, pd.DataFrame], images: set[str], said: str
-) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
-    """The summary and the rows without some images, by their ids; metrics of whole sets are then not to be had."""
+    result: Result, rows: dict[str, pd.DataFrame], images: set[str], listed_in: str
+) -> tuple[Result, dict[str, pd.DataFrame]]:
+    """The result and the rows without some images, by their ids; metrics of whole sets are then not to be had."""
     kept = {method: table[~table["image"].isin(images)] for method, table in rows.items()}
     if all(len(kept[m]) in (0, len(rows[m])) for m in rows):
-        raise InputError(f"none, or all, of the images of {summary['protocol']['name']} are in {said}: is it for others?")
-    methods = {m: {**summary["methods"][m], **summaries(table)} for m, table in kept.items()}
-    sets = {n: "a distance of sets needs the pictures themselves" for n, metric in METRICS.items() if metric.distance}
+        raise InputError(f"none, or all, of the images of {result.protocol.name} are in {listed_in}: is it for others?")
+    methods = {m: replace(result.methods[m], **summarise(table)._asdict()) for m, table in kept.items()}
     count = len(next(iter(kept.values())))
-    protocol = {
-        **summary["protocol"],
-        "title": f"{summary['protocol']['title']}, without {said} ({summary['n'] - count} images)",
-    }
-    scored = {n for m in summary["methods"].values() for n in m["metrics_scored"]}
-    unavailable = {**{n: s for n, s in sets.items() if n in scored}, **summary["unavailable"]}
-    return {**summary, "methods": methods, "protocol": protocol, "n": count, "unavailable": unavailable}, kept
+    title = f"{result.protocol.title}, without {listed_in} ({result.n - count} images)"
+    why = "a distance of sets needs the pictures themselves"
+    sets = {name: why for name, metric in METRICS.items() if metric.distance and name in result.scored}
+    return replace(
+        result,
+        methods=methods,
+        protocol=replace(result.protocol, title=title),
+        n=count,
+        unavailable={**sets, **result.unavailable},
+    ), kept
 
 
 def write_into(file: str | Path, table: str, place: str = "results") -> None:
@@ -91,62 +93,62 @@ def write_into(file: str | Path, table: str, place: str = "results") -> None:
     write_bytes(file, (before + begin + table + end + rest.split(end, 1)[1]).encode())
 
 
-def headline(summary: dict[str, Any], rows: dict[str, pd.DataFrame]) -> str:
+def headline(result: Result, rows: dict[str, pd.DataFrame]) -> str:
     """What the numbers say about the best two networks, in one sentence, without claiming more than a paired interval does."""
-    methods = list(rows)
-    networks = [m for m in methods if m not in CLASSICAL]
-    scored = [(summary["methods"][m]["metrics"]["psnr"], m) for m in networks if "psnr" in summary["methods"][m]["metrics"]]
-    if not scored:
+    scored = {m: result.methods[m].metrics["psnr"] for m in rows if m not in CLASSICAL and "psnr" in result.methods[m].metrics}
+    means = {m: score.mean for m, score in scored.items() if score.mean is not None}
+    if not means:
         return ""
-    scored.sort(key=lambda pair: -pair[0]["mean"])
-    best, name = scored[0]
-    interval = f" ({best['low']:.2f} to {best['high']:.2f})" if best["low"] is not None else ""
-    text = f"{name} reaches the highest PSNR of the networks, {best['mean']:.2f} dB{interval}"
-    if len(scored) > 1:
-        second, other = scored[1]
-        apart = (rows[name]["psnr"] - rows[other]["psnr"]).dropna().astype(float)
+    name, *others = sorted(means, key=lambda m: -means[m])
+    best = scored[name]
+    interval = f" ({best.low:.2f} to {best.high:.2f})" if best.low is not None and best.high is not None else ""
+    text = f"{name} reaches the highest PSNR of the networks, {means[name]:.2f} dB{interval}"
+    if others:
+        second = others[0]
+        apart = (rows[name]["psnr"] - rows[second]["psnr"]).dropna().astype(float)
         low, high = (float(v[0]) for v in bootstrap(apart.to_numpy()[:, None], rows[name].loc[apart.index, "image"].to_numpy()))
-        text += f"; {other} follows with {second['mean']:.2f} dB, " + (
+        text += f"; {second} follows with {means[second]:.2f} dB, " + (
             f"{apart.mean():.2f} dB less on the same images ({low:.2f} to {high:.2f})" if low > 0 else "no difference shown"
         )
     return text + "."
 
 
-def _sections(summary: dict[str, Any], methods: list[str]) -> list[tuple[str, Table]]:
-    sections = [(title, metric_table(summary, methods, suffix)) for suffix, title in VIEWS.items()]
-    seeds = seeds_table(summary, methods)
+def _sections(result: Result, methods: list[str]) -> list[tuple[str, Table]]:
+    sections = [(title, metric_table(result, methods, suffix)) for suffix, title in VIEWS.items()]
+    seeds = seeds_table(result, methods)
     sections += [("Over seeds: mean ± standard deviation", seeds)] if seeds else []
-    any_method = summary["methods"][methods[0]]
-    for group, title in (("by_coverage", "coverage"), ("by_class", "class")):
-        if any_method[group] and "psnr" in any_method["metrics_scored"]:
-            sections.append((f"PSNR inside the hole (dB ↑) by {title}", group_table(summary, methods, group)))
+    first = result.methods[methods[0]]
+    if "psnr" in first.metrics_scored:
+        if first.by_coverage:
+            sections.append(("PSNR inside the hole (dB ↑) by coverage", group_table(result, methods, "coverage")))
+        if first.by_class:
+            sections.append(("PSNR inside the hole (dB ↑) by class", group_table(result, methods, "class")))
     return sections
 
 
-def _training_lines(summary: dict[str, Any], methods: list[str]) -> list[str]:
+def _training_lines(result: Result, methods: list[str]) -> list[str]:
     lines: list[str] = []
     for method in methods:
-        trained = summary["methods"][method]["model"].get("trained")
-        curve = summary["methods"][method]["training"]
+        trained, curve = result.methods[method].model.trained, result.methods[method].training
         if trained and curve:
-            minutes = sum(row["seconds"] for row in curve) / 60
+            minutes = sum(row["seconds"] or 0 for row in curve) / 60
             lines.append(
-                f"{method}: {len(curve)} epochs of {trained['images']} images in {minutes:.1f} min on {trained['device']}, "
-                f"the weights of epoch {trained['epoch']}, commit {trained['commit'] or 'unknown'}, torch {trained['torch']}"
+                f"{method}: {len(curve)} epochs of {trained.images} images in {minutes:.1f} min on {trained.device}, "
+                f"the weights of epoch {trained.epoch}, commit {trained.commit or 'unknown'}, torch {trained.torch}"
             )
     return lines
 
 
-def _markdown(summary: dict[str, Any], rows: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> str:
-    parts = [f"# {summary['protocol']['title']}\n", headline(summary, rows) + "\n", "![Picture grid](grid.png)\n"]
+def _markdown(result: Result, rows: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> str:
+    parts = [f"# {result.protocol.title}\n", headline(result, rows) + "\n", "![Picture grid](grid.png)\n"]
     methods = list(rows)
-    for title, table in _sections(summary, methods):
+    for title, table in _sections(result, methods):
         parts += [f"## {title}\n", markdown_table(table, notes=True)]
-    parts += ["\n".join(f"- {line.removeprefix('* ')}" for line in footnotes(summary)) + "\n"]
+    parts += ["\n".join(f"- {line.removeprefix('* ')}" for line in footnotes(result)) + "\n"]
     parts += ["## PSNR against coverage\n", "![PSNR against coverage](coverage.png)\n"]
     if "curves" in pictures:
         parts += ["## Training\n", "![Training curves](curves.png)\n"]
-        parts += ["\n".join(f"- {line}" for line in _training_lines(summary, methods)) + "\n"]
+        parts += ["\n".join(f"- {line}" for line in _training_lines(result, methods)) + "\n"]
     return "\n".join(parts)
 
 
@@ -170,13 +172,13 @@ img.grid { width: max(100%, 46rem); } img.plot { width: max(100%, 40rem); }
 """
 
 
-def _html(summary: dict[str, Any], rows: dict[str, pd.DataFrame], pictures: dict[str, bytes], with_gallery: bool) -> str:
+def _html(result: Result, rows: dict[str, pd.DataFrame], pictures: dict[str, bytes], with_gallery: bool) -> str:
     methods = list(rows)
-    main, *others = _sections(summary, methods)
-    notes = "".join(f"<li>{html.escape(line)}</li>" for line in footnotes(summary))
+    main, *others = _sections(result, methods)
+    notes = "".join(f"<li>{html.escape(line)}</li>" for line in footnotes(result))
     body = [
-        f"<h1>{html.escape(summary['protocol']['title'])}</h1>",
-        f'<p class="lead">{html.escape(headline(summary, rows))}</p>',
+        f"<h1>{html.escape(result.protocol.title)}</h1>",
+        f'<p class="lead">{html.escape(headline(result, rows))}</p>',
         _html_picture(pictures["grid"], "Original, mask, masked input, and one row a method", "grid"),
         f"<h2>{html.escape(main[0])}</h2>{_html_table(main[1])}<ul class='notes'>{notes}</ul>",
         '<p><a href="images.html">Image by image: the worst, the best, the largest disagreements</a></p>'
@@ -185,7 +187,7 @@ def _html(summary: dict[str, Any], rows: dict[str, pd.DataFrame], pictures: dict
         f"<h2>PSNR against coverage</h2>{_html_picture(pictures['coverage'], 'PSNR against coverage', 'plot')}",
     ]
     if "curves" in pictures:
-        lines = "".join(f"<li>{html.escape(line)}</li>" for line in _training_lines(summary, methods))
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in _training_lines(result, methods))
         body.append(
             f"<h2>Training</h2>{_html_picture(pictures['curves'], 'Training curves', 'plot')}<ul class='notes'>{lines}</ul>"
         )
@@ -193,7 +195,7 @@ def _html(summary: dict[str, Any], rows: dict[str, pd.DataFrame], pictures: dict
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(summary['protocol']['title'])}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+        f"<title>{html.escape(result.protocol.title)}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
 
 

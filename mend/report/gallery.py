@@ -6,7 +6,6 @@ import io
 import json
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,14 @@ from PIL import Image
 
 from mend.evaluate.metrics import METRICS
 from mend.evaluate.pictures import SHARED
+from mend.evaluate.result import Result
 from mend.images import grid
 
 COLUMNS = ("psnr_hole", "lpips-cifar", "ssim_hole")  # what one may sort by, where it was scored
 EXTREMES, APART, WIDE = 8, 4, 20  # pictures a list for one method, for two; pictures a row of a sprite
 
 
-def gallery(summary: dict[str, Any], folder: Path, rows: dict[str, pd.DataFrame]) -> str:
+def gallery(result: Result, folder: Path, rows: dict[str, pd.DataFrame]) -> str:
     """The page as one HTML file, from the per-image rows of each method; "" where the pictures are not in `folder`, or nothing
     was scored that one may sort by."""
     methods = list(rows)
@@ -35,7 +35,7 @@ def gallery(summary: dict[str, Any], folder: Path, rows: dict[str, pd.DataFrame]
     side = int(np.load(files["original"], mmap_mode="r").shape[1])
     data = {
         "methods": methods,
-        "columns": [_described(c) for c in columns],
+        "columns": [_describe(c) for c in columns],
         "values": {c: [[_number(v) for v in line] for line in values[c][:, shown]] for c in columns},
         "names": [f"{name} · {kind}" if kind else str(name) for name, kind in zip(first["name"], first["class"], strict=True)],
         "coverage": [round(100 * float(c), 1) for c in first["coverage"]],
@@ -48,7 +48,7 @@ def gallery(summary: dict[str, Any], folder: Path, rows: dict[str, pd.DataFrame]
     }
     images = [f"background-image:url(data:image/webp;base64,{_sprite(file, places)})" for file in files.values()]
     sprites = "".join(f".p{i}{{{image}}}" for i, image in enumerate(images))
-    title = html.escape(f"{summary['protocol']['title']}: image by image")
+    title = html.escape(f"{result.protocol.title}: image by image")
     picked = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     return PAGE.replace("{title}", title).replace("{sprites}", sprites).replace("{data}", picked)
 
@@ -66,7 +66,7 @@ def _extremes(values: dict[str, np.ndarray]) -> np.ndarray:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def _described(column: str) -> dict[str, Any]:
+def _describe(column: str) -> dict[str, str | int | bool]:
     name, _, view = column.partition("_")
     metric = METRICS[name]
     where = " inside the hole" if view else ""

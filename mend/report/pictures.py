@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from mend.evaluate.pictures import SHARED
+from mend.evaluate.result import Result
 from mend.inpaint.classical import CLASSICAL
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#999933")  # Okabe and Ito, 2008
 
 
 def picture_grid(folder: Path, methods: list[str]) -> Image.Image:
-    """The seed's grid: original, mask, masked input, then one row a method, each with its name."""
-    rows = [
-        (name, Image.open(folder / f"{name}.png").convert("RGB")) for name in ("original", "mask", "masked input", *methods)
-    ]
+    """Sample pictures as the reference experiment shows them: original, mask, masked input, then one row a method."""
+    rows = [(name, Image.open(folder / f"{name}.png").convert("RGB")) for name in (*SHARED, *methods)]
     first = rows[0][1]
     side, count = first.height, first.width // first.height
     scale = 3 if side <= 64 else 1
@@ -46,10 +46,10 @@ def png(picture: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def curves_plot(summary: dict[str, Any], methods: list[str]) -> bytes:
+def curves_plot(result: Result, methods: list[str]) -> bytes:
     """Training loss and validation PSNR and SSIM over the epochs, one line a network, as PNG."""
     panels = {"loss": "training loss", "val_psnr": "validation PSNR (dB)", "val_ssim": "validation SSIM"}
-    curves = {m: pd.DataFrame(summary["methods"][m]["training"]) for m in methods if summary["methods"][m]["training"]}
+    curves = {m: pd.DataFrame(result.methods[m].training) for m in methods if result.methods[m].training}
     panels = {column: title for column, title in panels.items() if all(column in curve for curve in curves.values())}
     figure, axes = _figure(len(panels))
     for method, curve in curves.items():
@@ -59,7 +59,7 @@ def curves_plot(summary: dict[str, Any], methods: list[str]) -> bytes:
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_yscale("log")
-    return _drawn(figure, axes[-1])
+    return _as_png(figure, axes[-1])
 
 
 def coverage_plot(tables: dict[str, pd.DataFrame]) -> bytes:
@@ -87,7 +87,7 @@ def coverage_plot(tables: dict[str, pd.DataFrame]) -> bytes:
             )
     axes[0].set(title="PSNR, composited (dB)", xlabel="coverage (% of the image)")
     axes[1].set(title="PSNR inside the hole (dB)", xlabel="coverage (% of the image)")
-    return _drawn(figure, axes[-1])
+    return _as_png(figure, axes[-1])
 
 
 def _colour(method: str, methods: list[str]) -> str:
@@ -105,7 +105,7 @@ def _figure(panels: int) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _drawn(figure: Any, legend: Any) -> bytes:
+def _as_png(figure: Any, legend: Any) -> bytes:
     handles, labels = legend.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
     data = io.BytesIO()

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mend.errors import InputError
 from mend.evaluate.compare import Difference
 from mend.evaluate.metrics import METRICS, Metric, metric_of
+from mend.evaluate.result import Result, Score
 from mend.inpaint.classical import CLASSICAL
 from mend.models import MODELS
 
@@ -22,18 +23,17 @@ if TYPE_CHECKING:  # it trains, and Lightning takes seconds to import
 UNAVAILABLE = "n/a"
 
 
-def ordered(summary: dict[str, Any], runs: list[str] | None) -> list[str]:
-    """Classical fillers, then networks in the order of `MODELS`, width and name."""
-    there = summary["methods"]
+def ordered(result: Result, runs: list[str] | None) -> list[str]:
+    """Classical fillers, then networks in the order of `MODELS`, width and name. InputError for a run that is not there."""
+    there = result.methods
     wanted = {Path(run).name for run in runs} if runs else None
     if wanted and wanted - set(there):
         raise InputError(f"no result for {', '.join(sorted(wanted - set(there)))}. Evaluated: {', '.join(there)}.")
     networks = [m for m in there if m not in CLASSICAL and (wanted is None or m in wanted)]
-    kinds = list(MODELS)
 
     def place(method: str) -> tuple[int, int, str]:
-        config = there[method]["model"]
-        return kinds.index(config["model"]) if config["model"] in kinds else 99, config["options"].get("width", 0), method
+        model = there[method].model
+        return list(MODELS).index(model.model) if model.model in MODELS else len(MODELS), model.width, method
 
     return [m for m in CLASSICAL if m in there] + sorted(networks, key=place)
 
@@ -48,54 +48,50 @@ class Cell:
 Table = tuple[list[str], list[list[Cell]]]
 
 
-def metric_table(summary: dict[str, Any], methods: list[str], suffix: str = "", further: bool = True) -> Table:
+def metric_table(result: Result, methods: list[str], suffix: str = "", further: bool = True) -> Table:
     """Every metric of every method in one view ("" composited, "_hole", "_band", "_raw"); the best of a column is marked.
 
     `further` metrics are those that were scored and are not the protocol's.
     """
-    own = summary["protocol"]["metrics"]
-    shown = [n for n in _shown(summary) if further or n in own]
+    shown = [n for n in _shown(result) if further or n in result.protocol.metrics]
     names = [n for n in shown if suffix not in ("_hole", "_band") or METRICS[n].pixels is not None]
     header = ["Method", "Parameters", *(_heading(METRICS[n]) for n in names)]
-    columns = [_cells(METRICS[n], [summary["methods"][m]["metrics"].get(n + suffix) for m in methods]) for n in names]
+    columns = [_cells(METRICS[n], [result.methods[m].metrics.get(n + suffix) for m in methods]) for n in names]
     rows = [
-        [Cell(m), Cell(_millions(summary["methods"][m]["parameters"])), *(column[i] for column in columns)]
+        [Cell(m), Cell(_millions(result.methods[m].parameters)), *(column[i] for column in columns)]
         for i, m in enumerate(methods)
     ]
     if not suffix:
-        for row in summary["protocol"]["published"]:
-            values = [Cell(f"{row[n]:.{METRICS[n].digits}f}" if n in row else "") for n in names]
-            rows.append([Cell(row["name"] + " *"), Cell(""), *values])
+        for row in result.protocol.published:
+            values = [Cell(f"{row.scores[n]:.{METRICS[n].digits}f}" if n in row.scores else "") for n in names]
+            rows.append([Cell(row.name + " *"), Cell(""), *values])
     return header, rows
 
 
-def group_table(summary: dict[str, Any], methods: list[str], group: str, metric: str = "psnr_hole") -> Table:
-    """One metric of every method by coverage bin ("by_coverage") or class ("by_class")."""
-    groups = list(next(iter(summary["methods"].values()))[group])
-    kind = METRICS[metric_of(metric)]
-    columns = [_cells(kind, [summary["methods"][m][group].get(g, {}).get(metric) for m in methods]) for g in groups]
-    counts = [summary["methods"][methods[0]][group][g].get(metric, {}).get("n", 0) for g in groups]
-    header = ["Method", *(f"{g} (n = {n})" for g, n in zip(groups, counts, strict=True))]
+def group_table(result: Result, methods: list[str], by: Literal["coverage", "class"], metric: str = "psnr_hole") -> Table:
+    """One metric of every method by coverage bin or by class."""
+    scores = {m: result.methods[m].by_coverage if by == "coverage" else result.methods[m].by_class for m in methods}
+    first = scores[methods[0]]
+    columns = [_cells(METRICS[metric_of(metric)], [scores[m].get(g, {}).get(metric) for m in methods]) for g in first]
+    header = ["Method", *(f"{g} (n = {part[metric].n if metric in part else 0})" for g, part in first.items())]
     return header, [[Cell(m), *(column[i] for column in columns)] for i, m in enumerate(methods)]
 
 
-def seeds_table(summary: dict[str, Any], methods: list[str]) -> Table | None:
+def seeds_table(result: Result, methods: list[str]) -> Table | None:
     """Mean ± deviation over the seeds of each recipe that was trained with several; None where none was."""
     recipes: dict[str, list[str]] = {}
     for method in methods:
-        trained = summary["methods"][method]["model"].get("trained")
+        trained = result.methods[method].model.trained
         if trained:
-            config = {**trained["config"], "seed": None}
-            recipes.setdefault(json.dumps(config, sort_keys=True), []).append(method)
+            recipes.setdefault(json.dumps({**trained.config, "seed": None}, sort_keys=True), []).append(method)
     repeated = [runs for runs in recipes.values() if len(runs) > 1]
-    names = _shown(summary)
+    names = _shown(result)
     rows: list[list[Cell]] = []
     for runs in repeated:
-        config = summary["methods"][runs[0]]["model"]["trained"]["config"]
-        row = [Cell(f"{config['model']}, width {config['width']}"), Cell(str(len(runs)))]
+        model = result.methods[runs[0]].model
+        row = [Cell(f"{model.model}, width {model.width}"), Cell(str(len(runs)))]
         for name in names:
-            values = [summary["methods"][run]["metrics"].get(name, {}).get("mean") for run in runs]
-            there = [v for v in values if v is not None]
+            there = [value for run in runs if (value := result.methods[run].mean(name)) is not None]
             digits = METRICS[name].digits + 1
             text = f"{mean(there):.{digits}f} ± {stdev(there):.{digits}f}" if len(there) == len(runs) else UNAVAILABLE
             row.append(Cell(text))
@@ -103,23 +99,23 @@ def seeds_table(summary: dict[str, Any], methods: list[str]) -> Table | None:
     return (["Recipe", "Seeds", *(_heading(METRICS[n]) for n in names)], rows) if rows else None
 
 
-def _shown(summary: dict[str, Any]) -> list[str]:
+def _shown(result: Result) -> list[str]:
     """The protocol's metrics that a method has or that could not be had, then others that were scored."""
-    scored = {name for method in summary["methods"].values() for name in method["metrics_scored"]}
-    own = summary["protocol"]["metrics"]
-    return [n for n in own if n in scored or n in summary["unavailable"]] + [n for n in METRICS if n in scored and n not in own]
+    own, scored = result.protocol.metrics, result.scored
+    return [n for n in own if n in scored or n in result.unavailable] + [n for n in METRICS if n in scored and n not in own]
 
 
-def _cells(metric: Metric, values: list[dict[str, Any] | None]) -> list[Cell]:
-    means = [v["mean"] for v in values if v and v["mean"] is not None]
+def _cells(metric: Metric, scores: list[Score | None]) -> list[Cell]:
+    means = [score.mean for score in scores if score and score.mean is not None]
     best = (max if metric.higher_is_better else min)(means) if len(means) > 1 else None
     cells: list[Cell] = []
-    for value in values:
-        if not value or value["mean"] is None:
+    for score in scores:
+        if score is None or score.mean is None:
             cells.append(Cell(UNAVAILABLE))
             continue
-        note = f"{value['low']:.{metric.digits}f} – {value['high']:.{metric.digits}f}" if value.get("low") is not None else ""
-        cells.append(Cell(f"{value['mean']:.{metric.digits}f}", value["mean"] == best, note))
+        interval = score.low is not None and score.high is not None
+        note = f"{score.low:.{metric.digits}f} – {score.high:.{metric.digits}f}" if interval else ""
+        cells.append(Cell(f"{score.mean:.{metric.digits}f}", score.mean == best, note))
     return cells
 
 
@@ -166,12 +162,12 @@ def _latex(text: str) -> str:
     return re.sub("₁₀|.", lambda found: special.get(found[0], found[0]), text)
 
 
-def as_text(summary: dict[str, Any]) -> str:
+def as_text(result: Result) -> str:
     """The composited view for a terminal: columns lined up, the best of each marked by a star behind it."""
-    header, rows = metric_table(summary, ordered(summary, None))
+    header, rows = metric_table(result, ordered(result, None))
     texts = [header] + [[c.text + ("*" if c.best else " ") for c in row] for row in rows]
     texts[0] = [header[0], *(f"{name} " for name in header[1:])]
-    return "\n".join([*aligned(texts, 1), "", *footnotes(summary, intervals=False)])
+    return "\n".join([*aligned(texts, 1), "", *footnotes(result, intervals=False)])
 
 
 def comparison_text(found: list[Difference], a: str, b: str) -> str:
@@ -223,36 +219,34 @@ def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     return ["  ".join(side(text, width) for side, text, width in zip(sides, row, widths, strict=True)) for row in rows]
 
 
-def footnotes(summary: dict[str, Any], intervals: bool = True) -> list[str]:
+def footnotes(result: Result, intervals: bool = True) -> list[str]:
     """What stands under every table: n, the interval, what is missing, and the definitions of the metrics shown."""
-    protocol = summary["protocol"]
-    per_image = (protocol.get("drawn") or {}).get("per_image", 1)
-    count = f"{summary['n']} images" if per_image == 1 else f"{summary['n']} holes, {per_image} an image"
+    protocol = result.protocol
+    per_image = protocol.drawn.per_image if protocol.drawn else 1
+    count = f"{result.n} images" if per_image == 1 else f"{result.n} holes, {per_image} an image"
     small = "Small: 95 % bootstrap interval of the mean over images. " if intervals else ""
-    lines = [
-        f"n = {count}, protocol {protocol['name']}, mask set {summary['mask_set'][:12]}. {small}Marked: best of its column."
-    ]
+    lines = [f"n = {count}, protocol {protocol.name}, mask set {result.mask_set[:12]}. {small}Marked: best of its column."]
     reasons: dict[str, list[str]] = {}
-    for name, reason in summary["unavailable"].items():
+    for name, reason in result.unavailable.items():
         reasons.setdefault(reason, []).append(METRICS[name].title)
     lines += [f"{UNAVAILABLE} ({reason}): {', '.join(titles)}." for reason, titles in reasons.items()]
     checked: dict[str, list[str]] = {}
-    for name, by in summary["certified"].items():
+    for name, by in result.certified.items():
         checked.setdefault(by, []).append(METRICS[name].title)
     said = [f"{', '.join(titles)} against {by or 'nothing, no reference is stored'}" for by, titles in checked.items()]
     lines += [f"Checked at the start on reference pictures: {'; '.join(said)}."] if said else []
-    lines += [f"* {source}. Quoted, not measured here." for source in sorted({r["source"] for r in protocol["published"]})]
-    lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in _shown(summary)]
+    lines += [f"* {source}. Quoted, not measured here." for source in sorted({row.source for row in protocol.published})]
+    lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in _shown(result)]
     return lines
 
 
-def readme_table(summary: dict[str, Any]) -> str:
+def readme_table(result: Result) -> str:
     """The table for the README's first screen: the composited view with a line on n, the interval and what is quoted."""
-    methods = ordered(summary, None)
-    lines = footnotes(summary)
+    methods = ordered(result, None)
+    lines = footnotes(result)
     defined = [line for line in lines if any(line.startswith(f"{m.title}:") for m in METRICS.values())]
     return (
-        markdown_table(metric_table(summary, methods, further=False), notes=True)
+        markdown_table(metric_table(result, methods, further=False), notes=True)
         + "\n"
         + "<br>\n".join(f"<sub>{line}</sub>" for line in lines if line not in defined)
         + "\n\n<details><summary>What is measured</summary>\n\n"

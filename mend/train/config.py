@@ -1,23 +1,26 @@
 """What a run depends on, and the recipes: named files that say what differs from the defaults, and why."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from mend.data.assets import read_toml
 from mend.errors import InputError, unknown
 
+Precision = Literal["auto", "bf16", "fp32"]
+Schedule = Literal["constant", "cosine"]
+
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything a run depends on. A field is a flag, a recipe key and an entry of the run's config.toml."""
+    """Everything a run depends on. A field is a flag of `mend train`, a recipe key and an entry of the run's config.toml."""
 
     data: str
     """Source of images: cifar10, photos, hub:owner/name[:column], or a folder."""
     masks: str
-    """A mask set, or a folder with a train and a test mask set; with --crop also strokes, boxes, borders, or several: a,b,c."""
+    """A mask set, or a folder with a train and a test mask set; with crop also {drawn}, or several: a,b,c."""
     model: str = "unet-aspp"
-    """autoencoder, unet, unet-simple, unet-aspp or pyramid."""
+    """The network: {networks}."""
     width: int = 64
     """Channels at full resolution."""
     hole_channel: bool = False
@@ -27,25 +30,25 @@ class TrainConfig:
     crop: int | None = None
     """Stream random crops of this side, in pixels, from a folder of large pictures."""
     zoom: float = 1.0
-    """With --crop: shrink a part up to so many times as large to the crop, and as likely any factor between."""
+    """With crop: shrink a part up to so many times as large to the crop, and as likely any factor between."""
     crops: int = 1
-    """With --crop: crops of every picture in an epoch."""
+    """With crop: crops of every picture in an epoch."""
     workers: int = 2
-    """Processes that read pictures; with --crop only."""
+    """Processes that read pictures; with crop only."""
     epochs: int = 15
     """Passes over the training images."""
     batch_size: int = 128
     """Images a step, over all processes."""
     lr: float = 1e-3
     """Adam's learning rate."""
-    schedule: str = "constant"
-    """Learning rate over time: constant or cosine (to zero)."""
+    schedule: Schedule = "constant"
+    """Learning rate over time; cosine ends at zero."""
     loss: dict[str, float] = field(default_factory=lambda: {"mse": 1.0})
-    """Weight of each loss term."""
+    """Weight of each loss term, such as --loss.mse 1: {losses}."""
     ema: float = 0.0
     """Decay of the moving average of the weights that is judged and saved; 0 for none."""
-    precision: str = "auto"
-    """auto, bf16 or fp32; auto is bf16 where the processor has it."""
+    precision: Precision = "auto"
+    """Precision of the numbers that the network computes with; auto is bf16 where the processor has it."""
     compile: bool = False
     """Compile the network first (torch.compile)."""
     seed: int = 0
@@ -53,34 +56,26 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Raise InputError for a value that no run can have."""
-        positive = (
-            "width",
-            "epochs",
-            "batch_size",
-            "lr",
-            "crops",
-            *(n for n in ("size", "crop") if getattr(self, n) is not None),
-        )
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0.")
-        for name in ("seed", "workers"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        for name, value in asdict(self).items():
+            if name in ("width", "epochs", "batch_size", "lr", "crops", "size", "crop") and value is not None and not value > 0:
+                raise InputError(f"{name} is {value}; expected a number above 0.")
+            if name in ("seed", "workers") and value < 0:
+                raise InputError(f"{name} is {value}; expected 0 or more.")
         if not self.zoom >= 1:
             raise InputError(f"zoom is {self.zoom:g}; expected 1 (crops as they are) or more.")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema is {self.ema:g}; expected a decay from 0 (none) to below 1, such as 0.999.")
         if self.size and self.crop:
             raise InputError("size and crop exclude each other: size scales whole pictures, crop cuts them.")
-        for name, known in (("precision", ("auto", "bf16", "fp32")), ("schedule", ("constant", "cosine"))):
-            value = getattr(self, name)
-            if value not in known:
-                raise unknown(name, value, known)
+        for name, value, known in (("precision", self.precision, Precision), ("schedule", self.schedule, Schedule)):
+            if value not in get_args(known):
+                raise unknown(name, value, get_args(known))
         if not self.loss or not all(weight >= 0 for weight in self.loss.values()):
             raise InputError(f"the loss is {self.loss}; expected at least one term, with weights of 0 or more.")
 
 
 def read_recipe(name: str | Path) -> dict[str, Any]:
     """The keys of a recipe, by the name of a shipped one or by file. An unknown name or key raises InputError."""
+    if name == "seed":
+        name = "reference"  # whose name it was in version 0.1
     return read_toml(name, "recipe", [f.name for f in fields(TrainConfig)])

@@ -3,16 +3,19 @@
 A term is `(raw, image, hole) -> scalar`. To add one: a function, one line in `LOSSES`, one test.
 """
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from mend.errors import pick
-from mend.models.classifier import difference, load_classifier
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def mse(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
-    """Mean squared error over the whole raw output, known pixels included, as the seed trains."""
+    """Mean squared error over the whole raw output, known pixels included, as the reference experiment trains."""
     return (raw - image).square().mean()
 
 
@@ -33,12 +36,19 @@ def hole_l1(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
 
 def lpips_cifar(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
     """How differently the whole raw output looks to this project's CIFAR-10 classifier; see `models.classifier.difference`."""
+    from mend.models.classifier import difference, load_classifier
+
     look = load_classifier(raw.device).layers
     return difference(look(raw), look(image)).mean()
 
 
-Term = Callable[[Tensor, Tensor, Tensor], Tensor]
-LOSSES: dict[str, Term] = {"mse": mse, "l1": l1, "hole_mse": hole_mse, "hole_l1": hole_l1, "lpips-cifar": lpips_cifar}
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "mse": mse,
+    "l1": l1,
+    "hole_mse": hole_mse,
+    "hole_l1": hole_l1,
+    "lpips-cifar": lpips_cifar,
+}
 
 
 def weighted(weights: Mapping[str, float], raw: Tensor, image: Tensor, hole: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -166,7 +166,10 @@ def test_bad_input_is_one_line_and_exit_1(photo: Path, run: Path, capsys: pytest
         (("masks", photo, "--out", photo / "m", "--segmenter", "stroke"), "Did you mean 'strokes'"),
         (("masks", photo, "--out", photo / "m", "--segmenter", "strokes", "--range", "a:b"), "expected START:STOP"),
         (("evaluate", run, "--protocol", "cifar"), "unknown protocol 'cifar'"),
-        (("train", "--data", "x", "--masks", "y", "--recipe", "sed"), "unknown recipe 'sed'. Did you mean 'seed'"),
+        (
+            ("train", "--data", "x", "--masks", "y", "--recipe", "referenc"),
+            "unknown recipe 'referenc'. Did you mean 'reference'",
+        ),
         (("train", "--data", "x", "--masks", "y", "--lr", "-1"), "lr is -1"),
     ):
         code, _, err = mend(capsys, *words)

@@ -1,30 +1,39 @@
-import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from sklearn.svm import LinearSVC
 
 from mend.cli import main
 from mend.errors import InputError
 from mend.evaluate.compare import SUBSETS, compare
-from mend.evaluate.metrics import distances
 from mend.evaluate.protocol import Protocol
+from mend.evaluate.result import Score, read_result, result_file, write_result
 from mend.evaluate.run import evaluate
 from mend.progress import Report
 from mend.report.tables import comparison_text
 
 
 @pytest.fixture(scope="module")
-def result(run: Path, folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fresh(run: Path, folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("result") / "tiny"
     protocol = Protocol("tiny-v1", "Tiny", str(folder), ("psnr", "mae"), str(masks))
     return evaluate([str(run), "mean-colour", "telea"], protocol, out, device="cpu")
+
+
+@pytest.fixture
+def result(fresh: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    shutil.copytree(fresh.with_suffix(""), tmp_path / "tiny")
+    return Path(shutil.copy(fresh, tmp_path / "tiny.json"))
 
 
 def rewrite(result: Path, method: str, change: float, spread: float) -> None:
@@ -74,43 +83,47 @@ def test_what_cannot_be_compared_is_refused(result: Path):
         compare("mean-colour", "telea", result)
 
 
-def test_a_distance_of_sets_has_an_interval_where_the_features_are(run: Path, folder: Path, masks: Path, tmp_path: Path):
-    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("kid-cifar",), str(masks))
-    result = evaluate([str(run), "mean-colour", "telea"], protocol, tmp_path / "r", device="cpu")
-    rng, features = np.random.default_rng(0), tmp_path / "r" / "features"
-    truth = rng.standard_normal((400, 8)).astype(np.float16)
-    np.save(features / "original-cifar.npy", truth)
+def with_distances(result: Path, out: Path, metrics: tuple[str, ...], features: dict[str, np.ndarray]) -> Path:
+    """A copy of a result whose methods have these distances of sets too, and the features that they are computed from."""
+    shutil.copytree(result.with_suffix(""), out)
+    there, scored = read_result(result), {name: Score(mean=50.0, n=800) for name in metrics}
+    methods = {name: replace(method, metrics={**method.metrics, **scored}) for name, method in there.methods.items()}
+    write_result(out, replace(there, methods=methods))
+    (out / "features").mkdir(exist_ok=True)
+    for name, values in features.items():
+        np.save(out / "features" / f"{name}.npy", values.astype(np.float16))
+    return result_file(out)
+
+
+def test_a_distance_of_sets_has_an_interval_where_the_features_are(fresh: Path, tmp_path: Path):
+    truth = np.random.default_rng(0).standard_normal((400, 8))
+    features = {"original-cifar": truth}
     for name, distance in (("telea", 0.3), ("mean-colour", 0.6), ("tiny", 0.3)):
-        for view in ("", "_raw"):
-            np.save(features / f"{name}-cifar{view}.npy", truth + np.float16(distance))
+        features |= {f"{name}-cifar{view}": truth + distance for view in ("", "_raw")}
+    result = with_distances(fresh, tmp_path / "r", ("kid-cifar",), features)
     (apart,) = [d for d in compare("telea", "mean-colour", result) if d.metric == "kid-cifar"]
     assert apart.high - apart.low > 0
     assert apart.high - apart.difference == pytest.approx(apart.difference - apart.low)
     (same,) = [d for d in compare("telea", "tiny", result) if d.metric == "kid-cifar"]
     assert same.high - same.low < 1e-6, "equal features: the same quarter for both leaves no difference to vary"
-    (features / "telea-cifar.npy").unlink()
+    (tmp_path / "r" / "features" / "telea-cifar.npy").unlink()
     found = compare("telea", "mean-colour", result)
     (none,) = [d for d in found if d.metric == "kid-cifar"]
     assert np.isnan(none.low)
     assert "no interval: too few images, or their features are gone" in comparison_text(found, "telea", "mean-colour")
 
 
-def test_every_distance_of_a_subset_is_taken_on_the_same_tensors(run: Path, folder: Path, masks: Path, tmp_path: Path):
-    metrics = ("p-ids-cifar", "u-ids-cifar")
-    protocol = Protocol("tiny-v1", "Tiny", str(folder), ("kid-cifar",), str(masks))
-    result = evaluate([str(run), "telea"], protocol, tmp_path / "r", device="cpu")
-    summary = json.loads(result.read_text(encoding="utf-8"))
-    for method in summary["methods"].values():
-        method["metrics"] = {name: {"mean": 50.0, "n": 800} for name in metrics}
-    result.write_text(json.dumps(summary), encoding="utf-8")
-    rng = np.random.default_rng(0)
-    for name in ("original-cifar", "tiny-cifar", "telea-cifar"):
-        np.save(tmp_path / "r" / "features" / f"{name}.npy", rng.standard_normal((800, 4)).astype(np.float16))
-    fitted = distances._classifier.cache_info().misses
+def test_what_distances_of_a_subset_share_is_made_once(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    metrics, rng = ("p-ids-cifar", "u-ids-cifar"), np.random.default_rng(0)
+    features = {f"{name}-cifar": rng.standard_normal((800, 4)) for name in ("original", "tiny", "telea")}
+    result = with_distances(fresh, tmp_path / "r", metrics, features)
+    fitted: list[int] = []
+    fit = LinearSVC.fit
+    monkeypatch.setattr(LinearSVC, "fit", lambda self, x, y: fitted.append(len(x)) or fit(self, x, y))
     steps: list[tuple[int, int]] = []
     found = [d for d in compare("tiny", "telea", result, lambda *step: steps.append(step)) if d.metric in metrics]
     assert all(d.low < d.difference < d.high for d in found)
-    assert distances._classifier.cache_info().misses - fitted == 2 * SUBSETS, "one machine a method and subset"
+    assert fitted == [2 * 200] * (2 * SUBSETS), "one machine a method and subset serves both scores"
     assert steps == [(i + 1, SUBSETS + 2) for i in range(SUBSETS + 2)], "the whole, one bin of coverage, and every subset"
 
 

@@ -9,8 +9,9 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from mend.errors import InputError
-from mend.evaluate.metrics import METRICS, PSNR_CAP, WeightsMissing, band, certificate, distances, mae, networks, psnr, ssim
-from mend.evaluate.metrics.pixels import similarity
+from mend.evaluate import certificate
+from mend.evaluate import metrics as module
+from mend.evaluate.metrics import METRICS, PSNR_CAP, Batch, FeatureSets, WeightsMissing, band, mae, psnr, similarity, ssim
 from mend.train.losses import LOSSES
 
 
@@ -18,7 +19,7 @@ from mend.train.losses import LOSSES
 def fresh() -> Iterator[None]:
     """Networks are kept for the process; a test with stand-in weights leaves none to the next."""
     yield
-    for load in (networks.lpips_vgg, networks.lpips_alex, networks.inception, certificate.certify):
+    for load in (module._lpips, module.inception):
         load.cache_clear()
 
 
@@ -106,7 +107,7 @@ def test_lpips_of_alexnet_equals_the_reference_package_too(pair: tuple[torch.Ten
     torch.save(alexnet(weights=None).state_dict(), file)
     try:
         image, filled = (torch.nn.functional.interpolate(part, 64) for part in pair)  # AlexNet has nothing left of 32 pixels
-        ours = networks.lpips_alex(torch.device("cpu"))(filled, image)
+        ours = module.lpips_alex(torch.device("cpu"))(Batch(filled), Batch(image))
         reference = lpips.LPIPS(net="alex", verbose=False).eval()
         with torch.no_grad():
             assert torch.allclose(ours, reference(filled * 2 - 1, image * 2 - 1).flatten(), atol=1e-6)
@@ -118,13 +119,14 @@ def test_lpips_equals_the_reference_package_with_the_same_weights(vgg: Path, pai
     import lpips
 
     filled, image = pair
-    ours = networks.lpips_vgg(torch.device("cpu"))(filled, image)
+    judge = module.lpips_vgg(torch.device("cpu"))
+    ours = judge(Batch(filled), Batch(image))
     reference = lpips.LPIPS(net="vgg", verbose=False).eval()
     with torch.no_grad():
         theirs = reference(2 * filled - 1, 2 * image - 1).reshape(-1)
     assert ours.shape == (3,)
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-    assert networks.lpips_vgg(torch.device("cpu"))(image, image).abs().max() < 1e-6
+    assert judge(Batch(image), Batch(image)).abs().max() < 1e-6
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +165,8 @@ def test_fid_and_kid_equal_torch_fidelity_with_the_same_weights(inception: Path)
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(12, 3, 32, 32, generator=generator)
     filled = (0.5 * image + 0.2).clamp(0, 1)
-    look = networks.inception(torch.device("cpu"))
-    truth, others = (torch.cat([look(part) for part in images.split(6)]) for images in (image, filled))
+    look = module.inception(torch.device("cpu"))
+    truth, others = (torch.cat([look(Batch(part)) for part in images.split(6)]) for images in (image, filled))
     assert truth.shape == (12, 2048)
     early = FeatureExtractorInceptionV3("early", ["192"], feature_extractor_weights_path=str(inception)).eval()
     with torch.no_grad():
@@ -195,21 +197,19 @@ def test_fid_and_kid_equal_torch_fidelity_with_the_same_weights(inception: Path)
         cache=False,
     )
     assert theirs["frechet_inception_distance"] > 0
-    assert distances.frechet(first, second) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
-    assert distances.kernel(truth, others) == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)
+    assert module.frechet(FeatureSets(first, second)) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+    assert module.kernel(FeatureSets(truth, others)) == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)
 
 
 def test_sets_that_look_alike_are_told_from_sets_that_do_not():
     generator = torch.Generator().manual_seed(0)
     truth = torch.randn(300, 8, generator=generator)
-    near, far = truth + 0.05 * torch.randn(300, 8, generator=generator), truth + 3
-    for distance in (distances.frechet, distances.kernel):
-        assert distance(truth, near) < 0.05 * distance(truth, far)
-    assert distances.frechet(truth, far) == pytest.approx(8 * 9, rel=1e-6), (
-        "equal covariances: the squared distance of the means"
-    )
-    assert distances.unpaired_indiscernible(truth, near) > 40 > 1 > distances.unpaired_indiscernible(truth, far)
-    assert distances.paired_indiscernible(truth, near) > 25 > 1 > distances.paired_indiscernible(truth, far)
+    near, far = (FeatureSets(truth, other) for other in (truth + 0.05 * torch.randn(300, 8, generator=generator), truth + 3))
+    for distance in (module.frechet, module.kernel):
+        assert distance(near) < 0.05 * distance(far)
+    assert module.frechet(far) == pytest.approx(8 * 9, rel=1e-6), "equal covariances: the squared distance of the means"
+    assert module.unpaired_indiscernible(near) > 40 > 1 > module.unpaired_indiscernible(far)
+    assert module.paired_indiscernible(near) > 25 > 1 > module.paired_indiscernible(far)
 
 
 def test_the_rim_of_a_hole_is_its_pixels_near_a_known_one():
@@ -225,7 +225,11 @@ def test_the_rim_of_a_hole_is_its_pixels_near_a_known_one():
 
 def test_lpips_cifar_is_nothing_for_equal_pictures_and_can_be_trained_on(pair: tuple[torch.Tensor, torch.Tensor]):
     filled, image = pair
-    distance = networks.lpips_cifar(torch.device("cpu"))
+    judge = module.lpips_cifar(torch.device("cpu"))
+
+    def distance(filled: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        return judge(Batch(filled), Batch(image))
+
     assert distance(image, image.clone()).abs().max() < 1e-6
     assert (distance(filled, image) > 1e-4).all()
     assert torch.allclose(distance(filled, image)[1:], distance(filled[1:], image[1:]), atol=1e-5)
@@ -237,21 +241,25 @@ def test_lpips_cifar_is_nothing_for_equal_pictures_and_can_be_trained_on(pair: t
 
 
 def test_every_metric_with_a_reference_is_certified_and_a_wrong_one_refused(monkeypatch: pytest.MonkeyPatch):
-    cpu = torch.device("cpu")
-    certified = {name: certificate.certify(name, cpu) for name in ("psnr", "ssim", "mae", "lpips-cifar", "fid-cifar")}
-    assert all(re.fullmatch(r"[\w-]+ [\d.]+", by) for by in certified.values()), certified
-    assert certificate.certify("fid", cpu) == "", "no reference is stored, and none is made up"
-    certificate.certify.cache_clear()
-    swapped = lambda device: lambda a, b: networks.lpips_cifar(device)(a.flip(1), b)  # noqa: E731
+    cpu, names = torch.device("cpu"), ("psnr", "ssim", "mae", "lpips-cifar", "fid-cifar")
+    pair = tuple(map(Batch, certificate.reference_pictures()))
+    monkeypatch.setattr(certificate, "Batch", lambda pictures: next(b for b in pair if b.pictures is pictures))
+    monkeypatch.setattr(certificate, "_checked", set())
+    certified = certificate.certify((*names, "fid"), cpu)
+    assert all(re.fullmatch(r"[\w-]+ [\d.]+", certified[name]) for name in names), certified
+    assert certified["fid"] == "", "no reference is stored, and none is made up"
+    swapped = lambda device: lambda a, b: module.lpips_cifar(device)(Batch(a.pictures.flip(1)), b)  # noqa: E731
+    few = lambda sets: module.frechet(FeatureSets(sets.truth[:250], sets.filled[:250]))  # noqa: E731
     for name, wrong in (
         ("psnr", replace(METRICS["psnr"], pixels=lambda a, b: (255 * (a - b)).square())),
         ("ssim", replace(METRICS["ssim"], pixels=lambda a, b: similarity(2 * a - 1, 2 * b - 1))),
         ("lpips-cifar", replace(METRICS["lpips-cifar"], per_image=swapped)),
-        ("fid-cifar", replace(METRICS["fid-cifar"], distance=lambda a, b: distances.frechet(a[:250], b[:250]))),
+        ("fid-cifar", replace(METRICS["fid-cifar"], distance=few)),
     ):
         monkeypatch.setitem(METRICS, name, wrong)
+        certificate._checked.clear()
         with pytest.raises(InputError, match=r"for the reference pictures, where .* gave .*computes something else"):
-            certificate.certify(name, cpu)
+            certificate.certify((name,), cpu)
 
 
 def test_without_weights_the_error_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -261,17 +269,19 @@ def test_without_weights_the_error_names_the_file(monkeypatch: pytest.MonkeyPatc
         raise OSError("no route to host")
 
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
-    with pytest.raises(WeightsMissing, match=r"LPIPS needs weights.*vgg16-397923af\.pth.*--metrics psnr,ssim,mae,lpips-cifar"):
-        networks.lpips_vgg(torch.device("cpu"))
+    with pytest.raises(
+        WeightsMissing, match=r"LPIPS needs weights.*vgg16-397923af\.pth.*no download: psnr, ssim, lpips-cifar, fid"
+    ):
+        module.lpips_vgg(torch.device("cpu"))
     with pytest.raises(WeightsMissing, match=r"FID needs weights.*weights-inception-2015-12-05-6726825d\.pth"):
-        networks.inception(torch.device("cpu"))
+        module.inception(torch.device("cpu"))
 
 
 def test_every_metric_says_what_it_is():
     for metric in METRICS.values():
         assert metric.definition
         assert sum(way is not None for way in (metric.pixels, metric.per_image, metric.distance)) == 1
-        assert bool(metric.space) == (metric.distance is not None)
+        assert metric.network in module.FEATURES or metric.distance is None
     rising = [n for n, m in METRICS.items() if m.higher_is_better]
     assert rising == ["psnr", "ssim", "p-ids", "p-ids-cifar", "u-ids", "u-ids-cifar"]
     assert np.isfinite(PSNR_CAP)

@@ -10,9 +10,11 @@ from PIL import Image
 
 from mend.data.sources import load_images
 from mend.errors import InputError
-from mend.evaluate import protocol as module
-from mend.evaluate.protocol import Drawn, Protocol, folder_scenes, protocol_from, read_protocol, scenes_of
-from mend.evaluate.run import evaluate, read_summary
+from mend.evaluate import scenes as module
+from mend.evaluate.protocol import Drawn, Protocol, Published, read_protocol
+from mend.evaluate.result import read_result
+from mend.evaluate.run import evaluate
+from mend.evaluate.scenes import folder_scenes, scenes_of
 from mend.segment.make import make_masks
 
 DRAWN = Drawn(("strokes", "boxes"), ((0.1, 0.2), (0.3, 0.4)), per_image=3, seed=5)
@@ -49,7 +51,7 @@ def test_every_image_has_its_masks_in_turn_through_kinds_and_bins(drawn: Protoco
 
 
 def test_a_batch_is_of_one_size_and_holds_the_pictures_in_order(drawn: Protocol, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("mend.evaluate.protocol.BATCH", 5 * 32 * 32)
+    monkeypatch.setattr("mend.evaluate.scenes.BATCH", 5 * 32 * 32)
     scenes = scenes_of(drawn)
     batches = list(scenes.batches())
     assert [len(places) for places, _, _ in batches] == [5] * 7 + [1]
@@ -92,10 +94,10 @@ def test_other_masks_are_refused_and_other_images_take_another_name(folder: Path
     evaluate([str(run)], pinned, tmp_path / "a", device="cpu")
     others = make_masks(load_images(str(folder), "test"), "boxes", tmp_path / "boxes").folder
     with pytest.raises(
-        InputError, match=r"these are not the masks of pinned-v1: their SHA-256 is .* take --protocol cifar10-object, or"
+        InputError, match=r"these are not the masks of pinned-v1: their SHA-256 is .* take the protocol cifar10-object, or"
     ):
         evaluate([str(run)], pinned, tmp_path / "b", masks=str(others), device="cpu")
-    with pytest.raises(InputError, match=r"does not hold the images of pinned-v1.*With --data"):
+    with pytest.raises(InputError, match=r"does not hold the images of pinned-v1.*With `data`"):
         evaluate([str(run)], replace(pinned, images_sha256="0" * 64), tmp_path / "b", device="cpu")
 
     for split in ("train", "test"):
@@ -104,19 +106,17 @@ def test_other_masks_are_refused_and_other_images_take_another_name(folder: Path
             (tmp_path / "mine" / split / file.name).write_bytes(file.read_bytes())
     mine = str(tmp_path / "mine")
     own = make_masks(load_images(mine, "test"), "boxes", tmp_path / "own").folder
-    evaluate(
-        [str(run)], replace(pinned, published=[{"name": "x", "source": "y"}]), tmp_path / "c", mine, str(own), device="cpu"
-    )
-    measured = read_summary(tmp_path / "c")["protocol"]
-    assert (measured["name"], measured["title"]) == ("pinned-v1-on-mine", "mine, by the rules of pinned-v1")
-    assert measured["published"] == [], "nothing is quoted beside other images"
-    assert measured["data"] == mine, "so that the same can be done again"
+    evaluate([str(run)], replace(pinned, published=(Published("x", "y", {}),)), tmp_path / "c", mine, str(own), device="cpu")
+    measured = read_result(tmp_path / "c").protocol
+    assert (measured.name, measured.title) == ("pinned-v1-on-mine", "mine, by the rules of pinned-v1")
+    assert not measured.published, "nothing is quoted beside other images"
+    assert measured.data == mine, "so that the same can be done again"
 
 
 def test_what_a_protocol_has_no_use_for_is_refused(tmp_path: Path):
-    with pytest.raises(InputError, match=r"photos-large-v1 takes whole photographs.*leave out --size 64"):
+    with pytest.raises(InputError, match=r"photos-large-v1 takes whole photographs.*leave out `size`"):
         evaluate(["telea"], read_protocol("photos-large-v1"), tmp_path / "a", size=64)
-    with pytest.raises(InputError, match=r"cifar10-strokes-v1 draws its masks; leave out --masks mine"):
+    with pytest.raises(InputError, match=r"cifar10-strokes-v1 draws its masks; leave out `masks`"):
         evaluate(["telea"], read_protocol("cifar10-strokes-v1"), tmp_path / "a", masks="mine")
     with pytest.raises(InputError, match="limit is 0"):
         evaluate(["telea"], read_protocol("photos-large-v1"), tmp_path / "a", limit=0)
@@ -125,13 +125,13 @@ def test_what_a_protocol_has_no_use_for_is_refused(tmp_path: Path):
 def test_the_first_images_are_the_first_again(tmp_path: Path):
     """A result of the first so many images carries what it takes to measure the same again."""
     first = evaluate(["telea"], read_protocol("photos-large-v1"), tmp_path / "a", metrics=["psnr"], limit=3, device="cpu")
-    said = read_summary(first)
-    assert (said["protocol"]["name"], said["n"]) == ("photos-large-v1-first-3", 3)
-    again = evaluate(["telea"], protocol_from(said["protocol"]), tmp_path / "b", metrics=["psnr"], device="cpu")
-    assert read_summary(again)["methods"]["telea"]["metrics"] == said["methods"]["telea"]["metrics"]
-    assert read_summary(again)["protocol"] == said["protocol"]
+    said = read_result(first)
+    assert (said.protocol.name, said.n) == ("photos-large-v1-first-3", 3)
+    again = read_result(evaluate(["telea"], said.protocol, tmp_path / "b", metrics=["psnr"], device="cpu"))
+    assert again.methods["telea"].metrics == said.methods["telea"].metrics
+    assert again.protocol == said.protocol
     with pytest.raises(InputError, match="takes the first 900 images, and photos has 60"):
-        evaluate(["telea"], replace(protocol_from(said["protocol"]), first=900), tmp_path / "c", device="cpu")
+        evaluate(["telea"], replace(said.protocol, first=900), tmp_path / "c", device="cpu")
 
 
 def test_what_is_no_protocol_is_refused(tmp_path: Path):

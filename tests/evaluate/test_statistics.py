@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mend.evaluate.statistics import bootstrap, coverage_label, groups, summarise
+from mend.evaluate.statistics import bootstrap, coverage_label, groups, scores
 
 
 def test_the_bootstrap_covers_the_mean_as_often_as_it_says():
@@ -20,9 +20,9 @@ def test_a_bin_holds_its_upper_edge():
 
 
 def test_columns_without_values_are_reported_as_none():
-    summary = summarise(pd.DataFrame({"psnr": [1.0, 3.0], "ssim": [np.nan, np.nan], "name": ["a", "b"]}))
-    assert summary["psnr"]["mean"] == 2
-    assert (summary["ssim"]["mean"], summary["ssim"]["n"]) == (None, 0)
+    found = scores(pd.DataFrame({"psnr": [1.0, 3.0], "ssim": [np.nan, np.nan], "name": ["a", "b"]}))
+    assert found["psnr"].mean == 2
+    assert (found["ssim"].mean, found["ssim"].n) == (None, 0)
 
 
 def test_the_bootstrap_is_the_same_on_every_machine():
@@ -51,5 +51,5 @@ def test_holes_of_one_image_are_no_independent_evidence():
 
 
 def test_few_images_have_no_interval():
-    summary = summarise(pd.DataFrame({"psnr": np.arange(9.0), "image": [f"{i}" for i in range(9)]}))
-    assert (summary["psnr"]["mean"], summary["psnr"]["low"]) == (4.0, None)
+    found = scores(pd.DataFrame({"psnr": np.arange(9.0), "image": [f"{i}" for i in range(9)]}))
+    assert (found["psnr"].mean, found["psnr"].low) == (4.0, None)

@@ -12,8 +12,9 @@ from PIL import Image
 
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
-from mend.evaluate.protocol import Protocol
-from mend.evaluate.run import evaluate, read_summary
+from mend.evaluate.protocol import Protocol, Published
+from mend.evaluate.result import Score, read_result
+from mend.evaluate.run import evaluate
 from mend.report import headline, markdown_table, metric_table, picture_grid, report, write_into
 from mend.report.gallery import APART, EXTREMES
 from mend.report.tables import as_text, latex_table, readme_table, seeds_table
@@ -22,19 +23,19 @@ from mend.report.tables import as_text, latex_table, readme_table, seeds_table
 @pytest.fixture(scope="module")
 def result(run: Path, folder: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("result") / "tiny"
-    published = [{"name": "elsewhere", "psnr": 31.78, "source": "a paper"}]
+    published = (Published("elsewhere", "a paper", {"psnr": 31.78}),)
     protocol = Protocol("tiny-v1", "Tiny <pictures>", str(folder), ("psnr", "mae"), str(masks), published=published)
     evaluate([str(run), "mean-colour", "telea"], protocol, out, device="cpu")
     return out
 
 
 def test_the_best_is_marked_by_each_metrics_own_direction(result: Path):
-    summary = read_summary(result)
+    evaluated = read_result(result)
     methods = ["mean-colour", "telea", "tiny"]
-    header, rows = metric_table(summary, methods)
+    header, rows = metric_table(evaluated, methods)
     assert header == ["Method", "Parameters", "PSNR (dB) ↑", "MAE (/255) ↓"]
     for column, name, choose in ((2, "psnr", max), (3, "mae", min)):
-        best = choose(methods, key=lambda m: summary["methods"][m]["metrics"][name]["mean"])
+        best = choose(methods, key=lambda m: evaluated.methods[m].mean(name))
         assert [row[0].text for row in rows if row[column].best] == [best]
     assert rows[-1][0].text == "elsewhere *"
     assert rows[-1][2].text == "31.78"
@@ -42,14 +43,10 @@ def test_the_best_is_marked_by_each_metrics_own_direction(result: Path):
 
 
 def test_a_missing_metric_is_said_and_never_a_number(result: Path):
-    summary = read_summary(result)
-    summary = {
-        **summary,
-        "unavailable": {"fid": "pretrained weights not available"},
-        "protocol": {**summary["protocol"], "metrics": ["psnr", "fid", "ssim"]},
-    }
-    assert "SSIM" not in as_text(summary), "nobody asked for it"
-    text = as_text(summary)
+    evaluated = read_result(result)
+    protocol = replace(evaluated.protocol, metrics=("psnr", "fid", "ssim"))
+    text = as_text(replace(evaluated, protocol=protocol, unavailable={"fid": "pretrained weights not available"}))
+    assert "SSIM" not in text, "nobody asked for it"
     assert text.count("n/a") >= 4
     assert "n/a (pretrained weights not available): FID." in text
     assert METRICS["fid"].definition in text
@@ -91,23 +88,23 @@ def test_runs_restrict_the_networks_and_unknown_ones_are_refused(result: Path, t
 
 
 def test_the_headline_does_not_claim_more_than_the_paired_interval(result: Path):
-    summary = read_summary(result)
-    one, rows = summary["methods"]["tiny"], pd.read_parquet(result / "tiny.parquet")
+    evaluated = read_result(result)
+    one, rows = evaluated.methods["tiny"], pd.read_parquet(result / "tiny.parquet")
     varied = np.random.default_rng(0).standard_normal(len(rows))
     for change, said in (
         (varied, "no difference shown"),
         (0.1 + 0.01 * varied, r"0\.\d+ dB less on the same images \(0\.\d+ to"),
     ):
         other = rows.assign(psnr=rows["psnr"] - change)
-        second = {**one, "metrics": {"psnr": {**one["metrics"]["psnr"], "mean": one["metrics"]["psnr"]["mean"] - 0.01}}}
-        text = headline({**summary, "methods": {"tiny": one, "b": second}}, {"tiny": rows, "b": other})
+        second = replace(one, metrics={"psnr": replace(one.metrics["psnr"], mean=one.mean("psnr") - 0.01)})
+        text = headline(replace(evaluated, methods={"tiny": one, "b": second}), {"tiny": rows, "b": other})
         assert re.search(said, text), text
 
 
 def test_the_readme_table_is_put_between_its_marks(result: Path, tmp_path: Path):
     file = tmp_path / "README.md"
     file.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
-    table = readme_table(read_summary(result))
+    table = readme_table(read_result(result))
     write_into(file, table)
     write_into(file, table)
     text = file.read_text()
@@ -178,14 +175,14 @@ def test_without_its_pictures_the_report_has_no_gallery(result: Path, tmp_path: 
 
 
 def test_several_seeds_of_a_recipe_are_one_row(result: Path):
-    summary = read_summary(result)
-    assert seeds_table(summary, ["tiny", "telea"]) is None
-    tiny = summary["methods"]["tiny"]
+    evaluated = read_result(result)
+    assert seeds_table(evaluated, ["tiny", "telea"]) is None
+    tiny, methods = evaluated.methods["tiny"], dict(evaluated.methods)
     for i, value in enumerate((20.0, 21.0, 22.0)):
-        config = {**tiny["model"]["trained"]["config"], "seed": i}
-        model = {**tiny["model"], "trained": {**tiny["model"]["trained"], "config": config}}
-        summary["methods"][f"run{i}"] = {**tiny, "model": model, "metrics": {"psnr": {"mean": value}, "mae": {"mean": 1.0}}}
-    header, rows = seeds_table(summary, ["telea", "run0", "run1", "run2"])
+        trained = replace(tiny.model.trained, config={**tiny.model.trained.config, "seed": i})
+        scores = {"psnr": Score(mean=value, n=1), "mae": Score(mean=1.0, n=1)}
+        methods[f"run{i}"] = replace(tiny, model=replace(tiny.model, trained=trained), metrics=scores)
+    header, rows = seeds_table(replace(evaluated, methods=methods), ["telea", "run0", "run1", "run2"])
     assert header[:2] == ["Recipe", "Seeds"]
     assert [cell.text for cell in rows[0]] == ["unet-aspp, width 4", "3", "21.000 ± 1.000", "1.000 ± 0.000"]
     assert len(rows) == 1

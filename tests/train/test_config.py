@@ -7,14 +7,15 @@ from mend.evaluate.protocol import read_protocol
 from mend.train.config import TrainConfig, read_recipe
 
 
-def test_the_seed_recipe_is_the_seed():
-    config = TrainConfig("cifar10", "masks", **read_recipe("seed"))
+def test_the_reference_recipe_is_as_published():
+    config = TrainConfig("cifar10", "masks", **read_recipe("reference"))
     assert (config.epochs, config.loss, config.ema, config.schedule) == (15, {"mse": 1.0}, 0.0, "constant")
+    assert read_recipe("seed") == read_recipe("reference"), "its name in version 0.1"
 
 
 def test_unknown_recipes_and_keys_offer_the_nearest(tmp_path: Path):
-    with pytest.raises(InputError, match="unknown recipe 'sead'. Did you mean 'seed'"):
-        read_recipe("sead")
+    with pytest.raises(InputError, match="unknown recipe 'referense'. Did you mean 'reference'"):
+        read_recipe("referense")
     (tmp_path / "r.toml").write_text("epoch = 3\n")
     with pytest.raises(InputError, match=r"unknown key 'epoch' in r\.toml\. Did you mean 'epochs'"):
         read_recipe(tmp_path / "r.toml")

@@ -7,7 +7,8 @@ import pytest
 
 from mend.errors import InputError
 from mend.evaluate.protocol import Drawn, Protocol
-from mend.evaluate.run import evaluate, read_summary
+from mend.evaluate.result import read_result
+from mend.evaluate.run import evaluate
 from mend.masks.store import MaskSet
 from mend.report.tables import reproduction_text
 from mend.train.config import TrainConfig
@@ -41,7 +42,7 @@ def test_masks_training_and_evaluation_done_again_give_the_old_numbers(result: P
     assert all(line.within for line in lines), reproduction_text(lines)
     assert stages == ["train tiny", "evaluate"]
     assert (tmp_path / "again" / "runs" / "tiny" / "model" / "model.safetensors").exists(), "it was trained, not copied"
-    assert read_summary(tmp_path / "again" / "result")["methods"]["tiny"]["metrics_scored"].keys() == {"psnr", "mae"}
+    assert read_result(tmp_path / "again" / "result").methods["tiny"].metrics_scored.keys() == {"psnr", "mae"}
 
     # Another record is not met: a filler must be exact, a network may be a little off.
     for method, by, met in (("tiny", 0.1, True), ("tiny", 1.0, False), ("telea", 0.01, True), ("telea", 0.1, False)):
@@ -101,7 +102,7 @@ def test_what_cannot_be_made_again_is_said(result: Path, tmp_path: Path, masks: 
     summary = json.loads(result.read_text())
     summary["methods"]["tiny"]["model"]["trained"]["masks"] = "a hand"
     (tmp_path / "hand.json").write_text(json.dumps(summary))
-    with pytest.raises(InputError, match="made by a hand, which mend cannot run.*--masks"):
+    with pytest.raises(InputError, match="made by a hand, which mend cannot run.*`masks`"):
         reproduce(tmp_path / "hand.json", tmp_path / "out", masks=str(tmp_path / "nothing"), device="cpu")
     summary["methods"]["tiny"]["model"]["trained"]["mask_set"] = "0" * 64
     (tmp_path / "masks.json").write_text(json.dumps(summary))

@@ -1,0 +1,399 @@
+"""How good a filling is. A per-image metric gives one number an image; a set metric compares two sets of images.
+
+Each carries its unit, its direction, its definition and its tolerance as data: tables, help texts and `mend reproduce` read
+them. To add one: a function here, an entry of `METRICS` below it, a value in `benchmarks/metric_references.py`, a test.
+Nothing here imports PyTorch before something is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mend.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+PSNR_CAP = 100.0  # decibels: what an exact match counts as
+SUBSETS, SUBSET = 100, 1000  # of the kernel distance, as published
+INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+
+
+class Unavailable(InputError):
+    """A metric that cannot be had here: its weights are missing, or there are too few images for it.
+
+    `result` is the evaluation that was made without it.
+    """
+
+    result: Path | None = None
+
+    @property
+    def reason(self) -> str:
+        """What a table says of it, with no path of this machine."""
+        return str(self)
+
+
+class WeightsMissing(Unavailable):
+    """A metric's pretrained weights are not on this machine and cannot be fetched."""
+
+    @property
+    def reason(self) -> str:
+        return "pretrained weights not available"
+
+
+class Batch:
+    """Pictures (B, 3, H, W) in [0, 1] on one device. What mend's classifier sees in them is computed once for all metrics."""
+
+    def __init__(self, pictures: Tensor) -> None:
+        self.pictures = pictures
+
+    @cached_property
+    def maps(self) -> list[Tensor]:
+        """The classifier's feature maps, finest first."""
+        import torch
+
+        from mend.models.classifier import load_classifier
+
+        with torch.no_grad():
+            return load_classifier(self.pictures.device).layers(self.pictures)
+
+
+class FeatureSets:
+    """The features of two sets of images, `truth` and `filled`, both (N, D) on the CPU, row by row the same image."""
+
+    def __init__(self, truth: Tensor, filled: Tensor) -> None:
+        self.truth, self.filled = truth, filled
+
+    @cached_property
+    def classifier(self) -> Any:
+        """A linear support vector machine that tells the two sets apart, fitted once for all metrics."""
+        from sklearn.svm import LinearSVC
+
+        return LinearSVC(dual=False).fit(*self.labelled)
+
+    @property
+    def labelled(self) -> tuple[np.ndarray, np.ndarray]:
+        """All features, (2N, D), and whether each is of an original, (2N,)."""
+        return np.concatenate([self.truth, self.filled]), np.repeat([1, 0], len(self.truth))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a table needs to know, and one of three ways to compute it.
+
+    `pixels` makes a map (B, 3, H, W), whose mean over the image, the hole or its rim `finish` turns into the metric;
+    `per_image` makes, on a device, a function `(filled, image) -> (B,)`; `distance` compares two sets by their features and
+    needs `fewest` images. `network` is what the metric looks through, for a distance a key of `FEATURES`. `tolerance` is how
+    far a network that was trained again may be off: in the metric's unit, for a distance as a share of the old value.
+    """
+
+    title: str
+    unit: str
+    higher_is_better: bool
+    digits: int
+    tolerance: float
+    definition: str
+    pixels: Callable[[Tensor, Tensor], Tensor] | None = None
+    finish: Callable[[Tensor], Tensor] = lambda mean: mean
+    per_image: Callable[[torch.device], Callable[[Batch, Batch], Tensor]] | None = None
+    distance: Callable[[FeatureSets], float] | None = None
+    network: str = ""
+    fewest: int = 1
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.higher_is_better else "↓"
+
+
+def metric_of(column: str) -> str:
+    """The metric of a column: "psnr" of "psnr_hole". What stands after it is the view: raw, hole or band."""
+    return column.partition("_")[0]
+
+
+# --- Pixels: a map, averaged over an image, its hole, or the hole's rim ----------------------------------------------
+
+
+def psnr(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio of each image in decibels; higher is better.
+
+    Both are (B, 3, H, W) in [0, 1]; with `hole` (B, 1, H, W) the error is averaged over its pixels alone. Returns (B,):
+    100 dB where they are equal, NaN where the hole is empty. A mean over images, not pooled over pixels (torchmetrics pools).
+    """
+    return decibels(mean_over(squared_error(filled, image), hole))
+
+
+def mae(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
+    """Mean absolute error of each image in grey levels of 255, (B,); lower is better. Arguments as in `psnr`."""
+    return mean_over(absolute_error(filled, image), hole)
+
+
+def ssim(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
+    """Structural similarity of each image (Wang et al., 2004), (B,) in [-1, 1]; higher is better.
+
+    Gaussian window 11×11, sigma 1.5, data range 1, by torchmetrics. With `hole` the similarity map is averaged over the
+    pixels of the hole alone. Arguments as in `psnr`; images of at least 6×6 pixels.
+    """
+    return mean_over(similarity(filled, image), hole)
+
+
+def squared_error(filled: Tensor, image: Tensor) -> Tensor:
+    return (filled - image).square()
+
+
+def absolute_error(filled: Tensor, image: Tensor) -> Tensor:
+    return 255 * (filled - image).abs()
+
+
+def similarity(filled: Tensor, image: Tensor) -> Tensor:
+    import torch
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    # Never in bf16, to which a validation step would cast it: variances are small differences of large sums, and a mean SSIM
+    # of 0.85 came out as 0.62.
+    with torch.autocast(filled.device.type, enabled=False):
+        filled, image = filled.float(), image.float()
+        return structural_similarity_index_measure(filled, image, data_range=1.0, reduction="none", return_full_image=True)[1]
+
+
+def mean_over(values: Tensor, hole: Tensor | None) -> Tensor:
+    """The mean of (B, 3, H, W) over each image, or over its hole, (B,); NaN where the hole is empty."""
+    if hole is None:
+        return values.mean((1, 2, 3))
+    return (values * hole).sum((1, 2, 3)) / (hole.sum((1, 2, 3)) * values.shape[1])
+
+
+def band(hole: Tensor) -> Tensor:
+    """The rim of a hole, where a seam would show: its pixels within a 32nd of the shorter side, at least 2 pixels, of a known
+    one, (B, 1, H, W)."""
+    from torch.nn.functional import max_pool2d
+
+    reach = max(2, min(hole.shape[-2:]) // 32)
+    return hole * max_pool2d(1 - hole, 2 * reach + 1, stride=1, padding=reach)
+
+
+def decibels(error: Tensor) -> Tensor:
+    return (-10 * error.log10()).clamp(max=PSNR_CAP)
+
+
+# --- Two pictures, seen through a network, which is loaded once a device ---------------------------------------------
+
+
+def lpips_vgg(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
+    return _lpips("vgg", "vgg16-397923af.pth", device)
+
+
+def lpips_alex(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
+    return _lpips("alex", "alexnet-owt-7be5be79.pth", device)
+
+
+@lru_cache(maxsize=4)
+def _lpips(kind: Any, file: str, device: torch.device) -> Callable[[Batch, Batch], Tensor]:
+    """Learned perceptual image patch similarity (Zhang et al., 2018, arXiv:1801.03924), by torchmetrics."""
+    import torch
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+    with _weights("LPIPS", file):
+        net: Any = LearnedPerceptualImagePatchSimilarity(net_type=kind, normalize=True).net.to(device)
+
+    @torch.no_grad()
+    def distance(filled: Batch, image: Batch) -> Tensor:
+        return net(filled.pictures, image.pictures, normalize=True).reshape(-1)
+
+    return distance
+
+
+def lpips_cifar(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
+    from mend.models.classifier import difference
+
+    return lambda filled, image: difference(filled.maps, image.maps)
+
+
+@contextmanager
+def _weights(metric: str, file: str) -> Iterator[None]:
+    """Turns a failed download into WeightsMissing, which names the file and where it is looked for."""
+    import torch
+
+    try:
+        yield
+    except OSError as error:  # URLError is one
+        raise WeightsMissing(
+            f"{metric} needs weights that could not be fetched ({error}). They are looked for in "
+            f"{Path(torch.hub.get_dir()) / 'checkpoints' / file}; put them there, or choose among the metrics that need no "
+            f"download: {', '.join(name for name, one in METRICS.items() if one.network in ('', 'cifar'))}."
+        ) from error
+
+
+# --- Two sets, compared by what a network sees in their images -------------------------------------------------------
+
+
+@lru_cache(maxsize=4)
+def inception(device: torch.device) -> Callable[[Batch], Tensor]:
+    """2048 pooled features of the 2015 Inception, by torch-fidelity: 8-bit images, scaled to 299×299 as TensorFlow 1 did."""
+    import torch
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    with _weights("FID", INCEPTION_WEIGHTS):
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).eval().to(device)
+
+    @torch.no_grad()
+    def features(batch: Batch) -> Tensor:
+        return network((batch.pictures.clamp(0, 1) * 255).round().byte())[0].float()
+
+    return features
+
+
+def cifar(device: torch.device) -> Callable[[Batch], Tensor]:
+    """192 features of mend's classifier: its last maps, each at its maximum."""
+    return lambda batch: batch.maps[-1].amax((2, 3))
+
+
+FEATURES: dict[str, Callable[[torch.device], Callable[[Batch], Tensor]]] = {"inception": inception, "cifar": cifar}
+"""By the name of a network: what makes, on a device, the function from pictures to their features (B, D)."""
+
+
+def frechet(sets: FeatureSets) -> float:
+    """Fréchet distance of two Gaussians (Heusel et al., 2017, arXiv:1706.08500); it takes more images than features.
+
+    torch-fidelity computes this one and the next, so that the numbers are those of the package that the field cites.
+    """
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    statistics = (fid_features_to_statistics(features.double()) for features in (sets.truth, sets.filled))
+    return float(fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"])
+
+
+def kernel(sets: FeatureSets) -> float:
+    """Squared maximum mean discrepancy, cubic kernel, unbiased (Bińkowski et al., 2018, arXiv:1801.01401): the mean over 100
+    drawn subsets of 1,000 images, or of all where there are fewer."""
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    size = min(SUBSET, len(sets.truth))
+    options = {"kid_subsets": SUBSETS if size == SUBSET else 1, "kid_subset_size": size, "verbose": False}
+    distance = kid_features_to_metric(sets.truth.double(), sets.filled.double(), **options)
+    return float(distance["kernel_inception_distance_mean"])
+
+
+def paired_indiscernible(sets: FeatureSets) -> float:
+    """P-IDS (Zhao et al., 2021, arXiv:2103.10428): how often, in %, a filled image looks more real to a linear support vector
+    machine than its own original does."""
+    score = sets.classifier.decision_function
+    return float(100 * (score(sets.filled.numpy()) > score(sets.truth.numpy())).mean())
+
+
+def unpaired_indiscernible(sets: FeatureSets) -> float:
+    """U-IDS (Zhao et al., 2021, arXiv:2103.10428): the share, in %, of both sets that a linear support vector machine gets
+    wrong; 50 where they cannot be told apart."""
+    return float(100 * (1 - sets.classifier.score(*sets.labelled)))
+
+
+# --- All of them -----------------------------------------------------------------------------------------------------
+
+INCEPTION = "the 2015 Inception's 2048 features of 8-bit images, scaled to 299×299 as torch-fidelity does"
+CIFAR = "192 features of mend's CIFAR-10 classifier (results/cifar-classifier.json), images at their own size"
+
+METRICS: dict[str, Metric] = {
+    "psnr": Metric(
+        *("PSNR", "dB", True, 2, 0.25),
+        "peak signal-to-noise ratio: mean over images of −10·log₁₀(mean squared error), values in [0, 1]; an exact match "
+        f"counts as {PSNR_CAP:.0f} dB, an image with an empty hole is left out",
+        pixels=squared_error,
+        finish=decibels,
+    ),
+    "ssim": Metric(
+        *("SSIM", "", True, 4, 0.006),
+        "structural similarity (Wang et al., 2004): Gaussian window 11×11, σ = 1.5, per channel, borders mirrored as "
+        "torchmetrics does (scikit-image leaves 5 pixels at the border out), mean over images",
+        pixels=similarity,
+    ),
+    "lpips": Metric(
+        *("LPIPS", "", False, 4, 0.006),
+        "learned perceptual image patch similarity (Zhang et al., 2018): VGG-16, images at their own size",
+        per_image=lpips_vgg,
+        network="vgg",
+    ),
+    "lpips-alex": Metric(
+        *("LPIPS-Alex", "", False, 4, 0.006),
+        "learned perceptual image patch similarity (Zhang et al., 2018): AlexNet, images at their own size",
+        per_image=lpips_alex,
+        network="alex",
+    ),
+    "lpips-cifar": Metric(
+        *("LPIPS-CIFAR", "", False, 4, 0.006),
+        "squared distance of unit-length features, averaged over positions and over the seven maps of mend's CIFAR-10 "
+        "classifier (results/cifar-classifier.json); no learned weights, not comparable with LPIPS",
+        per_image=lpips_cifar,
+        network="cifar",
+    ),
+    "fid": Metric(
+        *("FID", "", False, 2, 0.2),
+        f"Fréchet Inception distance to the originals (Heusel et al., 2017): {INCEPTION}",
+        distance=frechet,
+        network="inception",
+        fewest=2049,  # a covariance of 2048 features has full rank from there
+    ),
+    "fid-cifar": Metric(
+        *("FID-CIFAR", "", False, 3, 0.2),
+        f"Fréchet distance to the originals, as FID, in {CIFAR}; not comparable with FID",
+        distance=frechet,
+        network="cifar",
+        fewest=193,
+    ),
+    "kid": Metric(
+        *("KID", "", False, 5, 0.2),
+        f"kernel Inception distance to the originals (Bińkowski et al., 2018): 100 subsets of 1,000 images "
+        f"or one of all; the sets are paired, so it may fall below zero: compare at equal n; {INCEPTION}",
+        distance=kernel,
+        network="inception",
+        fewest=2,
+    ),
+    "kid-cifar": Metric(
+        *("KID-CIFAR", "", False, 5, 0.2),
+        f"kernel distance to the originals, as KID, in {CIFAR}; not comparable with KID",
+        distance=kernel,
+        network="cifar",
+        fewest=2,
+    ),
+    "p-ids": Metric(
+        *("P-IDS", "%", True, 2, 0.2),
+        "paired inception discriminative score (Zhao et al., 2021): how often a linear support vector machine finds a filled "
+        f"image more real than its original; {INCEPTION}",
+        distance=paired_indiscernible,
+        network="inception",
+        fewest=2049,  # a plane separates any two sets of fewer
+    ),
+    "p-ids-cifar": Metric(
+        *("P-IDS-CIFAR", "%", True, 2, 0.2),
+        f"as P-IDS, in {CIFAR}",
+        distance=paired_indiscernible,
+        network="cifar",
+        fewest=193,
+    ),
+    "u-ids": Metric(
+        *("U-IDS", "%", True, 2, 0.2),
+        "unpaired inception discriminative score (Zhao et al., 2021): the share of both sets that a linear support vector "
+        f"machine gets wrong; {INCEPTION}",
+        distance=unpaired_indiscernible,
+        network="inception",
+        fewest=2049,
+    ),
+    "u-ids-cifar": Metric(
+        *("U-IDS-CIFAR", "%", True, 2, 0.2),
+        f"as U-IDS, in {CIFAR}",
+        distance=unpaired_indiscernible,
+        network="cifar",
+        fewest=193,
+    ),
+    "mae": Metric(
+        *("MAE", "/255", False, 2, 0.2),
+        "mean absolute error in grey levels of 255, mean over images",
+        pixels=absolute_error,
+    ),
+}

@@ -1,0 +1,186 @@
+"""The result of an evaluation, and the one place where its files are named, read and written.
+
+<out>.json      a `Result`: protocol, hashes, and for each method every metric with its 95 % interval
+<out>/          for each method its per-image rows (.parquet) and a strip of sample pictures (.png)
+<out>/pictures/ every filled picture, no larger than 192 pixels, for the page that sorts and shows them
+<out>/features/ what the distances of sets are computed from, for their intervals; both folders are large and may be deleted
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from mend.errors import InputError
+from mend.evaluate.protocol import Protocol, protocol_from, protocol_values
+from mend.images import write_bytes
+
+VERSION = 1  # files of before there was one are read as this
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The mean of a metric over `n` images and its 95 % interval. None: no image has a value; there are too few images for an
+    interval; a distance of sets has none of its own."""
+
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int
+
+
+Scores = dict[str, Score]
+"""By column: psnr for the composited image, psnr_raw, psnr_hole, psnr_band."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """How a network's weights came about, as its model folder says, as far as that was recorded."""
+
+    data: str = ""
+    fingerprint: str = ""
+    masks: str = ""
+    mask_set: str = ""  # SHA-256 of the mask set it was trained with; "" for drawn masks
+    images: int = 0
+    commit: str = ""
+    torch: str = ""
+    config: dict[str, Any] = field(default_factory=dict[str, Any])  # of its `TrainConfig`; an older one lacks some keys
+    epoch: int = 0
+    seconds: float = 0.0
+    device: str = ""
+    validation: dict[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What filled: a network of `mend.models` with its options, a classical filler, a folder, or a network of others."""
+
+    version: int | None = None
+    model: str
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    trained: Trained | None = None
+    contract: dict[str, Any] | None = None  # of a network of others: licence, source, SHA-256 and what it expects
+
+    @property
+    def width(self) -> int:
+        return int(self.options.get("width", 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodResult:
+    """What was measured of one method, with what, and on what."""
+
+    weights: str  # changes when the method's output may
+    metrics_scored: dict[str, str]  # by metric: what changes when its value may
+    metrics: Scores
+    by_coverage: dict[str, Scores]
+    by_class: dict[str, Scores]
+    seconds: float
+    parameters: int  # 0: none, or not known
+    model: Model
+    training: list[dict[str, float | None]]  # a row an epoch
+    commit: str
+    device: str
+    torch: str
+    python: str
+
+    def mean(self, column: str) -> float | None:
+        """The mean of a column; None where it was not measured."""
+        return self.metrics[column].mean if column in self.metrics else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """An evaluation: some methods on the same `n` images under the same masks."""
+
+    version: int = VERSION
+    protocol: Protocol
+    n: int
+    images: str  # SHA-256 of the images
+    mask_set: str  # SHA-256 of the images with their masks
+    definitions: dict[str, str]  # by title of a metric
+    certified: dict[str, str]  # by metric: the package whose value it was checked against
+    unavailable: dict[str, str]  # by metric: why it could not be had
+    methods: dict[str, MethodResult]
+
+    @property
+    def scored(self) -> set[str]:
+        """The metrics that any method was scored by."""
+        return {name for method in self.methods.values() for name in method.metrics_scored}
+
+
+def result_folder(out: str | Path) -> Path:
+    """The folder of a result, by itself or by its .json."""
+    return Path(str(out).removesuffix(".json"))
+
+
+def result_file(out: str | Path) -> Path:
+    """The .json of a result, by itself or by its folder."""
+    return Path(f"{result_folder(out)}.json")
+
+
+def rows_file(out: str | Path, method: str) -> Path:
+    """The per-image rows of a method of a result."""
+    return result_folder(out) / f"{method}.parquet"
+
+
+def read_result(out: str | Path) -> Result:
+    """The result in a .json, named by that or by its folder. Raises InputError for a file that is none."""
+    file = result_file(out)
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        version = values.get("version", VERSION)
+        if version == VERSION:
+            methods = {name: _method(said) for name, said in values["methods"].items()}
+            return Result(**{**values, "protocol": protocol_from(values["protocol"]), "methods": methods})
+    except FileNotFoundError:
+        raise InputError(f"there is no result {file}. 'mend evaluate' makes one.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is no result of 'mend evaluate': {error}.") from None
+    raise InputError(f"{file} is a result of version {version}; this is mend for version {VERSION}. Install a newer mend.")
+
+
+read_summary = read_result  # its name in version 0.1
+
+
+def write_result(out: str | Path, result: Result) -> None:
+    """Write a result, whole or not at all. A file that holds the very same is left as it is."""
+    file = result_file(out)
+    if file.exists() and read_result(file) == result:
+        return
+    values = {**asdict(result), "protocol": protocol_values(result.protocol)}
+    write_bytes(file, json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def add_methods(out: str | Path, result: Result, methods: dict[str, MethodResult]) -> Result:
+    """Write `result` with the methods that the file holds now, to which another process may have added its own, and these."""
+    folder = result_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        there = read_result(out).methods if result_file(out).exists() else {}
+        result = replace(result, methods={**there, **methods})
+        write_result(out, result)
+    return result
+
+
+def model_from(config: dict[str, Any]) -> Model:
+    """What a model folder's config.json says; keys that mend does not know are left out."""
+    trained = config.get("trained")
+    known = {**_known(Model, config), "trained": Trained(**_known(Trained, trained)) if trained else None}
+    return Model(**known)
+
+
+def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    names = [one.name for one in fields(kind)]
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _method(values: dict[str, Any]) -> MethodResult:
+    groups = {group: {label: _scores(part) for label, part in values[group].items()} for group in ("by_coverage", "by_class")}
+    return MethodResult(**{**values, **groups, "metrics": _scores(values["metrics"]), "model": model_from(values["model"])})
+
+
+def _scores(values: dict[str, Any]) -> Scores:
+    return {column: Score(**value) for column, value in values.items()}
