@@ -18,7 +18,7 @@ from running_studio import Studio, stuck
 
 from mend.images import write_image
 
-pytest.importorskip("gradio", reason="the extra [studio] is not installed")
+pytest.importorskip("fastapi", reason="the extra [studio] is not installed")
 api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH (Debian: apt-get install chromium)")
@@ -51,6 +51,8 @@ def page(request: pytest.FixtureRequest, browser: Any, studio: Studio) -> Iterat
     opened.set_default_timeout(120_000)
     asked: list[str] = []
     faults: list[str] = []
+    # What the page looks for every five seconds it looks for every half.
+    opened.add_init_script("window.setInterval = ((every) => (what, ms) => every(what, ms === 5000 ? 500 : ms))(setInterval)")
     opened.on("request", lambda one: asked.append(one.url))
     opened.on("pageerror", lambda fault: faults.append(str(fault)))
     opened.goto(studio.address)
@@ -114,7 +116,7 @@ def until(page: Any, expression: str) -> None:
     deadline = time.monotonic() + 120
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, expression
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def fill(page: Any) -> None:
@@ -200,6 +202,27 @@ def test_a_person_removes_something(page: Any, photo: Path, tmp_path: Path):
     page.wait_for_selector("body[data-state=marking]")
     assert marked(page) == first
     assert page.input_value("#grow") == "8"
+
+
+def test_the_names_of_methods_are_not_cut_off(page: Any, photo: Path):
+    open_photo(page, photo)
+    wide = page.evaluate(
+        "(() => { const box = document.querySelector('#model'), pen = document.createElement('canvas').getContext('2d');"
+        "pen.font = getComputedStyle(box).font;"
+        "return [...box.options].map((one) => [one.text, pen.measureText(one.text).width - box.clientWidth]) })()"
+    )
+    arrow = 32  # pixels, with the padding
+    assert not [text for text, over in wide if over > -arrow]
+
+
+def test_programs_find_what_they_may_ask_for(page: Any, studio: Studio):
+    page.goto(f"{studio.address}/docs")
+    page.wait_for_selector("body[data-ready]")
+    assert page.locator("h3").all_inner_texts()[:2] == ["POST /fill", "POST /fills"]
+    assert f"{studio.address}/fill" in page.inner_text("#curl")
+    assert "feather" in page.locator("section").first.inner_text()
+    shot(page, "10-docs")
+    accessible(page)
 
 
 def test_a_click_and_the_keyboard_select_an_object(page: Any, photo: Path):
