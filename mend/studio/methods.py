@@ -6,6 +6,8 @@ from typing import Any
 
 from mend.errors import InputError
 from mend.inpaint.classical import CLASSICAL
+from mend.inpaint.contracts import NETWORKS
+from mend.inpaint.networks import is_network
 
 WHAT = {  # classical fillers in so few words that the list is as wide, those that look best first
     "telea": "quick, for scratches",
@@ -36,20 +38,23 @@ class Method:
 def list_methods(models: list[str]) -> dict[str, Method]:
     """What the page calls each method: those named, the network in the box, the classical.
 
-    A model is a run folder, a model folder, or a network's file. Nothing is loaded: the page is there meanwhile. A run folder
-    whose model is still to come is watched, and offers nothing.
+    A model is a run folder, a model folder, or a network of somebody else: its file, or its name where it was fetched before.
+    Nothing is loaded: the page is there meanwhile. A run folder whose model is still to come is watched, and offers nothing.
     """
     found: dict[str, Method] = {}
     for model in models:
         path = Path(model)
-        is_file = path.is_file() and path.suffix.lower() in (".onnx", ".pt")
-        if is_file or any((path / part / "config.json").is_file() for part in ("", "model")):
-            name = path.resolve().stem if is_file else path.resolve().name
+        if model in NETWORKS:
+            found[model] = Method(model, "a network of others")
+        elif path.is_file() and is_network(path):
+            found[path.stem if path.stem not in found else model] = Method(str(path.resolve()), "a network of others")
+        elif any((path / part / "config.json").is_file() for part in ("", "model")):
+            name = path.resolve().name
             found[name if name not in found else model] = Method(str(path.resolve()), "a network of yours")
         elif not (path / "config.toml").is_file():
             raise InputError(
                 f"there is no model in {model}: expected a run folder, which holds config.toml, a model folder, which holds "
-                "config.json, or a network's file, .onnx or .pt."
+                f"config.json, a network's file, .onnx or .pt, or one of {', '.join(NETWORKS)}."
             )
     ours = {
         "mend": Method(None, "network, for large holes"),

@@ -346,9 +346,9 @@ def test_what_goes_wrong_is_one_sentence(page: Any, photo: Path, tmp_path: Path)
 
 
 def test_a_long_task_can_be_cancelled(page: Any, studio: Studio, tmp_path: Path):
-    write_image(tmp_path / "large.png", smooth(1800, 2400, 7))
+    write_image(tmp_path / "large.png", smooth(900, 1200, 7))
     open_photo(page, tmp_path / "large.png")
-    set_range(page, "#size", 400)
+    set_range(page, "#size", 200)
     paint(page, (0.2, 0.3), (0.8, 0.3), (0.8, 0.7), (0.2, 0.7))
     page.select_option("#model", "biharmonic")
     page.click("#fill")
@@ -373,9 +373,9 @@ def cancel(page: Any) -> None:
 
 @desktop
 def test_whatever_takes_long_shows_that_and_can_be_cancelled(page: Any, studio: Studio, tmp_path: Path):
-    write_image(tmp_path / "large.png", smooth(1500, 3000, 7))
-    mask = np.zeros((1500, 3000, 1), np.uint8)
-    mask[700:800, 1000:1100] = 255
+    write_image(tmp_path / "large.png", smooth(800, 1600, 7))
+    mask = np.zeros((800, 1600, 1), np.uint8)
+    mask[370:420, 530:580] = 255
     write_image(tmp_path / "mask.png", mask)
     open_photo(page, tmp_path / "large.png")
     paint(page, (0.2, 0.2), (0.3, 0.2))
@@ -567,7 +567,7 @@ def until_held(held: list[Any], page: Any) -> None:
 
 @desktop
 def test_one_finger_paints_and_a_thin_mask_is_seen(page: Any, tmp_path: Path):
-    write_image(tmp_path / "large.png", smooth(1500, 3000, 7))
+    write_image(tmp_path / "large.png", smooth(900, 1800, 7))
     open_photo(page, tmp_path / "large.png")
     paint(page, (0.2, 0.2), (0.3, 0.2))
     before = marked(page)
@@ -582,8 +582,8 @@ def test_one_finger_paints_and_a_thin_mask_is_seen(page: Any, tmp_path: Path):
     page.set_input_files("#load", tmp_path / "broken.png")
     until(page, "document.querySelector('#error').textContent.startsWith('The mask is not a picture')")
     assert marked(page) == before, "what was painted went with a file that was refused"
-    thin = np.zeros((1500, 3000, 1), np.uint8)
-    thin[700, 100:2900] = 255
+    thin = np.zeros((900, 1800, 1), np.uint8)
+    thin[420, 60:1740] = 255
     write_image(tmp_path / "thin.png", thin)
     page.set_input_files("#load", tmp_path / "thin.png")
     until(page, "!document.body.hasAttribute('aria-busy')")
@@ -593,14 +593,14 @@ def test_one_finger_paints_and_a_thin_mask_is_seen(page: Any, tmp_path: Path):
 
 
 def test_a_large_result_is_seen_at_its_actual_size(page: Any, tmp_path: Path):
-    write_image(tmp_path / "large.png", smooth(2000, 3000, 7))
+    write_image(tmp_path / "large.png", smooth(1700, 2100, 7))
     open_photo(page, tmp_path / "large.png")
     paint(page, (0.7, 0.3), (0.8, 0.3))
     fill(page)
     page.click("#actual")
     page.wait_for_selector("#slider.actual")
-    assert page.evaluate("document.querySelector('#after').naturalWidth") == 3000
-    assert page.evaluate("document.querySelector('#after').getBoundingClientRect().width") == 3000
+    assert page.evaluate("document.querySelector('#after').naturalWidth") == 2100
+    assert page.evaluate("document.querySelector('#after').getBoundingClientRect().width") == 2100
 
     def corner() -> tuple[float, float]:
         return tuple(page.evaluate("(() => { const b = document.querySelector('#after').getBoundingClientRect(),"
@@ -608,7 +608,7 @@ def test_a_large_result_is_seen_at_its_actual_size(page: Any, tmp_path: Path):
                                    "return [s.left - b.left, s.top - b.top] })()"))  # fmt: skip
 
     start, box = corner(), page.locator("#slider").bounding_box()
-    assert abs(start[0] + box["width"] / 2 - 0.75 * 3000) < 60, "what was filled is in the middle"
+    assert abs(start[0] + box["width"] / 2 - 0.75 * 2100) < 60, "what was filled is in the middle"
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.mouse.down()
     page.mouse.move(box["x"] + 160, box["y"] + 110, steps=4)

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,10 +25,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, smooth
+from made_networks import made_graph, write_network
 from PIL import Image
 from running_studio import Studio, stuck
 
 from mend.cli import main
+from mend.errors import InputError
 from mend.images import write_image
 
 pytest.importorskip("fastapi", reason="the extra [studio] is not installed")
@@ -316,6 +319,38 @@ def test_results_wait_for_a_while_and_give_way(monkeypatch: pytest.MonkeyPatch, 
         assert client.post("/fill", files=sent).content == bytes(100)
         monkeypatch.setattr(api, "KEPT", -1)
         until(lambda: client.get(fourth).status_code == 404, "nothing expires")
+
+
+def test_what_the_docs_say(studio: Studio, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("photo.jpg", "mask.png"):
+        (tmp_path / name).write_bytes((files / name).read_bytes())
+    text = (ROOT / "docs" / "studio.md").read_text(encoding="utf-8").replace("http://127.0.0.1:7860", studio.address)
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert [kind for kind, _ in blocks] == ["bash", "python", "bash", "python"]
+    if shutil.which("curl") is None:
+        blocks = [block for block in blocks if block[0] == "python"]
+    plain = by_command_line(files, "photo.jpg")
+    grown = by_command_line(files, "photo.jpg", "--model", "telea", "--grow", "4")
+    for kind, block in blocks:
+        said, key = "", "KEY"
+        for part in block.splitlines() if kind == "bash" else [block]:
+            words = ["bash", "-c", part.replace("KEY", key)] if kind == "bash" else [sys.executable, "-c", part]
+            done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+            said += done.stdout
+            key = found[1] if (found := re.search('"key":"([^"]+)"', said)) else key
+        assert digest((tmp_path / "filled.jpg").read_bytes()) == digest(grown if "telea" in block else plain)
+        (tmp_path / "filled.jpg").unlink()
+        if "/fills" in block:
+            assert '{"done": {' in said
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr("mend.studio.studio", lambda *words: asked.append(words))
+    for words in re.findall("^ *mend studio(.*)$", text, re.MULTILINE) + re.findall("`mend studio(.*?)`", text):
+        with contextlib.suppress(SystemExit):
+            main(["studio", *words.split()])
+    assert ([], "127.0.0.1", 7860, None, "auto", True) in asked
+    assert ([], "0.0.0.0", 7860, "anna:secret", "auto", True) in asked
+    assert (["runs/mine"], "127.0.0.1", 7860, None, "auto", True) in asked
+    assert ([], "127.0.0.1", 8000, None, "auto", False) in asked
 
 
 def test_programs_are_told_what_they_may_ask_for(studio: Studio):
@@ -1127,13 +1162,16 @@ def test_auth_asks_for_a_password(monkeypatch: pytest.MonkeyPatch):
 def test_a_model_that_does_not_load_is_said_and_nothing_is_left(tmp_path: Path, files: Path, how: signal.Signals):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{")
-    running = Studio(tmp_path / "studio", str(tmp_path / "mine"), "--auth", "anna:secret")
+    theirs = str(write_network(tmp_path, made_graph()))
+    running = Studio(tmp_path / "studio", str(tmp_path / "mine"), theirs, "--auth", "anna:secret")
     try:
         assert running.client.get("/").status_code == 401
         running.client.auth = ("anna", "secret")
         answer = post(running, files, "photo.png", model="mine")
         assert answer.status_code == 400
         assert answer.json()["error"].startswith("mine/config.json is no model configuration")
+        expected = by_command_line(files, "photo.png", "--model", theirs)
+        assert digest(post(running, files, "photo.png", model="net").content) == digest(expected)
         assert digest(post(running, files, "photo.png").content) == digest(
             by_command_line(files, "photo.png", "--model", "telea")
         )
@@ -1144,7 +1182,6 @@ def test_a_model_that_does_not_load_is_said_and_nothing_is_left(tmp_path: Path, 
 def test_a_long_queue_is_refused():
     import asyncio
 
-    from mend.errors import InputError
     from mend.studio.workers import WAITING, Worker
 
     worker = Worker()
@@ -1182,7 +1219,10 @@ def test_every_classical_filler_is_offered_and_a_file(tmp_path: Path, monkeypatc
     assert set(CLASSICAL) <= set(found)
     assert set(WHAT) <= set(CLASSICAL)
     (tmp_path / "net.onnx").touch()
-    assert list_methods([str(tmp_path / "net.onnx")])["net"].model == str(tmp_path / "net.onnx")
+    found = list_methods([str(tmp_path / "net.onnx"), "lama"])
+    assert [found[name].model for name in ("net", "lama")] == [str(tmp_path / "net.onnx"), "lama"]
+    with pytest.raises(InputError, match="there is no model in gone.onnx: .* lama"):
+        list_methods(["gone.onnx"])
 
 
 def test_examples_without_scikit_image(monkeypatch: pytest.MonkeyPatch):
