@@ -28,6 +28,7 @@ EXTRAS = {
     "report": "eval",
     "segment": "segment",
     "studio": "studio",
+    "studio.rows": "eval",
     "train": "train",
     "train.reproduce": "all",
 }
