@@ -252,13 +252,13 @@ LINES: dict[str, Any] = {
 def make_form(models: list[str]) -> type[BaseModel]:
     """The fields of the form besides its files: the options of `mend fill`, and which of the models."""
     said, hints = read_field_docs(Options), get_type_hints(Options)
-    lists = {"holes": ", ".join(MARKS), "models": ", ".join(models)}
+    lists = {"holes": ", ".join(MARKS)}
     described: dict[str, Any] = {
         one.name: (hints[one.name], Field(one.default, description=said[one.name].format_map(lists)))
         for one in fields(Options)
-        if one.name not in OURS
+        if one.name not in (*OURS, "model")
     }
-    described["model"] = (str, Field(models[0], description="what fills it: {models}.".format_map(lists)))
+    described["model"] = (str, Field(models[0], description=f"what fills it: {', '.join(models)}."))
     return create_model("Form", __config__=ConfigDict(extra="forbid"), **described)
 
 
