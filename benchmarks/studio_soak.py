@@ -4,7 +4,7 @@ python benchmarks/studio_soak.py results/studio-soak.json
 
 Starts a studio and writes: the seconds from the command until it serves, and from opening the page in a Chromium until
 something is seen; the requests lost; and the growth of memory, of the server and its processes together, from after the warm-up
-to the end. Requests are in turn a filling over HTTP, one by Gradio's client, and a visit that clicks an object.
+to the end. Requests are in turn a filling, one that is followed and fetched, and a visit that clicks an object.
 """
 
 import base64
@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,10 +72,10 @@ def soak(address: str, process: int, requests: int = 1000, warm: int = 100) -> d
     mask = np.zeros(pixels.shape[:2], np.uint8)
     mask[90:160, 115:235] = 255
     lost, readings, start = 0, [], time.monotonic()
-    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client, tempfile.TemporaryDirectory() as folder:
+    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
         kinds = {
-            "fill over HTTP": by_http(client, pixels, mask),
-            "fill by Gradio's client": by_gradio(address, Path(folder), pixels, mask),
+            "fill": by_filling(client, pixels, mask),
+            "fill, followed": by_following(client, pixels, mask),
             "click": by_click(client, pixels, mask),
         }
         each = list(kinds.values())
@@ -90,8 +89,8 @@ def soak(address: str, process: int, requests: int = 1000, warm: int = 100) -> d
     return {**said, "megabytes": after / 1e6, "growth": after / before - 1, "seconds_each": seconds}
 
 
-def by_http(client: httpx.Client, pixels: np.ndarray, mask: np.ndarray) -> Callable[[], bool]:
-    """A filling over HTTP: whether it came, and left the pixels outside the mask."""
+def by_filling(client: httpx.Client, pixels: np.ndarray, mask: np.ndarray) -> Callable[[], bool]:
+    """A filling: whether it came, and left the pixels outside the mask."""
     files = {"image": _png(pixels), "mask": _png(mask)}
 
     def ask() -> bool:
@@ -101,25 +100,18 @@ def by_http(client: httpx.Client, pixels: np.ndarray, mask: np.ndarray) -> Calla
     return ask
 
 
-def by_gradio(address: str, folder: Path, pixels: np.ndarray, mask: np.ndarray) -> Callable[[], bool]:
-    """The same by Gradio's client, a new one each time, which sends and fetches files in `folder`."""
-    from gradio_client import Client, handle_file
-
-    for name, picture in (("image", pixels), ("mask", mask)):
-        (folder / f"{name}.png").write_bytes(_png(picture))
-    how = {"verbose": False, "download_files": folder / "results", "httpx_kwargs": {"timeout": 120}}
+def by_following(client: httpx.Client, pixels: np.ndarray, mask: np.ndarray) -> Callable[[], bool]:
+    """The same, followed until it is over, then fetched and removed."""
+    files = {"image": _png(pixels), "mask": _png(mask)}
 
     def ask() -> bool:
-        try:
-            client = Client(f"{address}/gradio/", **how)
-            files = handle_file(folder / "image.png"), handle_file(folder / "mask.png")
-            result = Path(client.predict(*files, MODEL, api_name="/fill"))
-        except Exception as error:  # of whatever kind: the request is lost
-            print(f"Gradio's client: {error}", file=sys.stderr)
+        begun = client.post("/fills", files=files, data={"model": MODEL})
+        if begun.status_code != 202:
             return False
-        data = result.read_bytes()
-        result.unlink()
-        return _filled(data, pixels, mask)
+        at = begun.headers["location"]
+        over = "done" in json.loads(client.get(at).text.splitlines()[-1])
+        result = client.get(f"{at}/result")
+        return over and _filled(result.content, pixels, mask) and client.delete(at).status_code == 204
 
     return ask
 

@@ -1,4 +1,4 @@
-"""One job in several processes, as `torchrun` starts them: which one this is, what is its part, and who speaks for all.
+"""One job in several processes, as `torchrun` starts them: which one this is, what its share is, and which one prints.
 
 A process that was started by itself is the first of one. What the processes tell each other here goes over Gloo, GPUs or not:
 it is small. Training's gradients go over NCCL where there are GPUs.
@@ -24,9 +24,9 @@ WORLD = int(os.environ.get("WORLD_SIZE", 1))
 RANK = int(os.environ.get("RANK", 0)) if WORLD > 1 else 0
 LOCAL = int(os.environ.get("LOCAL_RANK", 0)) if WORLD > 1 else 0
 LOCAL_WORLD = int(os.environ.get("LOCAL_WORLD_SIZE", WORLD)) if WORLD > 1 else 1
-PATIENCE = timedelta(days=7)  # one may well work for hours while others wait for it; one that is gone is noticed, see `_watch`
-BEAT = 10.0  # seconds between the signs of life that each process gives
-SILENCE = 30  # beats without one of another's, after which it is taken for dead
+TIMEOUT = timedelta(days=7)  # a process may work for hours while others wait for it; `_watch` notices one that is gone
+HEARTBEAT = 10.0  # seconds between two heartbeats of a process
+MISSED = 30  # heartbeats of another process that may be missed before it counts as dead
 FIRST = RANK == 0
 """Whether this is the process that prints and writes for all."""
 
@@ -82,7 +82,7 @@ def _group() -> Any:
 
         # Training takes over the group that it finds.
         on_gpus = torch.cuda.is_available() and group.is_nccl_available()
-        group.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=PATIENCE)
+        group.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=TIMEOUT)
         atexit.register(group.destroy_process_group)  # its threads would abort the process that ends
         _watch()
     return group
@@ -95,11 +95,11 @@ def handle_signals() -> None:
     """End by SIGTERM as by Ctrl-C, and by the first of them: `torchrun` sends either to those that are left, and may do so
     twice."""
     if WORLD > 1:
-        signal.signal(signal.SIGINT, _end)
-        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGINT, _stop)
+        signal.signal(signal.SIGTERM, _stop)
 
 
-def _end(number: int, frame: object) -> None:
+def _stop(number: int, frame: object) -> None:
     if not _ended:
         _ended.append(number)
         raise KeyboardInterrupt
@@ -124,13 +124,13 @@ def claim_last_word() -> bool:
         return True
     _ended.append(0)
     try:
-        return _count(_store(), "ended") == 1
+        return _add(_store(), "ended") == 1
     except (KeyError, RuntimeError):
         return True
 
 
 def _watch() -> None:
-    """Give signs of life, and end this process when the next one gives none any more: `torchrun` then ends all others.
+    """Send heartbeats, and end this process when those of the next one stop: `torchrun` then ends all others.
 
     A machine that loses its power closes no connection, and Gloo would wait for it as for one that works. Time is counted in
     own beats, so that a job that was suspended as a whole goes on.
@@ -139,20 +139,20 @@ def _watch() -> None:
 
     def beat() -> None:
         store, seen, silent = None, 0, 0
-        while not leaving.wait(BEAT):
+        while not leaving.wait(HEARTBEAT):
             try:
                 store = store or _store()
-                _count(store, f"beats of {RANK}")
-                beats = _count(store, f"beats of {other}", 0)
+                _add(store, f"beats of {RANK}")
+                beats = _add(store, f"beats of {other}", 0)
             except RuntimeError:  # once more; where the store itself is gone `torchrun` ends the job
                 store = None
                 continue
             # What has never been heard of is still starting.
             seen, silent = beats, 0 if beats != seen or beats <= 0 else silent + 1
-            if silent == SILENCE:
-                _leave_behind(other)
+            if silent == MISSED:
+                _give_up_on(other)
         with suppress(RuntimeError):
-            _count(store or _store(), f"beats of {RANK}", -(2**60))  # its part is done: nobody waits for it
+            _add(store or _store(), f"beats of {RANK}", -(2**60))  # its part is done: nobody waits for it
 
     def leave() -> None:
         leaving.set()
@@ -163,11 +163,11 @@ def _watch() -> None:
     atexit.register(leave)
 
 
-def _leave_behind(other: int) -> None:
+def _give_up_on(other: int) -> None:
     if claim_last_word():
         print(
-            f"mend: process {other} of this job has given no sign of life for {BEAT * SILENCE / 60:.0f} minutes; its machine "
-            "may be gone. Run the command again, on the machines that are there: what was finished is kept.",
+            f"mend: process {other} of this job has not answered for {HEARTBEAT * MISSED / 60:.0f} minutes; its machine may be "
+            "down. Run the command again on the machines that are up: what was finished is kept.",
             file=sys.stderr,
             flush=True,
         )
@@ -181,6 +181,6 @@ def _store() -> Any:
     return TCPStore(*where, is_master=False, timeout=timedelta(seconds=5), wait_for_workers=False)
 
 
-def _count(store: Any, what: str, by: int = 1) -> int:
+def _add(store: Any, what: str, by: int = 1) -> int:
     """Count something of this attempt at the job up, for all processes; the count."""
     return int(store.add(f"mend {what} {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", by))

@@ -19,7 +19,7 @@ def ignore(done: int, of: int) -> None:
 def progress(label: str, unit: str) -> Iterator[Report]:
     """A `Report` that shows `label`, the share done, the rate in `unit` a second and the time left, on standard error."""
     if not (sys.stderr.isatty() and FIRST):  # a terminal has room for one bar
-        yield _lines(label, unit)
+        yield _report_lines(label, unit)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -41,7 +41,7 @@ def progress(label: str, unit: str) -> Iterator[Report]:
         yield report
 
 
-def summed(report: Report, parts: int) -> Callable[[str, int, int], None]:
+def sum_reports(report: Report, parts: int) -> Callable[[str, int, int], None]:
     """One count over `parts` equal parts, from calls with the part's name, how much of it is done, and of how much."""
     counted: dict[str, int] = {}
 
@@ -52,9 +52,9 @@ def summed(report: Report, parts: int) -> Callable[[str, int, int], None]:
     return count
 
 
-def shared(report: Report, parts: int) -> list[Report]:
+def split_report(report: Report, parts: int) -> list[Report]:
     """A report for each of `parts` equal parts of one work, whatever each of them counts."""
-    count = summed(report, parts)
+    count = sum_reports(report, parts)
 
     def part(name: str) -> Report:
         return lambda done, of: count(name, round(100 * done / of), 100)
@@ -62,7 +62,7 @@ def shared(report: Report, parts: int) -> list[Report]:
     return [part(str(i)) for i in range(parts)]
 
 
-def _lines(label: str, unit: str) -> Report:
+def _report_lines(label: str, unit: str) -> Report:
     start: list[float] = []
     last = [0.0]
 

@@ -134,7 +134,7 @@ SILENT = """
 import sys
 from mend import cli
 from mend import distributed
-distributed.BEAT, distributed.SILENCE = 0.2, 10
+distributed.HEARTBEAT, distributed.MISSED = 0.2, 10
 cli.main(sys.argv[1:])
 """
 
@@ -164,13 +164,13 @@ def test_a_machine_that_falls_silent_is_not_waited_for(tmp_path: Path):
         os.kill(other, signal.SIGCONT)
         said = job.communicate(timeout=60)[1]
     assert job.returncode == 1
-    check_said(said, "mend: process 1 of this job has given no sign of life for")
+    check_said(said, "mend: process 1 of this job has not answered for")
 
 
 @linux
 def test_a_process_that_has_done_its_part_is_not_missed(tmp_path: Path):
     (tmp_path / "early.py").write_text(
-        "import time\nfrom mend import distributed\ndistributed.BEAT, distributed.SILENCE = 0.1, 25\n"
+        "import time\nfrom mend import distributed\ndistributed.HEARTBEAT, distributed.MISSED = 0.1, 25\n"
         "distributed.broadcast(0)\ntime.sleep(6 * (distributed.RANK != 1))\nprint('to the end')"
     )
     assert done(program=(tmp_path / "early.py",), processes=3).count("to the end") == 3

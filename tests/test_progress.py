@@ -1,7 +1,7 @@
 import pytest
 
 from mend import progress as module
-from mend.progress import progress, summed
+from mend.progress import progress, sum_reports
 
 
 def test_a_log_gets_lines_with_rate_and_time_left(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
@@ -21,7 +21,7 @@ def test_a_log_gets_lines_with_rate_and_time_left(capsys: pytest.CaptureFixture[
 
 def test_parts_are_counted_as_one():
     seen: list[tuple[int, int]] = []
-    count = summed(lambda done, of: seen.append((done, of)), 3)
+    count = sum_reports(lambda done, of: seen.append((done, of)), 3)
     for part, done in (("a", 4), ("a", 10), ("b", 5)):
         count(part, done, 10)
     assert seen == [(4, 30), (10, 30), (15, 30)]

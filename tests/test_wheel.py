@@ -89,7 +89,9 @@ def test_python_fills_too(run: Run):
     done = run(
         code="""
         import mend, numpy
+        from mend.filling import load
         from PIL import Image
+        load.GPUS = (".",)  # there is a GPU, and nothing that could use it
         photo, mask = numpy.asarray(Image.open("p.png")), numpy.asarray(Image.open("m.png"))
         filled = mend.fill(photo, mask)
         assert (filled == photo)[mask == 0].all() and (filled != photo)[mask > 0].any()

@@ -10,9 +10,10 @@ from cyclopts.help import DefaultFormatter
 
 from mend.data.assets import ASSETS, VERSION
 from mend.errors import InputError
+from mend.filling.options import Options
 from mend.train.config import read_recipe
 
-SEGMENTER = "deeplabv3_resnet101"
+SEGMENTER = Options.segmenter
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
 Flag = Annotated[bool, Parameter(negative=())]
 LISTS = {
@@ -55,6 +56,10 @@ def list_names(name: str) -> str:
 
     They are read from its source: to import it may take PyTorch's two seconds, or an extra that is not installed.
     """
+    if name == "fetched":
+        from mend.inpaint.contracts import NETWORKS
+
+        return ", ".join(NETWORKS)
     if name not in LISTS:
         return ""
     file, table = LISTS[name]

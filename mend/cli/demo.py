@@ -15,7 +15,7 @@ from mend.filling.inpainter import load
 from mend.images import Picture, mask_out, read_image, to_pixels, write_image
 from mend.inpaint.classical import CLASSICAL
 from mend.models import REFERENCE
-from mend.progress import Report, progress, summed
+from mend.progress import Report, progress, sum_reports
 from mend.report import report
 from mend.segment.make import make_masks
 from mend.train.config import TrainConfig
@@ -53,7 +53,7 @@ def run(out: Path, open_report: bool) -> None:
         bar.stage("evaluate")
         methods = [*runs, *CLASSICAL]
         protocol = read_protocol("photos-object-v1")
-        metrics, on_batch = ["psnr", "ssim", "mae"], summed(bar, len(methods))
+        metrics, on_batch = ["psnr", "ssim", "mae"], sum_reports(bar, len(methods))
         evaluate(methods, protocol, out / "result", masks=str(out / "masks"), metrics=metrics, on_batch=on_batch)
         bar.stage("report")
         page = report(out / "result", out / "report")

@@ -184,7 +184,7 @@ def evaluate(
     from mend.evaluate.metrics import Unavailable
     from mend.evaluate.protocol import read_protocol
     from mend.inpaint.classical import CLASSICAL
-    from mend.progress import progress, summed
+    from mend.progress import progress, sum_reports
 
     names = metrics.replace(" ", "").split(",") if metrics else None
     methods = [*(runs or []), *(name for name in CLASSICAL if classical and name not in (runs or []))]
@@ -200,7 +200,7 @@ def evaluate(
         score = partial(module.evaluate, methods, read_protocol(protocol), out, data, given, names, limit, size, device)
     try:
         with progress("evaluate", "images") as on_batch:
-            file = score(on_batch=summed(on_batch, len(methods) + len(filled or [])))
+            file = score(on_batch=sum_reports(on_batch, len(methods) + len(filled or [])))
     except Unavailable as error:  # of what was asked for by name; all else is scored
         if error.result:
             _print_table(error.result)

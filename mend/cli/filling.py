@@ -1,38 +1,28 @@
 """The verbs of those who want something gone from a picture: fill, mask check, verify, studio."""
 
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TextIO
 
-from cyclopts import App, Parameter, Token
+from cyclopts import App, Parameter
 
 from mend import distributed
 from mend.cli.app import Device, Flag, app
+from mend.cli.files import STANDARD, File, check_writable, is_stream, read_once, send
 from mend.errors import InputError, as_flags
 from mend.filling.options import Options
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from mend.filling.job import Job
     from mend.filling.pairing import Plan
     from mend.filling.summary import Outcome
 
 mask_app = App(name="mask", help="Look at one mask.")
 app.command(mask_app)
 
-STANDARD = Path("-")  # input or output; the file ./- is an absolute path
-
-
-def _file(_: object, tokens: Sequence[Token]) -> Path:
-    """A path, which may begin with a dash, but is no mistyped option."""
-    value = tokens[0].value
-    if value.startswith("-") and value != "-" and not Path(value).exists() and (value.startswith("--") or "." not in value):
-        raise ValueError(f"{value!r} is neither an option nor a file that is there; a file of this name is ./{value}")
-    return Path(value).absolute() if value != "-" and Path(value) == STANDARD else Path(value)
-
-
-File = Annotated[Path, Parameter(allow_leading_hyphen=True, converter=_file)]
 Output = Annotated[File | None, Parameter(alias="-o")]
 Marked = Annotated[str, Parameter(name="--hole", help="what marks the hole in the mask: auto, {holes}.")]
 Chosen = Annotated[Options, Parameter(name="*", negative=())]
@@ -103,85 +93,65 @@ def _fill_file(
 ) -> None:
     from mend.filling.job import AS_PNG, Job, fill_file
     from mend.images import output_beside, peek
-    from mend.progress import progress, shared
+    from mend.progress import progress, split_report
 
     if photo == mask == STANDARD:
         raise InputError("photo and mask are both to come from standard input, which holds one file. Name the other.")
-    stream = output is not None and _is_stream(output)
-    if stream and output == STANDARD and sys.stdout.isatty():
-        raise InputError("a picture is nothing for a terminal. Send it on with | or >, or name a file with --output.")
-    target = None if stream else output
-    if output is None and not preview:
-        if photo == STANDARD:
-            raise InputError("the picture from standard input has no name. Name the file with --output, or give --output -.")
+    name, target = "the picture" if is_stream(photo) else photo.name, output
+    if output is None and preview is None:
+        if is_stream(photo):
+            raise InputError(
+                "the picture has no name from which to make another. Name a file with --output, or give --output -."
+            )
         target = output_beside(photo, peek(photo)[0])
         if target.exists():
             raise InputError(f"{target} is there already. Remove it, or name the file with --output, which overwrites.")
-    job = Job(_content(photo), mask and _content(mask), target, keep_mask, options=options)
-    name = "the picture" if photo == STANDARD else photo.name
+    stream = output if output is not None and is_stream(output) else None
+    if stream is not None:
+        check_writable(stream)
+        target = None
+    job = Job(read_once(photo), mask and read_once(mask), target, keep_mask, options=options)
     if preview is not None:
-        _show_job(job, preview, name)
+        _preview(replace(job, output=preview), preview, name)
         return
     with progress("fill", "%") as report:
-        (in_percent,) = shared(report, 1)
+        (in_percent,) = split_report(report, 1)
         result = fill_file(job, None, in_percent, lambda plan: print(f"plan: {plan}", file=sys.stderr))
     notes = list(result.notes)
     if output is None and target is not None and target.suffix != photo.suffix:
         notes.append(AS_PNG)
-    if keep_mask is not None:
-        notes.append(f"its mask: {keep_mask}")
-    if stream and output is not None:
-        assert result.data is not None
-        _send(result.data, output)
-    said = f"{target or result.name}: {result.coverage:.1%} of {name} filled" + "".join(f"\n  {note}" for note in notes)
-    print(as_flags(said), file=sys.stderr if stream else sys.stdout)
+    if stream is not None and result.data is not None:
+        send(result.data, stream)
+    _say(
+        f"{target or result.name}: {result.coverage:.1%} of {name} filled",
+        notes,
+        keep_mask,
+        sys.stderr if stream else sys.stdout,
+    )
 
 
-def _content(file: Path) -> Path | bytes:
-    """The file; its bytes where it can be read but once: standard input, or what a shell makes of <(…)."""
-    if file == STANDARD:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise InputError("nothing comes from standard input. Send a picture with < or |, or name a file.")
-        return sys.stdin.buffer.read()
-    return file.read_bytes() if _is_stream(file) else file
-
-
-def _is_stream(file: Path) -> bool:
-    """Whether it is no file that can be read again or replaced: a pipe, or what stands in /dev."""
-    return file == STANDARD or file.is_relative_to("/dev") or (file.exists() and not file.is_file() and not file.is_dir())
-
-
-def _send(data: bytes, stream: Path) -> None:
-    if stream in (STANDARD, Path("/dev/stdout")):
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    else:
-        with stream.open("wb") as pipe:
-            pipe.write(data)
-
-
-def _show_job(job: Any, output: Path, name: str) -> None:
-    """Write the picture with its hole shown on it, and the mask, as a job would make it."""
-    from dataclasses import replace
-
+def _preview(job: "Job", output: Path, name: str) -> None:
+    """Write the picture with its hole shown on it, and the mask, and fill nothing."""
     from mend.filling.job import read_job
     from mend.masks.hole import write_mask
 
-    work = read_job(replace(job, output=output))
+    work = read_job(job)
     _show_hole(output, work.picture.image(), work.hole)
-    notes = work.notes
     if job.keep_mask is not None:
         write_mask(job.keep_mask, work.hole)
-        notes = [*notes, f"its mask: {job.keep_mask}"]
-    said = f"{output}: {work.hole.mean():.1%} of {name} to be filled" + "".join(f"\n  {note}" for note in notes)
-    print(as_flags(said))
+    _say(f"{output}: {work.hole.mean():.1%} of {name} to be filled", work.notes, job.keep_mask)
+
+
+def _say(what: str, notes: list[str], keep_mask: Path | None, stream: TextIO | None = None) -> None:
+    kept = [f"its mask: {keep_mask}"] if keep_mask else []
+    print(as_flags("\n  ".join([what, *notes, *kept])), file=stream)
 
 
 def _show_hole(output: Path, image: "np.ndarray", hole: "np.ndarray") -> None:
     from mend.images import to_pixels, write_image
-    from mend.masks.hole import preview
+    from mend.masks.hole import draw_preview
 
-    write_image(output, preview(to_pixels(image)[0], hole))
+    write_image(output, draw_preview(to_pixels(image)[0], hole))
 
 
 # --- A folder --------------------------------------------------------------------------------------------------------
@@ -258,14 +228,14 @@ def check(mask: File, *, photo: File | None = None, marked: Marked = "auto", out
 
     from mend.filling.job import spare
     from mend.images import read_image
-    from mend.masks.hole import parts, understand_mask
+    from mend.masks.hole import find_parts, understand_mask
 
     if output is not None:
         spare(output, mask, *([photo] if photo else []))
     image = read_image(photo).image() if photo else None
     size = (image.shape[-2], image.shape[-1]) if image is not None else None
     reading = understand_mask(mask, size, marked, str(photo or ""))
-    found = parts(reading.hole)
+    found = find_parts(reading.hole)
     print(as_flags("\n  ".join([reading.seen, *reading.notes])))
     print(f"hole: {reading.marked}, {reading.hole.mean():.1%} of the picture, {len(found)} part{'s' * (len(found) != 1)}")
     if len(found):

@@ -161,9 +161,6 @@ def _first(broken: list[str]) -> str:
     return "\n  ".join(broken[:10]) + (f"\n  … and {len(broken) - 10} more" if len(broken) > 10 else "")
 
 
-ROOM = 2**28  # bytes of decoded pictures that are kept, and as many of masks
-
-
 def remember(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
     """`read`, but what was read once is kept in memory while there is room.
 

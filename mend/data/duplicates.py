@@ -68,7 +68,7 @@ def near_duplicates(test: Images, train: Images, threshold: float = THRESHOLD, o
     return _by_test_image(pd.concat(found), test)
 
 
-def listed(file: str | Path) -> set[str]:
+def read_list(file: str | Path) -> set[str]:
     """The `content_id`s of the test images that a list of near-duplicates names.
 
     Raises InputError when there is no such file or it is no such list.

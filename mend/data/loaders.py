@@ -28,15 +28,15 @@ def to_image(pixels: np.ndarray | Tensor) -> Tensor:
 def epoch_rows(count: int, seed: int, epoch: int, batch_size: int, rank: int = 0, world: int = 1) -> np.ndarray:
     """The rows of this epoch in its order: of every batch this process's share, and in all shares each row once.
 
-    A process for which the last batch has nothing left takes its first row, so that all make equally many steps; `share` gives
-    that row no weight.
+    A process for which the last batch has nothing left takes its first row, so that all make equally many steps;
+    `share_of_batch` gives that row no weight.
     """
     order = permutation(count, seed, epoch)
     batches = np.split(order, range(batch_size, count, batch_size))
     return np.concatenate([batch[rank::world] if rank < len(batch) else batch[:1] for batch in batches])
 
 
-def share(size: int, rank: int, world: int) -> int:
+def share_of_batch(size: int, rank: int, world: int) -> int:
     """How many of a batch of `size` images are this process's."""
     return len(range(rank, size, world))
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mend.errors import InputError
 from mend.filling.load import load_filler
-from mend.images import Picture, composite, loaded, mask_out, picture_from_pil, read_image
+from mend.images import Picture, composite, decode, mask_out, picture_from_pil, read_image
 from mend.inpaint.filler import Filler
 from mend.inpaint.plan import Plan, make_plan
 from mend.masks.hole import as_hole
@@ -115,7 +115,7 @@ class Inpainter:
             pixels = self._fill_alone(_picture_from_array(image), mask, hole).pixels
             return pixels.reshape(image.shape).astype(image.dtype, copy=False)  # in its order of bytes
         if isinstance(image, Image.Image):
-            picture, name = picture_from_pil(loaded(image, "the picture")), ""
+            picture, name = picture_from_pil(decode(image, "the picture")), ""
         else:
             picture, name = read_image(Path(image)), Path(image).name
         picture.to_pil()  # what Pillow cannot hold is an error before the work, not after it

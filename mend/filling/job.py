@@ -19,7 +19,7 @@ from mend.filling.options import Options
 from mend.filling.verify import COPIED, encode_filled
 from mend.images import Picture, check_fits, format_of, output_beside, peek, read_image, to_pixels, write_bytes
 from mend.inpaint.plan import check_mask
-from mend.masks.hole import share, understand_mask, widen, write_mask
+from mend.masks.hole import format_share, understand_mask, widen, write_mask
 from mend.progress import Report, ignore
 
 AS_PNG = "written as PNG, which keeps every value"  # where the picture's own format is another, and nobody asked
@@ -135,7 +135,7 @@ class FilledWork:
 def read_job(job: Job) -> Work:
     """Read the photograph and find its hole. InputError also for an output that would overwrite an input, or cannot hold it."""
     job.check_outputs()
-    picture = job.photo if isinstance(job.photo, Picture) else read_image(job.photo)
+    picture = job.photo if isinstance(job.photo, Picture) else read_image(job.photo, job.name)
     target = job.output or Path(output_beside(_name(job, picture), picture.source.get("format")).name)
     check_fits(target, picture, job.options.quality)
     return Work(job, picture, target, *find_hole(job, picture))
@@ -218,7 +218,7 @@ def find_hole(job: Job, picture: Picture) -> tuple[np.ndarray, np.ndarray | None
 
         found, what = load_finder(options.object, options.segmenter, options.device)(to_pixels(picture.image())[0])
         radius = round(GROW * max(found.shape)) if options.grow is None else options.grow
-        said = f"object: {what}, {share(found > 0)} of the picture, grown by {radius} pixels"
+        said = f"object: {what}, {format_share(found > 0)} of the picture, grown by {radius} pixels"
         return *widen(found, radius, options.feather), [said]
     assert job.mask is not None
     if options.most_memory is not None and isinstance(job.mask, Path):

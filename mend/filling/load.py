@@ -1,6 +1,7 @@
 """What fills a picture, by name: ONNX Runtime, which needs no second to start, where that is enough, and PyTorch elsewhere."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from mend.errors import name_missing_extra
@@ -48,7 +49,7 @@ def _load(model: str | Path | None, device: str) -> Filler:
 def onnx_suffices(device: str) -> bool:
     """Whether the network in the box runs as well without PyTorch: on the CPU.
 
-    "auto" is the CPU where no driver of a GPU that PyTorch might use is to be seen: NVIDIA's, AMD's, or one of these by
-    Windows.
+    "auto" is the CPU where PyTorch is not installed, and where no driver of a GPU that it might use is to be seen: NVIDIA's,
+    AMD's, or one of these by Windows.
     """
-    return device == "cpu" or (device == "auto" and not any(map(os.path.exists, GPUS)))
+    return device == "cpu" or (device == "auto" and not (any(map(os.path.exists, GPUS)) and find_spec("torch")))

@@ -1,4 +1,4 @@
-"""The words that every module uses, and the one door in and out for pictures.
+"""Pictures in memory and in files, and the words that every module uses.
 
 image   (B, 3, H, W) float32 RGB in [0, 1]
 hole    (B, 1, H, W) float32, 1 = missing, 0 = known
@@ -17,11 +17,11 @@ from array_api_compat import array_namespace
 
 from mend.images.files import check_fits as check_fits
 from mend.images.files import check_quality as check_quality
+from mend.images.files import decode as decode
 from mend.images.files import encode as encode
 from mend.images.files import format_of as format_of
 from mend.images.files import has_quality as has_quality
 from mend.images.files import is_deep as is_deep
-from mend.images.files import loaded as loaded
 from mend.images.files import make_folder as make_folder
 from mend.images.files import open_picture as open_picture
 from mend.images.files import output_beside as output_beside

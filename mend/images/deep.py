@@ -18,7 +18,7 @@ GREY_WITH_ALPHA = 4  # the colour type of a PNG
 _HEADER = re.compile(rb"P([36])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)")  # of a PPM: width, height and the value of white
 
 
-def straighten(opened: Image.Image) -> None:
+def normalise_grey_tiff(opened: Image.Image) -> None:
     """Make white 65535 in a TIFF of 16-bit grey: Pillow leaves 12 bits at the lower end, and white as 0 where that is said."""
     tags = opened.tag_v2  # type: ignore[attr-defined]
     levels, bits, order = np.asarray(opened), tags[258][0], "<u2" if opened.mode == "I;16" else ">u2"
@@ -50,7 +50,7 @@ def largest_level(content: bytes, opened: Image.Image) -> int:
     return max(255, 2**bits - 1)
 
 
-def deepen(picture: Picture, name: str, content: bytes, white: int, opened: Image.Image) -> None:
+def restore_depth(picture: Picture, name: str, content: bytes, white: int, opened: Image.Image) -> None:
     """Put a file's own levels, of which the highest is `white`, in place of Pillow's 8 bits.
 
     A note says so where they have no reader and are cut; InputError where there is one, and it does not see what Pillow sees.
@@ -61,7 +61,7 @@ def deepen(picture: Picture, name: str, content: bytes, white: int, opened: Imag
     elif opened.format == "JPEG2000":
         deep = jpeg_2000(content, white)
     elif opened.format in ("PNG", "TIFF") and opened.mode in ("RGB", "RGBA"):
-        deep = _upright(_by_opencv(content), picture.pixels, opened)
+        deep = _match_orientation(_decode_by_opencv(content), picture.pixels, opened)
         if deep is None:
             raise InputError(f"{name} has 16 bits a channel and cannot be read whole. Save it anew, as a plain PNG.")
     if deep is None:
@@ -82,23 +82,23 @@ def _ppm(content: bytes) -> np.ndarray | None:
     else:
         text = re.sub(rb"#[^\r\n]*", b"", content[header.end() :])
         levels = np.fromstring(text, np.uint16, 3 * width * height, sep=" ")
-    return _of_sixteen_bits(levels, white).reshape(height, width, 3)
+    return _scale_to_16_bits(levels, white).reshape(height, width, 3)
 
 
 def jpeg_2000(content: bytes, white: int) -> np.ndarray | None:
     """The levels (H, W, C) of a JPEG 2000, None where OpenCV cannot read it."""
-    deep = _by_opencv(content)
-    return None if deep is None else _of_sixteen_bits(deep, white)
+    deep = _decode_by_opencv(content)
+    return None if deep is None else _scale_to_16_bits(deep, white)
 
 
-def _of_sixteen_bits(levels: np.ndarray, white: int) -> np.ndarray:
+def _scale_to_16_bits(levels: np.ndarray, white: int) -> np.ndarray:
     """Levels up to `white` as levels up to 65535; higher ones, which there should not be, are white."""
     if white == 65535:
         return levels.astype(np.uint16)
     return np.rint(np.minimum(np.arange(65536), white) * (65535 / white)).astype(np.uint16)[levels]
 
 
-def _by_opencv(content: bytes) -> np.ndarray | None:
+def _decode_by_opencv(content: bytes) -> np.ndarray | None:
     """The levels (H, W, C) of a colour picture as the file has them, None where OpenCV finds no such."""
     import cv2
 
@@ -110,15 +110,15 @@ def _by_opencv(content: bytes) -> np.ndarray | None:
     return deep[..., [2, 1, 0, 3][: deep.shape[2]]]
 
 
-def _upright(deep: np.ndarray | None, pixels: np.ndarray, opened: Image.Image) -> np.ndarray | None:
+def _match_orientation(deep: np.ndarray | None, pixels: np.ndarray, opened: Image.Image) -> np.ndarray | None:
     """The levels turned as 8-bit `pixels`, which are their upper halves, None if they are not."""
-    for turned in () if deep is None else (deep, _turned(deep, opened.getexif().get(ORIENTATION, 1))):
+    for turned in () if deep is None else (deep, _orient(deep, opened.getexif().get(ORIENTATION, 1))):
         if turned.shape[:2] == pixels.shape[:2] and np.array_equal(turned[..., :3] >> 8, pixels[..., :3]):
             return turned[..., : pixels.shape[2]]  # OpenCV turns a TIFF itself, but not a PNG
     return None
 
 
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
     flips: dict[int, tuple[int, ...]] = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}
     pixels = np.flip(pixels, flips.get(orientation, ()))  # flips, then a transposition, make the eight EXIF orientations
     return pixels.swapaxes(0, 1) if orientation >= 5 else pixels

@@ -1,4 +1,4 @@
-"""The one door in and out for picture files."""
+"""Picture files read and written: nothing else opens or encodes one."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
-from mend.images.deep import SEARCHED, deep_png, deepen, jpeg_2000, largest_level, png_chunks, straighten
+from mend.images.deep import SEARCHED, deep_png, jpeg_2000, largest_level, normalise_grey_tiff, png_chunks, restore_depth
 from mend.images.metadata import ORIENTATION, save_arguments, tiff_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil, source_format
 
@@ -26,11 +26,14 @@ LOSSY = ("JPEG", "WEBP", "AVIF")
 _opening, _lock = 0, Lock()
 
 
-def open_picture(file: str | Path | bytes) -> Image.Image:
-    """The file opened and decoded; every way in which it can be broken, or be too large, is one InputError that names it."""
-    name = _name(file)
+def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
+    """The file opened and decoded; every way in which it can be broken, or be too large, is one InputError that names it.
+
+    It is called `name` there, by its path unless given.
+    """
+    name = name or _name(file)
     try:
-        with _room_for_most():
+        with _allow_large_pictures():
             opened = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
             if opened.width * opened.height > MOST and Image.MAX_IMAGE_PIXELS == 2 * MOST:
                 raise Image.DecompressionBombError(f"it has {opened.width}×{opened.height} pixels, and {MOST:,} are the most.")
@@ -38,13 +41,13 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
                 opened.info["orientation"] = opened.getexif().get(ORIENTATION)
             opened.load()
         if opened.format == "TIFF" and opened.mode in ("I;16", "I;16B"):
-            straighten(opened)
+            normalise_grey_tiff(opened)
         elif opened.format == "TIFF" and opened.tag_v2.get(284) == 2 and is_deep(file, opened):  # type: ignore[attr-defined]
             raise InputError(
                 f"{name} has 16 bits and its channels one after another: Pillow misreads it. Save it as PNG first."
             )
         if opened.format == "JPEG2000":
-            _unwrap(file, name, opened)
+            _repair_white(file, name, opened)
         return opened
     except InputError:
         raise
@@ -68,7 +71,7 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
         raise InputError(f"{name} is too large to open: {error} Scale it, or cut it into parts.") from None
 
 
-def loaded(opened: Image.Image, name: str) -> Image.Image:
+def decode(opened: Image.Image, name: str) -> Image.Image:
     """The picture itself, decoded; InputError where that is not possible."""
     try:
         opened.load()
@@ -78,7 +81,7 @@ def loaded(opened: Image.Image, name: str) -> Image.Image:
 
 
 @contextmanager
-def _room_for_most() -> Iterator[None]:
+def _allow_large_pictures() -> Iterator[None]:
     """Pillow's limit, which is against pictures that strangers send, lifted for those that a person named.
 
     Another limit than Pillow's own was set by somebody, and stays. Pillow has one for all threads: the last to leave puts it
@@ -98,34 +101,35 @@ def _room_for_most() -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = PILLOWS_MOST
 
 
-def read_image(file: str | Path | bytes) -> Picture:
+def read_image(file: str | Path | bytes, name: str = "") -> Picture:
     """The picture in a file, or in its bytes: upright (EXIF orientation applied), with alpha, 16-bit depth and metadata kept.
 
-    Palette, CMYK and other colour spaces become RGB, which `notes` says. Raises InputError when the file is missing, empty,
-    truncated or no picture, has more than a gigapixel, or holds floats or integers that 16 bits do not hold.
+    Palette, CMYK and other colour spaces become RGB, which `notes` says; they also say where the suffix of `name`, its path
+    unless given, is that of another format. Raises InputError when the file is missing, empty, truncated or no picture, has
+    more than a gigapixel, or holds floats or integers that 16 bits do not hold.
     """
-    with open_picture(file) as opened:
+    name = name or _name(file)
+    with open_picture(file, name) as opened:
         picture = picture_from_pil(opened)
-        white = _white(file, opened)
+        white = _find_white(file, opened)
         if white > picture.full:
-            deepen(picture, _name(file), _content(file), white, opened)
+            restore_depth(picture, name, _content(file), white, opened)
         if opened.format == "PNG":
             chunks = _png_chunks(file, "cICP", "mDCV", "cLLI")
             if "cICP" in chunks:
                 picture.metadata["colour"] = picture.metadata.get("colour", {}) | {"cICP": chunks.pop("cICP")}
-            picture.notes += [f"the PNG chunk {name} is left out" for name in chunks]  # Pillow cannot write them
+            picture.notes += [f"the PNG chunk {chunk} is left out" for chunk in chunks]  # Pillow cannot write them
         if opened.format == "WEBP":
             picture.source["lossless"] = _is_lossless_webp(_content(file))
-    if not isinstance(file, bytes):
-        named, found = format_of(Path(file).suffix), picture.source["format"]
-        if named and named != found:
-            picture.notes.append(f"{Path(file).name} is a {found} by its content")
+    named, found = format_of(Path(name).suffix), picture.source["format"]
+    if named and named != found:
+        picture.notes.append(f"{Path(name).name} is a {found} by its content")
     return picture
 
 
 def is_deep(file: str | Path | bytes, opened: Image.Image) -> bool:
     """Whether the file has more than 8 bits a channel, and Pillow, which opened it, not."""
-    return opened.mode[0] not in "IF" and _white(file, opened) > 255
+    return opened.mode[0] not in "IF" and _find_white(file, opened) > 255
 
 
 def read_rgb(file: str | Path | bytes) -> np.ndarray:
@@ -147,7 +151,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     make_folder(path.parent)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with _named(path):
+        with _explain_write_errors(path):
             part.write_bytes(data)
             part.replace(path)
     finally:
@@ -156,12 +160,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def make_folder(folder: Path) -> None:
     """The folder and those around it, where they are not there."""
-    with _named(folder):
+    with _explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _explain_write_errors(path: Path) -> Iterator[None]:
     """What hinders the writing of `path` as an InputError."""
     try:
         yield
@@ -209,7 +213,7 @@ def output_suffix(suffix: str, content: str | None) -> str:
 def peek(file: Path) -> tuple[str | None, int]:
     """The format of a picture by its content, and how many pixels it has, from its beginning; (None, 0) for no picture."""
     try:
-        with _room_for_most(), Image.open(file) as opened:
+        with _allow_large_pictures(), Image.open(file) as opened:
             return source_format(opened), opened.width * opened.height
     except (*DAMAGED, Image.DecompressionBombError):
         return None, 0
@@ -292,11 +296,11 @@ def _compression(source: dict[str, Any], kind: str, quality: int | None) -> tupl
 # --- What Pillow does not do -----------------------------------------------------------------------------------------
 
 
-def _white(file: str | Path | bytes, opened: Image.Image) -> int:
+def _find_white(file: str | Path | bytes, opened: Image.Image) -> int:
     return largest_level(_content(file) if opened.format in SEARCHED else _head(file, 25), opened)
 
 
-def _unwrap(file: str | Path | bytes, name: str, opened: Image.Image) -> None:
+def _repair_white(file: str | Path | bytes, name: str, opened: Image.Image) -> None:
     """Make white 255 in a JPEG 2000 of more bits: Pillow rounds it to 256, which is 0."""
     content = _content(file)
     if opened.mode[0] == "I" or (white := largest_level(content, opened)) == 255:
@@ -310,7 +314,7 @@ def _unwrap(file: str | Path | bytes, name: str, opened: Image.Image) -> None:
 
 
 def _name(file: str | Path | bytes) -> str:
-    return f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
+    return "the picture" if isinstance(file, bytes) else str(file)
 
 
 def _content(file: str | Path | bytes) -> bytes:

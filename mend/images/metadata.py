@@ -39,7 +39,7 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
     """
     info, left_out = upright.info, list[str]()
     found = {key: info[key] for key in ("icc_profile", "dpi", "comment") if info.get(key)}
-    if not _says_resolution(opened):
+    if not _has_resolution(opened):
         found.pop("dpi", None)
     if "aspect" in info:
         left_out.append("the shape of its pixels, which are not square, is left out")
@@ -50,7 +50,7 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
     if opened.format != "TIFF" and opened.info.get("exif"):
         exif, said = upright_exif(opened.info["exif"])
     else:
-        exif, said = _exif_tags(opened)
+        exif, said = _encode_exif(opened)
     left_out += said
     if exif:
         found["exif"] = exif
@@ -60,7 +60,7 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, 
         found["xmp"] = xmp.rstrip(b"\0")
     if previews and PREVIEW not in left_out:
         left_out.append(PREVIEW)
-    text = {k: v for k, v in getattr(opened, "text", {}).items() if k not in _TOLD_ELSEWHERE}
+    text = {k: v for k, v in getattr(opened, "text", {}).items() if k not in _READ_ELSEWHERE}
     if text:
         found["text"] = text
     colour = {key: info[key] for key in COLOUR if key in info}
@@ -82,7 +82,7 @@ def orientation(opened: Image.Image) -> int | None:
     return opened.info.get("orientation", opened.getexif().get(ORIENTATION))
 
 
-def _says_resolution(opened: Image.Image) -> bool:
+def _has_resolution(opened: Image.Image) -> bool:
     """Whether its resolution is its own: Pillow has 1×1 for a TIFF and 72×72 for a JPEG that says none."""
     if opened.format == "TIFF":
         return 282 in opened.tag_v2  # type: ignore[attr-defined]
@@ -95,7 +95,7 @@ def _is_resolution(dpi: Any) -> bool:
     return isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < number < MOST_DPI for number in dpi)
 
 
-_TOLD_ELSEWHERE = ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
+_READ_ELSEWHERE = ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
 
 
 def upright_exif(exif: bytes) -> tuple[bytes, list[str]]:
@@ -112,9 +112,9 @@ def upright_exif(exif: bytes) -> tuple[bytes, list[str]]:
             kind, turn, place = tags[ORIENTATION]
             struct.pack_into(order + ("H" if kind == 3 else "I"), data, place, 1)
             if turn in ON_THE_SIDE:
-                _exchange(data, tags, 282, 283)
+                _swap(data, tags, 282, 283)
                 if EXIF_POINTER in tags:
-                    _exchange(data, _directory(data, order, tags[EXIF_POINTER][1])[0], 40962, 40963)
+                    _swap(data, _directory(data, order, tags[EXIF_POINTER][1])[0], 40962, 40963)
         (preview,) = struct.unpack_from(order + "I", data, link)
         struct.pack_into(order + "I", data, link, 0)
         if preview:
@@ -131,7 +131,7 @@ def upright_exif(exif: bytes) -> tuple[bytes, list[str]]:
     return b"Exif\0\0" + bytes(data), left_out
 
 
-def _exchange(data: bytearray, tags: dict[int, tuple[int, int, int]], x: int, y: int) -> None:
+def _swap(data: bytearray, tags: dict[int, tuple[int, int, int]], x: int, y: int) -> None:
     """What two tags say of width and height, where the picture is turned by a quarter."""
     if x in tags and y in tags:
         one, other = (slice(tags[tag][2] - 6, tags[tag][2] + 4) for tag in (x, y))  # type, count, and the value or its place
@@ -149,11 +149,11 @@ def _directory(data: bytearray, order: str, at: int) -> tuple[dict[int, tuple[in
     return tags, at + 2 + 12 * count
 
 
-def _exif_tags(opened: Image.Image) -> tuple[bytes, list[str]]:
+def _encode_exif(opened: Image.Image) -> tuple[bytes, list[str]]:
     """EXIF that does not come as a block of bytes, a TIFF's tags or an old PNG's text; and what Pillow cannot write of it."""
-    tags = _without_storage(opened.getexif())
+    tags = _drop_storage(opened.getexif())
     block = tags.tobytes() if len(tags) else b""
-    written, were = _values(block), _values(opened.getexif())
+    written, were = _list_tags(block), _list_tags(opened.getexif())
     changed = [TAGS.get(tag, str(tag)) for (part, tag), value in were.items() if written.get((part, tag)) != value]
     own = tags.get(EXIF_POINTER, {})
     if orientation(opened) in ON_THE_SIDE and {40962, 40963} <= set(own):
@@ -172,20 +172,20 @@ class _Bytes(str):
             return super().encode("utf-8")
 
 
-def _same_bytes(value: Any) -> Any:
+def _keep_bytes(value: Any) -> Any:
     if isinstance(value, str):
         return _Bytes(value)
     if isinstance(value, tuple):
-        return tuple(map(_same_bytes, value))
-    return {tag: _same_bytes(own) for tag, own in value.items()} if isinstance(value, dict) else value
+        return tuple(map(_keep_bytes, value))
+    return {tag: _keep_bytes(own) for tag, own in value.items()} if isinstance(value, dict) else value
 
 
-def _without_storage(exif: Image.Exif) -> Image.Exif:
+def _drop_storage(exif: Image.Exif) -> Image.Exif:
     """A copy without how the pixels were stored and turned."""
     kept = Image.Exif()
     for tag in exif:
         if tag not in STORAGE | LAYERS and tag != ORIENTATION:
-            kept[tag] = _same_bytes({**exif.get_ifd(tag)} if tag in (EXIF_POINTER, GPS_POINTER) else exif[tag])
+            kept[tag] = _keep_bytes({**exif.get_ifd(tag)} if tag in (EXIF_POINTER, GPS_POINTER) else exif[tag])
     if EXIF_POINTER in kept:
         kept[EXIF_POINTER].pop(INTEROP_POINTER, None)  # an offset into the file of before
     return kept
@@ -222,7 +222,7 @@ def tiff_tags(metadata: dict[str, Any]) -> Image.Exif:
     """EXIF and XMP as a TIFF holds them, in its own list of tags."""
     exif = Image.Exif()
     exif.load(metadata.get("exif", b""))
-    tags = _without_storage(exif)
+    tags = _drop_storage(exif)
     if "xmp" in metadata:
         tags[XMP_TAG] = metadata["xmp"]
     return tags
@@ -233,7 +233,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str]
     fates = {}
     for key, name in NAMES.items():
         if key in before:
-            same = key in after and _comparable(key, before[key]) == _comparable(key, after[key])
+            same = key in after and _normalise(key, before[key]) == _normalise(key, after[key])
             fates[name] = "kept" if same else "changed" if key in after else "lost"
         elif key in after:
             fates[name] = "added"
@@ -251,15 +251,15 @@ NAMES = {
 }
 
 
-def _comparable(key: str, value: Any) -> Any:
+def _normalise(key: str, value: Any) -> Any:
     if key == "dpi":
         return tuple(round(float(number)) for number in value)
     if key == "text":
         return {keyword: str(text) for keyword, text in value.items()}
-    return _values(value) if key == "exif" else value
+    return _list_tags(value) if key == "exif" else value
 
 
-def _values(exif: bytes | Image.Exif) -> dict[tuple[int, int], bytes]:
+def _list_tags(exif: bytes | Image.Exif) -> dict[tuple[int, int], bytes]:
     """What EXIF says of the picture, by its list of tags, 0 for the first, and the tag."""
     if isinstance(exif, bytes):
         block, exif = exif, Image.Exif()

@@ -90,11 +90,11 @@ def picture_from_pil(opened: Image.Image) -> Picture:
     """
     turned, upright = is_turned(opened), ImageOps.exif_transpose(opened)
     metadata, left_out = read_metadata(opened, upright)
-    notes = _frames(opened) + left_out
+    notes = _describe_frames(opened) + left_out
     if turned:
         notes.append("turned upright, as its EXIF orientation says; the mask is taken as drawn on the upright picture")
     if opened.format == "TIFF":
-        notes += _channels(opened)
+        notes += _describe_channels(opened)
     source = _compression(opened)
     signed = opened.format == "TIFF" and 2 in opened.tag_v2.get(339, ())  # type: ignore[attr-defined]
     if upright.mode == "F" or (upright.mode == "I" and opened.format != "PPM") or signed:
@@ -111,7 +111,7 @@ def picture_from_pil(opened: Image.Image) -> Picture:
     if target != upright.mode:
         foreign = upright.mode in ("CMYK", "LAB", "YCbCr")  # the profile is of the colours of before
         profile = metadata.pop("icc_profile", None) if foreign else None
-        upright, how = _converted(upright, target, profile)
+        upright, how = _convert(upright, target, profile)
         notes.append(f"{_MODES.get(opened.mode, opened.mode)} converted to {target}{how}")
     pixels = np.asarray(upright)
     return Picture(pixels[..., None] if pixels.ndim == 2 else pixels, metadata, source, notes)
@@ -160,11 +160,11 @@ def _plain_mode(opened: Image.Image) -> str:
     return "RGBA" if clear or opened.mode in ("PA", "RGBa") else "RGB"
 
 
-def _converted(upright: Image.Image, target: str, profile: bytes | None) -> tuple[Image.Image, str]:
+def _convert(upright: Image.Image, target: str, profile: bytes | None) -> tuple[Image.Image, str]:
     """The picture in the mode `target`, and by what, in words."""
     if upright.mode == "CMYK" and profile:
         try:
-            return _by_profiles(upright, ImageCms.ImageCmsProfile(io.BytesIO(profile))), " (sRGB, by its ICC profile)"
+            return _convert_by_profile(upright, ImageCms.ImageCmsProfile(io.BytesIO(profile))), " (sRGB, by its ICC profile)"
         except (OSError, ImageCms.PyCMSError):
             return as_rgb(upright), "; its ICC profile is damaged or none of CMYK, colours are approximate"
     if upright.mode == "CMYK":
@@ -174,13 +174,13 @@ def _converted(upright: Image.Image, target: str, profile: bytes | None) -> tupl
     return (as_rgb(upright) if target == "RGB" else upright.convert(target)), ""
 
 
-def _by_profiles(opened: Image.Image, profile: Any) -> Image.Image:
+def _convert_by_profile(opened: Image.Image, profile: Any) -> Image.Image:
     made = ImageCms.profileToProfile(opened, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
     assert made is not None  # None is for conversion in place
     return made
 
 
-def _frames(opened: Image.Image) -> list[str]:
+def _describe_frames(opened: Image.Image) -> list[str]:
     frames = getattr(opened, "n_frames", 1)
     many = {"TIFF": "several pages", "MPO": "several pictures in one JPEG, as phones make them"}.get(
         opened.format or "", "animation"
@@ -188,7 +188,7 @@ def _frames(opened: Image.Image) -> list[str]:
     return [f"{many}: the first of {frames} is taken"] if frames > 1 else []
 
 
-def _channels(opened: Image.Image) -> list[str]:
+def _describe_channels(opened: Image.Image) -> list[str]:
     """What Pillow converts in a TIFF, or leaves out, before anybody sees it."""
     tags, bands = opened.tag_v2, len(opened.getbands())  # type: ignore[attr-defined]
     said = ["its colours, which were multiplied by alpha, are divided by it"] if 1 in tags.get(338, ()) else []

@@ -16,6 +16,7 @@ from mend.errors import InputError
 
 DTYPES = ("float32", "float16", "uint8")
 COLOURS = ("RGB", "BGR", "probe")
+LARGEST = 1024
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Contract:
     mask_known    the mask's value elsewhere
     fixed         the only side that images have, N×N; or
     multiple      images have sides that are multiples of this, 1 for any
-    largest       with `multiple`: larger images are shrunk to this side first, and made large again by the network in the box
+    largest       with `multiple`: the longest side that it is given at once, which bounds its memory
     grow          pixels by which the mask's hole is made larger, for a network that blends what lies under its rim into it
     keeps_known   whether known pixels come back, or nearly; false for one whose output counts in the hole only
     hub, source   its repository on the Hugging Face Hub, which is fetched from; another address, for people
@@ -54,7 +55,7 @@ class Contract:
     mask_known: float
     fixed: int | None = None
     multiple: int | None = None
-    largest: int | None = None
+    largest: int = LARGEST
     grow: int = 0
     keeps_known: bool = True
     hub: str | None = None
@@ -63,9 +64,14 @@ class Contract:
     sha256: str | None = None
 
     @property
-    def side(self) -> int | None:
-        """The longest side that the network is given; None: the whole picture."""
-        return self.fixed or self.largest
+    def side(self) -> int:
+        """The longest side that the network is given."""
+        return self.fixed or self.largest // self.step * self.step
+
+    @property
+    def step(self) -> int:
+        """Sides are multiples of it."""
+        return self.fixed or self.multiple or 1
 
     def encode(self, image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The inputs for an image (B, 3, H, W) in [0, 1] and its hole (B, 1, H, W). Zeros lie under the hole, whatever their
@@ -117,8 +123,10 @@ def read_contract(toml: str | Path) -> Contract:
         raise InputError(
             f"{name} must say either fixed, the only side that images have, or multiple, which all sides are of (1 for any)."
         )
-    if "largest" in values and ("fixed" in values or values["largest"] % values["multiple"]):
-        raise InputError(f"largest in {name} goes with multiple, and must be a multiple of it.")
+    if "largest" in values and "fixed" in values:
+        raise InputError(f"largest in {name} goes with multiple, not with fixed. Leave one out.")
+    if (largest := values.get("largest", LARGEST)) < values.get("multiple", 1):
+        raise InputError(f"multiple in {name} is {values['multiple']}, and largest {largest}; largest must not be below it.")
     if values["mask_hole"] == values["mask_known"]:
         raise InputError(f"mask_hole and mask_known in {name} are both {values['mask_hole']}; a mask has two values.")
     for key in ("image_range", "output_range"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from mend.errors import InputError
 from mend.inpaint.contracts import Contract
 
-INSTEAD = "To do without, leave the model out: the network in the box needs no download."
+INSTEAD = "To do without, leave `model` out: the network in the box needs no download."
 
 
 def fetch(name: str, contract: Contract) -> Path:
@@ -25,7 +25,7 @@ def fetch(name: str, contract: Contract) -> Path:
     if isinstance(there, str) and difference(Path(there), contract) is None:
         return Path(there)
     cache, page = constants.HF_HUB_CACHE, f"{constants.ENDPOINT}/{contract.hub}"
-    by_hand = f"Or download {contract.file} from {page} elsewhere, and give its path as the model. {INSTEAD}"
+    by_hand = f"Or download {contract.file} from {page} elsewhere, and give its path as `model`. {INSTEAD}"
     try:
         get_hf_file_metadata(hf_hub_url(contract.hub, contract.file))  # one question; to fetch, it would ask again and again
     except HfHubHTTPError as error:
@@ -78,8 +78,9 @@ def hash_file(file: Path) -> str:
 
 
 def _raise_unless_connection(error: Exception) -> None:
-    """Raise what is no error of a connection or a disk: the library's are OSError, or of the HTTP library below it."""
-    if not (isinstance(error, OSError) or type(error).__module__.startswith("httpx")):
+    """Raise what is no error of a connection or a disk: the library's are OSError, of the HTTP library below it, or, by Xet,
+    RuntimeError."""
+    if not (isinstance(error, OSError | RuntimeError) or type(error).__module__.startswith("httpx")):
         raise error
 
 

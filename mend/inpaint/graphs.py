@@ -1,4 +1,4 @@
-"""A network in a file, ONNX or TorchScript, run on the CPU: image and mask in, output out, nothing else.
+"""A network in an ONNX file, run on the CPU: image and mask in, output out, nothing else.
 
 What is wrong with a file, or with what it returns, is an InputError that says so in a sentence.
 """
@@ -6,8 +6,6 @@ What is wrong with a file, or with what it returns, is an InputError that says s
 import math
 import mmap
 import re
-import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,7 +28,7 @@ class OnnxGraph:
         try:
             self.session = open_session(file)
         except Exception as error:  # ONNX Runtime's errors have no class in common
-            raise InputError(f"{file.name} cannot be run. {_explain(error)}") from None
+            raise InputError(f"{file.name} cannot be run. {explain(error)}") from None
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         if len(inputs) != 2:
             raise InputError(
@@ -68,68 +66,15 @@ class OnnxGraph:
             )
         sides = [side for side in shape[2:] if isinstance(side, int)]
         if any(side != contract.fixed for side in sides):
-            raise InputError(
-                f"{name} has the shape {shape}; its contract says "
-                + (
-                    f"fixed = {contract.fixed}."
-                    if contract.fixed
-                    else f"multiple = {contract.multiple}, which is no fixed size."
-                )
-            )
+            size = f"fixed = {contract.fixed}" if contract.fixed else f"multiple = {contract.multiple}, which is no fixed size"
+            raise InputError(f"{name} has the shape {shape}; its contract says {size}.")
 
     def __call__(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         try:
             (output,) = self.session.run([self.output], {self.image: image, self.mask: mask})
         except Exception as error:
-            raise InputError(f"{self.file.name} stopped on an image of {_size(image)}. {_explain(error)}") from None
+            raise InputError(f"{self.file.name} stopped on an image of {size_of(image)}. {explain(error)}") from None
         return checked(np.asarray(output), image, self.file.name)
-
-
-class TorchScript:
-    """A TorchScript file in PyTorch on the CPU; `image`, `mask` and `output` of its contract are places."""
-
-    runtime = "PyTorch on cpu"
-
-    def __init__(self, file: Path, contract: Contract) -> None:
-        self.file, self.swapped, self.output = file, contract.image == 1, contract.output
-        if {contract.image, contract.mask} != {0, 1} or not isinstance(contract.output, int):
-            raise InputError(
-                f"{file.name} is TorchScript, whose inputs have places: image and mask are 0 and 1, output a number."
-            )
-        try:
-            import torch
-        except ImportError:
-            raise InputError(
-                f"{file.name} is TorchScript, which PyTorch runs, and that is not installed. "
-                "Run: pip install 'mend-inpainting[train]'. An ONNX file of the same network needs none."
-            ) from None
-        print(f"{file.name} is TorchScript: a program, which is run now. Load only what you trust.", file=sys.stderr)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that PyTorch would rather have another format
-                self.module = torch.jit.load(file, map_location="cpu").eval()
-        except Exception as error:
-            raise InputError(
-                f"{file.name} is no TorchScript file that PyTorch {torch.__version__} reads. {_explain(error)}"
-            ) from None
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers its parameters hold."""
-        return sum(weights.numel() for weights in self.module.parameters())
-
-    def __call__(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        import torch
-
-        given = [torch.from_numpy(image), torch.from_numpy(mask)]
-        try:
-            with torch.inference_mode():
-                output = self.module(*(given[::-1] if self.swapped else given))
-            if isinstance(output, tuple | list):
-                output = output[int(self.output)]
-        except Exception as error:
-            raise InputError(f"{self.file.name} stopped on an image of {_size(image)}. {_explain(error)}") from None
-        return checked(output.numpy(), image, self.file.name)
 
 
 def checked(output: np.ndarray, image: np.ndarray, name: str) -> np.ndarray:
@@ -139,15 +84,15 @@ def checked(output: np.ndarray, image: np.ndarray, name: str) -> np.ndarray:
             f"{name} returned the shape {list(output.shape)} for an image of {list(image.shape)}; expected the same."
         )
     if not np.isfinite(output).all():
-        raise InputError(f"{name} returned values that are no numbers (NaN or infinite) for an image of {_size(image)}.")
+        raise InputError(f"{name} returned values that are no numbers (NaN or infinite) for an image of {size_of(image)}.")
     return output
 
 
-def _size(image: np.ndarray) -> str:
+def size_of(image: np.ndarray) -> str:
     return f"{image.shape[-1]}×{image.shape[-2]} pixels"
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """What ONNX Runtime or PyTorch says, without its own source lines, and what to do."""
     said = " ".join(str(error).split())
     if later := re.search(r"opset \d+(?= is under development)|IR version: \d+", said, re.IGNORECASE):

@@ -9,19 +9,23 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mend.errors import InputError, unknown
+from mend.errors import InputError, name_missing_extra, unknown
 from mend.images import composite
 from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, read_contract
 from mend.inpaint.download import difference, fetch, hash_file
-from mend.inpaint.graphs import OnnxGraph, TorchScript
+from mend.inpaint.graphs import OnnxGraph
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.probe import probe
 from mend.inpaint.scales import halve
 from mend.inpaint.tiles import Tile, tiles
 from mend.progress import Report, ignore
+
+if TYPE_CHECKING:
+    from mend.inpaint.torchscript import TorchScript
 
 SUFFIXES = (".onnx", ".pt")
 STEP = 8  # pixels, in steps of which windows are placed
@@ -32,6 +36,7 @@ def is_network(model: str | Path) -> bool:
     return str(model) in NETWORKS or Path(model).suffix.lower() in SUFFIXES
 
 
+@name_missing_extra()
 def load_network(model: str | Path) -> "Network":
     """A filler from the name of a network (see `NETWORKS`), which is fetched on first use, or from its file.
 
@@ -51,15 +56,28 @@ def load_network(model: str | Path) -> "Network":
         name, (contract, toml) = file.stem, _contract_of(file)
         if wrong := difference(file, contract):
             raise InputError(f"{file.name} is not what {toml} describes: it {wrong}. Fetch it again, or correct {toml}.")
-    run = OnnxGraph(file, contract) if file.suffix.lower() == ".onnx" else TorchScript(file, contract)
+    run = _open(file, contract)
     return Network(name, run, probe(run, contract, file.name, toml))
+
+
+def _open(file: Path, contract: Contract) -> "OnnxGraph | TorchScript":
+    if file.suffix.lower() == ".onnx":
+        return OnnxGraph(file, contract)
+    from mend.inpaint.torchscript import TorchScript
+
+    return TorchScript(file, contract)
 
 
 def _contract_of(file: Path) -> tuple[Contract, str]:
     """The contract of a file, and what it is called."""
     beside = file.with_suffix(".toml")
     if beside.is_file():
-        return read_contract(beside), beside.name
+        contract = read_contract(beside)
+        if contract.file != file.name:
+            raise InputError(
+                f"{beside} describes {contract.file}, not {file.name}. Correct file in it, if it is the same network."
+            )
+        return contract, beside.name
     for name, contract in SHIPPED.items():
         if contract.file == file.name:
             return contract, f"{name}.toml"
@@ -73,18 +91,17 @@ class Network:
 
     stride, reach, tiles, memory = 1, None, (None,), None
 
-    def __init__(self, name: str, run: OnnxGraph | TorchScript, contract: Contract) -> None:
+    def __init__(self, name: str, run: "OnnxGraph | TorchScript", contract: Contract) -> None:
         self.name, self.run, self.contract = name, run, contract
         self.runtime, self.parameters = run.runtime, run.parameters
-        self.finer = PyramidOnnx() if contract.side else None
+        self.finer = PyramidOnnx()
         self.config = {"model": name, "options": {}, "contract": asdict(contract)}
 
     @property
     def version(self) -> str:
-        """A hash of the network's file, its contract, and the network in the box where that goes on."""
+        """A hash of the network's file, its contract, and the network in the box."""
         weights = self.contract.sha256 or hash_file(self.run.file)
-        finer = self.finer.version if self.finer else ""
-        return hashlib.sha256(f"{weights} {self.contract} {finer}".encode()).hexdigest()
+        return hashlib.sha256(f"{weights} {self.contract} {self.finer.version}".encode()).hexdigest()
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """As `Filler`, one picture after another."""
@@ -93,7 +110,7 @@ class Network:
 
     def notes(self, hole: np.ndarray) -> list[str]:
         """By how much the holes are shrunk that are too wide for the network."""
-        shrunk = {window.shrunk for one in hole for window in self._windows(one[None]) if window.shrunk > 1}
+        shrunk = {window.shrunk for one in hole for window in plan_windows(one[None], self.contract.side) if window.shrunk > 1}
         if not shrunk:
             return []
         scales = " and ".join(f"1/{by}" for by in sorted(shrunk))
@@ -102,14 +119,9 @@ class Network:
             "and the network in the box goes on from there to the full one"
         ]
 
-    def _windows(self, hole: np.ndarray) -> Iterator["Window"]:
-        return plan_windows(hole, self.contract.side) if self.contract.side else iter(())
-
     def _fill(self, image: np.ndarray, hole: np.ndarray, report: Report) -> np.ndarray:
         """`raw` for one picture. Both arrays are written to: what is filled in one window is known in the next."""
-        if not self.contract.side:
-            return self._see(image, hole)
-        work = list(self._windows(hole))
+        work = list(plan_windows(hole, self.contract.side))
         for done, window in enumerate(work, 1):
             seen, place = (..., *window.tile.seen), (..., *window.tile.place)
             filled = self._fill_window(image[seen], hole[seen], window)
@@ -120,8 +132,6 @@ class Network:
     def _fill_window(self, image: np.ndarray, hole: np.ndarray, window: "Window") -> np.ndarray:
         """What is seen of a window, filled."""
         side = self.contract.side
-        assert side
-        assert self.finer
         small, known = image * (1 - hole), 1 - hole
         for _ in range(window.shrunk.bit_length() - 1):
             small, known = halve(small), halve(known)
@@ -142,8 +152,7 @@ class Network:
     def _see(self, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """`raw` of what the network is given at once, mirrored at its right and lower border to a size that it takes."""
         height, width = hole.shape[-2:]
-        multiple = self.contract.fixed or self.contract.multiple or 1
-        more = ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple))
+        more = ((0, 0), (0, 0), (0, -height % self.contract.step), (0, -width % self.contract.step))
         inputs = self.contract.encode(np.pad(image, more, "symmetric"), np.pad(hole, more, "symmetric"))
         raw = self.contract.decode(self.run(*inputs))
         return raw[..., :height, :width].clip(0, 1)

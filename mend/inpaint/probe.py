@@ -3,11 +3,11 @@
 The picture is red, shades slowly, and a small part of it in the middle is missing: any network that fills holes fills that one
 red, and one that is called the wrong way does something else that is easy to tell.
 
-How far a network may be off was set between what a right and a wrong call give, not by networks at their best. LaMa's own
-output and MI-GAN's, a few pixels from the hole, are the known pixels themselves; a network that only paints them after has
-been taken to be off by up to 5 % of white. A wrong order of colours, range or polarity is off by 30 % and more on a picture
-that is all of one strong colour. `KNOWN` stands between the two. In the hole even a poor network stays near the colour around
-it; `INSIDE` lets it be a good deal darker or greyer, but not black, grey or blue.
+How far a network may be off stands between what right and wrong calls give. LaMa's graphs and MI-GAN's return known pixels as
+they are. The four networks of `results/cifar10-object-v1/`, which paint them after, at a size that they were not trained for,
+are off by 2 to 3 % of white on average; with the opposite mask, the two of them that look at it, by 27 to 33 %. On a picture
+that is all of one strong colour another range is 31 % and more off, red for blue 46 %. In the hole the four are off by 11 to
+15 % in the worst channel, and by 75 % with the opposite mask.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,11 +21,11 @@ from mend.inpaint.contracts import Contract, grown
 Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """The network itself: its image and its mask to its output."""
 
-KNOWN = 0.15  # by which known pixels may be off, white = 1, on average
+KNOWN = 0.15  # by which known pixels may be off on average, white = 1
 INSIDE = 0.25  # by which the mean colour of the hole may be off, in any channel
 BEYOND = 0.25  # by which values may lie outside the output's range, in parts of it: convolutions overshoot
-CLEARLY = 0.8  # BGR is taken where nobody says only if it is off by less than this share of what RGB is off by
-USUAL = 256  # pixels: the side of the picture, for a network that takes any
+CLEARLY = 0.8  # where nobody says, BGR is taken only if it is off by less than this share of what RGB is off by
+USUAL = 256  # pixels: the side of the picture, for a network that does not fix it
 
 RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 
@@ -55,11 +55,11 @@ def probe(run: Run, contract: Contract, name: str, toml: str) -> Contract:
 
 def scene(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     """A red picture (1, 3, N, N) in [0, 1] and its hole (1, 1, N, N), as small as the network takes them."""
-    side = contract.side or -(-USUAL // (contract.multiple or 1)) * (contract.multiple or 1)
+    side = min(contract.side, -(-USUAL // contract.step) * contract.step)
     y, x = np.mgrid[:side, :side].astype(np.float32) / side
     red, green, blue = 0.85 - 0.15 * y, 0.2 + 0.1 * x, np.full_like(x, 0.08)
     hole = np.zeros((1, 1, side, side), np.float32)
-    middle = slice(side // 2 - side // 16, side // 2 + side // 16)
+    middle = slice(side // 2 - max(1, side // 32), side // 2 + max(1, side // 32))
     hole[..., middle, middle] = 1
     return np.stack([red, green, blue])[None], hole
 

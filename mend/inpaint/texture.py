@@ -21,7 +21,7 @@ from mend.images import composite
 from mend.inpaint.filler import Filler, Memory
 from mend.inpaint.scales import double as doubled
 from mend.inpaint.scales import halve as halved
-from mend.progress import Report, ignore, shared
+from mend.progress import Report, ignore, split_report
 
 PATCH = 7  # pixels, the side of a patch
 REACH = PATCH // 2
@@ -51,7 +51,7 @@ def textured(filled: Tensor, hole: Tensor, report: Report = lambda done, of: Non
     same arguments give the same result. It works on the CPU, and returns to the device of `filled`. `report` is told how far
     it is.
     """
-    parts = zip(filled.float().cpu().split(1), hole.cpu().split(1), shared(report, len(filled)), strict=True)
+    parts = zip(filled.float().cpu().split(1), hole.cpu().split(1), split_report(report, len(filled)), strict=True)
     return torch.cat([_textured(image, missing > 0, one) for image, missing, one in parts]).to(filled)
 
 
@@ -399,7 +399,7 @@ class Textured:
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """As `Filler`."""
-        first, second = shared(report, 2)
+        first, second = split_report(report, 2)
         raw = composite(masked, self.filler(masked, hole, tile, first), hole)
         return textured(torch.from_numpy(raw), torch.from_numpy(hole), second).numpy()
 

@@ -29,13 +29,13 @@ def read_coco(file: Path | bytes, size: tuple[int, int] | None, photo: str) -> t
         with _reading:
             data = _parse(path, file) if isinstance(file, bytes) else _read(file, file.stat().st_mtime_ns)
         if isinstance(data, _DataSet):
-            image = _entry(path, data, photo)
+            image = _find_entry(path, data, photo)
             taken = image["file_name"] if photo else ""
             size = (int(image["height"]), int(image["width"]))
             data = data.annotations.get(image["id"], [])
-        found = _segments(path, data)
+        found = _list_segments(path, data)
         segments = [segment for segment in found if segment != []]
-        parts = [_drawn(path, segment, size) for segment in segments]
+        parts = [_draw(path, segment, size) for segment in segments]
     except FileNotFoundError:
         raise InputError(f"there is no file {path}.") from None
     except InputError:
@@ -49,7 +49,7 @@ def read_coco(file: Path | bytes, size: tuple[int, int] | None, photo: str) -> t
     if len({part.shape for part in parts}) > 1:
         raise InputError(f"the annotations of {path} are for pictures of several sizes. Give those of one picture.")
     empty = len(found) - len(segments)
-    notes = [] if not taken or _alike(taken, photo)[0] else [f"taken for {taken} there, by its name"]
+    notes = [] if not taken or _compare_ends(taken, photo)[0] else [f"taken for {taken} there, by its name"]
     notes += [f"segmentations that are empty and mark nothing: {empty} of {len(found)}"] if empty else []
     return np.logical_or.reduce(parts), f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}", notes
 
@@ -86,12 +86,12 @@ def _parse(path: Path, content: bytes) -> Any:
     return _DataSet(images, annotations)
 
 
-def _parts(path: str) -> tuple[str, ...]:
+def _split_path(path: str) -> tuple[str, ...]:
     """Of a path from any system."""
     return PureWindowsPath(path).parts
 
 
-def _entry(path: Path, data: _DataSet, photo: str) -> dict[str, Any]:
+def _find_entry(path: Path, data: _DataSet, photo: str) -> dict[str, Any]:
     """The entry of `photo`, by its name and the folders before it; the only one where no photo is named."""
     if not photo:
         if len(data.images) == 1 and len(alone := next(iter(data.images.values()))) == 1:
@@ -99,7 +99,7 @@ def _entry(path: Path, data: _DataSet, photo: str) -> dict[str, Any]:
         raise InputError(f"{path} annotates several pictures; say which one.")
     name = PureWindowsPath(photo).name
     named = data.images.get(name, [])
-    alike = [_alike(image["file_name"], photo) for image in named]
+    alike = [_compare_ends(image["file_name"], photo) for image in named]
     if named and alike.count(max(alike)) == 1:
         entry = named[alike.index(max(alike))]
         if not max(alike)[0] and any((folder / entry["file_name"]).is_file() for folder in Path(photo).parents):
@@ -112,14 +112,14 @@ def _entry(path: Path, data: _DataSet, photo: str) -> dict[str, Any]:
     )
 
 
-def _alike(entry: str, photo: str) -> tuple[bool, int]:
+def _compare_ends(entry: str, photo: str) -> tuple[bool, int]:
     """Whether a path is the end of another, and how many parts, from the last on, both have in common."""
-    parts = _parts(entry)
-    common = sum(1 for _ in takewhile(bool, map(eq, reversed(parts), reversed(_parts(photo)))))
+    parts = _split_path(entry)
+    common = sum(1 for _ in takewhile(bool, map(eq, reversed(parts), reversed(_split_path(photo)))))
     return common == len(parts), common
 
 
-def _segments(path: Path, data: Any) -> list[Any]:
+def _list_segments(path: Path, data: Any) -> list[Any]:
     """The segmentations of one picture, each a list of polygons or an RLE."""
     if isinstance(data, dict):
         return [data.get("segmentation", data)]
@@ -132,11 +132,11 @@ def _segments(path: Path, data: Any) -> list[Any]:
     return [data] if data else []
 
 
-def _drawn(path: Path, segment: Any, size: tuple[int, int] | None) -> np.ndarray:
+def _draw(path: Path, segment: Any, size: tuple[int, int] | None) -> np.ndarray:
     """A segmentation as bool (H, W). As in pycocotools, a pixel belongs to a polygon if its centre, at +0.5, lies inside."""
     if isinstance(segment, dict):
         height, width = (int(side) for side in segment["size"])
-        counts = _counts(segment["counts"]) if isinstance(segment["counts"], str) else segment["counts"]
+        counts = _decode_counts(segment["counts"]) if isinstance(segment["counts"], str) else segment["counts"]
         if sum(counts) != height * width:
             raise InputError(
                 f"an RLE of {path} runs over {sum(counts)} pixels, its size {width}×{height} has {height * width}."
@@ -181,7 +181,7 @@ def draw_polygon(y: np.ndarray, x: np.ndarray, size: tuple[int, int]) -> np.ndar
     return inside
 
 
-def _counts(text: str) -> list[int]:
+def _decode_counts(text: str) -> list[int]:
     """The runs of COCO's compressed RLE: five bits a character from "0" on, the sixth says that more follow; a number is
     signed and, from the fourth on, the difference to the last but one."""
     counts: list[int] = []

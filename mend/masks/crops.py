@@ -36,7 +36,7 @@ class BorrowedHole:
     seed: int
 
     def __call__(self, epoch: int, i: int) -> np.ndarray:
-        masks, rows = _borrowable(self.folder)
+        masks, rows = _open_donors(self.folder)
         row = rows[int(uniform(1, self.seed, epoch, i, 2)[0] * len(rows))]
         mask = masks.read(np.array([row]))[0].astype(np.float32)
         if mask.shape != (self.side, self.side):
@@ -45,7 +45,7 @@ class BorrowedHole:
 
 
 @lru_cache
-def _borrowable(folder: str) -> tuple[MaskSet, np.ndarray]:
+def _open_donors(folder: str) -> tuple[MaskSet, np.ndarray]:
     masks = MaskSet.open(folder)
     return masks, masks.donors(ObjectPolicy())
 
@@ -61,16 +61,16 @@ class AnyHole:
         return self.kinds[int(uniform(1, self.seed, epoch, i, 4)[0] * len(self.kinds))](epoch, i)
 
 
-def hole_drawer(masks: str, side: int, seed: int) -> tuple[AnyHole, str]:
+def make_hole_drawer(masks: str, side: int, seed: int) -> tuple[AnyHole, str]:
     """The holes (1, side, side) of crops, drawn for (epoch, row), and in words what they are.
 
     `masks` names drawn kinds and mask sets, with commas between. Raises InputError for one that is neither.
     """
-    kinds, described = zip(*(_one_kind(name.strip(), side, seed) for name in masks.split(",")), strict=True)
+    kinds, described = zip(*(_parse_kind(name.strip(), side, seed) for name in masks.split(",")), strict=True)
     return AnyHole(kinds, seed), "; ".join(described)
 
 
-def _one_kind(masks: str, side: int, seed: int) -> tuple[DrawnHole | BorrowedHole, str]:
+def _parse_kind(masks: str, side: int, seed: int) -> tuple[DrawnHole | BorrowedHole, str]:
     if masks in DRAWN:
         return DrawnHole(masks, side, seed), f"{masks}, 5 % to 50 %"
     if not Path(masks).exists():

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mend.errors import InputError, pick
-from mend.images import as_rgb, is_deep, is_turned, loaded, open_picture, read_image, write_image
+from mend.images import as_rgb, decode, is_deep, is_turned, open_picture, read_image, write_image
 from mend.masks.coco import read_coco
 
 NEAR = 32  # levels this close to black or white count as such: JPEG noise stays below it, away from edges
@@ -126,7 +126,7 @@ def understand_mask(
         _check_shape(name, inside.shape, size)
         seen = f"{name}: {inside.shape[1]}×{inside.shape[0]}, COCO"
     else:
-        look = _look(mask, name)
+        look = _inspect(mask, name)
         _check_shape(name, look.highest.shape, size)
         seen, notes = f"{name}: {look.facts()}", look.notes
         if marked == "auto":
@@ -137,11 +137,11 @@ def understand_mask(
         inside = pick(MARKS, marked, "mark of a hole")(look)
         if marked == "white" and look.top > 0 and not inside.any():
             raise InputError(f"nothing in {name} is white: its values end at {look.top:g} of {look.full}. {seen}.")
-        if marked == "painted" and inside.any() and not _few_colours(look.paint):
+        if marked == "painted" and inside.any() and not _is_flat_paint(look.paint):
             raise InputError(f"what is coloured in {name} has many colours, as a photograph has. Paint on black. {seen}.")
     if size is not None and inside.shape != tuple(size):
         notes.append(f"scaled from {inside.shape[1]}×{inside.shape[0]} to the picture's {size[1]}×{size[0]}")
-        inside = scaled(inside, size)
+        inside = resize_hole(inside, size)
     if not inside.any():
         notes.append("nothing is marked: the hole is empty")
     elif inside.all():
@@ -200,7 +200,7 @@ class _Look:
         return np.stack([channel[self.coloured] for channel in self.channels], -1)
 
     @cached_property
-    def light(self) -> np.ndarray:
+    def bright(self) -> np.ndarray:
         return np.asarray(self.colours.convert("L")) >= 128
 
     @cached_property
@@ -213,13 +213,13 @@ class _Look:
         parts["grey"] = ~(self.black | self.white | self.coloured)
         if self.alpha is not None:
             parts["transparent"] = ~self.opaque
-        shares = ", ".join(f"{share(part)} {name}" for name, part in parts.items() if part.any())
+        shares = ", ".join(f"{format_share(part)} {name}" for name, part in parts.items() if part.any())
         return f"{self.colours.width}×{self.colours.height}, mode {self.mode}: {shares}"
 
 
 MARKS: dict[str, Callable[[_Look], np.ndarray]] = {
-    "white": lambda look: look.light,
-    "black": lambda look: ~look.light,
+    "white": lambda look: look.bright,
+    "black": lambda look: ~look.bright,
     "opaque": lambda look: look.opaque,
     "transparent": lambda look: ~look.opaque,
     "painted": lambda look: look.coloured,
@@ -227,18 +227,18 @@ MARKS: dict[str, Callable[[_Look], np.ndarray]] = {
 """What can mark a hole: the lighter or the darker half, what is opaque or transparent, what is strongly coloured."""
 
 
-def share(part: np.ndarray) -> str:
+def format_share(part: np.ndarray) -> str:
     """The share of True in text; a small one is not rounded to nothing."""
-    mean = _mean(part)
+    mean = _share(part)
     return "under 0.1%" if 0 < mean < 0.001 else f"{mean:.1%}"
 
 
-def _mean(part: np.ndarray) -> float:
+def _share(part: np.ndarray) -> float:
     return np.count_nonzero(part) / part.size  # mean() goes through floats
 
 
-def _look(mask: str | Path | bytes | Image.Image, name: str) -> _Look:
-    with nullcontext(loaded(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask) as opened:
+def _inspect(mask: str | Path | bytes | Image.Image, name: str) -> _Look:
+    with nullcontext(decode(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask, name) as opened:
         turned, upright, notes = is_turned(opened), ImageOps.exif_transpose(opened), []
         if (frames := getattr(opened, "n_frames", 1)) > 1:
             notes.append(f"the first of {frames} frames")
@@ -269,43 +269,42 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
     if look.alpha is not None and look.alpha.min() < 255 - NEAR:
         why = "it is not opaque all over"
     elif coloured.any():
-        if _mean(black) >= 1 - MOST and _few_colours(look.paint) and _at_edges(~black & ~coloured, black, coloured):
+        if _share(black) >= 1 - MOST and _is_flat_paint(look.paint) and _are_edges(~black & ~coloured, black, coloured):
             return "painted", ["colours on black: what is coloured is the hole"]
         why = "it has colours, and not just a few on black"
     elif look.is_faint:
         why = f"its values end at {look.top:g} of {look.full}, as those of labels do"
     else:
         between = ~black & ~white
-        if _at_edges(between, black, white):
+        if _are_edges(between, black, white):
             notes = []
             if between.any():
-                notes.append(f"{share(between)} of its pixels are neither black nor white (edges, noise): cut at half")
-            if _mean(look.light) > MOST:
-                notes.append(f'{share(look.light)} is white; if the black part is the hole, add `hole="black"`')
+                notes.append(f"{format_share(between)} of its pixels are neither black nor white (edges, noise): cut at half")
+            if _share(look.bright) > MOST:
+                notes.append(f'{format_share(look.bright)} is white; if the black part is the hole, add `hole="black"`')
             return "white", notes
         why = "it has greys that are not the edges of black and white, as a photograph has"
     marks = dict(MARKS)
-    if not (coloured.any() and _few_colours(look.paint)):
+    if not (coloured.any() and _is_flat_paint(look.paint)):
         del marks["painted"]
-    offers = [
-        f'`hole="{name}"` ({share(part)})' for name, mark in marks.items() if (part := mark(look)).any() and not part.all()
-    ]
+    found = {name: mark(look) for name, mark in marks.items()}
+    offers = [f'`hole="{name}"` ({format_share(part)})' for name, part in found.items() if part.any() and not part.all()]
     advice = f"Add the one that is the hole: {', '.join(offers)}; or paint" if offers else "Paint"
     raise Undecided(
         f"cannot tell which part of {name} is the hole: {why}. It is {look.facts()}. {advice} the hole white on black.", why
     )
 
 
-def _at_edges(between: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
+def _are_edges(between: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
     """Whether pixels are but the edges of two areas: at most a fifth of all, with both areas close to each."""
     if not between.any():
         return True
     block = np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)
     close = cv2.dilate(one.astype(np.uint8), block) & cv2.dilate(other.astype(np.uint8), block)
-    return bool(_mean(between) <= 0.2 and close[between].all())
+    return bool(_share(between) <= 0.2 and close[between].all())
 
 
-def _few_colours(colours: np.ndarray) -> bool:
+def _is_flat_paint(colours: np.ndarray) -> bool:
     """Whether (N, 3) colours are flat paint: nearly all fall into 32 of the 4,096 that 4 bits a channel tell apart."""
     codes = (colours >> 4).astype(np.int64) @ np.array([256, 16, 1])
     counts = np.sort(np.bincount(codes))[::-1]
@@ -326,7 +325,7 @@ def _check_shape(name: str, own: tuple[int, ...], size: tuple[int, int] | None) 
         )
 
 
-def scaled(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_hole(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A hole in another size, no marked pixel lost: smoothed and cut at half when larger, all that it touches when smaller."""
     if inside.shape[0] > size[0]:
         return cv2.resize(inside.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) > 0
@@ -337,7 +336,7 @@ def scaled(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def widen(hole: np.ndarray, grow: int = 0, feather: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
-    """A hole (1, 1, H, W) grown by `grow` pixels, then its `ramp` over the outer `feather` of them, if any.
+    """A hole (1, 1, H, W) grown by `grow` pixels, then its `feather_weight` over the outer `feather` of them, if any.
 
     All that was marked is so replaced entirely, the blend lies in the grown ring, and nothing outside it changes. InputError
     for a feather that is wider than the ring.
@@ -349,16 +348,16 @@ def widen(hole: np.ndarray, grow: int = 0, feather: int = 0) -> tuple[np.ndarray
             f"feather {feather} is more than grow {grow}: what was marked would show through. The blend lies in what the "
             f"hole is grown by: give `grow={feather}` or more."
         )
-    hole = grown(hole, grow) if grow else hole
-    return hole, ramp(hole, feather) if feather else None
+    hole = dilate(hole, grow) if grow else hole
+    return hole, feather_weight(hole, feather) if feather else None
 
 
-def grown(hole: np.ndarray, pixels: int) -> np.ndarray:
+def dilate(hole: np.ndarray, pixels: int) -> np.ndarray:
     """A hole (1, 1, H, W) with every pixel that is no farther than `pixels` from it: dilated by a disk of that radius."""
     return (_distance(1 - hole) <= pixels).astype(np.float32)
 
 
-def ramp(hole: np.ndarray, feather: int) -> np.ndarray:
+def feather_weight(hole: np.ndarray, feather: int) -> np.ndarray:
     """The share of the filling to take, (1, 1, H, W): 0 outside the hole, rising from its rim, 1 deeper than `feather`."""
     depth = _distance(hole)
     return np.where(depth > feather, 1, depth / (feather + 1)) * hole
@@ -377,13 +376,13 @@ def write_mask(path: Path, hole: np.ndarray) -> None:
 # --- Looking ---------------------------------------------------------------------------------------------------------
 
 
-def parts(hole: np.ndarray) -> np.ndarray:
+def find_parts(hole: np.ndarray) -> np.ndarray:
     """The connected parts of a hole (1, 1, H, W), the largest first: rows of x, y, width, height, pixels."""
     _, _, found, _ = cv2.connectedComponentsWithStats((hole[0, 0] > 0).astype(np.uint8), connectivity=8)
     return found[1:][np.argsort(-found[1:, cv2.CC_STAT_AREA], kind="stable")]
 
 
-def preview(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
+def draw_preview(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """A uint8 (H, W, 3) picture with a hole (1, 1, H, W) tinted, and around it a white line within a black one, seen on any
     colour."""
     inside = hole[0, 0] > 0

@@ -68,7 +68,7 @@ class MaskSet:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # several processes may start at once
             cls._create(folder, manifest)
-        return cls._mapped(folder, _read_manifest(folder), "r+")
+        return cls._map(folder, _read_manifest(folder), "r+")
 
     @staticmethod
     def _create(folder: Path, manifest: Manifest) -> None:
@@ -91,7 +91,7 @@ class MaskSet:
         folder = Path(folder)
         if not (folder / "manifest.json").exists():
             raise InputError(f"no mask set in {folder}: manifest.json is missing. Make one with 'mend masks'.")
-        masks = cls._mapped(folder, _read_manifest(folder), "r")
+        masks = cls._map(folder, _read_manifest(folder), "r")
         if not masks.done.all():
             missing = int((~masks.done).sum())
             raise InputError(
@@ -101,7 +101,7 @@ class MaskSet:
         return masks
 
     @classmethod
-    def _mapped(cls, folder: Path, manifest: Manifest, mode: Any) -> "MaskSet":
+    def _map(cls, folder: Path, manifest: Manifest, mode: Any) -> "MaskSet":
         try:
             packed = np.load(folder / "masks.npy", mmap_mode=mode)
             unfinished = (folder / "done.npy").exists()

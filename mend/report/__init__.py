@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mend.data.duplicates import listed
+from mend.data.duplicates import read_list
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
 from mend.evaluate.result import Result, read_result, result_folder, rows_file
@@ -46,7 +46,7 @@ def report(result: str | Path, out: str | Path, runs: list[str] | None = None, w
     methods = ordered(shown, runs)
     rows = {method: pd.read_parquet(rows_file(result, method)) for method in methods}
     if without is not None:
-        shown, rows = leave_out(shown, rows, listed(without), Path(without).stem)
+        shown, rows = leave_out(shown, rows, read_list(without), Path(without).stem)
     pictures = {"grid": png(picture_grid(folder, methods)), "coverage": coverage_plot(rows)}
     if any(shown.methods[m].training for m in methods):
         pictures["curves"] = curves_plot(shown, methods)

@@ -38,7 +38,7 @@ def make_masks(
     stop = len(images) if stop is None else stop
     if not 0 <= start < stop <= len(images):
         raise InputError(f"the range {start}:{stop} is not within the {len(images)} images of {images.source}.")
-    maker = _drawer(segmenter, coverage, seed, images.size) if segmenter in DRAWN else _finder(segmenter, device)
+    maker = _make_drawer(segmenter, coverage, seed, images.size) if segmenter in DRAWN else _load_finder(segmenter, device)
     manifest = manifest_for(images, maker.name, maker.weights)
     # On Windows a file that another process has mapped cannot be sealed.
     masks = distributed.run_first(lambda: MaskSet.create(out, manifest))
@@ -51,7 +51,7 @@ def make_masks(
         return rows, maker.masks(images.pixels[rows]) if segmenter not in DRAWN else maker.masks(rows)
 
     batch = min(maker.batch, max(16, 2**22 // math.prod(images.size)))  # of large masks fewer: they wait in memory
-    for rows, found in _worked([missing[i : i + batch] for i in range(0, len(missing), batch)], find, maker, images.size[1]):
+    for rows, found in _find_all([missing[i : i + batch] for i in range(0, len(missing), batch)], find, maker, images.size[1]):
         assert masks is not None, "only the first gets them"
         masks.write(rows, found)
         done += len(rows)
@@ -63,7 +63,7 @@ def make_masks(
     return MaskSet.create(out, manifest) if masks is None else masks
 
 
-def _worked(batches: list[np.ndarray], find: Callable[[np.ndarray], Any], maker: Segmenter, width: int) -> Iterator[Any]:
+def _find_all(batches: list[np.ndarray], find: Callable[[np.ndarray], Any], maker: Segmenter, width: int) -> Iterator[Any]:
     """What `find` gives for each batch, in order: found by the processes of the job, or by as many as there are cores.
 
     The latter for makers without a network, since all they do has one thread; on Linux, where a process can be forked.
@@ -72,27 +72,27 @@ def _worked(batches: list[np.ndarray], find: Callable[[np.ndarray], Any], maker:
     if distributed.WORLD > 1 or maker.weights or workers < 2 or sys.platform != "linux":
         return distributed.distribute(batches, find)
 
-    def shared(rows: Any) -> list[torch.Tensor]:
+    def pack(rows: Any) -> list[torch.Tensor]:
         # Tensors lie in shared memory, of which a container may have little: so they are bits. Arrays would fill the pipe, and
         # a worker that cannot empty it outlives a killed parent.
         rows, found = find(rows)
         return [torch.from_numpy(rows), torch.from_numpy(np.packbits(found, axis=2))]
 
-    def unpacked(rows: torch.Tensor, bits: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def unpack(rows: torch.Tensor, bits: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         return rows.numpy(), np.unpackbits(bits.numpy(), axis=2, count=width).astype(np.bool_)
 
     forked: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": "fork"}
-    loader = DataLoader(cast(Any, batches), batch_size=None, collate_fn=shared, **forked)
-    return (unpacked(*found) for found in loader)
+    loader = DataLoader(cast(Any, batches), batch_size=None, collate_fn=pack, **forked)
+    return (unpack(*found) for found in loader)
 
 
-def _finder(name: str, device: str) -> Segmenter:
+def _load_finder(name: str, device: str) -> Segmenter:
     if name not in SEGMENTERS and not name.startswith("hf:"):
         raise unknown("segmenter", name, [*SEGMENTERS, *DRAWN, "hf:owner/name", "hf:FOLDER"])
     return load_segmenter(name, device)
 
 
-def _drawer(kind: str, coverage: float, seed: int, size: tuple[int, int]) -> Segmenter:
+def _make_drawer(kind: str, coverage: float, seed: int, size: tuple[int, int]) -> Segmenter:
     if not 0 < coverage < 1:
         raise InputError(f"the coverage is {coverage:g}; expected a share of the image between 0 and 1, such as 0.25.")
     if seed < 0:

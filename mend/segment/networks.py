@@ -24,6 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mend.errors import InputError, pick
 from mend.models.device import find_device
 
+SIDE = 520  # pixels: the short side at which torchvision evaluates its networks (`weights.transforms()`)
 IMAGENET = (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -67,14 +68,14 @@ def _torchvision(name: str, device: str) -> Segmenter:
             f"the weights of {name} could not be fetched ({error}). They are looked for in {file}; put them there, use a "
             'transformers checkpoint from a folder (`segmenter="hf:FOLDER"`), or `segmenter="felzenszwalb"`, which needs none.'
         ) from error
-    # torchvision evaluates these at a short side of 520 (`weights.transforms()`); class 0 is the background.
+    # Class 0 is the background.
     classes = tuple(weights.meta["categories"])
 
     def logits(network: Any, x: Tensor) -> Tensor:
         # The whole network would enlarge all classes to the size of x, and ask a second classifier that helped in training.
         return network.classifier(network.backbone(x)["out"])
 
-    return _network_segmenter(name, network, logits, 520, IMAGENET, classes, 0, device)
+    return _network_segmenter(name, network, logits, SIDE, IMAGENET, classes, 0, device)
 
 
 def _transformers(name: str, device: str) -> Segmenter:
@@ -143,7 +144,7 @@ def _network_segmenter(
         # is the share of object in each pixel, halved.
         score = scores(pixels)
         lead = score[:, others] - score[:, background : background + 1]
-        found = enlarged(lead.contiguous(), *scaled(pixels)).amax(1, keepdim=True) > 0
+        found = upsample(lead.contiguous(), *scaled(pixels)).amax(1, keepdim=True) > 0
         share = F.interpolate(found.float(), pixels.shape[1:3], mode="area")
         return share[:, 0] >= 0.5
 
@@ -169,7 +170,7 @@ def _keep_memory() -> None:
             mallopt(mmap_max, 0)
 
 
-def enlarged(maps: Tensor, height: int, width: int) -> Tensor:
+def upsample(maps: Tensor, height: int, width: int) -> Tensor:
     """`F.interpolate(maps, (height, width), mode="bilinear")` as two products of matrices, which take a quarter of its time."""
 
     def weights(size: int, of: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The studio: a web page on which a person removes something from a picture.
 
-`work` does it, in processes that `workers` keeps, by one of the `methods`; `sessions` holds what is open, `door` says who may
-come in, `server` answers as `answers` says and takes `calls` of Gradio's client, and `page/` is what is seen.
+`page/` is what is seen. `server` answers it and `api` answers programs, after `access` said who may ask; `sessions` holds what
+is open. Neither touches a pixel: `tasks` do, in processes that `workers` keeps, by one of the `methods`.
 """
 
 import contextlib
@@ -12,41 +12,39 @@ import threading
 import webbrowser
 
 from mend.errors import InputError
-from mend.studio.methods import offered
+from mend.studio.methods import list_methods
 
 
 def studio(models: list[str], host: str, port: int, auth: str | None, device: str, show: bool) -> None:
-    """Serve the studio until Ctrl-C; `models` are run or model folders to offer besides the classical fillers."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported; nothing leaves the machine
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    """Serve the studio until Ctrl-C; `models` are run folders, model folders and networks' files to offer besides
+    what is in the box."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing leaves the machine
     if auth is not None and (":" not in auth or auth.startswith(":") or auth.endswith(":")):
         raise InputError("--auth is to be NAME:PASSWORD.")
-    try:
-        import uvicorn
+    import uvicorn
 
-        from mend.studio.server import make_app
-    except ImportError as error:
-        raise InputError(f"the studio needs {error.name}. Install it: pip install 'mend-inpainting[studio]'.") from None
+    from mend.studio.server import make_app
+
     local = host in LOCAL
     if not local and auth is None:
         raise InputError(f"--host {host} lets other machines in, and no password was given. Add --auth NAME:PASSWORD.")
-    methods = offered(models)
-    with _listening(host, port) as listening, contextlib.suppress(KeyboardInterrupt):  # which is how a server is ended
-        _end_as_by_ctrl_c()
+    methods = list_methods(models)
+    with _listen(host, port) as listening, contextlib.suppress(KeyboardInterrupt):  # which is how a server is ended
+        _end_on_signals()
         app = make_app(methods, models, device, LOCAL if local else None, auth)  # makes a folder, which the server removes
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         print(f"mend studio: {address}   (Ctrl-C ends it)", flush=True)
         if show:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some wait for the browser to end
         # A page that is left open holds its connection; five seconds is long enough for what is being sent.
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=5)
         uvicorn.Server(config).run(sockets=[listening])
 
 
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     opened = socket.socket(family)
     if os.name == "posix":  # elsewhere it would let two studios have one port
@@ -60,7 +58,7 @@ def _listening(host: str, port: int) -> socket.socket:
     return opened
 
 
-def _end_as_by_ctrl_c() -> None:
+def _end_on_signals() -> None:
     """Let SIGTERM, and a terminal that is closed, end the studio as Ctrl-C does: nothing is left behind."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until uvicorn has handlers of its own, and after
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it goes on

@@ -28,7 +28,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
     What cannot be read is an `error`, a sentence, beside what can.
     """
-    found: dict[str, Any] = {"config": {}, "rows": [], "samples": list(samples(folder))}
+    found: dict[str, Any] = {"config": {}, "rows": [], "samples": list(find_samples(folder))}
     part = "config.toml"
     try:
         config = tomllib.loads((folder / part).read_text(encoding="utf-8"))
@@ -49,15 +49,16 @@ def _numbers(row: dict[str, str]) -> dict[str, float]:
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
-def samples(folder: Path) -> dict[str, Path]:
-    """The sample grids of a run by name, in the order of epochs."""
-    return {file.stem: file for file in sorted((folder / "samples").glob("epoch-*.png"))}
+def find_samples(folder: Path) -> dict[str, Path]:
+    """The sample grids of a run by name, in the order of epochs; a link to a file elsewhere is none."""
+    files = sorted((folder / "samples").glob("epoch-*.png"))
+    return {file.stem: file for file in files if file.resolve().is_relative_to(folder.resolve())}
 
 
 RESULTS = Path("results")
 
 
-def result_files() -> dict[str, Path]:
+def find_results() -> dict[str, Path]:
     """What may be evaluations, by name."""
     return {file.stem: file for file in sorted(RESULTS.glob("*.json"))}
 
@@ -69,13 +70,13 @@ def read_result(file: Path) -> dict[str, Any] | None:
         methods = {
             method: {name: value["mean"] for name, value in scored["metrics"].items() if "_" not in name}
             for method, scored in summary["methods"].items()
-            if rows_file(file.stem, method).is_file()
+            if find_rows(file.stem, method).is_file()
         }
         return {"title": summary["protocol"]["title"], "n": summary["n"], "methods": methods}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def rows_file(result: str, method: str) -> Path:
+def find_rows(result: str, method: str) -> Path:
     """Where the per-image rows of a method lie."""
     return RESULTS / result / f"{method}.parquet"

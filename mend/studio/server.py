@@ -1,7 +1,7 @@
-"""The studio's server: the page, what the page asks for, and the same filling for programs.
+"""The studio's server: the page, and what the page asks for.
 
 The page's own requests answer in lines of JSON, as a `Worker` does. A task lives as long as somebody waits for its answer:
-to cancel one is to hang up.
+to cancel one is to hang up. What programs ask for is in `api`.
 """
 
 import asyncio
@@ -12,29 +12,25 @@ import secrets
 import shutil
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException as HTTPError
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
 
+from mend.data.assets import VERSION
 from mend.errors import InputError, pick
-from mend.studio.answers import as_lines, decoded, fault, last, listed, read, receive, refused, while_waited_for
-from mend.studio.calls import take_calls
-from mend.studio.door import MEGABYTES, Door
-from mend.studio.examples import EXAMPLES, Example, thumbnail
+from mend.studio.access import MEGABYTES, Access
+from mend.studio.api import Fills, add_api
+from mend.studio.examples import EXAMPLES, Example, draw_thumbnail
 from mend.studio.methods import Method
-from mend.studio.runs import find_runs, read_result, read_run, result_files, rows_file, samples
-from mend.studio.sessions import Item, Session, Sessions, Uploads, wanted
-from mend.studio.workers import Busy, Fault, Messages, Workers
+from mend.studio.responses import answer_errors, decode_data_url, find, read_json, receive_file, stream_lines, wait_for
+from mend.studio.runs import find_results, find_rows, find_runs, find_samples, read_result, read_run
+from mend.studio.sessions import Item, Session, Sessions, hold, safe_name
+from mend.studio.workers import Messages, Workers
 
 PAGE = Path(__file__).parent / "page"
 PARTS = {file.name: file for file in PAGE.iterdir() if file.suffix in (".css", ".js", ".svg")}
@@ -53,44 +49,73 @@ def make_app(
     auth    "name:password", or None
     """
     sessions, workers = Sessions(), Workers()
-    uploads = Uploads(sessions.folder / "uploads")
+    fills = Fills(sessions, workers, models, device)
     atexit.register(sessions.end)  # a second Ctrl-C leaves the lifespan out
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        beside = {asyncio.create_task(warm(workers, models, device)), asyncio.create_task(_expiring(sessions, uploads))}
+        beside = {asyncio.create_task(warm(workers, models, device)), asyncio.create_task(_expire(sessions, fills))}
         yield
         for task in beside:
             task.cancel()
         await asyncio.wait(beside)
+        await fills.end()
         await workers.end()
         sessions.end()
 
-    app = FastAPI(title="mend studio", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(InputError, lambda _, error: JSONResponse({"error": str(error)}, 400))
-    app.add_exception_handler(Busy, lambda _, error: JSONResponse({"error": str(error)}, 503, {"Retry-After": "5"}))
-    app.add_exception_handler(Fault, lambda _, error: JSONResponse({"error": str(error)}, 500))
-    app.add_exception_handler(Exception, lambda _, error: JSONResponse({"error": fault(error)}, 500))
-    app.add_exception_handler(ClientDisconnect, lambda *_: Response(status_code=499))  # which nobody reads
-    app.add_exception_handler(HTTPError, refused)
-    app.add_exception_handler(RequestValidationError, lambda *_: JSONResponse({"error": "the request is incomplete."}, 422))
+    app = FastAPI(
+        title="mend studio", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    answer_errors(app)
+    add_api(app, fills)
+    app.include_router(make_page(sessions, workers, models, named, device), include_in_schema=False)
+    app.add_middleware(Access, hosts=hosts, auth=auth)
+    return app
+
+
+async def warm(workers: Workers, models: dict[str, Method], device: str) -> None:
+    """Let the first picture and the first filling find their process awake; one after the other, for small machines."""
+    first = next(iter(models.values()))
+    words = {"options": first.options(device)}
+    for worker, given in ((workers.pictures, {}), (workers.model(first.process), words)):
+        with contextlib.suppress(InputError):  # a model that does not load is said when somebody asks for it
+            await wait_for(worker.run("warm", **given))
+
+
+async def _expire(sessions: Sessions, fills: Fills) -> None:
+    while True:
+        await asyncio.sleep(EXPIRING)
+        try:
+            sessions.expire()
+            await fills.expire()
+        except Exception:  # else nothing would expire any more
+            traceback.print_exc()
+
+
+def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], named: list[str], device: str) -> APIRouter:
+    """The routes of the page; arguments as in `make_app`."""
+    page = APIRouter()
 
     # --- The page ---
 
-    @app.get("/")
+    @page.get("/")
     async def index() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
-    @app.get("/page/{name}")
+    @page.get("/docs")
+    async def docs() -> FileResponse:
+        return FileResponse(PAGE / "docs.html", headers={"Cache-Control": "no-cache"})
+
+    @page.get("/page/{name}")
     async def part(name: str) -> FileResponse:
-        return FileResponse(listed(PARTS, name), headers={"Cache-Control": "no-cache"})
+        return FileResponse(find(PARTS, name), headers={"Cache-Control": "no-cache"})
 
-    @app.get("/examples/{name}")
-    async def example_in_small(name: str) -> Response:
-        listed(EXAMPLES, name)
-        return Response(thumbnail(name), media_type="image/jpeg")
+    @page.get("/examples/{name}")
+    async def thumbnail(name: str) -> Response:
+        find(EXAMPLES, name)
+        return Response(draw_thumbnail(name), media_type="image/jpeg")
 
-    @app.post("/sessions")
+    @page.post("/sessions")
     async def create() -> dict[str, Any]:
         token, _ = sessions.create()
         return {
@@ -100,41 +125,40 @@ def make_app(
             "megabytes": MEGABYTES,
         }
 
-    @app.post("/sessions/{token}/alive")
+    @page.post("/sessions/{token}/alive")
     async def alive(token: str) -> dict[str, Any]:
         sessions.find(token).heard = time.monotonic()
         return {}
 
-    @app.post("/sessions/{token}/close")
+    @page.post("/sessions/{token}/close")
     async def close(token: str) -> dict[str, Any]:
         sessions.close(token)
         return {}
 
     # --- Pictures ---
 
-    @app.post("/sessions/{token}/pictures")
+    @page.post("/sessions/{token}/pictures")
     async def upload(token: str, request: Request, name: str = "picture") -> StreamingResponse:
         session = sessions.find(token)
-        key, item = session.add(Path(name).name)
+        key, item = session.add(safe_name(name))
         try:
-            with wanted(item):
-                await receive(request, item.folder / "source")
+            with hold(item):
+                await receive_file(request, item.source)
         except BaseException:
             session.remove(key)
             raise
         sessions.find(token)  # is used now, however long the sending took
-        return as_lines(opened(session, key, item))
+        return stream_lines(opened(session, key, item))
 
-    @app.post("/sessions/{token}/examples/{name}")
+    @page.post("/sessions/{token}/examples/{name}")
     async def example(token: str, name: str) -> StreamingResponse:
-        session, chosen = sessions.find(token), listed(EXAMPLES, name)
-        key, item = session.add(chosen.file.name)
-        with wanted(item):
-            await asyncio.to_thread(shutil.copyfile, chosen.file, item.folder / "source")
-        return as_lines(opened(session, key, item, chosen))
+        session, chosen = sessions.find(token), find(EXAMPLES, name)
+        key, item = session.add(chosen.name)
+        item.source.write_bytes(chosen.read())
+        return stream_lines(opened(session, key, item, chosen))
 
     async def opened(session: Session, key: str, item: Item, example: Example | None = None) -> Messages:
-        task = workers.pictures.do("open_picture", folder=str(item.folder), name=item.name)
+        task = workers.pictures.run("prepare_picture", photo=str(item.source), name=item.name)
         try:
             async with working(task, item):
                 async for message in task:
@@ -147,28 +171,28 @@ def make_app(
             session.remove(key)
             raise
 
-    @app.get("/sessions/{token}/pictures/{key}")
+    @page.get("/sessions/{token}/pictures/{key}")
     async def facts(token: str, key: str) -> dict[str, Any]:
         item = sessions.find(token).item(key)
         return {"picture": key, "name": item.name, **item.facts}
 
-    @app.post("/sessions/{token}/pictures/{key}/full")
+    @page.post("/sessions/{token}/pictures/{key}/full")
     async def full(token: str, key: str) -> StreamingResponse:
-        return as_lines(at_full_size(sessions.find(token).item(key)))
+        return stream_lines(at_full_size(sessions.find(token).item(key)))
 
     async def at_full_size(item: Item) -> Messages:
         if item.full.exists():
             yield {"done": {}}
             return
-        task = workers.pictures.do("show_full", folder=str(item.folder))
+        task = workers.pictures.run("show_full", photo=str(item.source))
         async with working(task, item):
             async for message in task:
                 yield message
 
-    @app.get("/sessions/{token}/pictures/{key}/{part}")
+    @page.get("/sessions/{token}/pictures/{key}/{part}")
     async def file(token: str, key: str, part: str) -> FileResponse:
         item = sessions.find(token).item(key)
-        path, name = listed(
+        path, name = find(
             {
                 "preview": (item.folder / "preview.webp", None),
                 "full": (item.full, None),
@@ -183,22 +207,22 @@ def make_app(
 
     # --- Masks and filling ---
 
-    @app.post("/sessions/{token}/pictures/{key}/mask")
+    @page.post("/sessions/{token}/pictures/{key}/mask")
     async def upload_mask(token: str, key: str, request: Request) -> StreamingResponse:
         session = sessions.find(token)
         item = session.item(key)
         mask = session.add_mask(item)
         try:
-            with wanted(item):
-                await receive(request, mask)
+            with hold(item):
+                await receive_file(request, mask)
         except BaseException:
             mask.unlink(missing_ok=True)
             raise
         sessions.find(token)
-        return as_lines(loaded(item, mask))
+        return stream_lines(loaded(item, mask))
 
     async def loaded(item: Item, mask: Path) -> Messages:
-        task = workers.pictures.do("open_mask", mask=str(mask), size=item.size)
+        task = workers.pictures.run("prepare_mask", mask=str(mask), size=item.size)
         try:
             async with aclosing(_with_image(task, item, Path(f"{mask}.preview"))) as messages:
                 async for message in messages:
@@ -212,53 +236,58 @@ def make_app(
         finally:
             Path(f"{mask}.preview").unlink(missing_ok=True)
 
-    @app.post("/sessions/{token}/pictures/{key}/select")
+    @page.post("/sessions/{token}/pictures/{key}/select")
     async def select(token: str, key: str, request: Request) -> StreamingResponse:
-        asked = await read(request, Point)
+        asked = await read_json(request, Point)
         item = sessions.find(token).item(key)
         target = item.folder / f"selected-{secrets.token_hex(8)}"
-        task = workers.pictures.do("select", folder=str(item.folder), x=asked.x, y=asked.y, mask=str(target))
-        return as_lines(_with_image(task, item, target))
+        task = workers.pictures.run("select_object", folder=str(item.folder), x=asked.x, y=asked.y, mask=str(target))
+        return stream_lines(_with_image(task, item, target))
 
-    @app.post("/sessions/{token}/pictures/{key}/fill")
+    @page.post("/sessions/{token}/pictures/{key}/fill")
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
-        asked = await read(request, Filling)  # before the session is looked for, which may be closed meanwhile
+        asked = await read_json(request, Filling)  # before the session is looked for, which may be closed meanwhile
         session = sessions.find(token)
         item, method = session.item(key), pick(models, asked.model, "model")
         if asked.loaded is None and asked.mask is None:
             raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
-        painted = decoded(asked.mask or "")
+        painted = decode_data_url(asked.mask or "")
         mask = item.mask(asked.loaded) if asked.loaded else None
         result, into = session.add(item.name, asked.compared)
         into.facts = dict(item.facts)
         if mask is None:
             mask = into.folder / "painted"
             mask.write_bytes(painted)
-        return as_lines(filled(session, item, mask, method, result, into, asked))
+        return stream_lines(filled(session, item, mask, method, result, into, asked))
 
     async def filled(
         session: Session, item: Item, mask: Path, method: Method, result: str, into: Item, asked: Filling
     ) -> Messages:
-        task = _fill(workers, method, device, item, mask, into, asked.grow, asked.score)
+        places = {"photo": str(item.source), "name": item.name, "mask": str(mask), "out": str(into.folder)}
+        options = {**method.options(device), "hole": "white", "grow": asked.grow}
+        task = workers.model(method.process).run("fill_picture", **places, options=options, score=asked.score)
         try:
             async with working(task, item, into):
                 async for message in task:
-                    yield {"done": {"picture": result, "name": item.name, **message["done"]}} if "done" in message else message
+                    if "done" in message:
+                        into.suffix = message["done"].pop("suffix")
+                        message = {"done": {"picture": result, "name": item.name, **message["done"]}}
+                    yield message
         except BaseException:
             session.remove(result)
             raise
 
     # --- Links ---
 
-    @app.post("/sessions/{token}/links")
+    @page.post("/sessions/{token}/links")
     async def give(token: str, request: Request) -> dict[str, Any]:
-        session, asked = sessions.find(token), await read(request, Compared)
+        session, asked = sessions.find(token), await read_json(request, Compared)
         mask = session.item(asked.result).folder / "mask.png"
         if not mask.exists():
             raise InputError("this is no result, so it has no mask. Compare again.")
         return {"link": sessions.link(session.item(asked.picture), mask, asked.methods, asked.score)}
 
-    @app.post("/sessions/{token}/links/{link}")
+    @page.post("/sessions/{token}/links/{link}")
     async def take(token: str, link: str) -> StreamingResponse:
         session = sessions.find(token)
         if link not in sessions.links:
@@ -278,109 +307,37 @@ def make_app(
                 async for message in messages:
                     yield {"done": {**facts, **message["done"]}} if "done" in message else message
 
-        return as_lines(taken())
+        return stream_lines(taken())
 
     # --- Runs ---
 
-    @app.get("/runs")
+    @page.get("/runs")
     def all_runs() -> dict[str, Any]:
         return {"runs": {name: read_run(folder) for name, folder in find_runs(named).items()}}
 
-    @app.get("/runs/{name}/{sample}")
+    @page.get("/runs/{name}/{sample}")
     def sample(name: str, sample: str) -> FileResponse:
-        return FileResponse(listed(samples(listed(find_runs(named), name)), sample))
+        return FileResponse(find(find_samples(find(find_runs(named), name)), sample))
 
-    @app.get("/results")
+    @page.get("/results")
     def results() -> dict[str, Any]:
-        return {"results": {name: found for name, file in result_files().items() if (found := read_result(file))}}
+        return {"results": {name: found for name, file in find_results().items() if (found := read_result(file))}}
 
-    @app.get("/results/{name}/{method}")
+    @page.get("/results/{name}/{method}")
     async def rows(name: str, method: str, by: str = "", up: bool = True) -> StreamingResponse:
-        found = read_result(listed(result_files(), name))
-        listed(found["methods"] if found else {}, method)
-        return as_lines(workers.pictures.do("rows", file=str(rows_file(name, method)), by=by, up=up, count=ROWS))
+        found = read_result(find(find_results(), name))
+        find(found["methods"] if found else {}, method)
+        return stream_lines(workers.pictures.run("read_rows", file=str(find_rows(name, method)), by=by, up=up, count=ROWS))
 
-    # --- For programs ---
-
-    @app.post("/fill")
-    async def fill_once(request: Request) -> FileResponse:
-        with contextlib.ExitStack() as stack:
-            session = stack.enter_context(sessions.call())  # before anything is received
-            async with request.form(max_files=2, max_fields=3) as form:
-                given = {part: form.get(part) for part in ("image", "mask")}
-                model, marked = str(form.get("model", next(iter(models)))), str(form.get("hole", "auto"))
-                _, item = session.add(Path(getattr(given["image"], "filename", None) or "picture").name)
-                for part, place in (("image", "source"), ("mask", "loaded")):
-                    upload = given[part]
-                    if not isinstance(upload, UploadFile):
-                        raise InputError(f"no {part} came. Send two files: -F image=@photo.jpg -F mask=@mask.png.")
-                    with (item.folder / place).open("wb") as target:
-                        await asyncio.to_thread(shutil.copyfileobj, upload.file, target)
-            work = once(session, item, pick(models, model, "model"), marked)
-            path, name = (await while_waited_for(request.is_disconnected, work)).result
-            return LastFile(path, name, stack.pop_all().close)
-
-    async def once(session: Session, item: Item, method: Method, marked: str = "auto") -> Item:
-        """The result of filling `source` in the folder of an item where its `loaded` is `marked`."""
-        _, into = session.add(item.name)
-        item.facts = await last(workers.pictures.do("open_picture", folder=str(item.folder), name=item.name))
-        into.facts = item.facts
-        mask = item.folder / "loaded"
-        await last(workers.pictures.do("open_mask", mask=str(mask), size=item.size, marked=marked))
-        await last(_fill(workers, method, device, item, mask, into, grow=0, score=False))
-        return into
-
-    take_calls(app, sessions, uploads, models, once)
-    app.add_middleware(Door, hosts=hosts, auth=auth)
-    return app
+    return page
 
 
 @contextlib.asynccontextmanager
 async def working(task: Messages, *items: Item) -> AsyncIterator[None]:
     """While a task works on items, they stay; what is left of it then is ended."""
-    with wanted(*items):
+    with hold(*items):
         async with aclosing(task):
             yield
-
-
-class LastFile(FileResponse):
-    """A file, and what is to be done when it was sent, or could not be."""
-
-    def __init__(self, path: Path, name: str, then: Callable[[], None]) -> None:
-        super().__init__(path, filename=name)
-        self.then = then
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self.then()
-
-
-async def _expiring(sessions: Sessions, uploads: Uploads) -> None:
-    while True:
-        await asyncio.sleep(EXPIRING)
-        try:
-            sessions.expire()
-            uploads.expire()
-        except Exception:  # else nothing would expire any more
-            traceback.print_exc()
-
-
-async def warm(workers: Workers, models: dict[str, Method], device: str) -> None:
-    """Let the first picture and the first filling find their process awake; one after the other, for small machines."""
-    first = next(iter(models.values()))
-    for worker, words in ((workers.pictures, {}), (workers.model(first.process), {"model": first.model, "device": device})):
-        with contextlib.suppress(InputError):  # a model that does not load is said when somebody asks for it
-            await last(worker.do("warm", **words))
-
-
-def _fill(
-    workers: Workers, method: Method, device: str, item: Item, mask: Path, into: Item, grow: int, score: bool
-) -> Messages:
-    places = {"folder": str(item.folder), "mask": str(mask), "out": str(into.folder)}
-    how = {"model": method.model, "texture": method.texture, "device": device, "grow": grow, "score": score}
-    return workers.model(method.process).do("fill", **places, size=item.size, **how)
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------------

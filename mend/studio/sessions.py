@@ -1,16 +1,18 @@
 """What visitors have open: folders under one temporary folder, known by tokens that cannot be guessed.
 
-No name that comes from outside is ever part of a path: a token is looked up in a table, and names are only shown.
+No name that comes from outside is ever part of a path: a token is looked up in a table, names are only shown, and of a suffix
+nothing but letters and digits is taken.
 """
 
 import contextlib
 import math
 import os
+import re
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,11 @@ PREFIX = "mend-studio-"
 IDLE = 3600.0  # seconds after which a session of which nobody hears is removed; a page says every few minutes that it is open
 OPEN = 600.0  # seconds for which a page that said so counts as open
 SESSIONS = 32
-CALLS = 32  # of programs, at once
 LINKS = 100
 MASKS = 20  # of one picture that were loaded
 KEPT = 20  # pictures of a session: at 24 megapixels a result takes about 100 MB
-ROOM = 2_000_000_000  # bytes of a session; of all links; of all that Gradio's clients sent and fetch
-UPLOADED = 600.0  # seconds for which that is kept
+ROOM = 2_000_000_000  # bytes of a session; of all links; of all that programs send and fetch
+SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 @dataclass
@@ -39,15 +40,20 @@ class Item:
     folder: Path
     name: str
     compared: bool = False  # a result of a comparison
+    suffix: str = ""  # of the file of a result
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     masks: list[str] = field(default_factory=list[str])  # those that were loaded: files in the folder
-    wanted: int = 0  # tasks that work on it
+    tasks: int = 0  # that work on it
+
+    @property
+    def source(self) -> Path:
+        """Where the picture is as it came, with its suffix, which says in what format it is written again."""
+        return self.folder / f"source{safe_suffix(self.name)}"
 
     @property
     def result(self) -> tuple[Path, str]:
         """Where the filled picture is, and what it is called when it is saved."""
-        suffix = self.facts.get("suffix", "")
-        return self.folder / f"result{suffix}", f"{Path(self.name).stem}-mended{suffix}"
+        return self.folder / f"result{self.suffix}", f"{Path(self.name).stem}-mended{self.suffix}"
 
     @property
     def full(self) -> Path:
@@ -65,16 +71,29 @@ class Item:
 
     def copy_into(self, folder: Path) -> None:
         """Put the picture, without its masks, into another folder: as hard links, since nothing changes these files."""
-        for part in ("source", "preview.webp", "pixels.npy"):
+        for part in (self.source.name, "preview.webp", "pixels.npy"):
             if (self.folder / part).exists():
                 os.link(self.folder / part, folder / part)
 
     @property
     def bytes(self) -> int:
-        return _bytes(self.folder)
+        return folder_size(self.folder)
 
 
-def _bytes(folder: Path) -> int:
+def safe_name(name: str, otherwise: str = "picture") -> str:
+    """The last part of a name from outside, short; `otherwise` where that is none."""
+    last = Path(name).name
+    return f"{Path(last).stem[:100]}{Path(last).suffix[:20]}" if last.strip(".") else otherwise
+
+
+def safe_suffix(name: str) -> str:
+    """The suffix of a name from outside, where it can be part of a path; else nothing."""
+    suffix = Path(name).suffix
+    return suffix if SUFFIX.fullmatch(suffix) else ""
+
+
+def folder_size(folder: Path) -> int:
+    """In bytes, of the files in it."""
     total = 0
     for file in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):  # a task has renamed it meanwhile
@@ -83,15 +102,15 @@ def _bytes(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def wanted(*items: Item) -> Iterator[None]:
+def hold(*items: Item) -> Iterator[None]:
     """While a task works on items, they stay."""
     for item in items:
-        item.wanted += 1
+        item.tasks += 1
     try:
         yield
     finally:
         for item in items:
-            item.wanted -= 1
+            item.tasks -= 1
 
 
 @dataclass
@@ -99,11 +118,11 @@ class Session:
     folder: Path
     items: dict[str, Item] = field(default_factory=dict[str, Item])  # the one used last is last
     used: float = field(default_factory=time.monotonic)
-    heard: float = -math.inf  # when its page last said that it is open; a program's session has none
+    heard: float = -math.inf  # when its page last said that it is open
 
     @property
     def works(self) -> bool:
-        return any(item.wanted for item in self.items.values())
+        return any(item.tasks for item in self.items.values())
 
     @property
     def stays(self) -> bool:
@@ -114,7 +133,7 @@ class Session:
         """A new item with its folder, after room was made for it."""
         self._make_room()
         key = secrets.token_hex(8)
-        self.items[key] = Item(self.folder / key, name[:100], compared)
+        self.items[key] = Item(self.folder / key, name, compared)
         self.items[key].folder.mkdir()
         return key, self.items[key]
 
@@ -129,7 +148,7 @@ class Session:
         """Results of comparisons give way first, then what was not used for longest; never what a task works on, and never what
         was used last, of which the new one is made."""
         while len(self.items) >= KEPT or sum(item.bytes for item in self.items.values()) > ROOM:
-            free = [key for key, item in list(self.items.items())[:-1] if not item.wanted]
+            free = [key for key, item in list(self.items.items())[:-1] if not item.tasks]
             if not free:
                 if len(self.items) >= KEPT:
                     raise Busy("as many pictures as are kept are at work already. Wait for one, and try again.")
@@ -164,7 +183,6 @@ class Sessions:
         _remove_orphans(self.folder)
         self.open: dict[str, Session] = {}
         self.links: dict[str, Link] = {}
-        self.calls = 0
 
     def create(self) -> tuple[str, Session]:
         """A new session; when there are too many, the one unused longest goes, of those at which nobody is."""
@@ -174,23 +192,10 @@ class Sessions:
                 raise Busy(f"{SESSIONS} pages are open already. Close one, or try again in a few minutes.")
             self.close(min(free, key=lambda token: self.open[token].used))
         token = secrets.token_urlsafe(24)
-        session = self.open[token] = Session(self._new_folder())
+        session = self.open[token] = Session(self.new_folder())
         return token, session
 
-    @contextlib.contextmanager
-    def call(self) -> Iterator[Session]:
-        """A session for one call of a program, which ends with it and takes no page's place."""
-        if self.calls >= CALLS:
-            raise Busy(f"{CALLS} calls are at work already. Try again in a moment.")
-        self.calls += 1
-        session = Session(self._new_folder())
-        try:
-            yield session
-        finally:
-            self.calls -= 1
-            shutil.rmtree(session.folder, ignore_errors=True)
-
-    def _new_folder(self) -> Path:
+    def new_folder(self) -> Path:
         folder = self.folder / secrets.token_hex(8)
         folder.mkdir()
         return folder
@@ -215,7 +220,7 @@ class Sessions:
         """The token of a link, which needs nothing of the session that gave it; those given out first give way to it."""
         while len(self.links) >= LINKS or sum(link.item.bytes for link in self.links.values()) > ROOM:
             shutil.rmtree(self.links.pop(next(iter(self.links))).item.folder, ignore_errors=True)
-        token, folder = secrets.token_urlsafe(24), self._new_folder()
+        token, folder = secrets.token_urlsafe(24), self.new_folder()
         item.copy_into(folder)
         os.link(mask, folder / "mask")
         self.links[token] = Link(Item(folder, item.name, facts=item.facts), methods, score)
@@ -234,37 +239,3 @@ def _remove_orphans(ours: Path) -> None:
                 with FileLock(folder / "lock", blocking=False):
                     pass
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-class Uploads:
-    """What Gradio's clients sent and the results that they fetch, for a while: files under paths that cannot be guessed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.files: dict[str, float] = {}  # paths, and when each was given out; the latest is last
-        self.wanted: Callable[[], set[str]] = set  # those that calls wait to use: they stay
-
-    def new(self, suffix: str = "") -> Path:
-        """The path for a new file; those that came first give way to it."""
-        for first in self._free():
-            if _bytes(self.folder) <= ROOM:
-                break
-            self._remove(first)
-        path = self.folder / f"{secrets.token_hex(16)}{suffix}"
-        self.files[str(path)] = time.monotonic()
-        return path
-
-    def expire(self) -> None:
-        for path in self._free():
-            if time.monotonic() - self.files[path] > UPLOADED:
-                self._remove(path)
-
-    def _free(self) -> list[str]:
-        wanted = self.wanted()
-        return [path for path in self.files if path not in wanted]
-
-    def _remove(self, path: str) -> None:
-        del self.files[path]
-        with contextlib.suppress(OSError):  # Windows keeps a file that is being read; it goes when the studio ends
-            Path(path).unlink()

@@ -28,31 +28,31 @@ class Fault(InputError):
 
 
 class Worker:
-    """A process of `mend.studio.work`, started when it is needed and ended when what it does is no longer wanted."""
+    """A process of `mend.studio.tasks`, started when it is needed and ended when what it does is no longer wanted."""
 
     def __init__(self) -> None:
         self.process: asyncio.subprocess.Process | None = None
         self.turn = asyncio.Lock()
-        self.wanted = 0
+        self.waiting = 0
         self.shut = False  # then it starts no process
 
-    async def do(self, task: str, **arguments: Any) -> Messages:
-        """What the process says about a task: {"says": stage}, and {"done": facts} last.
+    async def run(self, task: str, **arguments: Any) -> Messages:
+        """How far a task is, {"stage": words} with the "share" done where that is known, and {"done": facts} last.
 
         InputError for what the task refuses, Fault for what it fails at, Busy for a full queue. Whoever stops listening
         ends the process in the middle of the task; the next task starts another.
         """
-        if self.wanted > WAITING:
-            raise Busy(f"{self.wanted} tasks are waiting already. Try again in a moment.")
-        self.wanted += 1
+        if self.waiting > WAITING:
+            raise Busy(f"{self.waiting} tasks are waiting already. Try again in a moment.")
+        self.waiting += 1
         try:
             if self.turn.locked():
-                yield {"says": "waiting for its turn"}
+                yield {"stage": "waiting for its turn"}
             async with self.turn:
                 over = False
                 try:
                     async for message in self._ask(task, arguments):
-                        over = "says" not in message
+                        over = "stage" not in message
                         if "error" in message:
                             raise (Fault if message.get("fault") else InputError)(message["error"])
                         if not over:
@@ -63,7 +63,7 @@ class Worker:
                             await self.end()
             yield message  # when others have their turn: whoever reads slowly keeps nobody waiting
         finally:
-            self.wanted -= 1
+            self.waiting -= 1
 
     async def _ask(self, task: str, arguments: dict[str, Any]) -> Messages:
         if self.shut:
@@ -71,7 +71,7 @@ class Worker:
         if self.process is None or self.process.returncode is not None:
             pipe = asyncio.subprocess.PIPE
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "mend.studio.work"), stdin=pipe, stdout=pipe, start_new_session=True, limit=LINE
+                *(sys.executable, "-m", "mend.studio.tasks"), stdin=pipe, stdout=pipe, start_new_session=True, limit=LINE
             )
         process = self.process
         assert process.stdin is not None
@@ -80,7 +80,7 @@ class Worker:
         while line := await process.stdout.readline():
             message = json.loads(line)
             yield message
-            if "says" not in message:
+            if "stage" not in message:
                 return
         raise Fault("the process that worked on it died, perhaps for want of memory. Try a smaller picture.")
 
@@ -105,7 +105,7 @@ class Workers:
         worker = self.models.pop(name, None) or Worker()
         worker.shut = self.pictures.shut
         self.models[name] = worker  # last is latest used
-        idle = [other for other, one in self.models.items() if not one.wanted and other != name]
+        idle = [other for other, one in self.models.items() if not one.waiting and other != name]
         for other in idle[: max(0, len(self.models) - MODELS)]:
             task = asyncio.create_task(self.models.pop(other).end())
             self.ending.add(task)

@@ -19,7 +19,7 @@ from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet, from_npz
-from mend.progress import summed
+from mend.progress import sum_reports
 from mend.segment.make import make_masks
 from mend.segment.networks import SEGMENTERS
 from mend.train.config import TrainConfig
@@ -85,7 +85,7 @@ def reproduce(
                 )
             config = replace(config, data=source, masks=str(where))
         runs.append(str(train(config, out / "runs" / name, progress(f"train {name}"))))
-    on_batch = summed(progress("evaluate"), len(runs))
+    on_batch = sum_reports(progress("evaluate"), len(runs))
     protocol = replace(protocol, metrics=tuple(name for name in METRICS if name in old.scored))
     new = read_result(evaluate(runs, protocol, out / "result", data, judged, device=device, on_batch=on_batch))
     for what, before, after in (

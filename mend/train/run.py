@@ -29,13 +29,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from mend import distributed
-from mend.data.loaders import Batches, Crops, epoch_rows, share
+from mend.data.loaders import Batches, Crops, epoch_rows, share_of_batch
 from mend.data.sources import image_files, load_images, split_rows
 from mend.errors import InputError, pick
 from mend.evaluate.metrics import psnr, ssim
 from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
 from mend.inpaint.scales import halve
-from mend.masks.crops import hole_drawer
+from mend.masks.crops import make_hole_drawer
 from mend.masks.store import ObjectPolicy, find_set
 from mend.models import build
 from mend.models.checkpoint import commit, save_model
@@ -113,7 +113,7 @@ class Inpainting(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         data: ArrayData | CropData = self.trainer.datamodule  # type: ignore[attr-defined]
         size = min(self.config.batch_size, data.counts["train"] - batch_index * self.config.batch_size)
-        mine = share(size, distributed.RANK, distributed.WORLD)
+        mine = share_of_batch(size, distributed.RANK, distributed.WORLD)
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
         raws = self.step(mask_out(image, hole), hole)
         loss, terms = self._over_scales(raws, image, hole)
@@ -241,7 +241,7 @@ class CropData(pl.LightningDataModule):
         self.files = image_files(Path(config.data), "train")
         self.rows = {split: split_rows(len(self.files), split) for split in ("train", "val")}
         self.counts = {"train": config.crops * len(self.rows["train"]), "val": len(self.rows["val"])}
-        self.draw_hole, described = hole_drawer(config.masks, self.crop, config.seed)
+        self.draw_hole, described = make_hole_drawer(config.masks, self.crop, config.seed)
         listed = "".join(f"{file.name} {file.stat().st_size}\n" for file in self.files)
         self.facts = {
             "data": config.data,
@@ -270,7 +270,7 @@ def _epoch_rows(count: int, config: TrainConfig, epoch: int) -> np.ndarray:
 
 
 def _share(config: TrainConfig) -> int:
-    return share(config.batch_size, distributed.RANK, distributed.WORLD)
+    return share_of_batch(config.batch_size, distributed.RANK, distributed.WORLD)
 
 
 def _part(rows: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from conftest import SHARED, mend, needs_shared
 from PIL import Image
 
 from mend.data import duplicates
-from mend.data.duplicates import COLUMNS, content_id, listed, near_duplicates
+from mend.data.duplicates import COLUMNS, content_id, near_duplicates, read_list
 from mend.data.sources import Images, load_images
 from mend.errors import InputError
 from mend.images import read_rgb
@@ -127,14 +127,14 @@ def test_what_cannot_be_compared_is_said(train: Images):
 def test_a_list_is_read_by_content(tmp_path: Path):
     file = tmp_path / "list.csv"
     file.write_text("similarity,image\n0.9,0123456789012345\n0.8,00e4567890123456\n")
-    assert listed(file) == {"0123456789012345", "00e4567890123456"}, "ids of digits alone stay as they are"
+    assert read_list(file) == {"0123456789012345", "00e4567890123456"}, "ids of digits alone stay as they are"
     file.write_text("image,test_row\n")
-    assert listed(file) == set()
+    assert read_list(file) == set()
 
 
 def test_what_is_no_list_is_said(tmp_path: Path):
     with pytest.raises(InputError, match=r"there is no list of near-duplicates .*none\.csv.*mend duplicates DATA --out"):
-        listed(tmp_path / "none.csv")
+        read_list(tmp_path / "none.csv")
     file = tmp_path / "list.csv"
     for text, said in (
         (b"", "No columns"),
@@ -145,9 +145,9 @@ def test_what_is_no_list_is_said(tmp_path: Path):
     ):
         file.write_bytes(text)
         with pytest.raises(InputError, match=said):
-            listed(file)
+            read_list(file)
     with pytest.raises(InputError, match="is no list of near-duplicates"):
-        listed(tmp_path)
+        read_list(tmp_path)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_the_verb_writes_the_list_and_the_pairs(pictures: Path, tmp_path: Path, 
     assert table[["test_row", "train_row", "similarity", "mirrored"]].to_numpy().tolist()[0] == [2, 9, 1.0, True]
     assert table["train_row"].tolist() == [9, 4]
     test = load_images(str(pictures), "test")
-    assert listed(out) == {content_id(test.pixels[i]) for i in (1, 2)}
+    assert read_list(out) == {content_id(test.pixels[i]) for i in (1, 2)}
     sheet = np.asarray(Image.open(out.with_suffix(".png")))
     shown = test.pixels[2].repeat(2, 0).repeat(2, 1)
     assert np.array_equal(sheet[20:84, 6:70], shown)
@@ -187,7 +187,7 @@ def test_a_list_of_none_is_written_too(pictures: Path, tmp_path: Path, capsys: p
         (pictures / "test" / name).unlink()
     out = tmp_path / "list.csv"
     assert mend(capsys, "duplicates", pictures, "--out", out)[1].startswith("0 of 1 test images (0.0%)")
-    assert listed(out) == set()
+    assert read_list(out) == set()
     assert Image.open(out.with_suffix(".png")).width > 0
 
 
@@ -210,7 +210,7 @@ def test_the_committed_list_holds_on_cifar10():
     cells = pd.concat([pd.read_parquet(part, columns=["img"]) for part in sorted(folder.glob("train-*.parquet"))])["img"]
     rows = np.unique([*table["train_row"], *range(0, 50_000, 250)])
     train = images([read_rgb(cell["bytes"]) for cell in cells.iloc[rows]], "all")  # decoding all 50,000 would take a minute
-    others = [row for row in range(0, 10_000, 100) if ids[row] not in listed(file)]
+    others = [row for row in range(0, 10_000, 100) if ids[row] not in read_list(file)]
     found = near_duplicates(test.part(np.array([*table["test_row"], *others])), train)
     assert found["image"].tolist() == table["image"].tolist()
     assert rows[found["train_row"]].tolist() == table["train_row"].tolist()

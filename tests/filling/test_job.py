@@ -1,15 +1,18 @@
 import io
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, mend, smooth
+from conftest import ROOT, mend, needs_signals, smooth
 from pictures import mask, picture
 from PIL import Image
 
+from mend.cli import main
 from mend.errors import InputError
 from mend.filling.inpainter import load
 from mend.filling.job import Job, fill_file
@@ -17,6 +20,7 @@ from mend.filling.options import Options
 from mend.filling.summary import read_summary
 from mend.images import Picture, read_image, write_image
 
+Piped = Callable[..., tuple[int, bytes, str]]
 TELEA = Options(model="telea")
 FORMATS = ("png", "jpg", "webp", "tiff", "gif", "bmp", "avif", "ppm", "tga", "jp2")
 
@@ -106,51 +110,76 @@ def test_jobs_that_cannot_be(tmp_path: Path):
 # --- Standard input and output ---------------------------------------------------------------------------------------
 
 
-def piped(*words: object, given: bytes = b"", shell: str = "") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "mend", *map(str, words)]
-    if shell:
-        command = ["bash", "-c", f'cd "$1"; shift; M="$1 -m mend"; shift; {shell}', "bash", *map(str, words), sys.executable]
-    return subprocess.run(command, input=given, capture_output=True, cwd=ROOT, check=False)
+@pytest.fixture
+def piped(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Piped:
+    """Runs `mend fill` with bytes on standard input: its exit code, and what went to standard output and standard error."""
+
+    def run(given: bytes, *words: object) -> tuple[int, bytes, str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        code = 0
+        try:
+            main(["fill", *map(str, words), "--model", "telea"])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsysbinary.readouterr()
+        return code, out, err.decode()
+
+    return run
 
 
-def test_a_photo_comes_from_standard_input_and_goes_to_standard_output(tmp_path: Path):
+def test_a_photo_comes_from_standard_input_and_goes_to_standard_output(tmp_path: Path, piped: Piped):
     photo, one = picture(tmp_path / "a.jpg"), mask(tmp_path / "m.png")
-    fill_file(Job(photo, one, tmp_path / "expected.jpg", options=TELEA))
-    expected = (tmp_path / "expected.jpg").read_bytes()
-    for words, given in (
-        (("fill", "-", "--mask", one, "-o", "-"), photo),
-        (("fill", photo, "--mask", "-", "-o", "-"), one),
-        (("fill", photo, "--mask", one, "-o", "/dev/stdout"), photo),
-        (("fill", "/dev/stdin", "--mask", one, "--output=-"), photo),
+    expected = fill_file(Job(photo, one, options=TELEA)).data
+    for given, words in (
+        (photo, ("-", "--mask", one, "-o", "-")),
+        (one, (photo, "--mask", "-", "-o", "-")),
+        (photo, (photo, "--mask", one, "--output=/dev/stdout")),
     ):
-        done = piped(*words, "--model", "telea", given=given.read_bytes())
-        assert (done.returncode, done.stdout == expected) == (0, True), done.stderr
-        assert b"plan: " in done.stderr
-        assert b"% of " in done.stderr
+        code, out, err = piped(given.read_bytes(), *words)
+        assert (code, out == expected) == (0, True), err
+        assert "plan: " in err
+        assert "12.5% of " in err
 
 
-def test_annotations_come_from_standard_input(tmp_path: Path):
+@needs_signals
+def test_a_shells_pipes_and_files_that_begin_with_a_dash(tmp_path: Path):
+    photo = picture(tmp_path / "-a.jpg")
+    mask(tmp_path / "-m.png")
+    fill = f"'{sys.executable}' -m mend fill --model telea"
+    script = f"""
+        cat ./-a.jpg | {fill} - --mask <(cat ./-m.png) -o - | cat > piped.jpg
+        {fill} -a.jpg --mask -m.png -o -o.jpg
+        {fill} /dev/stdin --mask=-m.png -o /dev/stdout < ./-a.jpg > redirected.jpg
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    expected = (tmp_path / "-o.jpg").read_bytes()
+    assert expected == fill_file(Job(photo, tmp_path / "-m.png", options=TELEA)).data
+    assert (tmp_path / "piped.jpg").read_bytes() == (tmp_path / "redirected.jpg").read_bytes() == expected, done.stderr
+    assert "% of -a.jpg filled" in done.stdout
+
+
+def test_annotations_come_from_standard_input(tmp_path: Path, piped: Piped):
     photo = picture(tmp_path / "a.png")
     boxes = json.dumps({"segmentation": [[2, 2, 10, 2, 10, 8, 2, 8]]}).encode()
-    done = piped("fill", photo, "--mask", "-", "-o", tmp_path / "o.png", "--model", "telea", given=boxes)
-    assert b"6.2% of a.png filled" in done.stdout, done.stderr
-    done = piped("fill", photo, "--mask", "-", "-o", tmp_path / "p.png", "--model", "telea", given=boxes[:20])
-    assert (done.returncode, b"the mask is not JSON" in done.stderr) == (1, True), done.stderr
+    code, out, err = piped(boxes, photo, "--mask", "-", "-o", tmp_path / "o.png")
+    assert (code, b"6.2% of a.png filled" in out) == (0, True), err
+    code, out, err = piped(boxes[:20], photo, "--mask", "-", "-o", tmp_path / "p.png")
+    assert (code, "the mask is not JSON" in err) == (1, True), err
 
 
-def test_standard_input_that_cannot_be_used(tmp_path: Path):
+def test_standard_input_that_cannot_be_used(tmp_path: Path, piped: Piped):
     one = mask(tmp_path / "m.png")
     for words, given, said in (
         (("-", "--mask", "-", "-o", "-"), b"x", "which holds one file. Name the other"),
-        (("-", "--mask", one), b"x", "has no name. Name the file with --output, or give --output -"),
+        (("-", "--mask", one), b"x", "has no name from which to make another. Name a file"),
         (("-", "--mask", one, "-o", "-"), b"", "is empty"),
         (("-", "--mask", one, "-o", "-"), b"no picture", "is not a picture"),
         (("-", "--mask", one, "-o", "-"), one.read_bytes()[:60], "is damaged"),
         (("-", "--mask", one, "-o", "-", "--keep-mask", one), one.read_bytes(), "is an input"),
         (("-", "--masks", tmp_path, "-o", "-"), b"", "- is no folder"),
     ):
-        done = piped("fill", *words, "--model", "telea", given=given)
-        assert (done.returncode, done.stdout) == (1, b""), words
-        assert said.encode() in done.stderr, done.stderr
-        assert b"Traceback" not in done.stderr
+        code, out, err = piped(given, *words)
+        assert (code, out) == (1, b""), words
+        assert said in err
     assert [file.name for file in tmp_path.iterdir()] == ["m.png"]

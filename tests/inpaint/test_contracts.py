@@ -1,8 +1,11 @@
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from made_networks import KEYS, write_toml
 
 from mend.errors import InputError
@@ -36,7 +39,7 @@ def test_the_shipped_contracts_are_whole():
         ({"fixed": 512}, "either fixed"),
         ({"multiple": None}, "either fixed"),
         ({"multiple": 0}, "expected a whole number"),
-        ({"multiple": 8, "largest": 500}, "must be a multiple"),
+        ({"multiple": 800, "largest": 500}, "must not be below it"),
         ({"multiple": None, "fixed": 512, "largest": 512}, "largest in net.toml goes with multiple"),
         ({"grow": -1}, "expected a whole number"),
         ({"keeps_known": 1}, "true or false"),
@@ -55,7 +58,8 @@ def test_a_contract_is_read(tmp_path: Path):
     contract = read_contract(write_toml(tmp_path / "net.toml", multiple=8, largest=512, image=0))
     assert (contract.side, contract.image, contract.image_range, contract.licence) == (512, 0, (0, 1), "CC0-1.0")
     assert read_contract(write_toml(tmp_path / "net.toml", multiple=None, fixed=256)).side == 256
-    assert read_contract(write_toml(tmp_path / "net.toml")).side is None
+    assert read_contract(write_toml(tmp_path / "net.toml")).side == 1024
+    assert read_contract(write_toml(tmp_path / "net.toml", multiple=24)).side == 1008
 
 
 def contract(**keys: Any) -> Contract:
@@ -90,3 +94,20 @@ def test_a_hole_grows_on_every_side():
     assert larger[0, 0, 2:7, 2:7].all()
     assert (larger[0].sum(), larger[1].sum()) == (25, 9)
     assert np.array_equal(grown(hole, 0), hole)
+
+
+def test_the_guide_has_every_key_and_whole_examples(tmp_path: Path):
+    guide = (ROOT / "docs/networks.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", "\n".join(line.split("|")[1] for line in guide.splitlines() if line.startswith("| `"))))
+    assert {field.name for field in fields(Contract)} - {"hub"} <= named, "hub is for shipped ones"
+    examples = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        (tmp_path / "net.toml").write_text(example, encoding="utf-8")
+        read_contract(tmp_path / "net.toml")
+    for name, contract in NETWORKS.items():
+        (row,) = [line for line in guide.splitlines() if line.startswith(f"| `{name}` |")]
+        assert all(
+            str(said) in row
+            for said in (contract.file, contract.hub, contract.licence, f"{(contract.bytes or 0) / 1e6:.0f} MB")
+        )

@@ -1,7 +1,8 @@
-import builtins
 import hashlib
 import json
 import math
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import smooth
+from conftest import mend, smooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_networks import made_graph, write_network, write_toml
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from mend.errors import InputError
 from mend.filling.load import load_filler
@@ -113,6 +115,9 @@ def test_a_file_needs_its_contract(tmp_path: Path):
     file.with_suffix(".toml").unlink()
     with pytest.raises(InputError, match="has no net.toml beside it"):
         load_network(file)
+    write_toml(file.with_suffix(".toml"), file="other.onnx")
+    with pytest.raises(InputError, match="net.toml describes other.onnx, not net.onnx"):
+        load_network(file)
     with pytest.raises(InputError, match="does not exist"):
         load_network(tmp_path / "other.onnx")
     with pytest.raises(InputError, match="Did you mean 'lama'"):
@@ -147,6 +152,30 @@ def test_a_model_is_a_network_by_its_name_too(tmp_path: Path):
     assert load_filler("telea").name == "telea"
     with pytest.raises(InputError, match="migan_pipeline_v2.onnx of migan is not in"):
         load_filler("migan")
+
+
+def test_the_command_line_fills_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    model = write_network(tmp_path, made_graph(fixed=32), multiple=None, fixed=32)
+    (tmp_path / "photos").mkdir()
+    pixels = smooth(90, 120, 1)
+    mask = np.zeros((90, 120), np.uint8)
+    mask[20:70, 30:80] = 255
+    for file, array in (("photos/a.png", pixels), ("m.png", mask)):
+        Image.fromarray(array).save(tmp_path / file)
+    photo, mask_file = tmp_path / "photos/a.png", tmp_path / "m.png"
+    code, out, err = mend(capsys, "fill", photo, "--mask", mask_file, "--model", model, "-o", tmp_path / "o.png")
+    assert code == 0, err
+    assert "net sees 32 pixels a side: wider holes are filled at 1/4 of the size" in out
+    filled = np.asarray(Image.open(tmp_path / "o.png"))
+    assert np.array_equal(filled[mask == 0], pixels[mask == 0])
+    assert not np.array_equal(filled, pixels)
+    code, _, err = mend(capsys, "fill", tmp_path / "photos", "--mask", mask_file, "--model", model, "-o", tmp_path / "out")
+    assert code == 0, err
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out/a.png")), filled)
+    write_toml(model.with_suffix(".toml"), file=model.name, multiple=None, fixed=32, mask_hole=0, mask_known=1)
+    code, _, err = mend(capsys, "fill", photo, "--mask", mask_file, "--model", model, "-o", tmp_path / "o.png")
+    assert code == 1
+    assert "net.onnx contradicts net.toml" in err
 
 
 # --- A network that goes wrong later ---------------------------------------------------------------------------------
@@ -289,17 +318,19 @@ def test_any_picture_is_filled(networks: list[Network], height: int, width: int,
         assert np.isfinite(raw).all()
         assert raw.min() >= 0
         assert raw.max() <= 1
-        assert np.array_equal(raw * (1 - hole), masked) or network.contract.dtype == "uint8"
+        assert np.array_equal(raw * (1 - hole), masked)
         assert np.array_equal(masked, kept)
         assert np.array_equal(hole, before)
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Network]:
-    """One of a fixed size, one of multiples, one of any size in windows, one of bytes."""
+    """One of a fixed size, one of multiples, one of any size in windows, one of bytes, one of 16-bit floats."""
     folder = tmp_path_factory.mktemp("networks")
     eight = {"dtype": "uint8", "image_range": (0, 255), "output_range": (0, 255), "mask_hole": 0, "mask_known": 255}
+    half = {"dtype": "float16", "image_range": (-1, 1), "output_range": (-1, 1)}
     return [
+        load_network(write_network(folder, made_graph(**half), "e.onnx", **half)),
         load_network(write_network(folder, made_graph(fixed=32), "a.onnx", multiple=None, fixed=32)),
         load_network(write_network(folder, made_graph(), "b.onnx", multiple=8)),
         load_network(write_network(folder, made_graph(), "c.onnx", multiple=8, largest=64)),
@@ -320,6 +351,15 @@ def test_sizes_are_as_the_contract_says(tmp_path: Path, monkeypatch: pytest.Monk
         network.run = lambda image, mask, run=run, seen=seen: seen.append(image.shape[-2:]) or run(image, mask)
         network(mask_out(image, hole), hole)
         assert seen == [expected]
+
+
+@pytest.mark.parametrize("size", [(1, 4097), (4097, 3)])
+def test_very_long_pictures_are_filled(networks: list[Network], size: tuple[int, int]):
+    image, hole = scene(*size, (0, max(1, size[0] // 2), 0, max(1, size[1] // 2)))
+    for network in networks:
+        raw = network(mask_out(image, hole), hole)
+        assert raw.shape == image.shape
+        assert np.isfinite(raw).all()
 
 
 def test_pictures_of_a_batch_are_filled_each_for_itself(networks: list[Network]):
@@ -371,12 +411,14 @@ class Mean(torch.nn.Module):
         return image * known + mean * mask
 
 
-PLACES = {"image": 0, "mask": 1, "output": 0, "multiple": 8}
+PLACES = {"file": "net.pt", "image": 0, "mask": 1, "output": 0, "multiple": 8}
 
 
 def scripted(tmp_path: Path, module: torch.nn.Module, **keys: Any) -> Path:
     file = tmp_path / "net.pt"
-    torch.jit.script(module).save(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that PyTorch would rather have another format
+        torch.jit.script(module).save(file)
     write_toml(tmp_path / "net.toml", **PLACES | keys)
     return file
 
@@ -412,13 +454,8 @@ def test_bad_torchscript_is_refused(tmp_path: Path):
 
 
 def test_torchscript_without_pytorch_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    file, real = scripted(tmp_path, Mean()), builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "torch":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(InputError, match=r"pip install 'mend-inpainting\[train\]'"):
+    file = scripted(tmp_path, Mean())
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "mend.inpaint.torchscript", raising=False)
+    with pytest.raises(InputError, match=r"torch is not installed. Run: pip install 'mend-inpainting\[train\]'"):
         load_network(file)

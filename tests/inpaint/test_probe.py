@@ -1,13 +1,18 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from made_networks import made_graph, write_network
+import torch
+from conftest import ROOT
+from made_networks import KEYS, made_graph, write_network
 
 from mend.errors import InputError
-from mend.inpaint.contracts import NETWORKS, SHIPPED
+from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract
 from mend.inpaint.networks import load_network
+from mend.inpaint.probe import probe
+from mend.models.checkpoint import load_model
 
 BLUE = np.array([0.08, 0.2, 0.8], np.float32)
 
@@ -117,6 +122,25 @@ def test_the_order_of_colours_is_found_where_nobody_says(tmp_path: Path, order: 
     tint = tint if order == "RGB" else tint[::-1, ::-1]
     network = load_network(write_network(tmp_path, made_graph(tint=tint), colours="probe"))
     assert network.contract.colours == order
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "unet", "unet-simple", "unet-aspp"])
+def test_networks_that_paint_known_pixels_after_are_told_from_wrong_calls(name: str):
+    """Trained ones, at a size that they were not trained for."""
+    network, _ = load_model(ROOT / f"results/cifar10-object-v1/models/{name}-w16")
+    network.eval()
+
+    @torch.inference_mode()
+    def run(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return network(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+
+    right = Contract(**{"file": name, **KEYS, "image_range": (0, 1), "output_range": (0, 1), "multiple": 8})
+    probe(run, right, name, "net.toml")
+    wrong = {"output_range": (0, 255)}, {"output_range": (-1, 1)}, {"image_range": (0, 255), "output_range": (0, 255)}
+    opposite = ({"mask_hole": 0, "mask_known": 1},) if name in ("unet-simple", "unet-aspp") else ()  # the others see no mask
+    for keys in wrong + opposite:
+        with pytest.raises(InputError, match="contradicts"):
+            probe(run, replace(right, **keys), name, "net.toml")
 
 
 def test_the_order_is_rgb_where_both_fill_alike(tmp_path: Path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mend.errors import InputError
-from mend.masks.coco import _counts, draw_polygon
+from mend.masks.coco import _decode_counts, draw_polygon
 from mend.masks.hole import understand_mask
 
 
@@ -48,16 +48,16 @@ def test_run_lengths_come_back(tmp_path_factory: pytest.TempPathFactory, drawn: 
 
 @given(st.lists(st.integers(0, 10**7), max_size=12))
 def test_compressed_numbers_come_back(counts: list[int]):
-    assert _counts(compressed(counts)) == counts
+    assert _decode_counts(compressed(counts)) == counts
 
 
 def test_run_lengths_by_hand(save: Save):
     path = save({"size": [3, 4], "counts": [4, 2, 1, 5]}, "m.json")  # down the columns
     assert inside(path).astype(int).tolist() == [[0, 0, 0, 1], [0, 1, 1, 1], [0, 1, 1, 1]]
     # 4 "4", 2 "2", 1 "1", then 5 − 2 = 3 "3"; 100 = 3·32 + 4 is "T3", −1 is "O"
-    assert _counts("4213") == [4, 2, 1, 5]
-    assert _counts("T3") == [100]
-    assert _counts("444O") == [4, 4, 4, 3]
+    assert _decode_counts("4213") == [4, 2, 1, 5]
+    assert _decode_counts("T3") == [100]
+    assert _decode_counts("444O") == [4, 4, 4, 3]
 
 
 def test_a_polygon_has_the_pixels_whose_centres_it_holds(save: Save):

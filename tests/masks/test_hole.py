@@ -13,7 +13,17 @@ from PIL import Image, ImageDraw
 
 from mend.errors import InputError
 from mend.images import Picture, write_image
-from mend.masks.hole import Undecided, as_hole, grown, parts, preview, ramp, read_mask, understand_mask, widen
+from mend.masks.hole import (
+    Undecided,
+    as_hole,
+    dilate,
+    draw_preview,
+    feather_weight,
+    find_parts,
+    read_mask,
+    understand_mask,
+    widen,
+)
 
 
 def shape(width: int = 120, height: int = 90) -> np.ndarray:
@@ -425,10 +435,10 @@ def test_the_blend_lies_in_what_was_grown(drawn: np.ndarray, grow: int, feather:
 def test_the_ramp_rises_evenly_from_the_rim():
     hole = np.zeros((1, 1, 20, 20), np.float32)
     hole[..., 4:] = 1  # to the border of the picture, which is no rim
-    assert ramp(hole, 3)[0, 0, 5].tolist() == pytest.approx([0, 0, 0, 0, 0.25, 0.5, 0.75, *[1.0] * 13])
-    assert np.array_equal(ramp(np.ones((1, 1, 5, 5), np.float32), 3), np.ones((1, 1, 5, 5), np.float32))
-    assert np.array_equal(ramp(hole, 0), hole)
-    assert not grown(np.zeros((1, 1, 5, 5), np.float32), 3).any()
+    assert feather_weight(hole, 3)[0, 0, 5].tolist() == pytest.approx([0, 0, 0, 0, 0.25, 0.5, 0.75, *[1.0] * 13])
+    assert np.array_equal(feather_weight(np.ones((1, 1, 5, 5), np.float32), 3), np.ones((1, 1, 5, 5), np.float32))
+    assert np.array_equal(feather_weight(hole, 0), hole)
+    assert not dilate(np.zeros((1, 1, 5, 5), np.float32), 3).any()
     dot = np.zeros((1, 1, 5, 5), np.float32)
     dot[..., 2, 2] = 1
     wide, weight = widen(dot, 1, 1)
@@ -446,8 +456,8 @@ def test_parts_are_counted_with_the_largest_first():
     drawn = np.zeros((20, 30), np.bool_)
     drawn[2, 3], drawn[3, 4] = True, True  # touching at a corner: one part
     drawn[10:14, 20:26] = True
-    assert parts(as_array(drawn)).tolist() == [[20, 10, 6, 4, 24], [3, 2, 2, 2, 2]]
-    assert len(parts(as_array(np.zeros((3, 3))))) == 0
+    assert find_parts(as_array(drawn)).tolist() == [[20, 10, 6, 4, 24], [3, 2, 2, 2, 2]]
+    assert len(find_parts(as_array(np.zeros((3, 3))))) == 0
 
 
 @pytest.mark.parametrize("level", [(0, 0, 0), (255, 255, 255), (230, 57, 70), (128, 128, 128)])
@@ -455,13 +465,13 @@ def test_a_preview_is_seen_on_any_colour_and_leaves_the_rest(level: tuple[int, i
     pixels = np.full((60, 80, 3), level, np.uint8)
     hole = np.zeros((1, 1, 60, 80), np.float32)
     hole[..., 20:40, 30:50] = 1
-    shown = preview(pixels, hole)
+    shown = draw_preview(pixels, hole)
     assert (shown[19, 30:50].min(), shown[18, 30:50].max()) == (255, 0)
     assert np.array_equal(shown[:17], pixels[:17])
     assert (pixels == level).all()
     if level != (230, 57, 70):
         assert np.abs(shown[30, 40].astype(int) - level).max() > 50
-    assert np.array_equal(preview(pixels, np.zeros_like(hole)), pixels)
+    assert np.array_equal(draw_preview(pixels, np.zeros_like(hole)), pixels)
 
 
 def test_a_strict_mask_without_white_is_refused(tmp_path: Path):

@@ -9,7 +9,7 @@ from conftest import mend as run_mend
 from mend.data.photos import folder as skimage_folder
 from mend.errors import InputError
 from mend.images import read_image, read_rgb, write_image
-from mend.masks.hole import grown
+from mend.masks.hole import dilate
 from mend.segment.networks import Segmenter, load_segmenter
 from mend.segment.objects import GROW, class_map, object_finder
 
@@ -119,7 +119,7 @@ def test_a_pretrained_deeplabv3_finds_an_astronaut():
     pixels = read_rgb(skimage_folder() / "astronaut.png")
     hole, note = object_finder("Person", deeplab)(pixels)
     assert hole.shape == (1, 1, 512, 512)
-    found = grown(hole, round(GROW * 512))[0, 0] > 0
+    found = dilate(hole, round(GROW * 512))[0, 0] > 0
     assert note == "person"
     assert found[60:150, 180:270].all(), "her face"
     assert found[300:400, 60:200].all(), "her suit"

@@ -18,7 +18,7 @@ from running_studio import Studio, stuck
 
 from mend.images import write_image
 
-pytest.importorskip("gradio", reason="the extra [studio] is not installed")
+pytest.importorskip("fastapi", reason="the extra [studio] is not installed")
 api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH (Debian: apt-get install chromium)")
@@ -51,6 +51,8 @@ def page(request: pytest.FixtureRequest, browser: Any, studio: Studio) -> Iterat
     opened.set_default_timeout(120_000)
     asked: list[str] = []
     faults: list[str] = []
+    # What the page looks for every five seconds it looks for every half.
+    opened.add_init_script("window.setInterval = ((every) => (what, ms) => every(what, ms === 5000 ? 500 : ms))(setInterval)")
     opened.on("request", lambda one: asked.append(one.url))
     opened.on("pageerror", lambda fault: faults.append(str(fault)))
     opened.goto(studio.address)
@@ -114,7 +116,7 @@ def until(page: Any, expression: str) -> None:
     deadline = time.monotonic() + 120
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, expression
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def fill(page: Any) -> None:
@@ -200,6 +202,27 @@ def test_a_person_removes_something(page: Any, photo: Path, tmp_path: Path):
     page.wait_for_selector("body[data-state=marking]")
     assert marked(page) == first
     assert page.input_value("#grow") == "8"
+
+
+def test_the_names_of_methods_are_not_cut_off(page: Any, photo: Path):
+    open_photo(page, photo)
+    wide = page.evaluate(
+        "(() => { const box = document.querySelector('#model'), pen = document.createElement('canvas').getContext('2d');"
+        "pen.font = getComputedStyle(box).font;"
+        "return [...box.options].map((one) => [one.text, pen.measureText(one.text).width - box.clientWidth]) })()"
+    )
+    arrow = 32  # pixels, with the padding
+    assert not [text for text, over in wide if over > -arrow]
+
+
+def test_programs_find_what_they_may_ask_for(page: Any, studio: Studio):
+    page.goto(f"{studio.address}/docs")
+    page.wait_for_selector("body[data-ready]")
+    assert page.locator("h3").all_inner_texts()[:2] == ["POST /fill", "POST /fills"]
+    assert f"{studio.address}/fill" in page.inner_text("#curl")
+    assert "feather" in page.locator("section").first.inner_text()
+    shot(page, "10-docs")
+    accessible(page)
 
 
 def test_a_click_and_the_keyboard_select_an_object(page: Any, photo: Path):
@@ -323,9 +346,9 @@ def test_what_goes_wrong_is_one_sentence(page: Any, photo: Path, tmp_path: Path)
 
 
 def test_a_long_task_can_be_cancelled(page: Any, studio: Studio, tmp_path: Path):
-    write_image(tmp_path / "large.png", smooth(1800, 2400, 7))
+    write_image(tmp_path / "large.png", smooth(900, 1200, 7))
     open_photo(page, tmp_path / "large.png")
-    set_range(page, "#size", 400)
+    set_range(page, "#size", 200)
     paint(page, (0.2, 0.3), (0.8, 0.3), (0.8, 0.7), (0.2, 0.7))
     page.select_option("#model", "biharmonic")
     page.click("#fill")
@@ -350,9 +373,9 @@ def cancel(page: Any) -> None:
 
 @desktop
 def test_whatever_takes_long_shows_that_and_can_be_cancelled(page: Any, studio: Studio, tmp_path: Path):
-    write_image(tmp_path / "large.png", smooth(1500, 3000, 7))
-    mask = np.zeros((1500, 3000, 1), np.uint8)
-    mask[700:800, 1000:1100] = 255
+    write_image(tmp_path / "large.png", smooth(800, 1600, 7))
+    mask = np.zeros((800, 1600, 1), np.uint8)
+    mask[370:420, 530:580] = 255
     write_image(tmp_path / "mask.png", mask)
     open_photo(page, tmp_path / "large.png")
     paint(page, (0.2, 0.2), (0.3, 0.2))
@@ -544,7 +567,7 @@ def until_held(held: list[Any], page: Any) -> None:
 
 @desktop
 def test_one_finger_paints_and_a_thin_mask_is_seen(page: Any, tmp_path: Path):
-    write_image(tmp_path / "large.png", smooth(1500, 3000, 7))
+    write_image(tmp_path / "large.png", smooth(900, 1800, 7))
     open_photo(page, tmp_path / "large.png")
     paint(page, (0.2, 0.2), (0.3, 0.2))
     before = marked(page)
@@ -559,8 +582,8 @@ def test_one_finger_paints_and_a_thin_mask_is_seen(page: Any, tmp_path: Path):
     page.set_input_files("#load", tmp_path / "broken.png")
     until(page, "document.querySelector('#error').textContent.startsWith('The mask is not a picture')")
     assert marked(page) == before, "what was painted went with a file that was refused"
-    thin = np.zeros((1500, 3000, 1), np.uint8)
-    thin[700, 100:2900] = 255
+    thin = np.zeros((900, 1800, 1), np.uint8)
+    thin[420, 60:1740] = 255
     write_image(tmp_path / "thin.png", thin)
     page.set_input_files("#load", tmp_path / "thin.png")
     until(page, "!document.body.hasAttribute('aria-busy')")
@@ -570,14 +593,14 @@ def test_one_finger_paints_and_a_thin_mask_is_seen(page: Any, tmp_path: Path):
 
 
 def test_a_large_result_is_seen_at_its_actual_size(page: Any, tmp_path: Path):
-    write_image(tmp_path / "large.png", smooth(2000, 3000, 7))
+    write_image(tmp_path / "large.png", smooth(1700, 2100, 7))
     open_photo(page, tmp_path / "large.png")
     paint(page, (0.7, 0.3), (0.8, 0.3))
     fill(page)
     page.click("#actual")
     page.wait_for_selector("#slider.actual")
-    assert page.evaluate("document.querySelector('#after').naturalWidth") == 3000
-    assert page.evaluate("document.querySelector('#after').getBoundingClientRect().width") == 3000
+    assert page.evaluate("document.querySelector('#after').naturalWidth") == 2100
+    assert page.evaluate("document.querySelector('#after').getBoundingClientRect().width") == 2100
 
     def corner() -> tuple[float, float]:
         return tuple(page.evaluate("(() => { const b = document.querySelector('#after').getBoundingClientRect(),"
@@ -585,7 +608,7 @@ def test_a_large_result_is_seen_at_its_actual_size(page: Any, tmp_path: Path):
                                    "return [s.left - b.left, s.top - b.top] })()"))  # fmt: skip
 
     start, box = corner(), page.locator("#slider").bounding_box()
-    assert abs(start[0] + box["width"] / 2 - 0.75 * 3000) < 60, "what was filled is in the middle"
+    assert abs(start[0] + box["width"] / 2 - 0.75 * 2100) < 60, "what was filled is in the middle"
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.mouse.down()
     page.mouse.move(box["x"] + 160, box["y"] + 110, steps=4)

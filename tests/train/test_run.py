@@ -15,7 +15,7 @@ from PIL import Image
 
 from mend.data.sources import load_images, split_rows
 from mend.errors import InputError
-from mend.masks.crops import hole_drawer
+from mend.masks.crops import make_hole_drawer
 from mend.models.checkpoint import load_model
 from mend.segment.make import make_masks
 from mend.train.config import TrainConfig
@@ -180,9 +180,9 @@ def test_a_pyramid_learns_at_every_scale_from_holes_of_several_kinds(tmp_path: P
     network, _ = load_model(run)
     before = _build(config).state_dict()
     assert not any(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    holes = [hole_drawer(config.masks, 48, 0)[0](1, i) for i in range(60)]
+    holes = [make_hole_drawer(config.masks, 48, 0)[0](1, i) for i in range(60)]
     assert all(hole.shape == (1, 48, 48) and set(np.unique(hole)) == {0.0, 1.0} for hole in holes)
-    one_kind = [hole_drawer("boxes", 48, 0)[0](1, i) for i in range(60)]
+    one_kind = [make_hole_drawer("boxes", 48, 0)[0](1, i) for i in range(60)]
     alike = sum(np.array_equal(a, b) for a, b in zip(holes, one_kind, strict=True))
     assert 8 < alike < 35, "a third of them are boxes"
 

@@ -1,5 +1,5 @@
 // Trainings: their curves side by side, their samples epoch by epoch.
-import { watcher } from "./ask.js";
+import { watch } from "./request.js";
 import { make } from "./dom.js";
 
 const NAMES = { val_psnr: "Validation PSNR (dB)", val_ssim: "Validation SSIM", val_loss: "Validation loss", loss: "Training loss" };
@@ -7,7 +7,7 @@ const COLOURS = ["#1f5f5b", "#b4452f", "#3d5a9e", "#8a6d1a", "#7b3f8c", "#4c6b1f
 
 export class Runs {
   chosen = new Set();
-  news = watcher("/runs");
+  news = watch("/runs");
   runs = {};
   open = null; // the run whose samples are shown
   epochs = {}; // by run, the sample that was chosen; the latest where none was

@@ -1,12 +1,12 @@
 // Evaluations: the means of every method, and the images of one method, sorted by any of their scores.
-import { ask, sentence, watcher } from "./ask.js";
+import { request, sentence, watch } from "./request.js";
 import { make } from "./dom.js";
 
 const NAMES = { psnr: "PSNR (dB)", ssim: "SSIM", mae: "MAE (/255)", name: "Image", class: "Class", coverage: "Coverage" };
 const VIEWS = { hole: "in the hole", band: "at the rim", raw: "raw" };
 
 export class Scores {
-  news = watcher("/results");
+  news = watch("/results");
   results = {};
   reading = null; // the AbortController of the table that was asked for last
   open = null; // {result, method, by, up}: the table of images that is shown, or on its way
@@ -58,7 +58,7 @@ export class Scores {
     const at = `/results/${encodeURIComponent(result)}/${encodeURIComponent(method)}?${new URLSearchParams({ by: asked.by, up })}`;
     let found;
     try {
-      found = await ask(at, { method: "GET", signal: reading.signal });
+      found = await request(at, { method: "GET", signal: reading.signal });
     } catch (error) {
       if (this.reading !== reading) return; // another table was asked for meanwhile
       if (error.name !== "AbortError") return this.draw(make("p", { textContent: sentence(error.message), className: "error" }));

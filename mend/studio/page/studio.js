@@ -1,5 +1,5 @@
 // The page of the studio: a picture, what is marked on it, and what became of it.
-import { ask, sentence } from "./ask.js";
+import { request, sentence } from "./request.js";
 import { $, make } from "./dom.js";
 import { Marks } from "./marks.js";
 import { Runs } from "./runs.js";
@@ -120,12 +120,12 @@ function openFile(file) {
 function send(url, file, options, stage) {
   const most = limits.megabytes;
   if (file.size > most * 1e6) throw new Error(`${file.name} is larger than ${most} MB, the most that the studio takes. Use “mend fill” for it.`);
-  return ask(url, { ...options, body: file }, stage);
+  return request(url, { ...options, body: file }, stage);
 }
 
 function openExample(name) {
   return task(async (options, stage) => {
-    const facts = await ask(`/sessions/${session}/examples/${name}`, options, stage);
+    const facts = await request(`/sessions/${session}/examples/${name}`, options, stage);
     await add(facts);
     marks.outline(facts.outline);
   });
@@ -181,7 +181,7 @@ marks.onchange = () => {
 };
 marks.onselect = (x, y) =>
   task(async (options, stage) => {
-    const found = await ask(at(`/${picture.picture}/select`), { ...options, body: JSON.stringify({ x, y }) }, stage);
+    const found = await request(at(`/${picture.picture}/select`), { ...options, body: JSON.stringify({ x, y }) }, stage);
     await marks.add(found.image, { x, y });
   });
 
@@ -215,7 +215,7 @@ function mark(what) {
 }
 
 async function filled(input, wanted, options, stage) {
-  const facts = await ask(at(`/${input.picture}/fill`), { ...options, body: JSON.stringify(wanted) }, stage);
+  const facts = await request(at(`/${input.picture}/fill`), { ...options, body: JSON.stringify(wanted) }, stage);
   return { ...facts, input, model: wanted.model };
 }
 
@@ -235,15 +235,13 @@ async function reveal(entry) {
   $("took").textContent = `${(100 * entry.share).toFixed(1)} % filled by ${entry.model} in ${seconds(entry.seconds)}`;
   $("download").href = at(`/${entry.picture}/result`);
   $("mask-download").href = at(`/${entry.picture}/mask`);
-  const lossy = `${entry.input.kind.split(",")[0]} is lossy: pixels outside the mask may change slightly.`;
-  const notes = [...(entry.lossy ? [lossy] : []), ...entry.notes.map((note) => `${sentence(note)}.`)];
-  $("notes").textContent = notes.join(" ");
+  $("notes").textContent = entry.notes.map((note) => `${sentence(note)}.`).join(" ");
   shown.fill = "result";
   update();
 }
 $("actual").onclick = () =>
   task(async (options, stage) => {
-    for (const one of slider.actual ? [] : [result.input, result]) await ask(at(`/${one.picture}/full`), options, stage);
+    for (const one of slider.actual ? [] : [result.input, result]) await request(at(`/${one.picture}/full`), options, stage);
     await slider.toggle();
   });
 $("again").onclick = () => task(() => turn({ ...result.input, picture: result.picture }));
@@ -256,7 +254,7 @@ $("back").onclick = () => {
 // An entry of the history, and what brings it back. The server keeps what was used last: what it no longer has leaves the list.
 function listed(entry, what, bring) {
   const back = async () => {
-    await ask(at(`/${entry.picture}`), { method: "GET" }).catch((error) => {
+    await request(at(`/${entry.picture}`), { method: "GET" }).catch((error) => {
       if (error.status === 400) {
         entries.splice(entries.indexOf(entry), 1);
         entry.button.remove();
@@ -341,7 +339,7 @@ $("change").onclick = () => {
 
 $("link").onclick = () =>
   task(async (options) => {
-    comparison.link ??= (await ask(`/sessions/${session}/links`, { ...options, body: JSON.stringify(comparison) })).link;
+    comparison.link ??= (await request(`/sessions/${session}/links`, { ...options, body: JSON.stringify(comparison) })).link;
     address(comparison.link);
     const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
     $("linked").textContent = `${copied ? "Copied." : "The link is in the address bar."} It works until this studio is ended.`;
@@ -361,7 +359,7 @@ async function reproduce() {
   view("compare");
   let found = null;
   await task(async (options, stage) => {
-    found = await ask(`/sessions/${session}/links/${encodeURIComponent(link)}`, options, stage);
+    found = await request(`/sessions/${session}/links/${encodeURIComponent(link)}`, options, stage);
     await add(found);
     await load(found);
     for (const box of document.querySelectorAll("#methods input")) box.checked = found.methods.includes(box.value);
@@ -433,7 +431,7 @@ addEventListener("resize", fit);
 // --- The start -----------------------------------------------------------------------------------------------------
 
 async function start() {
-  limits = await ask("/sessions");
+  limits = await request("/sessions");
   session = limits.session;
   const offered = Object.entries(limits.models);
   $("model").replaceChildren(...offered.map(([name, what]) => new Option(`${name}: ${what}`, name)));

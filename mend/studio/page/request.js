@@ -1,7 +1,7 @@
 // Asking the server, for every part of the page.
 
 // Answers come in lines of JSON: stages, then facts or an error.
-export async function ask(url, options, onStage = () => {}) {
+export async function request(url, options, onStage = () => {}) {
   const lost = (error) => {
     throw error.name === "AbortError" ? error : new Error("The studio does not answer. Is “mend studio” still running?");
   };
@@ -17,7 +17,7 @@ export async function ask(url, options, onStage = () => {}) {
       throw new Error(`The studio's answer (${response.status}) cannot be read. Does another program answer at this address?`);
     }
     if (last.error) throw Object.assign(new Error(last.error), { status: response.status });
-    if (last.says) onStage(last.says, last.share);
+    if (last.stage) onStage(last.stage, last.share);
   };
   for (const reader = response.body.getReader(); ;) {
     const { done, value } = await reader.read().catch(lost);
@@ -31,11 +31,11 @@ export async function ask(url, options, onStage = () => {}) {
   return last.done ?? last;
 }
 
-// Asks an address again and again: its answer where that is another than the last, else null.
-export function watcher(url) {
+// A function that asks an address again: its answer where that is another than the last, else null.
+export function watch(url) {
   let last;
   return async () => {
-    const answer = await ask(url, { method: "GET" });
+    const answer = await request(url, { method: "GET" });
     const text = JSON.stringify(answer);
     if (text === last) return null;
     last = text;

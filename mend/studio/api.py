@@ -1,0 +1,285 @@
+"""Filling for programs: what `mend fill` writes, over HTTP.
+
+POST /fill answers with the picture; to hang up is to cancel. POST /fills begins the same and answers with an address, of which
+GET says how far it is, GET …/result has the picture, and DELETE cancels it. /openapi.json describes both, /docs shows that.
+"""
+
+import ast
+import asyncio
+import contextlib
+import inspect
+import json
+import secrets
+import shutil
+import textwrap
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from starlette.datastructures import UploadFile
+from starlette.types import Receive, Scope, Send
+
+from mend.errors import InputError, pick, unknown
+from mend.filling.options import Options
+from mend.masks.hole import MARKS
+from mend.studio.methods import Method
+from mend.studio.responses import explain, find, run_while_connected, stream_lines, validate
+from mend.studio.sessions import ROOM, Sessions, folder_size, safe_name, safe_suffix
+from mend.studio.workers import Busy, Fault, Message, Messages, Workers
+
+FILLS = 32  # that are at work, or whose results wait to be fetched
+KEPT = 600.0  # seconds for which a result waits
+REFRESH = 0.1  # seconds between two looks at how far a filling is
+FILES = ("image", "mask")
+OURS = ("object", "segmenter", "device", "max_memory")  # options of `mend fill` that are the studio's to decide
+
+
+@dataclass
+class Fill:
+    """A picture that a program sent to be filled: its folder, how far it is, and its result or what went wrong."""
+
+    folder: Path
+    waits: bool  # for its result to be fetched
+    name: str = "picture"
+    message: Message = field(default_factory=lambda: {"stage": "waiting for its turn"})
+    error: Exception | None = None
+    task: asyncio.Task[None] | None = None  # None while it is being received
+    ended: float | None = None
+
+
+class Fills:
+    """The fills of programs, by keys that cannot be guessed."""
+
+    def __init__(self, sessions: Sessions, workers: Workers, models: dict[str, Method], device: str) -> None:
+        self.sessions, self.workers, self.models, self.device = sessions, workers, models, device
+        self.form = make_form(list(models))
+        self.open: dict[str, Fill] = {}  # those begun first are first
+
+    async def start(self, request: Request, waits: bool) -> tuple[str, Fill, asyncio.Task[None]]:
+        """A new fill by the form of a request: its key, it, and what works on it. InputError for what is wrong in the form."""
+        await self._make_room()  # before anything is received
+        key, fill = secrets.token_urlsafe(24), Fill(self.sessions.new_folder(), waits)
+        self.open[key] = fill
+        try:
+            fill.task = asyncio.create_task(_follow(fill, await self._receive(fill, request)))
+            return key, fill, fill.task
+        except BaseException:
+            await self.remove(key)
+            raise
+
+    async def _make_room(self) -> None:
+        """Results that wait give way, those begun first before the others."""
+        while len(self.open) >= FILLS or sum(folder_size(fill.folder) for fill in self.open.values()) > ROOM:
+            waiting = [key for key, fill in self.open.items() if fill.waits and fill.ended is not None]
+            if not waiting:
+                if len(self.open) >= FILLS:
+                    raise Busy(f"{FILLS} pictures are being filled already. Try again in a moment.")
+                return
+            await self.remove(waiting[0])
+
+    async def _receive(self, fill: Fill, request: Request) -> Messages:
+        """The task that does what a form asks for, once its files are in the folder."""
+        async with request.form(max_files=len(FILES), max_fields=len(self.form.model_fields)) as form:
+            known = [*FILES, *self.form.model_fields]
+            for name, _ in form.multi_items():
+                if name not in known:
+                    raise unknown("form field", name, known)
+                if len(form.getlist(name)) > 1:
+                    raise InputError(f"the form field {name!r} came twice; expected it once.")
+            places = {}
+            for part in FILES:
+                upload = form.get(part)
+                if not isinstance(upload, UploadFile):
+                    raise InputError(f"no {part} came. Send two files: -F image=@photo.jpg -F mask=@mask.png.")
+                name = safe_name(upload.filename or "", part)
+                fill.name = name if part == "image" else fill.name
+                place = fill.folder / f"{part}{safe_suffix(name)}"
+                places[part] = str(place)
+                with place.open("wb") as target:
+                    await asyncio.to_thread(shutil.copyfileobj, upload.file, target)
+            values = {name: form[name] for name in self.form.model_fields if name in form}
+        options = validate(self.form, values).model_dump()
+        method = pick(self.models, options["model"], "model")
+        options |= method.options(self.device) | {"texture": options["texture"] or method.texture}
+        words = {"photo": places["image"], "name": fill.name, "mask": places["mask"], "out": str(fill.folder)}
+        return self.workers.model(method.process).run("fill_upload", **words, options=options)
+
+    async def remove(self, key: str) -> None:
+        """Cancel a fill, if it is not over, and remove its files."""
+        if (fill := self.open.pop(key, None)) is not None:
+            if fill.task is not None:
+                fill.task.cancel()
+                await asyncio.wait({fill.task})
+            shutil.rmtree(fill.folder, ignore_errors=True)
+
+    async def expire(self) -> None:
+        for key, fill in list(self.open.items()):
+            if fill.waits and fill.ended is not None and time.monotonic() - fill.ended > KEPT:
+                await self.remove(key)
+
+    async def end(self) -> None:
+        for key in list(self.open):
+            await self.remove(key)
+
+
+async def _follow(fill: Fill, messages: Messages) -> None:
+    """Keep the last message of the task in its fill; of the files, keep the result."""
+    try:
+        async with aclosing(messages):
+            async for fill.message in messages:
+                pass
+    except Exception as error:
+        fill.error = error if isinstance(error, InputError) else Fault(explain(error))
+    finally:
+        fill.ended = time.monotonic()
+        for part in FILES:
+            for file in fill.folder.glob(f"{part}*"):
+                file.unlink()
+
+
+async def _report(key: str, fill: Fill) -> Messages:
+    """How far a fill is, until it is over."""
+    shown = None
+    while fill.ended is None:
+        if fill.message is not shown and "stage" in fill.message:
+            shown = fill.message
+            yield shown
+        await asyncio.sleep(REFRESH)
+    if fill.error is not None:
+        raise fill.error
+    yield {"done": {**fill.message["done"], "result": f"/fills/{key}/result"}}
+
+
+class Result(FileResponse):
+    """The filled picture, its notes in a header; `then` is what is to be done when it was sent, or could not be."""
+
+    def __init__(self, fill: Fill, then: Callable[[], Awaitable[None]] | None = None) -> None:
+        if fill.error is not None:
+            raise fill.error
+        facts = fill.message["done"]
+        file, name = f"result{facts['suffix']}", f"{Path(fill.name).stem}-mended{facts['suffix']}"
+        super().__init__(fill.folder / file, filename=name, headers={"X-Mend-Notes": json.dumps(facts["notes"])})
+        self.then = then
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self.then is not None:
+                await self.then()
+
+
+# --- Routes ----------------------------------------------------------------------------------------------------------
+
+
+def add_api(app: FastAPI, fills: Fills) -> None:
+    """Add the routes for programs."""
+    form = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _describe(fills.form)}}}}
+
+    @app.post("/fill", response_class=FileResponse, openapi_extra=form, responses={200: PICTURE, **REFUSED})
+    async def fill(request: Request) -> Result:
+        """Fill a picture, and answer with it: bit for bit what `mend fill` writes. To hang up is to cancel."""
+        async with contextlib.AsyncExitStack() as stack:
+            key, one, task = await fills.start(request, waits=False)
+            stack.push_async_callback(fills.remove, key)
+            await run_while_connected(request, task)
+            return Result(one, then=stack.pop_all().aclose)
+
+    @app.post("/fills", status_code=202, openapi_extra=form, responses=REFUSED)
+    async def begin(request: Request) -> JSONResponse:
+        """Begin to fill a picture. The answer says where it is followed, and where its result will be."""
+        key, _, _ = await fills.start(request, waits=True)
+        at = f"/fills/{key}"
+        return JSONResponse({"key": key, "progress": at, "result": f"{at}/result"}, 202, {"Location": at})
+
+    @app.get("/fills/{key}", response_class=StreamingResponse, responses={200: LINES, **GONE})
+    async def follow(key: str) -> StreamingResponse:
+        """Follow a filling until it is over."""
+        return stream_lines(_report(key, find(fills.open, key)))
+
+    early = _error("It is not filled yet.")
+
+    @app.get("/fills/{key}/result", response_class=FileResponse, responses={200: PICTURE, 409: early, **GONE, **REFUSED})
+    async def result(key: str) -> Result:
+        """The filled picture, or what went wrong. It is kept for ten minutes."""
+        one = find(fills.open, key)
+        if one.ended is None:
+            raise HTTPException(409, f"this picture is not filled yet. /fills/{key} says how far it is.")
+        return Result(one)
+
+    @app.delete("/fills/{key}", status_code=204, responses=GONE)
+    async def cancel(key: str) -> None:
+        """Cancel a filling, or remove its result."""
+        find(fills.open, key)
+        await fills.remove(key)
+
+
+# --- What OpenAPI says of them ---------------------------------------------------------------------------------------
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def _error(description: str) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"error": {"type": "string"}}}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+GONE: Responses = {404: _error("There is nothing of this key, or no longer.")}
+REFUSED: Responses = {
+    400: _error("This cannot be filled; the error says in one sentence why."),
+    413: _error("The files are too large."),
+    503: _error("Too much is asked for at once. Ask again."),
+}
+NOTES = {"description": "what to know about the result: a list of sentences as JSON", "schema": {"type": "string"}}
+PICTURE: dict[str, Any] = {
+    "description": "The filled picture, in the format that `mend fill` would write.",
+    "headers": {"X-Mend-Notes": NOTES},
+    "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+}
+LINES: dict[str, Any] = {
+    "description": 'Lines of JSON: {"stage": …, "share": …} as it goes on, then {"done": …}, or {"error": …}.',
+    "content": {"application/x-ndjson": {}},
+}
+
+
+def make_form(models: list[str]) -> type[BaseModel]:
+    """The fields of the form besides its files: the options of `mend fill`, and which of the models."""
+    said, hints = read_field_docs(Options), get_type_hints(Options)
+    lists = {"holes": ", ".join(MARKS)}
+    described: dict[str, Any] = {
+        one.name: (hints[one.name], Field(one.default, description=said[one.name].format_map(lists)))
+        for one in fields(Options)
+        if one.name not in (*OURS, "model")
+    }
+    described["model"] = (str, Field(models[0], description=f"what fills it: {', '.join(models)}."))
+    return create_model("Form", __config__=ConfigDict(extra="forbid"), **described)
+
+
+def _describe(form: type[BaseModel]) -> dict[str, Any]:
+    """The form with its files as OpenAPI has it."""
+    said = {"image": "the picture to fill", "mask": "white where it is to be filled, or COCO annotations (.json)"}
+    files = {name: {"type": "string", "format": "binary", "description": said[name]} for name in FILES}
+    schema = form.model_json_schema()
+    return {**schema, "properties": files | schema["properties"], "required": list(FILES)}
+
+
+def read_field_docs(kind: type) -> dict[str, str]:
+    """The string below each field of a class, by the field's name."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        one.target.id: inspect.cleandoc(two.value.value)
+        for one, two in pairwise(definition.body)
+        if isinstance(one, ast.AnnAssign)
+        and isinstance(one.target, ast.Name)
+        and isinstance(two, ast.Expr)
+        and isinstance(two.value, ast.Constant)
+        and isinstance(two.value.value, str)
+    }
