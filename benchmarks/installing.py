@@ -1,9 +1,9 @@
 """What an installation brings: megabytes and seconds, by uv and by pip, of an earlier commit and of now.
 
-    python benchmarks/installing.py [--before COMMIT] [--runs 3]
+    python benchmarks/installing.py [--before COMMIT] [--runs N] [--tools uv]
 
-Each into an environment of its own, with bytecode, as `make` and pip do it; the packages lie in the tools' caches from a first
-time that does not count. Writes the part "installing" of results/performance.json. Nothing else should run.
+Each into an environment of its own, with bytecode, as `make` and pip do it. Run it twice: the first time fills the tools' caches,
+and the second counts. Writes the part "installing" of results/performance.json. Nothing else should run.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def measure(source: Path, extras: str, tools: list[str], runs: int) -> dict[str,
     found: dict[str, Any] = {}
     with TemporaryDirectory() as name:
         for tool in tools:
-            rounds = [install(source, extras, tool, Path(name)) for _ in range(runs + 1)][1:]
+            rounds = [install(source, extras, tool, Path(name)) for _ in range(runs)]
             found[tool] = median(seconds for seconds, _ in rounds)
             found["megabytes"] = rounds[0][1]
     return found
@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", default="e7f26b3", help="the commit to compare with")
     parser.add_argument("--tools", nargs="+", default=["pip", "uv"], choices=["pip", "uv"])
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=1)
     asked = parser.parse_args()
     with TemporaryDirectory() as name:
         subprocess.run(["git", "clone", "--quiet", ROOT, name], check=True)
