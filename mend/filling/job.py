@@ -13,7 +13,7 @@ from threading import Lock
 
 import numpy as np
 
-from mend.errors import InputError
+from mend.errors import InputError, name_missing_extra
 from mend.filling.inpainter import Inpainter, load
 from mend.filling.options import Options
 from mend.filling.verify import COPIED, encode_filled
@@ -207,6 +207,7 @@ def spare(output: Path, *inputs: Path) -> None:
 # --- The hole --------------------------------------------------------------------------------------------------------
 
 
+@name_missing_extra()
 def find_hole(job: Job, picture: Picture) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """The hole (1, 1, H, W) of a picture, by a mask or where an object is; its weight (see `widen`), and what to say of it.
 
@@ -231,6 +232,7 @@ def find_hole(job: Job, picture: Picture) -> tuple[np.ndarray, np.ndarray | None
 _loading = Lock()  # the threads that read a folder wait for the first of them
 
 
+@name_missing_extra()
 def load_finder(name: str, segmenter: str, device: str) -> Callable[[np.ndarray], tuple[np.ndarray, str]]:
     """What finds an object by its name (see `object_finder`), loaded once."""
     with _loading:
