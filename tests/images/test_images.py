@@ -313,7 +313,9 @@ def test_cmyk_becomes_srgb_by_its_profile(tmp_path: Path, monkeypatch: pytest.Mo
     # no free CMYK profile is small enough to lie here: that the profile is asked is shown by another in its place
     asked = []
     monkeypatch.setattr("mend.images.picture.ImageCms.ImageCmsProfile", lambda data: asked.append(data.read()) or "profile")
-    monkeypatch.setattr("mend.images.picture._convert_by_profile", lambda opened, profile: Image.new("RGB", opened.size, "teal"))
+    monkeypatch.setattr(
+        "mend.images.picture._convert_by_profile", lambda opened, profile: Image.new("RGB", opened.size, "teal")
+    )
     assert read_image(tmp_path / "damaged.tif").pixels[0, 0].tolist() == [0, 128, 128]
     assert asked == [b"profile"]
 
