@@ -26,7 +26,6 @@ ORDER = (
 ENTRIES = 18  # in mend/, at most; py.typed is a marker, not an entry
 ARROWS = 100  # between packages, at most
 FILES = sorted(PACKAGE.rglob("*.py"))
-NOT_YET = pytest.mark.xfail(strict=True, reason="the experiment's commands import what no extra of theirs brings")
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -79,17 +78,10 @@ def test_the_package_is_small_at_its_top():
     assert len([p for p in PACKAGE.iterdir() if p.name not in ("py.typed", "__pycache__")]) <= ENTRIES
 
 
-UNDECLARED = {"cli.experiment"}
 TENSORS = {"mend.filling.inpainter"}  # these import PyTorch where they are given a tensor, by somebody who has it
 
 
-@pytest.mark.parametrize(
-    "file",
-    [
-        pytest.param(file, id=module_of(file), marks=[NOT_YET] if module_of(file).removeprefix("mend.") in UNDECLARED else [])
-        for file in FILES
-    ],
-)
+@pytest.mark.parametrize("file", FILES, ids=module_of)
 def test_every_import_is_declared(file: Path):
     known = packages_distributions()
     extra, own = extra_of(module_of(file)), {"mend", *(["torch"] if module_of(file) in TENSORS else [])}
