@@ -15,7 +15,6 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 
 MOST = 600  # MB, with bytecode, as pip installs it
-NOT_YET = pytest.mark.xfail(strict=True, reason="texture is still PyTorch's")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -85,7 +84,7 @@ def test_it_is_small_and_has_no_pytorch(environment: Path, run: Run):
     [
         "fill p.png --mask m.png -o out.png",
         "fill p.jpg --mask m.png -o out.jpg",
-        pytest.param("fill p.png --mask m.png --texture -o out.png", marks=NOT_YET),
+        "fill p.png --mask m.png --texture -o out.png",
         "fill p.png --mask m.png --grow 4 --feather 3 -o out.png",
         "fill p.png --mask m.png --model telea -o out.png",
         "fill photos --masks masks -o out",

@@ -1,0 +1,354 @@
+"""The nearest-neighbour field of one scale of a picture, and the hole filled by it.
+
+Patches are 7×7 pixels and go by their centre, a flat index into the picture. Those that miss something are targets, those that
+are all known are sources; the field says for every target which source is nearest to it. Targets and sources are numbered,
+and all arrays that speak of them go by these numbers.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from mend.inpaint.compiled import compiled, inlined, run
+
+PATCH = 7  # pixels, the side of a patch
+RADIUS = PATCH // 2
+COMPONENTS = 24  # principal components by which patches are compared: 147 numbers each would take six times as long
+DESCRIPTOR = 32  # numbers of a patch: mean colour, guide, components, and two zeros, so that vectors are full
+COLOURS = 6  # numbers at its beginning: mean colour and guide
+BLOCK = 64  # sources that are compared at once
+GUIDE = 0.6  # weight of the guide beside the patch itself
+OVERUSE = 0.3  # what a source costs that is used once more often than its share, in mean distances
+FADING = 1.3  # by how much the confidence in a target falls for each pixel that it is farther from the rim
+FADED = 200.0  # pixels from the rim at which that ends: from 390 on it would be less than a float can hold
+PAIRS = 200_000_000  # of a target and a source that a finer scale compares once, to mend what the coarsest got wrong
+ROUNDS = (8, 3)  # of searching and voting: at the coarsest scale, at every other
+AROUND = ((0, 1), (0, -1), (1, 0), (-1, 0))
+
+
+class Scale(NamedTuple):
+    """One scale of the picture.
+
+    pixels          (3, H, W) float32, whose hole is filled by votes
+    guide           (3, H, W) float32, low frequencies that the filling shall have
+    missing         flat indices of the hole's pixels
+    sources         centres of the patches that are all known
+    targets         centres of those that miss something; together they are all patches that lie inside the picture
+    number          (H, W) the number of the target that has its centre there, −1 where none has
+    nearest_source  (H, W) the number of the source whose centre is nearest to there
+    nearest_target  (H, W) the same of targets
+    confidence      of each target: the less, the farther it is from what is known
+    """
+
+    pixels: np.ndarray
+    guide: np.ndarray
+    missing: np.ndarray
+    sources: np.ndarray
+    targets: np.ndarray
+    number: np.ndarray
+    nearest_source: np.ndarray
+    nearest_target: np.ndarray
+    confidence: np.ndarray
+
+
+class Field(NamedTuple):
+    """For every target the number of its source, and the distance of the two."""
+
+    source: np.ndarray
+    distance: np.ndarray
+
+
+class Descriptors(NamedTuple):
+    """Rows (N, 32) whose squared distances are those of patches, and what it costs to use a source."""
+
+    targets: np.ndarray
+    sources: np.ndarray
+    cost: np.ndarray
+
+
+def find_sources(hole: np.ndarray) -> np.ndarray:
+    """Where a patch inside the picture has its centre that is all known: (H, W), bool, like the hole."""
+    known = np.zeros(hole.shape, np.bool_)
+    inside = tuple(slice(RADIUS, max(RADIUS, side - RADIUS)) for side in hole.shape)
+    known[inside] = cv2.dilate(hole.astype(np.uint8), np.ones((PATCH, PATCH), np.uint8))[inside] == 0
+    return known
+
+
+def measure_depth(hole: np.ndarray) -> np.ndarray:
+    """How many pixels each pixel (H, W) of a hole is from what is known."""
+    return cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
+
+
+def make_scale(image: np.ndarray, hole: np.ndarray, guide: np.ndarray) -> Scale:
+    """A scale of an image (3, H, W), its hole (H, W), which must leave a source, and a guide (3, H, W)."""
+    known = find_sources(hole)
+    unknown = find_sources(np.zeros_like(hole)) & ~known
+    sources, targets = (np.flatnonzero(centres).astype(np.int32) for centres in (known, unknown))
+    number = np.full(hole.shape, -1, np.int32)
+    number.flat[targets] = np.arange(len(targets), dtype=np.int32)
+    confidence = np.float32(FADING) ** -measure_depth(hole).ravel()[targets].clip(max=FADED)
+    missing = np.flatnonzero(hole).astype(np.int32)
+    pixels, guide = image.copy(), np.ascontiguousarray(guide)
+    return Scale(pixels, guide, missing, sources, targets, number, _nearest(known), _nearest(unknown), confidence)
+
+
+def _nearest(centres: np.ndarray) -> np.ndarray:
+    """For each pixel (H, W) the number of the centre (H, W, True) that is nearest to it."""
+    _, label = cv2.distanceTransformWithLabels((~centres).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    places = np.flatnonzero(centres)
+    number = np.zeros(label.max() + 1, np.int32)
+    number[label.ravel()[places]] = np.arange(len(places), dtype=np.int32)
+    return number[label]
+
+
+def match(scale: Scale, coarse: tuple[Scale, Field] | None) -> Field:
+    """The field of a scale, by searching and voting in turn; the scale's hole is filled by the way.
+
+    It starts from the field of the scale half as large; at the coarsest, of which there is none, every target is compared with
+    every source.
+    """
+    axes = find_axes(scale)
+    sources, cost = describe_patches(scale, scale.sources, axes), np.zeros(len(scale.sources), np.float32)
+    everywhere, field = len(scale.targets) * len(scale.sources) <= PAIRS, None
+    if coarse is not None:
+        field = enlarge_field(scale, *coarse)
+        fill_hole(scale, field.source, np.ones_like(field.distance))
+    for turn in range(ROUNDS[0] if coarse is None else ROUNDS[1]):
+        if coarse is None and field is not None:
+            cost = OVERUSE * field.distance.mean() * count_uses(scale, field)
+        described = Descriptors(describe_patches(scale, scale.targets, axes), sources, cost)
+        source = field.source if field else None
+        if source is None or coarse is None or (everywhere and turn == 0):
+            source = search(described)
+        field = improve(scale, described, source)
+        tolerance = 2 * np.quantile(field.distance, 0.75) + 1e-3  # patches of a flat picture are no distance apart
+        similarity = np.exp(-field.distance / tolerance).clip(min=1e-3)  # a pixel under none but poor patches needs a vote
+        fill_hole(scale, field.source, scale.confidence * similarity)
+    assert field is not None
+    return field
+
+
+def enlarge_field(scale: Scale, coarse: Scale, found: Field) -> Field:
+    """The field of a coarser scale at twice its size: each target is as far from its source as its parent is from its own."""
+    width, wide = scale.pixels.shape[2], coarse.pixels.shape[2]
+    y, x = np.divmod(scale.targets, width)
+    parent = coarse.nearest_target[y // 2, x // 2]
+    (row, column), (v, u) = np.divmod(coarse.targets[parent], wide), np.divmod(coarse.sources[found.source[parent]], wide)
+    v, u = (y + 2 * (v - row)).clip(0, scale.pixels.shape[1] - 1), (x + 2 * (u - column)).clip(0, width - 1)
+    source = scale.nearest_source[v, u]
+    return Field(source, np.zeros(len(source), np.float32))
+
+
+# --- Descriptors -----------------------------------------------------------------------------------------------------
+
+
+def find_axes(scale: Scale) -> np.ndarray:
+    """The directions (24, 147) in which the sources differ most, their mean colour apart; the first the most."""
+    some = scale.sources[:: max(1, len(scale.sources) // 4096)]
+    y, x = np.divmod(some, scale.pixels.shape[2])
+    windows = np.lib.stride_tricks.sliding_window_view(scale.pixels, (PATCH, PATCH), (1, 2))
+    patches = windows[:, y - RADIUS, x - RADIUS].astype(np.float64)  # (3, N, 7, 7)
+    patches = (patches - patches.mean((2, 3), keepdims=True)).swapaxes(0, 1).reshape(len(some), -1)
+    axes = np.linalg.eigh(patches.T @ patches).eigenvectors.T[: -COMPONENTS - 1 : -1]
+    return axes.round(6).astype(np.float32)  # in the last digits one sees among how many threads LAPACK divided its sums
+
+
+def describe_patches(scale: Scale, centres: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    described = np.zeros((len(centres), DESCRIPTOR), np.float32)
+    run(describe, len(centres), scale, centres, axes, described)
+    return described
+
+
+@compiled
+def describe(start: int, stop: int, scale: Scale, centres: np.ndarray, axes: np.ndarray, described: np.ndarray) -> None:
+    """Mean colour, the guide at the centre, and the patch along the `axes` (24, 147); the first three weigh as 49 pixels do."""
+    pixels, guide, width = scale.pixels, scale.guide, scale.pixels.shape[2]
+    patch = np.empty((3, PATCH * PATCH), np.float32)
+    for i in range(start, stop):
+        y, x = centres[i] // width, centres[i] % width
+        for c in range(3):
+            total = np.float32(0)
+            for dy in range(PATCH):
+                for dx in range(PATCH):
+                    value = pixels[c, y + dy - RADIUS, x + dx - RADIUS]
+                    patch[c, dy * PATCH + dx] = value
+                    total += value
+            described[i, c] = total / np.float32(PATCH)
+            described[i, 3 + c] = np.float32(PATCH * GUIDE**0.5) * guide[c, y, x]
+        flat = patch.ravel()
+        for axis in range(COMPONENTS):
+            total = np.float32(0)
+            for k in range(3 * PATCH * PATCH):
+                total += flat[k] * axes[axis, k]
+            described[i, COLOURS + axis] = total
+
+
+# --- Search ----------------------------------------------------------------------------------------------------------
+
+
+def count_uses(scale: Scale, field: Field) -> np.ndarray:
+    """How often the patches about each source are used, 1 where all are used alike: without it one patch fills a hole."""
+    count = np.zeros(scale.pixels[0].size, np.float32)
+    np.add.at(count, scale.sources[field.source], 1)
+    around = cv2.blur(count.reshape(scale.pixels[0].shape), (PATCH, PATCH), borderType=cv2.BORDER_CONSTANT)
+    return around.ravel()[scale.sources] * np.float32(len(scale.sources) / len(scale.targets))
+
+
+def search(described: Descriptors) -> np.ndarray:
+    """Each target's nearest among all sources, the first of equally near ones.
+
+    A source that is farther away than the nearest one found so far in brightness alone need not be looked at. So blocks of
+    sources are made in the order of brightness, and each target goes through them from its own on, up and then down.
+    """
+    own, brightness = (rows[:, :COLOURS].sum(1) / np.float32(COLOURS**0.5) for rows in (described.targets, described.sources))
+    order = np.argsort(brightness, kind="stable").astype(np.int32)
+    order = np.pad(order, (0, -len(order) % BLOCK), "edge").reshape(-1, BLOCK)
+    blocks = np.ascontiguousarray(described.sources[order].swapaxes(1, 2))  # (B, 32, 64), so that vectors hold many sources
+    darkest, brightest = brightness[order[:, 0]], brightness[order[:, -1]]
+    nearest = np.zeros(len(own), np.int32)  # which it stays for a target that is not a number
+    arguments = (described.targets, own, blocks, darkest, brightest, described.cost[order], order, nearest)
+    run(search_blocks, len(own), *arguments, grain=64)
+    return nearest
+
+
+@compiled
+def search_blocks(
+    start: int,
+    stop: int,
+    targets: np.ndarray,
+    own: np.ndarray,
+    blocks: np.ndarray,
+    darkest: np.ndarray,
+    brightest: np.ndarray,
+    cost: np.ndarray,
+    order: np.ndarray,
+    nearest: np.ndarray,
+) -> None:
+    distance = np.empty(BLOCK, np.float32)
+    for i in range(start, stop):
+        target, least, first = targets[i], np.float32(np.inf), max(0, np.searchsorted(darkest, own[i]) - 1)
+        for step in (1, -1):
+            b = first if step > 0 else first - 1
+            while 0 <= b < len(blocks):
+                gap = max(darkest[b] - own[i], own[i] - brightest[b], np.float32(0))
+                if gap * gap > least:
+                    break
+                sources = blocks[b]
+                for k in range(BLOCK):
+                    distance[k] = cost[b, k]
+                for j in range(0, DESCRIPTOR, 4):  # four at a time, so that sums stay in registers
+                    t, u, v, w = target[j], target[j + 1], target[j + 2], target[j + 3]
+                    for k in range(BLOCK):
+                        distance[k] += (
+                            (t - sources[j, k]) ** 2
+                            + (u - sources[j + 1, k]) ** 2
+                            + (v - sources[j + 2, k]) ** 2
+                            + (w - sources[j + 3, k]) ** 2
+                        )
+                for k in range(BLOCK):
+                    if distance[k] < least or (distance[k] == least and order[b, k] < nearest[i]):
+                        least, nearest[i] = distance[k], order[b, k]
+                b += step
+
+
+def improve(scale: Scale, described: Descriptors, source: np.ndarray) -> Field:
+    """A field from sources for all targets: they take what continues a neighbour's source, or lies beside their own."""
+    count = len(source)
+    field = Field(source.copy(), np.empty(count, np.float32))
+    run(measure, count, described, field)
+    for jump in (4, 2, 1):
+        for dy, dx in AROUND:
+            run(propagate, count, jump * dy, jump * dx, scale, described, field.source.copy(), field)
+    run(search_around, count, scale, described, field)
+    return field
+
+
+@inlined
+def _distance(target: np.ndarray, source: np.ndarray) -> np.float32:
+    total = np.float32(0)
+    for j in range(DESCRIPTOR):
+        total += (target[j] - source[j]) * (target[j] - source[j])
+    return total
+
+
+@inlined
+def nearest_to(nearest: np.ndarray, y: int, x: int) -> int:
+    """What is nearest to a place that may lie outside the picture."""
+    return nearest[min(max(y, 0), nearest.shape[0] - 1), min(max(x, 0), nearest.shape[1] - 1)]
+
+
+@inlined
+def number_at(number: np.ndarray, y: int, x: int) -> int:
+    """The number there, −1 outside the picture."""
+    return number[y, x] if 0 <= y < number.shape[0] and 0 <= x < number.shape[1] else -1
+
+
+@compiled
+def measure(start: int, stop: int, described: Descriptors, field: Field) -> None:
+    """The distance of every target from its source."""
+    (targets, sources, cost), (source, distance) = described, field
+    for i in range(start, stop):
+        distance[i] = _distance(targets[i], sources[source[i]]) + cost[source[i]]
+
+
+@compiled
+def propagate(
+    start: int, stop: int, dy: int, dx: int, scale: Scale, described: Descriptors, before: np.ndarray, field: Field
+) -> None:
+    """Each target takes what continues the source that its neighbour at (dy, dx) had `before`, where that is nearer."""
+    (target, source, cost), (nearest, distance) = described, field
+    number, nearest_source, targets, sources = scale.number, scale.nearest_source, scale.targets, scale.sources
+    width = number.shape[1]
+    for i in range(start, stop):
+        neighbour = number_at(number, targets[i] // width + dy, targets[i] % width + dx)
+        if neighbour >= 0:
+            theirs = sources[before[neighbour]]
+            candidate = nearest_to(nearest_source, theirs // width - dy, theirs % width - dx)
+            if candidate != before[i]:
+                apart = _distance(target[i], source[candidate]) + cost[candidate]
+                if apart < distance[i]:
+                    nearest[i], distance[i] = candidate, apart
+
+
+@compiled
+def search_around(start: int, stop: int, scale: Scale, described: Descriptors, field: Field) -> None:
+    """Each target takes the source beside its own, on one side after the other, where that is nearer."""
+    (target, source, cost), (nearest, distance) = described, field
+    nearest_source, sources = scale.nearest_source, scale.sources
+    width = nearest_source.shape[1]
+    for i in range(start, stop):
+        for dy, dx in AROUND:
+            own = sources[nearest[i]]
+            candidate = nearest_to(nearest_source, own // width + dy, own % width + dx)
+            apart = _distance(target[i], source[candidate]) + cost[candidate]
+            if apart < distance[i]:
+                nearest[i], distance[i] = candidate, apart
+
+
+# --- Votes -----------------------------------------------------------------------------------------------------------
+
+
+def fill_hole(scale: Scale, source: np.ndarray, weight: np.ndarray) -> None:
+    """Each missing pixel becomes the mean, by `weight`, of what the sources of the patches over it have in its place."""
+    run(vote, len(scale.missing), scale, scale.sources[source], weight.astype(np.float32, copy=False))
+
+
+@compiled
+def vote(start: int, stop: int, scale: Scale, centres: np.ndarray, weight: np.ndarray) -> None:
+    number, missing, width = scale.number, scale.missing, scale.number.shape[1]
+    red, green, blue = scale.pixels[0].ravel(), scale.pixels[1].ravel(), scale.pixels[2].ravel()
+    for i in range(start, stop):
+        pixel = missing[i]
+        y, x = pixel // width, pixel % width
+        r = g = b = total = np.float32(0)
+        for dy in range(-RADIUS, RADIUS + 1):
+            for dx in range(-RADIUS, RADIUS + 1):
+                target = number_at(number, y - dy, x - dx)
+                if target >= 0:
+                    voter, share = centres[target] + dy * width + dx, weight[target]
+                    r += share * red[voter]
+                    g += share * green[voter]
+                    b += share * blue[voter]
+                    total += share
+        red[pixel], green[pixel], blue[pixel] = r / total, g / total, b / total

@@ -1,0 +1,89 @@
+"""Texture for a smooth filling, from elsewhere in the picture.
+
+A network that was trained on averages fills a large hole with the right colours and no grain. Here the hole is filled anew
+from patches of the known picture, from coarse to fine (Wexler, Shechtman and Irani, 2007): at every scale each patch that
+touches the hole looks for the known patch nearest to it, and the patches found vote on the hole's pixels, by turns. The
+network's filling is where it starts from, and its low frequencies guide each patch to ones of the right colour. At the
+coarsest scale all patches are compared; the nearest-neighbour field found there is enlarged from scale to scale, and improved
+by propagation (Barnes et al., PatchMatch, 2009). In the end every pixel of the hole is a copy of one known pixel, and the steps
+between copies are blended in the gradient domain.
+"""
+
+import cv2
+import numpy as np
+
+from mend.inpaint.patchmatch import Field, Scale, find_sources, make_scale, match, measure_depth
+from mend.inpaint.scales import double, halve
+from mend.inpaint.shiftmap import ShiftMap, blend_copies, copy_patches, enlarge_copies
+from mend.progress import Report, ignore, split_report
+
+DEPTH = 4.0  # pixels from a hole's middle to its rim at the coarsest scale: a patch there sees what is known on both sides
+SEARCHED = 60_000  # pixels of the coarsest scale, where every patch is compared with every other
+MATCHED = 1_500_000  # pixels of a scale at which patches are compared at all: above it, copies are only enlarged
+FEWEST = 500  # known patches that a coarser scale must have to be gone to: a choice among fewer repeats itself
+
+
+def has_patches(hole: np.ndarray) -> bool:
+    """Whether images with these holes (B, 1, H, W) have known patches, at a scale small enough to look through them."""
+    return all(_can_match(_shrink(missing)) for missing in hole[:, 0] > 0)
+
+
+def add_texture(filled: np.ndarray, hole: np.ndarray, report: Report = ignore) -> np.ndarray:
+    """Filled images (B, 3, H, W), float32, with what is in their holes (B, 1, H, W) replaced by patches of what is not.
+
+    Nothing outside a hole changes. An image is left as it is where `has_patches` says that there are none. The same arguments
+    give the same bits. `report` is told how far it is.
+    """
+    result = np.array(filled, np.float32, order="C")
+    for image, missing, one in zip(result, hole[:, 0] > 0, split_report(report, len(result)), strict=True):
+        _synthesize(image, np.ascontiguousarray(missing), one)
+    return result
+
+
+def _synthesize(image: np.ndarray, hole: np.ndarray, report: Report) -> None:
+    """Replaces what is in the hole (H, W) of an image (3, H, W)."""
+    holes, images = _shrink(hole), [image]
+    if not (hole.any() and _can_match(holes)):
+        return
+    for _ in holes[1:]:
+        images.append(halve(images[-1][None])[0])
+    done, of = 0, sum(missing.size for missing in holes)
+    guide = _blur(images[-1])
+    found: tuple[Scale, Field] | None = None
+    copies: ShiftMap | None = None
+    while images:
+        pixels, missing = images.pop(), holes.pop()
+        if missing.size <= MATCHED:
+            guide = double(guide[None], *missing.shape)[0] if found else guide
+            scale = make_scale(pixels, missing, guide)
+            found = scale, match(scale, found)
+            source = copy_patches(*found)
+        else:
+            assert copies is not None
+            source = enlarge_copies(copies, missing)
+        copies = blend_copies(pixels, missing, source, copies)
+        done += missing.size
+        report(done, of)
+    assert copies is not None
+    copies.fill(image)
+
+
+def _shrink(hole: np.ndarray) -> list[np.ndarray]:
+    """The hole (H, W), bool, at every scale, the finest first, each half as large as the one before, until it is thin."""
+    holes = [hole]
+    while hole.size > SEARCHED or measure_depth(hole).max() > DEPTH:
+        even = np.pad(hole, [(0, side % 2) for side in hole.shape])
+        hole = even[::2, ::2] | even[::2, 1::2] | even[1::2, ::2] | even[1::2, 1::2]
+        if np.count_nonzero(find_sources(hole)) < FEWEST:
+            break
+        holes.append(hole)
+    return holes
+
+
+def _can_match(holes: list[np.ndarray]) -> bool:
+    return holes[-1].size <= MATCHED and bool(find_sources(holes[-1]).any())
+
+
+def _blur(image: np.ndarray) -> np.ndarray:
+    smooth = cv2.GaussianBlur(image.transpose(1, 2, 0), (0, 0), 1, borderType=cv2.BORDER_REFLECT)
+    return smooth.transpose(2, 0, 1)
