@@ -2,8 +2,8 @@
 
     python benchmarks/installing.py [--before COMMIT] [--runs N] [--tools uv]
 
-Each into an environment of its own, with bytecode, as `make` and pip do it. Run it twice: the first time fills the tools' caches,
-and the second counts. Writes the part "installing" of results/performance.json. Nothing else should run.
+Each into an environment of its own, with bytecode, as `make` and pip do it. Run it twice: the first time fills the caches of
+the tools, the second counts. Writes the part "installing" of results/performance.json. Nothing else should run.
 """
 
 import argparse

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from conftest import ROOT, smooth
@@ -107,6 +108,25 @@ def test_the_oldest_versions_that_are_declared_suffice(wheel: Path, photos: Path
     for words in ("fill p.png --mask m.png", "fill p.jpg --mask m.png", "verify p.png m.png p-filled.png", "mask check m.png"):
         done = oldest(*words.split())
         assert done.returncode == 0, done.stderr
+
+
+def test_the_studio_fills_without_pytorch(wheel: Path, photos: Path):
+    environment = install(Path(f"{wheel}[studio]"), wheel.parent / "studio", "-c", "constraints.txt")
+    run, programs = runner(environment, photos), environment / ("Scripts" if sys.platform == "win32" else "bin")
+    assert "No module named 'torch'" in run(code="import torch").stderr
+    command = [programs / "mend", "studio", "--port", "0", "--no-open-page"]
+    server = subprocess.Popen(command, cwd=photos, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().split()[2]
+        for name in ("p.png", "p.jpg"):
+            with (photos / name).open("rb") as image, (photos / "m.png").open("rb") as mask:
+                answer = httpx.post(f"{address}/fill", files={"image": image, "mask": mask}, timeout=60)
+            assert run("fill", name, "--mask", "m.png").returncode == 0
+            assert answer.content == (photos / name.replace(".", "-filled.")).read_bytes()
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_python_fills_too(run: Run):
