@@ -19,24 +19,32 @@ NOT_YET = pytest.mark.xfail(strict=True, reason="texture is still PyTorch's")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def uv(*words: str | Path) -> None:
+    subprocess.run([sys.executable, "-m", "uv", *words], cwd=ROOT, check=True)
+
+
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment with the wheel and its core dependencies."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-
-    def uv(*words: str | Path) -> None:
-        subprocess.run([sys.executable, "-m", "uv", *words], cwd=ROOT, check=True)
-
     uv("build", "--quiet", "--wheel", "--out-dir", folder)
-    uv("venv", "--quiet", "--python", sys.executable, folder / "venv")
-    install = ("pip", "install", "--quiet", "--compile-bytecode", "-c", "constraints.txt")
-    uv(*install, "--python", folder / "venv", *folder.glob("*.whl"))
-    return folder / "venv"
+    return next(folder.glob("*.whl"))
+
+
+def install(wheel: Path, environment: Path, *which: str) -> Path:
+    """A new environment with the wheel and the core dependencies in the versions that uv is told."""
+    uv("venv", "--quiet", "--python", sys.executable, environment)
+    uv("pip", "install", "--quiet", "--compile-bytecode", *which, "--python", environment, wheel)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path) -> Path:
+    return install(wheel, wheel.parent / "venv", "-c", "constraints.txt")
 
 
 @pytest.fixture
-def run(environment: Path, tmp_path: Path) -> Run:
-    """Runs `mend`, or Python with `code`, there, beside p.png, p.jpg, their mask m.png, and photos/ and masks/ of two each."""
+def photos(tmp_path: Path) -> Path:
+    """p.png and p.jpg with their mask m.png, and photos/ and masks/ of two each."""
     pixels, mask = smooth(60, 80, 0), np.zeros((60, 80), np.uint8)
     mask[20:35, 30:50] = 255
     for folder in ("photos", "masks"):
@@ -45,15 +53,25 @@ def run(environment: Path, tmp_path: Path) -> Run:
         Image.fromarray(pixels).save(tmp_path / name)
     for name in ("m.png", "masks/a.png", "masks/b.png"):
         Image.fromarray(mask).save(tmp_path / name)
+    return tmp_path
+
+
+def runner(environment: Path, photos: Path) -> Run:
+    """What runs `mend`, or Python with `code`, in an environment and beside the photos."""
     programs = environment / ("Scripts" if sys.platform == "win32" else "bin")
 
     def go(*words: str, code: str = "") -> subprocess.CompletedProcess[str]:
         command = [programs / "python", "-c", textwrap.dedent(code)] if code else [programs / "mend", *words]
         # Nothing of this checkout or environment is on the path.
-        variables = {"PATH": "", "HOME": str(tmp_path), "MEND_CACHE": str(tmp_path / "cache")}
-        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+        variables = {"PATH": "", "HOME": str(photos), "MEND_CACHE": str(photos / "cache")}
+        return subprocess.run(command, cwd=photos, env=variables, capture_output=True, text=True)
 
     return go
+
+
+@pytest.fixture
+def run(environment: Path, photos: Path) -> Run:
+    return runner(environment, photos)
 
 
 def test_it_is_small_and_has_no_pytorch(environment: Path, run: Run):
@@ -83,6 +101,13 @@ def test_it_fills(words: str, run: Run, tmp_path: Path):
     if words.startswith("fill p.png"):
         grown = ("--grow", "4") if "--grow 4" in words else ()
         assert run("verify", "p.png", "m.png", str(written), *grown).returncode == 0
+
+
+def test_the_oldest_versions_that_are_declared_suffice(wheel: Path, photos: Path):
+    oldest = runner(install(wheel, wheel.parent / "oldest", "--resolution", "lowest-direct"), photos)
+    for words in ("fill p.png --mask m.png", "fill p.jpg --mask m.png", "verify p.png m.png p-filled.png", "mask check m.png"):
+        done = oldest(*words.split())
+        assert done.returncode == 0, done.stderr
 
 
 def test_python_fills_too(run: Run):

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         done = "Nothing was written." if tokens[:1] == ["fill"] else GOES_ON
         if distributed.claim_last_word():
-            print(f"\nstopped{distributed.describe_stop()}. {str(stop) or done}", file=sys.stderr, flush=True)
+            print(f"\nstopped{distributed.describe_stop()}. {as_flags(str(stop)) or done}", file=sys.stderr, flush=True)
         sys.exit(130)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _reader_left():

@@ -124,7 +124,7 @@ def fill_folder(plan: Plan, options: Options, filler: Inpainter, on_file: OnFile
         there = [pair for pair in plan.pairs if pair.output.exists()]
         done = sum(pair.skip or pair.output.stat().st_mtime >= begun - 1 for pair in there)
         raise KeyboardInterrupt(
-            f"The same command goes on with --skip-existing: {done} of {len(plan.pairs)} pictures are in {plan.output}."
+            f"The same command goes on with `skip_existing=True`: {done} of {len(plan.pairs)} pictures are in {plan.output}."
         ) from None
     finally:
         if distributed.FIRST:

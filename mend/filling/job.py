@@ -13,7 +13,7 @@ from threading import Lock
 
 import numpy as np
 
-from mend.errors import InputError
+from mend.errors import InputError, name_missing_extra
 from mend.filling.inpainter import Inpainter, load
 from mend.filling.options import Options
 from mend.filling.verify import COPIED, encode_filled
@@ -28,7 +28,7 @@ OnPlan = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One photograph to fill.
+    """One photograph to fill. A string stands for the path of a file.
 
     photo      a file, its bytes, or a picture in memory
     mask       a file or its bytes: white is filled, or as `options.hole` says; COCO annotations (.json). None for an object
@@ -47,6 +47,9 @@ class Job:
 
     def __post_init__(self) -> None:
         """Raise InputError for a job without a hole, or with two, and for options that exclude each other."""
+        for name in ("photo", "mask", "output", "keep_mask"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
         self.options.check()
         if (self.mask is None) == (self.options.object is None):
             raise InputError("what is to be filled? Give either a `mask` or an `object`.")
@@ -153,12 +156,12 @@ def fill_job(work: Work, filler: Inpainter, report: Report = ignore, on_plan: On
 def write_job(done: FilledWork) -> Result:
     """Write the picture, read back first, and the mask; where nothing was to be filled the file itself, byte for byte."""
     work, job = done.work, done.work.job
-    if job.keep_mask is not None:  # first: what was filled can be verified, also after a stop between the two
-        write_mask(job.keep_mask, work.hole)
     data, loss, notes = _copied(work), "", [COPIED]
     if data is None:
         data, loss, notes = encode_filled(work.target, work.picture, work.hole, done.picture, job.options.quality)
         notes = notes + done.picture.notes + work.notes
+    if job.keep_mask is not None:  # first: what was filled can be verified, also after a stop between the two
+        write_mask(job.keep_mask, work.hole)
     if job.output is not None:
         write_bytes(job.output, data)
     elif work.target.suffix != _name(job, work.picture).suffix:
@@ -207,6 +210,7 @@ def spare(output: Path, *inputs: Path) -> None:
 # --- The hole --------------------------------------------------------------------------------------------------------
 
 
+@name_missing_extra()
 def find_hole(job: Job, picture: Picture) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """The hole (1, 1, H, W) of a picture, by a mask or where an object is; its weight (see `widen`), and what to say of it.
 
@@ -221,8 +225,9 @@ def find_hole(job: Job, picture: Picture) -> tuple[np.ndarray, np.ndarray | None
         said = f"object: {what}, {format_share(found > 0)} of the picture, grown by {radius} pixels"
         return *widen(found, radius, options.feather), [said]
     assert job.mask is not None
-    if options.most_memory is not None and isinstance(job.mask, Path):
-        check_mask(job.mask.name, peek(job.mask)[1], picture.pixels[..., 0].size, options.most_memory)
+    if options.most_memory is not None:
+        name = f"the mask {job.mask.name}" if isinstance(job.mask, Path) else "the mask"
+        check_mask(name, peek(job.mask)[1], picture.pixels[..., 0].size, options.most_memory)
     photo = str(job.photo) if isinstance(job.photo, Path) and not job.name else job.name
     reading = understand_mask(job.mask, picture.pixels.shape[:2], options.hole, photo)
     return *widen(reading.hole, options.grow or 0, options.feather), reading.notes
@@ -231,6 +236,7 @@ def find_hole(job: Job, picture: Picture) -> tuple[np.ndarray, np.ndarray | None
 _loading = Lock()  # the threads that read a folder wait for the first of them
 
 
+@name_missing_extra()
 def load_finder(name: str, segmenter: str, device: str) -> Callable[[np.ndarray], tuple[np.ndarray, str]]:
     """What finds an object by its name (see `object_finder`), loaded once."""
     with _loading:

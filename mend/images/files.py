@@ -210,10 +210,10 @@ def output_suffix(suffix: str, content: str | None) -> str:
     return suffix if kind in ("PNG", "JPEG", "WEBP", "TIFF") and content in (kind, None) else ".png"
 
 
-def peek(file: Path) -> tuple[str | None, int]:
+def peek(file: Path | bytes) -> tuple[str | None, int]:
     """The format of a picture by its content, and how many pixels it has, from its beginning; (None, 0) for no picture."""
     try:
-        with _allow_large_pictures(), Image.open(file) as opened:
+        with _allow_large_pictures(), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
             return source_format(opened), opened.width * opened.height
     except (*DAMAGED, Image.DecompressionBombError):
         return None, 0

@@ -64,7 +64,7 @@ def check_mask(name: str, mask: int, picture: int, most: int) -> None:
     taken = PROGRAM + MASK * mask + READ * picture
     if mask > picture and taken > most:
         raise InputError(
-            f"{most / 2**30:.2g} GB are too little: the mask {name} has {mask:,} pixels, its picture {picture:,}, and to read "
+            f"{most / 2**30:.2g} GB are too little: {name} has {mask:,} pixels, its picture {picture:,}, and to read "
             f"it takes {taken / 2**30:.1f} GB. Allow more, or scale the mask to the size of the picture."
         )
 

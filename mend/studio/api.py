@@ -183,7 +183,7 @@ def add_api(app: FastAPI, fills: Fills) -> None:
     """Add the routes for programs."""
     form = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _describe(fills.form)}}}}
 
-    @app.post("/fill", response_class=FileResponse, openapi_extra=form, responses={200: PICTURE, **REFUSED})
+    @app.post("/fill", response_class=FileResponse, openapi_extra=form, responses={200: PICTURE, **_errors(400, 413, 503)})
     async def fill(request: Request) -> Result:
         """Fill a picture, and answer with it: bit for bit what `mend fill` writes. To hang up is to cancel."""
         async with contextlib.AsyncExitStack() as stack:
@@ -192,21 +192,19 @@ def add_api(app: FastAPI, fills: Fills) -> None:
             await run_while_connected(request, task)
             return Result(one, then=stack.pop_all().aclose)
 
-    @app.post("/fills", status_code=202, openapi_extra=form, responses=REFUSED)
+    @app.post("/fills", status_code=202, openapi_extra=form, responses=_errors(400, 413, 503))
     async def begin(request: Request) -> JSONResponse:
         """Begin to fill a picture. The answer says where it is followed, and where its result will be."""
         key, _, _ = await fills.start(request, waits=True)
         at = f"/fills/{key}"
         return JSONResponse({"key": key, "progress": at, "result": f"{at}/result"}, 202, {"Location": at})
 
-    @app.get("/fills/{key}", response_class=StreamingResponse, responses={200: LINES, **GONE})
+    @app.get("/fills/{key}", response_class=StreamingResponse, responses={200: LINES, **_errors(404)})
     async def follow(key: str) -> StreamingResponse:
         """Follow a filling until it is over."""
         return stream_lines(_report(key, find(fills.open, key)))
 
-    early = _error("It is not filled yet.")
-
-    @app.get("/fills/{key}/result", response_class=FileResponse, responses={200: PICTURE, 409: early, **GONE, **REFUSED})
+    @app.get("/fills/{key}/result", response_class=FileResponse, responses={200: PICTURE, **_errors(400, 404, 409)})
     async def result(key: str) -> Result:
         """The filled picture, or what went wrong. It is kept for ten minutes."""
         one = find(fills.open, key)
@@ -214,7 +212,7 @@ def add_api(app: FastAPI, fills: Fills) -> None:
             raise HTTPException(409, f"this picture is not filled yet. /fills/{key} says how far it is.")
         return Result(one)
 
-    @app.delete("/fills/{key}", status_code=204, responses=GONE)
+    @app.delete("/fills/{key}", status_code=204, responses=_errors(404))
     async def cancel(key: str) -> None:
         """Cancel a filling, or remove its result."""
         find(fills.open, key)
@@ -223,30 +221,26 @@ def add_api(app: FastAPI, fills: Fills) -> None:
 
 # --- What OpenAPI says of them ---------------------------------------------------------------------------------------
 
-Responses = dict[int | str, dict[str, Any]]
-
-
-def _error(description: str) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"error": {"type": "string"}}}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-GONE: Responses = {404: _error("There is nothing of this key, or no longer.")}
-REFUSED: Responses = {
-    400: _error("This cannot be filled; the error says in one sentence why."),
-    413: _error("The files are too large."),
-    503: _error("Too much is asked for at once. Ask again."),
+ERRORS = {
+    400: "It cannot be filled; the error says in one sentence why.",
+    404: "There is nothing of this key, or no longer.",
+    409: "It is not filled yet.",
+    413: "The files are too large.",
+    503: "Too much is asked for at once. Ask again.",
 }
-NOTES = {"description": "what to know about the result: a list of sentences as JSON", "schema": {"type": "string"}}
 PICTURE: dict[str, Any] = {
-    "description": "The filled picture, in the format that `mend fill` would write.",
-    "headers": {"X-Mend-Notes": NOTES},
-    "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    "description": "The filled picture. Its header X-Mend-Notes is a JSON list of sentences: what to know about it.",
+    "content": {"image/*": {}},
 }
 LINES: dict[str, Any] = {
     "description": 'Lines of JSON: {"stage": …, "share": …} as it goes on, then {"done": …}, or {"error": …}.',
     "content": {"application/x-ndjson": {}},
 }
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}}
+    return {status: {"description": ERRORS[status], "content": content} for status in statuses}
 
 
 def make_form(models: list[str]) -> type[BaseModel]:
@@ -272,14 +266,10 @@ def _describe(form: type[BaseModel]) -> dict[str, Any]:
 
 def read_field_docs(kind: type) -> dict[str, str]:
     """The string below each field of a class, by the field's name."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    definition = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(definition, ast.ClassDef)
     return {
-        one.target.id: inspect.cleandoc(two.value.value)
-        for one, two in pairwise(definition.body)
-        if isinstance(one, ast.AnnAssign)
-        and isinstance(one.target, ast.Name)
-        and isinstance(two, ast.Expr)
-        and isinstance(two.value, ast.Constant)
-        and isinstance(two.value.value, str)
+        field.target.id: inspect.cleandoc(ast.literal_eval(below.value))
+        for field, below in pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr)
     }

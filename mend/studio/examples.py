@@ -49,15 +49,12 @@ BALLOON = [
 def draw_balloon() -> bytes:
     """A balloon over hills, as a PNG."""
     sky = Image.linear_gradient("L").resize((640, 480))
-    picture = Image.merge("RGB", [sky.point(lambda level, low=low, high=high: low + (high - low) * level / 255)
-                                  for low, high in ((90, 235), (150, 225), (215, 205))])  # fmt: skip
+    picture = Image.merge("RGB", [sky.point(lambda level, top=top: top + level * (230 - top) // 255) for top in (90, 150, 215)])
     pen = ImageDraw.Draw(picture)
     pen.ellipse((-200, 330, 420, 800), (96, 128, 92))
     pen.ellipse((260, 360, 900, 900), (74, 104, 78))
     pen.ellipse((390, 80, 510, 210), (196, 62, 52))
-    pen.line((435, 206, 444, 256), (70, 50, 40), 2)
-    pen.line((465, 206, 456, 256), (70, 50, 40), 2)
-    pen.rectangle((440, 252, 460, 268), (110, 74, 48))
+    pen.polygon([(430, 205), (470, 205), (456, 266), (444, 266)], (110, 74, 48))
     return _encode(picture.filter(ImageFilter.GaussianBlur(1)), "PNG")
 
 

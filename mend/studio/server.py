@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from mend.data.assets import VERSION
 from mend.errors import InputError, pick
 from mend.studio.access import MEGABYTES, Access
 from mend.studio.api import Fills, add_api
-from mend.studio.examples import EXAMPLES, Example, draw_thumbnail
+from mend.studio.examples import EXAMPLES, draw_thumbnail
 from mend.studio.methods import Method
 from mend.studio.responses import answer_errors, decode_data_url, find, read_json, receive_file, stream_lines, wait_for
 from mend.studio.runs import find_results, find_rows, find_runs, find_samples, read_result, read_run
@@ -35,6 +35,7 @@ from mend.studio.workers import Messages, Workers
 PAGE = Path(__file__).parent / "page"
 PARTS = {file.name: file for file in PAGE.iterdir() if file.suffix in (".css", ".js", ".svg")}
 EXPIRING = 60.0  # seconds from one look for what has expired to the next
+Facts = dict[str, Any]
 ROWS = 100  # of a table of scores: the first, in the order asked for
 
 
@@ -148,28 +149,22 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
             session.remove(key)
             raise
         sessions.find(token)  # is used now, however long the sending took
-        return stream_lines(opened(session, key, item))
+        return prepare_picture(session, key, item)
 
     @page.post("/sessions/{token}/examples/{name}")
     async def example(token: str, name: str) -> StreamingResponse:
         session, chosen = sessions.find(token), find(EXAMPLES, name)
         key, item = session.add(chosen.name)
         item.source.write_bytes(chosen.read())
-        return stream_lines(opened(session, key, item, chosen))
+        return prepare_picture(session, key, item, outline=chosen.outline)
 
-    async def opened(session: Session, key: str, item: Item, example: Example | None = None) -> Messages:
+    def prepare_picture(session: Session, key: str, item: Item, **more: object) -> StreamingResponse:
+        def done(facts: Facts) -> Facts:
+            item.facts = facts
+            return {"picture": key, "name": item.name, **facts, **more}
+
         task = workers.pictures.run("prepare_picture", photo=str(item.source), name=item.name)
-        try:
-            async with working(task, item):
-                async for message in task:
-                    if "done" in message:
-                        item.facts = message["done"]
-                        outline = {"outline": example.outline} if example else {}
-                        message = {"done": {"picture": key, "name": item.name, **item.facts, **outline}}
-                    yield message
-        except BaseException:
-            session.remove(key)
-            raise
+        return stream_lines(follow(task, item, done=done, undo=lambda: session.remove(key)))
 
     @page.get("/sessions/{token}/pictures/{key}")
     async def facts(token: str, key: str) -> dict[str, Any]:
@@ -177,17 +172,11 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         return {"picture": key, "name": item.name, **item.facts}
 
     @page.post("/sessions/{token}/pictures/{key}/full")
-    async def full(token: str, key: str) -> StreamingResponse:
-        return stream_lines(at_full_size(sessions.find(token).item(key)))
-
-    async def at_full_size(item: Item) -> Messages:
+    async def full(token: str, key: str) -> Any:
+        item = sessions.find(token).item(key)
         if item.full.exists():
-            yield {"done": {}}
-            return
-        task = workers.pictures.run("show_full", photo=str(item.source))
-        async with working(task, item):
-            async for message in task:
-                yield message
+            return {"done": {}}
+        return stream_lines(follow(workers.pictures.run("show_full", photo=str(item.source)), item))
 
     @page.get("/sessions/{token}/pictures/{key}/{part}")
     async def file(token: str, key: str, part: str) -> FileResponse:
@@ -219,22 +208,21 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
             mask.unlink(missing_ok=True)
             raise
         sessions.find(token)
-        return stream_lines(loaded(item, mask))
+        return prepare_mask(item, mask)
 
-    async def loaded(item: Item, mask: Path) -> Messages:
+    def prepare_mask(item: Item, mask: Path, **more: object) -> StreamingResponse:
+        preview = Path(f"{mask}.preview")
+
+        def done(_: Facts) -> Facts:
+            item.masks.append(mask.name)
+            return {**more, "mask": mask.name, "image": take_image(preview)}
+
+        def undo() -> None:
+            for file in (mask, preview):
+                file.unlink(missing_ok=True)
+
         task = workers.pictures.run("prepare_mask", mask=str(mask), size=item.size)
-        try:
-            async with aclosing(_with_image(task, item, Path(f"{mask}.preview"))) as messages:
-                async for message in messages:
-                    if "done" in message:
-                        item.masks.append(mask.name)
-                        message["done"]["mask"] = mask.name
-                    yield message
-        except BaseException:
-            mask.unlink(missing_ok=True)
-            raise
-        finally:
-            Path(f"{mask}.preview").unlink(missing_ok=True)
+        return stream_lines(follow(task, item, done=done, undo=undo))
 
     @page.post("/sessions/{token}/pictures/{key}/select")
     async def select(token: str, key: str, request: Request) -> StreamingResponse:
@@ -242,7 +230,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         item = sessions.find(token).item(key)
         target = item.folder / f"selected-{secrets.token_hex(8)}"
         task = workers.pictures.run("select_object", folder=str(item.folder), x=asked.x, y=asked.y, mask=str(target))
-        return stream_lines(_with_image(task, item, target))
+        return stream_lines(follow(task, item, done=lambda _: {"image": take_image(target)}))
 
     @page.post("/sessions/{token}/pictures/{key}/fill")
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
@@ -258,24 +246,15 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         if mask is None:
             mask = into.folder / "painted"
             mask.write_bytes(painted)
-        return stream_lines(filled(session, item, mask, method, result, into, asked))
-
-    async def filled(
-        session: Session, item: Item, mask: Path, method: Method, result: str, into: Item, asked: Filling
-    ) -> Messages:
         places = {"photo": str(item.source), "name": item.name, "mask": str(mask), "out": str(into.folder)}
         options = {**method.options(device), "hole": "white", "grow": asked.grow}
         task = workers.model(method.process).run("fill_picture", **places, options=options, score=asked.score)
-        try:
-            async with working(task, item, into):
-                async for message in task:
-                    if "done" in message:
-                        into.suffix = message["done"].pop("suffix")
-                        message = {"done": {"picture": result, "name": item.name, **message["done"]}}
-                    yield message
-        except BaseException:
-            session.remove(result)
-            raise
+
+        def done(facts: Facts) -> Facts:
+            into.suffix = facts.pop("suffix")
+            return {"picture": result, "name": item.name, **facts}
+
+        return stream_lines(follow(task, item, into, done=done, undo=lambda: session.remove(result)))
 
     # --- Links ---
 
@@ -301,13 +280,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         mask = item.folder / secrets.token_hex(8)
         shutil.copyfile(given.item.folder / "mask", mask)  # at once: the link may give way to others meanwhile
         facts = {"picture": key, "name": item.name, **item.facts, "methods": given.methods, "score": given.score}
-
-        async def taken() -> Messages:
-            async with aclosing(loaded(item, mask)) as messages:
-                async for message in messages:
-                    yield {"done": {**facts, **message["done"]}} if "done" in message else message
-
-        return stream_lines(taken())
+        return prepare_mask(item, mask, **facts)
 
     # --- Runs ---
 
@@ -332,12 +305,31 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
     return page
 
 
-@contextlib.asynccontextmanager
-async def working(task: Messages, *items: Item) -> AsyncIterator[None]:
-    """While a task works on items, they stay; what is left of it then is ended."""
-    with hold(*items):
-        async with aclosing(task):
-            yield
+async def follow(
+    task: Messages,
+    *items: Item,
+    done: Callable[[Facts], Facts] = lambda facts: facts,
+    undo: Callable[[], None] = lambda: None,
+) -> Messages:
+    """The messages of a task that works on items, which stay meanwhile.
+
+    `done` makes of its facts what the page is told; `undo` is called when it did not come to its end.
+    """
+    try:
+        with hold(*items):
+            async with aclosing(task):
+                async for message in task:
+                    yield {"done": done(message["done"])} if "done" in message else message
+    except BaseException:
+        undo()
+        raise
+
+
+def take_image(file: Path) -> str:
+    """The data URL of a PNG, which is removed."""
+    url = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+    file.unlink()
+    return url
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------------
@@ -369,13 +361,3 @@ class Compared(BaseModel):
     result: str
     methods: list[str] = Field(min_length=2, max_length=6)
     score: bool
-
-
-async def _with_image(task: Messages, item: Item, image: Path) -> Messages:
-    """The messages of a task that draws an `image` of an item, which comes with the last."""
-    async with working(task, item):
-        async for message in task:
-            if "done" in message:
-                message = {"done": {"image": "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()}}
-                image.unlink()
-            yield message

@@ -69,7 +69,7 @@ def test_a_file_that_does_not_hold_its_promise_is_not_written(tmp_path: Path, mo
     wrong[0, 3] ^= 1
     data = io.BytesIO()
     Image.fromarray(wrong).save(data, "PNG")
-    job = Job(Picture(smooth(24, 32, 0)), mask(tmp_path / "m.png"), tmp_path / "a.png", options=TELEA)
+    job = Job(Picture(smooth(24, 32, 0)), mask(tmp_path / "m.png"), tmp_path / "a.png", tmp_path / "k.png", options=TELEA)
     monkeypatch.setattr("mend.filling.verify.encode", lambda *_: (data.getvalue(), ""))
     with pytest.raises(InputError, match=r"a\.png was not written: read back, .* pixels .* differ"):
         fill_file(job)
@@ -96,6 +96,7 @@ def test_jobs_that_cannot_be(tmp_path: Path):
             fill_file(Job(photo, one, options=options))
     for job, said in (
         (Job(photo, one, photo, options=TELEA), "is an input"),
+        (Job(str(photo), str(one), str(photo), options=TELEA), "is an input"),  # type: ignore[arg-type]
         (Job(photo, one, keep_mask=one, options=TELEA), "is an input"),
         (Job(photo, one, tmp_path, options=TELEA), "is a folder"),
         (Job(photo, one, keep_mask=tmp_path / "k.jpg", options=TELEA), "`keep_mask` is .*kept as .png"),

@@ -313,7 +313,9 @@ def test_cmyk_becomes_srgb_by_its_profile(tmp_path: Path, monkeypatch: pytest.Mo
     # no free CMYK profile is small enough to lie here: that the profile is asked is shown by another in its place
     asked = []
     monkeypatch.setattr("mend.images.picture.ImageCms.ImageCmsProfile", lambda data: asked.append(data.read()) or "profile")
-    monkeypatch.setattr("mend.images.picture._by_profiles", lambda opened, profile: Image.new("RGB", opened.size, "teal"))
+    monkeypatch.setattr(
+        "mend.images.picture._convert_by_profile", lambda opened, profile: Image.new("RGB", opened.size, "teal")
+    )
     assert read_image(tmp_path / "damaged.tif").pixels[0, 0].tolist() == [0, 128, 128]
     assert asked == [b"profile"]
 
@@ -824,7 +826,7 @@ def test_text_of_a_tiff_keeps_its_bytes_whatever_they_are(tmp_path: Path):
 
 def test_exif_that_pillow_cannot_write_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5, 3), np.uint8), extratags=[(315, 2, 0, "José".encode(), True)])
-    monkeypatch.setattr("mend.images.metadata._same_bytes", lambda value: value)
+    monkeypatch.setattr("mend.images.metadata._keep_bytes", lambda value: value)
     assert read_image(tmp_path / "a.tif").notes == ["EXIF tags that could not be kept as they are: Artist"]
 
 

@@ -116,7 +116,7 @@ def test_memory_without_a_unit_is_refused():
 
 
 def test_a_mask_that_is_much_larger_than_its_picture_counts():
-    check_mask("m.png", 10**6, 10**6, 2**20)  # of the same size: the plan of the picture has the say
-    check_mask("m.png", 10**7, 10**7 - 1, PROGRAM + MASK * 10**7 + READ * 10**7)
+    check_mask("the mask m.png", 10**6, 10**6, 2**20)  # of the same size: the plan of the picture has the say
+    check_mask("the mask m.png", 10**7, 10**7 - 1, PROGRAM + MASK * 10**7 + READ * 10**7)
     with pytest.raises(InputError, match=r"1 GB are too little: the mask m\.png has 50,000,000 pixels, its picture 1,000,000"):
-        check_mask("m.png", 5 * 10**7, 10**6, 2**30)
+        check_mask("the mask m.png", 5 * 10**7, 10**6, 2**30)

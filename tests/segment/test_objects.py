@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ from conftest import mend as run_mend
 
 from mend.data.photos import folder as skimage_folder
 from mend.errors import InputError
-from mend.images import read_image, read_rgb, write_image
+from mend.filling.job import Job, fill_file
+from mend.filling.options import Options
+from mend.images import Picture, read_image, read_rgb, write_image
 from mend.masks.hole import dilate
 from mend.segment.networks import Segmenter, load_segmenter
 from mend.segment.objects import GROW, class_map, object_finder
@@ -159,3 +162,12 @@ def test_filling_an_object_from_the_command_line(tmp_path: Path, capsys: pytest.
         code, _, errors = run_mend(capsys, "fill", tmp_path / "photos", *words, "--model", "telea", "-o", tmp_path / "x")
         assert (code, expected in errors) == (1, True), errors
     assert not (tmp_path / "x").exists()
+
+
+def test_a_missing_extra_is_one_sentence_with_the_command(monkeypatch: pytest.MonkeyPatch):
+    job = Job(Picture(smooth(20, 30, 0)), options=Options(object="largest", segmenter="felzenszwalb", model="telea"))
+    for module in ("mend.segment.objects", "mend.segment.networks"):
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"torch is not installed. Run: pip install 'mend-inpainting\[segment\]'"):
+        fill_file(job)
