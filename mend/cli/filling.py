@@ -277,7 +277,7 @@ def studio(
     """Open a page on which one removes something from a picture. Nothing leaves the machine.
 
     Args:
-        models: run or model folders to offer besides the default and the classical fillers.
+        models: run folders, model folders, and files or names of networks, to offer besides what is in the box.
         port: where the page is served; 0 finds a free one.
         host: address to serve at; others than 127.0.0.1 let other machines in, and need --auth.
         auth: NAME:PASSWORD that the page asks for.

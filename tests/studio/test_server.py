@@ -1287,10 +1287,15 @@ try:
     tasks.read_rows(ignore, file="rows.parquet", by="", up=True, count=1)
 except ValueError as error:
     print(error)
+try:
+    tasks.fill_upload(ignore, **words, options=options | {"model": "biharmonic"})
+except ValueError as error:
+    print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "pandas is not installed. Run: pip install 'mend-inpainting[eval]'.\n"
+    advice = r" is not installed. Run: pip install 'mend-inpainting\[eval\]'.\n"
+    assert re.fullmatch(rf"pandas{advice}skimage\S*{advice}", done.stdout)
 
 
 def test_a_port_that_is_taken_leaves_no_folder(
