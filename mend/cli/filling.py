@@ -74,7 +74,7 @@ def fill(
         if distributed.FIRST:  # of one picture there are no parts to share
             _fill_file(photo, mask, output, options, preview, keep_mask)
         return
-    if output is None or preview is not None:
+    if output is None or is_stream(output) or preview is not None:
         raise InputError(f"{photo} is a folder; give --output, a folder to write to, and no --preview.")
     from mend.filling.pairing import plan_folder
 
