@@ -74,7 +74,7 @@ def fill(
         if distributed.FIRST:  # of one picture there are no parts to share
             _fill_file(photo, mask, output, options, preview, keep_mask)
         return
-    if output is None or preview is not None:
+    if output is None or is_stream(output) or preview is not None:
         raise InputError(f"{photo} is a folder; give --output, a folder to write to, and no --preview.")
     from mend.filling.pairing import plan_folder
 
@@ -277,7 +277,7 @@ def studio(
     """Open a page on which one removes something from a picture. Nothing leaves the machine.
 
     Args:
-        models: run or model folders to offer besides the default and the classical fillers.
+        models: run folders, model folders, and files or names of networks, to offer besides what is in the box.
         port: where the page is served; 0 finds a free one.
         host: address to serve at; others than 127.0.0.1 let other machines in, and need --auth.
         auth: NAME:PASSWORD that the page asks for.

@@ -130,7 +130,7 @@ def read_result(out: str | Path) -> Result:
     """The result in a .json, named by that or by its folder. Raises InputError for a file that is none."""
     file = result_file(out)
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda name: None)  # NaN is no number to show
         version = values.get("version", VERSION)
         if version == VERSION:
             methods = {name: _method(said) for name, said in values["methods"].items()}

@@ -144,6 +144,7 @@ def read_job(job: Job) -> Work:
     return Work(job, picture, target, *find_hole(job, picture))
 
 
+@name_missing_extra()
 def fill_job(work: Work, filler: Inpainter, report: Report = ignore, on_plan: OnPlan = lambda plan: None) -> FilledWork:
     """Fill the hole, in tiles where the picture is large or memory limited."""
     start = time.perf_counter()

@@ -5,7 +5,6 @@ To add one: a function on one picture, one line in `CLASSICAL`, one test.
 
 import hashlib
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
@@ -58,6 +57,8 @@ CLASSICAL: dict[str, Callable[[Picture, np.ndarray], Picture]] = {
 
 
 def _version(library: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # which takes a while
+
     try:
         return version(library)
     except PackageNotFoundError:  # only one filler needs scikit-image

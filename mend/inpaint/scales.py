@@ -14,9 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device, to_device
 
-from mend.images import composite, pad_to
+from mend.images import array_module, composite, pad_to
 from mend.inpaint.tiles import tiles, widen
 from mend.progress import Report, ignore
 
@@ -85,7 +84,7 @@ def fill_scales(
     assert raw is not None
     for i in range(raw.shape[1]):  # channel by channel: of a large picture a copy takes memory
         colours = raw[:, i : i + 1] + plane.rows[:, i : i + 1] + plane.columns[:, i : i + 1]
-        raw[:, i : i + 1] = composite(masked[:, i : i + 1], array_namespace(raw).clip(colours, 0, 1), hole)
+        raw[:, i : i + 1] = composite(masked[:, i : i + 1], array_module(raw).clip(colours, 0, 1), hole)
     return mirror(raw, over)
 
 
@@ -97,7 +96,7 @@ def all_scales(masked: Array, hole: Array, correct: Correct) -> list[Array]:
         guess = double(raws[-1], *colour.shape[-2:]) if raws else _zeros_like(colour)
         raws.append(refine(colour, known, guess, contrast, correct))
     for i in reversed(range(len(raws))):
-        raws[i] = array_namespace(raws[i]).clip(raws[i] + plane.rows + plane.columns, 0, 1)
+        raws[i] = array_module(raws[i]).clip(raws[i] + plane.rows + plane.columns, 0, 1)
         plane = plane.halved()
     return raws[::-1]
 
@@ -108,7 +107,7 @@ def build_levels(masked: Array, hole: Array) -> tuple[list[tuple[Array, Array]],
     `known` is the share of a cell that is there; `colour` is the mean over the cell, missing pixels counted as 0.
     `contrast` (B, 1, 1, 1) is the standard deviation of the known colours from the plane.
     """
-    xp = array_namespace(masked)
+    xp = array_module(masked)
     known = 1 - hole
     plane = fit_plane(masked, known)
     colour = masked - plane.rows
@@ -125,7 +124,7 @@ def build_levels(masked: Array, hole: Array) -> tuple[list[tuple[Array, Array]],
 
 def refine(colour: Array, known: Array, guess: Array, contrast: Array, correct: Correct) -> Array:
     """One scale: the guess blended in where pixels are missing, and corrected there."""
-    xp = array_namespace(colour)
+    xp = array_module(colour)
     base = colour + (1 - known) * guess
     # In units of the picture's contrast: an even picture comes back as it is, a faint one is filled as a strong one is.
     unit = xp.clip(contrast, min=1e-3)
@@ -165,9 +164,9 @@ def fit_plane(masked: Array, known: Array) -> Plane:
     Slopes are held back by `RIDGE` times the share of the colours' variance that they do not explain: an even ramp goes on as
     it is, while a few known pixels at one side say little of the other (ridge regression, Hoerl and Kennard, 1970).
     """
-    xp, kind = array_namespace(masked), _widest_float(masked)
+    xp, kind = array_module(masked), _widest_float(masked)
     height, width = known.shape[-2:]
-    y, x = (((xp.arange(n, dtype=kind, device=device(masked)) + 0.5) / n - 0.5)[None, None] for n in (height, width))
+    y, x = (((xp.arange(n, dtype=kind, device=masked.device) + 0.5) / n - 0.5)[None, None] for n in (height, width))
     known_rows, known_columns = sum_lines(known, 3), sum_lines(known, 2)  # (B, 1, H) and (B, 1, W)
     rows, columns = sum_lines(masked, 3), sum_lines(masked, 2)  # (B, 3, H) and (B, 3, W)
     count = xp.sum(known_rows, axis=2)  # (B, 1)
@@ -200,7 +199,7 @@ def fit_plane(masked: Array, known: Array) -> Plane:
 
 def _known_times(known: Array, x: Array) -> Array:
     """For each row of `known` (B, 1, H, W) the sum of `x` (B, 1, W) over what is known: (B, 1, H)."""
-    xp = array_namespace(known)
+    xp = array_module(known)
     return (xp.astype(known, x.dtype) @ x[..., None])[..., 0]
 
 
@@ -209,7 +208,7 @@ def _known_times(known: Array, x: Array) -> Array:
 
 def sum_lines(image: Array, axis: int) -> Array:
     """Along one axis, in float64; channel by channel, since PyTorch copies what it sums in another type."""
-    xp = array_namespace(image)
+    xp = array_module(image)
     kind = _widest_float(image)
     return xp.stack([xp.sum(image[:, i], axis=axis - 1, dtype=kind) for i in range(image.shape[1])], axis=1)
 
@@ -217,15 +216,15 @@ def sum_lines(image: Array, axis: int) -> Array:
 def sum_squares(image: Array) -> Array:
     """Of each channel, (B, C); one by one, since the squares of a large picture take memory, and row by row: PyTorch would
     divide the sum of a whole picture between its threads."""
-    xp = array_namespace(image)
+    xp = array_module(image)
     kind = _widest_float(image)
     channels = (image[:, i] for i in range(image.shape[1]))
     return xp.stack([xp.sum(xp.sum(xp.square(channel), axis=2, dtype=kind), axis=1) for channel in channels], axis=1)
 
 
 def _widest_float(array: Array) -> Any:
-    xp = array_namespace(array)
-    return xp.float32 if str(device(array)).startswith("mps") else xp.float64  # Apple's GPUs have no other
+    xp = array_module(array)
+    return xp.float32 if str(array.device).startswith("mps") else xp.float64  # Apple's GPUs have no other
 
 
 # --- Mirrors and scales ----------------------------------------------------------------------------------------------
@@ -233,7 +232,7 @@ def _widest_float(array: Array) -> Any:
 
 def darker_half_first(masked: Array) -> Array:
     """Whether the upper half of each image is darker than the lower one, and the left than the right: (B, 2), bool."""
-    xp = array_namespace(masked)
+    xp = array_module(masked)
     halves = []
     for axis in (2, 3):
         lines = xp.sum(sum_lines(masked, 5 - axis), axis=1)
@@ -244,7 +243,7 @@ def darker_half_first(masked: Array) -> Array:
 
 def mirror(image: Array, over: Array) -> Array:
     """Images (B, C, H, W), each turned upside down and left to right where `over` (B, 2) says so."""
-    xp = array_namespace(image)
+    xp = array_module(image)
     for axis, which in ((2, over[:, 0]), (3, over[:, 1])):
         if xp.any(which):
             flipped = xp.flip(image, axis=axis)
@@ -262,7 +261,7 @@ def _halve(image: Array, axis: int) -> Array:
     means = 0.5 * (_cut(image, axis, slice(0, length - length % 2, 2)) + _cut(image, axis, slice(1, length, 2)))
     if length % 2 == 0:
         return means
-    return array_namespace(image).concat([means, _cut(image, axis, slice(length - 1, length))], axis=axis)
+    return array_module(image).concat([means, _cut(image, axis, slice(length - 1, length))], axis=axis)
 
 
 def double(coarse: Array, height: int, width: int) -> Array:
@@ -274,7 +273,7 @@ def double(coarse: Array, height: int, width: int) -> Array:
 
 
 def _double(image: Array, axis: int) -> Array:
-    xp, length = array_namespace(image), image.shape[axis]
+    xp, length = array_module(image), image.shape[axis]
     first, last = _cut(image, axis, slice(0, 1)), _cut(image, axis, slice(length - 1, length))
     before = xp.concat([first, _cut(image, axis, slice(0, length - 1))], axis=axis)
     after = xp.concat([_cut(image, axis, slice(1, length)), last], axis=axis)
@@ -302,12 +301,12 @@ def _area(known: Array) -> int:
 
 
 def _copy(array: Array) -> Array:
-    return array_namespace(array).asarray(array, copy=True)
+    return array_module(array).asarray(array, copy=True)
 
 
 def _zeros_like(array: Array) -> Array:
-    return array_namespace(array).zeros_like(array)
+    return array_module(array).zeros_like(array)
 
 
 def _to_numpy(array: Array) -> Any:
-    return np.asarray(to_device(array, "cpu"))
+    return array if isinstance(array, np.ndarray) else array.numpy(force=True)

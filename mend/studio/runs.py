@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
-import json
 import math
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from mend.errors import InputError
+from mend.evaluate.result import read_result, rows_file
 
 
 def find_runs(named: list[str], folder: Path = Path("runs")) -> dict[str, Path]:
@@ -63,20 +65,20 @@ def find_results() -> dict[str, Path]:
     return {file.stem: file for file in sorted(RESULTS.glob("*.json"))}
 
 
-def read_result(file: Path) -> dict[str, Any] | None:
+def read_evaluation(file: Path) -> dict[str, Any] | None:
     """The title of an evaluation, its number of images, and the means of each method; None for another kind of result."""
     try:
-        summary = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-        methods = {
-            method: {name: value["mean"] for name, value in scored["metrics"].items() if "_" not in name}
-            for method, scored in summary["methods"].items()
-            if find_rows(file.stem, method).is_file()
-        }
-        return {"title": summary["protocol"]["title"], "n": summary["n"], "methods": methods}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        result = read_result(file)
+    except (OSError, InputError):
         return None
+    methods = {
+        name: {column: score.mean for column, score in method.metrics.items() if "_" not in column}
+        for name, method in result.methods.items()
+        if find_rows(file.stem, name).is_file()
+    }
+    return {"title": result.protocol.title, "n": result.n, "methods": methods}
 
 
 def find_rows(result: str, method: str) -> Path:
     """Where the per-image rows of a method lie."""
-    return RESULTS / result / f"{method}.parquet"
+    return rows_file(RESULTS / result, method)

@@ -28,7 +28,7 @@ from mend.studio.api import Fills, add_api
 from mend.studio.examples import EXAMPLES, draw_thumbnail
 from mend.studio.methods import Method
 from mend.studio.responses import answer_errors, decode_data_url, find, read_json, receive_file, stream_lines, wait_for
-from mend.studio.runs import find_results, find_rows, find_runs, find_samples, read_result, read_run
+from mend.studio.runs import find_results, find_rows, find_runs, find_samples, read_evaluation, read_run
 from mend.studio.sessions import Item, Session, Sessions, hold, safe_name
 from mend.studio.workers import Messages, Workers
 
@@ -294,11 +294,11 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
 
     @page.get("/results")
     def results() -> dict[str, Any]:
-        return {"results": {name: found for name, file in find_results().items() if (found := read_result(file))}}
+        return {"results": {name: found for name, file in find_results().items() if (found := read_evaluation(file))}}
 
     @page.get("/results/{name}/{method}")
     async def rows(name: str, method: str, by: str = "", up: bool = True) -> StreamingResponse:
-        found = read_result(find(find_results(), name))
+        found = read_evaluation(find(find_results(), name))
         find(found["methods"] if found else {}, method)
         return stream_lines(workers.pictures.run("read_rows", file=str(find_rows(name, method)), by=by, up=up, count=ROWS))
 

@@ -358,6 +358,7 @@ def test_a_dry_run_tells_and_writes_nothing(tree: Path, capsys: pytest.CaptureFi
 def test_flags_that_do_not_fit(tree: Path, capsys: pytest.CaptureFixture[str]):
     end = ("-o", tree / "out", "--model", "telea")
     for words, said in (
+        ((tree / "photos", "--masks", tree / "masks", "-o", "-"), "give --output, a folder to write to"),
         ((tree / "photos", *end), "Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER"),
         ((tree / "photos", "--mask", tree / "m.png", "--masks", tree / "masks", *end), "Give one of --mask"),
         ((tree / "photos", "--masks", tree / "masks", "--preview", tree / "p.png", *end), "no --preview"),

@@ -52,6 +52,15 @@ def test_a_picture_without_a_name_keeps_its_format(tmp_path: Path):
         assert fill_file(Job(photo.getvalue(), mask(tmp_path / "m.png"), options=TELEA)).name == name
 
 
+def test_a_name_that_lies_is_said_as_of_a_file(tmp_path: Path):
+    photo, one = picture(tmp_path / "a.png"), mask(tmp_path / "m.png")
+    photo = photo.rename(tmp_path / "a.jpg")
+    for job in (Job(photo, one, options=TELEA), Job(photo.read_bytes(), one, name="a.jpg", options=TELEA)):
+        result = fill_file(job)
+        assert result.name == "a-filled.png"
+        assert "a.jpg is a PNG by its content" in result.notes
+
+
 def test_a_picture_in_memory_is_filled(tmp_path: Path):
     photo = read_image(picture(tmp_path / "a.png"))
     photo.pixels = photo.pixels // 2
@@ -100,8 +109,9 @@ def test_jobs_that_cannot_be(tmp_path: Path):
         (Job(photo, one, keep_mask=one, options=TELEA), "is an input"),
         (Job(photo, one, tmp_path, options=TELEA), "is a folder"),
         (Job(photo, one, keep_mask=tmp_path / "k.jpg", options=TELEA), "`keep_mask` is .*kept as .png"),
-        (Job(b"", one, options=TELEA), "is empty"),
-        (Job(photo, b"no picture", options=TELEA), "is not a picture"),
+        (Job(b"", one, options=TELEA), "the picture is empty"),
+        (Job(b"", one, name="b.jpg", options=TELEA), "b.jpg is empty"),
+        (Job(photo, b"no picture", options=TELEA), "the mask is not a picture"),
     ):
         with pytest.raises(InputError, match=said):
             fill_file(job)
@@ -144,20 +154,22 @@ def test_a_photo_comes_from_standard_input_and_goes_to_standard_output(tmp_path:
 
 @needs_signals
 def test_a_shells_pipes_and_files_that_begin_with_a_dash(tmp_path: Path):
-    photo = picture(tmp_path / "-a.jpg")
-    mask(tmp_path / "-m.png")
+    photo, one = tmp_path / "-a.png", mask(tmp_path / "-m.png", 256, 256)
+    write_image(photo, np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8))  # more than a pipe has room for
     fill = f"'{sys.executable}' -m mend fill --model telea"
     script = f"""
-        cat ./-a.jpg | {fill} - --mask <(cat ./-m.png) -o - | cat > piped.jpg
-        {fill} -a.jpg --mask -m.png -o -o.jpg
-        {fill} /dev/stdin --mask=-m.png -o /dev/stdout < ./-a.jpg > redirected.jpg
+        cat ./-a.png | {fill} - --mask <(cat ./-m.png) -o - | cat > piped.png
+        {fill} -a.png --mask -m.png -o -o.png
+        {fill} /dev/stdin --mask=-m.png -o /dev/stdout < ./-a.png > redirected.png
+        {fill} -o - --mask -m.png -- -a.png | head -c 9 > /dev/null; echo "${{PIPESTATUS[0]}}"
     """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    expected = (tmp_path / "-o.jpg").read_bytes()
-    assert expected == fill_file(Job(photo, tmp_path / "-m.png", options=TELEA)).data
-    assert (tmp_path / "piped.jpg").read_bytes() == (tmp_path / "redirected.jpg").read_bytes() == expected, done.stderr
-    assert "% of -a.jpg filled" in done.stdout
+    expected = fill_file(Job(photo, one, options=TELEA)).data
+    for name in ("-o.png", "piped.png", "redirected.png"):
+        assert (tmp_path / name).read_bytes() == expected, (name, done.stderr)
+    assert "% of -a.png filled" in done.stdout
+    assert done.stdout.endswith("\n141\n"), "as of a program that SIGPIPE ended"
 
 
 def test_annotations_come_from_standard_input(tmp_path: Path, piped: Piped):

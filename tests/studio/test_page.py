@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import smooth
+from made_results import write_means
 from PIL import Image
 from running_studio import Studio, stuck
 
@@ -714,8 +715,7 @@ def test_the_images_of_an_evaluation_are_sorted(page: Any, studio: Studio):
     scores = {"coverage": generator.random(40), "psnr": 20 + generator.random(40), "psnr_hole": generator.random(40)}
     table = pd.DataFrame({"row": range(40), "name": [f"image {i}" for i in range(40)], "image": "", "class": "cat", **scores})
     table.to_parquet(folder / "mine" / "net.parquet")
-    said = {"protocol": {"title": "Holes of mine"}, "n": 40, "methods": {"net": {"metrics": {"psnr": {"mean": 20.5}}}}}
-    (folder / "mine.json").write_text(json.dumps(said))
+    write_means(folder / "mine", "Holes of mine", 40, {"net": {"psnr": 20.5}})
     page.click("nav [data-view=runs]")
     with stuck(studio):
         page.click("#scores td button")

@@ -26,6 +26,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, smooth
 from made_networks import made_graph, write_network
+from made_results import write_means
 from PIL import Image
 from running_studio import Studio, stuck
 
@@ -440,9 +441,8 @@ def test_the_images_of_an_evaluation_are_sorted(studio: Studio):
     values = {"psnr": [20.0, 30.0, 25.0], "ssim": [0.9, 0.7, 0.8]}
     table = pd.DataFrame({"row": range(3), "name": ["a", "b", "c"], "image": ["1", "2", "3"], **values})
     table.to_parquet(folder / "mine" / "net.parquet")
-    means = {"psnr": {"mean": 25.0}, "psnr_hole": {"mean": 9.0}}
-    said = {"protocol": {"title": "Mine"}, "n": 3, "methods": {"net": {"metrics": means}, "gone": {"metrics": means}}}
-    (folder / "mine.json").write_text(json.dumps(said))
+    means = {"psnr": 25.0, "psnr_hole": 9.0}
+    write_means(folder / "mine", "Mine", 3, {"net": means, "gone": means})
     (folder / "other.json").write_text("[1]")
     mine = {"title": "Mine", "n": 3, "methods": {"net": {"psnr": 25.0}}}
     assert studio.client.get("/results").json() == {"results": {"mine": mine}}
@@ -854,8 +854,7 @@ def test_hanging_up_ends_the_reading_of_scores(studio: Studio):
     folder = studio.folder / "results" / "read"
     folder.mkdir(parents=True)
     pd.DataFrame({"row": [0], "name": ["a"], "image": [""], "psnr": [20.0]}).to_parquet(folder / "net.parquet")
-    said = {"protocol": {"title": "Read"}, "n": 1, "methods": {"net": {"metrics": {"psnr": {"mean": 20.0}}}}}
-    folder.with_suffix(".json").write_text(json.dumps(said))
+    write_means(folder, "Read", 1, {"net": {"psnr": 20.0}})
     assert studio.ask("/results/read/net", "GET")["of"] == 1
     with stuck(studio) as workers:
         with pytest.raises(httpx.ReadTimeout):
@@ -1288,10 +1287,15 @@ try:
     tasks.read_rows(ignore, file="rows.parquet", by="", up=True, count=1)
 except ValueError as error:
     print(error)
+try:
+    tasks.fill_upload(ignore, **words, options=options | {"model": "biharmonic"})
+except ValueError as error:
+    print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "pandas is not installed. Run: pip install 'mend-inpainting[eval]'.\n"
+    advice = r" is not installed. Run: pip install 'mend-inpainting\[eval\]'.\n"
+    assert re.fullmatch(rf"pandas{advice}skimage\S*{advice}", done.stdout)
 
 
 def test_a_port_that_is_taken_leaves_no_folder(
