@@ -1124,8 +1124,8 @@ def test_fifty_requests_leave_memory_as_it_is(studio: Studio):
 
     found = soak(studio.address, studio.process.pid, requests=50, warm=10)
     assert found["lost"] == 0
-    # Twenty requests that each left a picture behind, of 0.36 MB, would be 0.6 %.
-    assert found["growth"] < 0.004, found
+    # Twenty requests that each left a picture behind, of 0.36 MB, would be 3.7 %.
+    assert found["growth"] < 0.015, found
 
 
 def test_auth_asks_for_a_password(monkeypatch: pytest.MonkeyPatch):
