@@ -1287,6 +1287,7 @@ words = {"photo": str(folder / "source.png"), "name": "a.png", "mask": str(folde
 tasks.warm(ignore, options)
 assert tasks.fill_picture(ignore, **words, options=options, score=True)["psnr"] > 5
 tasks.fill_upload(ignore, **words, options=options)
+tasks.fill_upload(ignore, **words, options=options | {"texture": True})
 try:
     tasks.read_rows(ignore, file="rows.parquet", by="", up=True, count=1)
 except ValueError as error:
