@@ -61,7 +61,7 @@ class Studio:
                 self.client.get("/")
                 break
             except httpx.TransportError:
-                time.sleep(0.1)
+                time.sleep(0.02)
 
     def session(self) -> str:
         return self.client.post("/sessions").json()["session"]

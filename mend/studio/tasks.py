@@ -32,9 +32,9 @@ from PIL import Image
 
 from mend.errors import InputError
 from mend.filling.inpainter import Inpainter
-from mend.filling.job import Job, Result, fill_job, load_filler, read_job, write_job
+from mend.filling.job import Job, Result, fill_file, load_filler
 from mend.filling.options import Options
-from mend.images import Picture, read_image, write_bytes
+from mend.images import Picture, open_picture, read_image, write_bytes
 from mend.images.deep import png_chunks
 from mend.masks.hole import Undecided, resize_hole, understand_mask
 from mend.studio.scores import measure
@@ -68,12 +68,12 @@ def prepare_picture(report: Report, photo: str, name: str) -> Facts:
     """Make the file `photo`, which was just uploaded as `name`, ready to be worked on."""
     report("reading the picture")
     _check_size(Path(photo))
-    picture = read_image(photo)
+    picture = read_image(photo, name)
     _write_preview(Path(photo).parent, picture)
     height, width, channels = picture.pixels.shape
     kind = [SHOWN.get(picture.source["format"], picture.source["format"]), "grey" if channels < 3 else "colour"]
     kind += ["alpha"] * (channels in (2, 4)) + [f"{8 * picture.pixels.itemsize} bits"]
-    return {"width": width, "height": height, "kind": ", ".join(kind), "notes": _name_notes(picture.notes, photo, name)}
+    return {"width": width, "height": height, "kind": ", ".join(kind), "notes": picture.notes}
 
 
 def show_full(report: Report, photo: str) -> Facts:
@@ -119,11 +119,9 @@ def fill_picture(report: Report, photo: str, name: str, mask: str, out: str, opt
     A mask of another size is scaled: what was painted on a preview. With `score` the picture is intact under the mask, and
     the result is measured against it.
     """
-    _check_size(Path(mask), "the mask")
-    picture, target = _read_picture(Path(photo)), Path(out)
-    result, facts = _do(report, Job(picture, Path(mask), name=name, options=Options(**options)), target)
-    if not result.hole.any():
-        raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
+    _check_marks(Path(mask))
+    picture, target = _read_picture(Path(photo), name), Path(out)
+    result, facts = _fill(report, Job(picture, Path(mask), name=name, options=Options(**options)), target)
     shutil.copyfile(photo, target / Path(photo).name)
     np.save(target / "pixels.npy", result.filled.pixels)
     write_bytes(target / "mask.png", _png(result.hole[0, 0] > 0))
@@ -137,22 +135,15 @@ def fill_upload(report: Report, photo: str, name: str, mask: str, out: str, opti
     """Fill the file `photo`, called `name` where it came from, as `mend fill` does, into the folder `out`."""
     _check_size(Path(photo))
     _check_size(Path(mask), "the mask")
-    _, facts = _do(report, Job(Path(photo), Path(mask), name=name, options=Options(**options)), Path(out))
-    return {**facts, "notes": _name_notes(facts["notes"], photo, name)}
+    return _fill(report, Job(Path(photo), Path(mask), name=name, options=Options(**options)), Path(out))[1]
 
 
-def _do(report: Report, job: Job, out: Path) -> tuple[Result, Facts]:
+def _fill(report: Report, job: Job, out: Path) -> tuple[Result, Facts]:
     """Do a job, and write `result` into the folder `out`."""
-    report("reading the picture")
-    work = read_job(job)
-    if work.hole.all():
-        raise InputError("the mask covers the whole picture, so nothing is left to fill it from. Erase some of it.")
     report("loading the model")
     filler = _load_filler(job.options)
-    report("filling")
-    done = fill_job(work, filler, lambda done, of: report("filling", done / of))
-    report("writing the result")
-    result = write_job(done)
+    report("reading the picture")
+    result = fill_file(job, filler, lambda done, of: report("filling", done / of), lambda _: report("filling"))
     assert result.data is not None  # no output was named
     suffix = Path(result.name).suffix
     write_bytes(out / f"result{suffix}", result.data)
@@ -195,16 +186,11 @@ def _check_size(file: Path, what: str = "the picture") -> None:
         )
 
 
-def _read_picture(photo: Path) -> Picture:
+def _read_picture(photo: Path, name: str = "") -> Picture:
     """The picture in a file; of a result, which lies beside its pixels, with those."""
-    picture = read_image(photo)
+    picture = read_image(photo, name)
     pixels = photo.parent / "pixels.npy"
     return replace(picture, pixels=np.load(pixels)) if pixels.exists() else picture
-
-
-def _name_notes(notes: list[str], photo: str, name: str) -> list[str]:
-    """Notes on a file that call it what it was called where it came from."""
-    return [note.replace(Path(photo).name, name) for note in notes]
 
 
 def _write_preview(folder: Path, picture: Picture) -> None:
@@ -227,6 +213,17 @@ def _preview_size(size: Size) -> Size:
 
 
 # --- Masks -----------------------------------------------------------------------------------------------------------
+
+
+def _check_marks(mask: Path) -> None:
+    """InputError for a mask of the page that marks nothing, or everything."""
+    _check_size(mask, "the mask")
+    with open_picture(mask) as opened:
+        marked = np.asarray(opened.convert("L")) >= 128
+    if not marked.any():
+        raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
+    if marked.all():
+        raise InputError("the mask covers the whole picture, so nothing is left to fill it from. Erase some of it.")
 
 
 def _find_centre(hole: np.ndarray) -> tuple[float, float]:

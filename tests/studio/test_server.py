@@ -218,6 +218,9 @@ def test_notes_are_in_a_header(studio: Studio, files: Path):
     notes = json.loads(post(studio, files, "photo.png", "twice.png").headers["x-mend-notes"])
     assert "all 2,495 pixels outside the hole are identical" in notes
     assert any("×" in note for note in notes), "which a header holds in ASCII only"
+    answer = post(studio, files, "photo.png", "all.png")
+    assert digest(answer.content) == digest(by_command_line(files, "photo.png", "--model", "telea", mask="all.png"))
+    assert "everything is marked" in answer.headers["x-mend-notes"]
     write_image(files / "nothing.png", np.zeros((45, 61, 1), np.uint8))
     answer = post(studio, files, "photo.jpg", "nothing.png")
     assert answer.content == (files / "photo.jpg").read_bytes()
@@ -541,7 +544,6 @@ def chunks(files: Path) -> bytes:
         (lambda files: (files / "photo.png").read_bytes()[:200], "mask.png", "telea", "photo.png is damaged"),
         (bomb, "mask.png", "telea", "the picture has 3600 megapixels; the studio takes up to 100"),
         (chunks, "mask.png", "telea", "more than 100,000 chunks"),
-        (lambda files: (files / "photo.png").read_bytes(), "all.png", "telea", "covers the whole picture"),
         (lambda files: (files / "photo.png").read_bytes(), "photo.jpg", "tela", "unknown model 'tela'. Did you mean 'telea'"),
         (lambda files: smooth(9, 9, 0).tobytes(), "mask.png", "telea", "not a picture"),
     ],
@@ -711,6 +713,8 @@ def test_nothing_marked_and_a_mask_of_another_size(studio: Studio, files: Path):
     write_image(files / "none.png", np.zeros((45, 61, 1), np.uint8))
     mask = base64.b64encode((files / "none.png").read_bytes()).decode()
     assert "nothing is marked" in str(studio.ask(f"{at}/fill", json={"model": "telea", "mask": f"data:,{mask}"}))
+    said = studio.ask(f"{at}/fill", json={"model": "telea", "mask": data_url(files / "all.png")})
+    assert "covers the whole picture" in str(said["error"])
 
 
 def test_no_file_outside_the_session_can_be_read(studio: Studio, files: Path):
@@ -1124,8 +1128,8 @@ def test_fifty_requests_leave_memory_as_it_is(studio: Studio):
 
     found = soak(studio.address, studio.process.pid, requests=50, warm=10)
     assert found["lost"] == 0
-    # Twenty requests that each left a picture behind, of 0.36 MB, would be 0.6 %.
-    assert found["growth"] < 0.004, found
+    # Twenty requests that each left a picture behind, of 0.36 MB, would be 3.7 %.
+    assert found["growth"] < 0.015, found
 
 
 def test_auth_asks_for_a_password(monkeypatch: pytest.MonkeyPatch):
@@ -1283,6 +1287,7 @@ words = {"photo": str(folder / "source.png"), "name": "a.png", "mask": str(folde
 tasks.warm(ignore, options)
 assert tasks.fill_picture(ignore, **words, options=options, score=True)["psnr"] > 5
 tasks.fill_upload(ignore, **words, options=options)
+tasks.fill_upload(ignore, **words, options=options | {"texture": True})
 try:
     tasks.read_rows(ignore, file="rows.parquet", by="", up=True, count=1)
 except ValueError as error:
