@@ -1,29 +1,27 @@
 """Loops as machine code, by numba, whose import takes half a second: import what uses them where it is used.
 
 A loop is compiled at its first call, and the code is kept beside its file or in the user's cache, wherever numba may write;
-NUMBA_CACHE_DIR names another folder.
+NUMBA_CACHE_DIR names another folder. Who has to wait for it is told why, by Python's logging.
 """
 
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.core import event
 
 from mend.inpaint.onnx import count_cores
 
-log = logging.getLogger(__name__)
 GRAIN = 8192  # elements: what takes much longer than to start a thread
+log = logging.getLogger(__name__)
 
 Loop = Callable[..., None]
 """Called with `start`, `stop` and its arguments; what it does with one element depends on neither."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-_loops: list[Any] = []
 
 
 def inlined(function: Function) -> Function:
@@ -39,9 +37,9 @@ def compiled(function: Loop) -> Loop:
     try:
         cached = njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder that numba may write to
-        _loops.append(uncached)
+        announcer.wait[function] = "at every start. Name a folder to keep it in by NUMBA_CACHE_DIR."
         return uncached
-    _loops.append(cached)
+    announcer.wait[function] = "once on this computer."
 
     @wraps(function)
     def call(*arguments: Any) -> None:
@@ -67,18 +65,23 @@ def run(loop: Loop, count: int, *arguments: Any, grain: int = GRAIN) -> None:
         list(pool.map(lambda start, stop: loop(start, stop, *arguments), edges, edges[1:]))
 
 
-def announce_compilation() -> None:
-    """Logs why one has to wait, where loops imported so far are not machine code yet."""
-    missing = [loop for loop in _loops if not loop.signatures and not _is_cached(loop)]
-    if missing and missing[0].stats.cache_path is None:
-        log.warning("compiling for texture: some seconds, at every start. Name a folder to keep it in by NUMBA_CACHE_DIR.")
-    elif missing:
-        log.warning("compiling for texture: some seconds, once on this computer.")
+class Announcer(event.Listener):
+    """Says at the first loop that has to be compiled, and at no other, how often one has to `wait` for it."""
+
+    def __init__(self) -> None:
+        self.wait: dict[Loop, str] = {}
+        self.done = False
+
+    def on_start(self, event: event.Event) -> None:
+        """numba compiles something."""
+        wait = self.wait.get(event.data["dispatcher"].py_func)
+        if wait and not self.done:
+            log.warning("compiling for texture: some seconds, %s", wait)
+            self.done = True
+
+    def on_end(self, event: event.Event) -> None:
+        """It has."""
 
 
-def _is_cached(loop: Any) -> bool:
-    if loop.stats.cache_path is None:
-        return False
-    written = Path(loop.py_func.__code__.co_filename).stat().st_mtime
-    code = Path(loop.stats.cache_path).glob(f"*.{loop.__name__}-*.nbi")
-    return any(file.stat().st_mtime >= written for file in code)
+announcer = Announcer()
+event.register("numba:compile", announcer)

@@ -25,10 +25,8 @@ class Textured:
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """As `Filler`."""
-        from mend.inpaint.compiled import announce_compilation  # numba takes half a second to import
-        from mend.inpaint.synthesis import add_texture
+        from mend.inpaint.synthesis import add_texture  # it imports numba, which takes half a second
 
-        announce_compilation()
         structure, texture = split_report(report, 2)
         return add_texture(composite(masked, self.filler(masked, hole, tile, structure), hole), hole, texture)
 
