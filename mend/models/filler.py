@@ -41,15 +41,11 @@ class TorchFiller:
 
     @torch.inference_mode()
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
-        """As `Filler`. On a CPU a batch is filled one by one: together its convolutions sum in another order."""
+        """As `Filler`."""
         image, missing = (torch.from_numpy(np.require(part, requirements=["C", "W"])) for part in (masked, hole))
-        at_once = 1 if self.device.type == "cpu" else len(image)
-        raws = [
-            self.network.fill(one.to(self.device), its.to(self.device), tile, report).float().cpu()
-            for one, its in zip(image.split(at_once), missing.split(at_once), strict=True)
-        ]
+        raw = self.network.fill(image.to(self.device), missing.to(self.device), tile, report)
         report(1, 1)
-        return torch.cat(raws).numpy() if len(raws) > 1 else raws[0].numpy()
+        return raw.float().cpu().numpy()
 
     def notes(self, hole: np.ndarray) -> list[str]:
         """None: it fills any hole."""

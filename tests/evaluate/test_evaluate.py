@@ -129,6 +129,7 @@ def test_only_what_is_new_or_changed_is_scored_and_the_rest_is_kept(
 ):
     from mend.evaluate import metrics
 
+    monkeypatch.setattr("mend.evaluate.run.certify", lambda names, device: {})  # it takes seconds
     evaluate([str(run)], replace(protocol, metrics=("psnr", "kid-cifar")), tmp_path / "r", device="cpu")
     before = read_result(tmp_path / "r").methods["tiny"]
     evaluate([str(run)], replace(protocol, metrics=("mae",)), tmp_path / "r", device="cpu")
@@ -141,7 +142,6 @@ def test_only_what_is_new_or_changed_is_scored_and_the_rest_is_kept(
 
     changed = replace(metrics.METRICS["mae"], definition="another", pixels=lambda a, b: (a - b).abs())
     monkeypatch.setitem(metrics.METRICS, "mae", changed)
-    monkeypatch.setattr("mend.evaluate.run.certify", lambda names, device: {})
     evaluate([str(run)], replace(protocol, metrics=("psnr", "mae")), tmp_path / "r", device="cpu")
     again = read_result(tmp_path / "r").methods["tiny"]
     assert again.mean("mae") == pytest.approx(after.mean("mae") / 255, rel=1e-3)
