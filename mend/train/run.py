@@ -300,7 +300,7 @@ class RunFiles(pl.Callback):
         others = [name for name, value in state_dict.get("of", {}).items() if self._of().get(name) != value]
         if others:
             raise InputError(
-                f"{self.out} was begun with other {' and '.join(others)} than are there now. Choose another --out, or put "
+                f"{self.out} was begun with other {' and '.join(others)} than are there now. Choose another `out`, or put "
                 "them back."
             )
         self.rows, self.best = state_dict["rows"], state_dict["best"]
@@ -372,7 +372,7 @@ def _write_config(config: TrainConfig, out: Path) -> None:
             if there.get(key) != values.get(key)
         ]
         if differs:
-            raise InputError(f"{out} is a run of another configuration: {'; '.join(differs)}. Choose another --out.")
+            raise InputError(f"{out} is a run of another configuration: {'; '.join(differs)}. Choose another `out`.")
         return
     write_bytes(file, tomli_w.dumps(values).encode())
 
