@@ -14,20 +14,38 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from large_holes import BINS, DIGITS, METRICS, OneScale, device, measure, scenes
+import torch
+from large_holes import BINS, DIGITS, METRICS, device, measure, scenes
+from torch import Tensor
 
 from mend.evaluate.statistics import bootstrap
 from mend.filling.load import load_filler
 from mend.images import write_bytes
+from mend.inpaint.scales import build_levels, refine
 from mend.models import MODELS
 from mend.models.checkpoint import commit
 from mend.models.device import device_name
-from mend.progress import progress
+from mend.models.pyramid import Pyramid
+from mend.progress import Report, ignore, progress
 from mend.train.config import TrainConfig, read_recipe
 from mend.train.run import train
 
 OUT = Path(__file__).parent.parent / "results" / "pyramid" / "ablation"
 EPOCHS = 2  # of the recipe's fifteen
+
+
+class OneScale(Pyramid):
+    """The pyramid's network at full size alone: it fills what it cannot see across from the mean colour."""
+
+    tiles = (None,)
+
+    def scales(self, masked: Tensor, hole: Tensor) -> list[Tensor]:
+        [(colour, known), *_], plane, contrast = build_levels(masked, hole)
+        raw = refine(colour, known, torch.zeros_like(colour), contrast, self.correct)
+        return [(raw + plane.rows + plane.columns).clamp(0, 1)]
+
+    def fill(self, masked: Tensor, hole: Tensor, tile: int | None = None, report: Report = ignore) -> Tensor:
+        return self.scales(masked, hole)[0]
 
 
 MODELS["pyramid-one-scale"] = OneScale

@@ -122,7 +122,7 @@ def test_the_large_holes_of_the_summary_and_the_readme_are_those_of_the_rows(lar
                 assert scores[metric]["mean"] == pytest.approx(part[metric].mean(), rel=1e-4), (label, name, metric)
             cell = table[name][column].replace("*", "")
             means = [scores[metric]["mean"] for metric in ("psnr", "ssim", "lpips-cifar")]
-            assert cell == f"{means[0]:.2f} · {means[1]:.3f} · {means[2]:.3f}", (label, name)
+            assert cell.startswith(f"{means[0]:.2f} · {means[1]:.3f} · {means[2]:.3f}"), (label, name)
 
 
 def test_the_readmes_gain_by_seams_is_the_measured_one():

@@ -161,21 +161,21 @@ def _first(broken: list[str]) -> str:
     return "\n  ".join(broken[:10]) + (f"\n  … and {len(broken) - 10} more" if len(broken) > 10 else "")
 
 
-def remember(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
-    """`read`, but what was read once is kept in memory while there is room.
+def remember(read: Callable[[int], np.ndarray], room: int | None = None) -> Callable[[int], np.ndarray]:
+    """`read`, but what was read once is kept in memory while there is `room`, in bytes; None is `ROOM`.
 
     For what is read again and again in the same order: where not all fit, dropping the oldest would never find one again.
     """
     known: dict[int, np.ndarray] = {}
-    room = ROOM
+    left = ROOM if room is None else room
 
     def read_once(i: int) -> np.ndarray:
-        nonlocal room
+        nonlocal left
         if i in known:
             return known[i]
         array = read(i)
-        if array.nbytes <= room:
-            known[i], room = array, room - array.nbytes
+        if array.nbytes <= left:
+            known[i], left = array, left - array.nbytes
         return array
 
     return read_once

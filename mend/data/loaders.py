@@ -14,6 +14,8 @@ from mend.data.random import permutation, uniform
 from mend.errors import InputError
 from mend.images import read_rgb
 
+ROOM = 2**30  # bytes of pictures that a worker keeps: decoding one for each of its crops would take as long as cutting them
+
 
 def to_image(pixels: np.ndarray | Tensor) -> Tensor:
     """uint8 (B, H, W, 3) or (B, 3, H, W) pixels as an image; a tensor stays on its device."""
@@ -91,7 +93,7 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         mine = self.rows if worker is None else np.concatenate([self.rows[:0], *batches[worker.id :: worker.num_workers]])
         broken: dict[int, str] = {}
         several = len(self.rows) > len(self.files)  # crops of a picture in one pass
-        read = remember(self._read) if several else self._read
+        read = remember(self._read, ROOM) if several else self._read
         for i in mine.tolist():
             picture = self._readable(i % len(self.files), read, broken)
             cut = torch.from_numpy(random_crop(picture, self.crop, self.zoom, self.seed, self.epoch, i))

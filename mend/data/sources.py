@@ -156,6 +156,13 @@ def image_files(folder: Path, split: str) -> list[Path]:
     return test if split == "test" else [p for p in found if p not in set(test)]
 
 
+def set_aside(files: list[Path], count: int) -> list[Path]:
+    """The `count` files of the smallest SHA-256, by it: the same pictures under any names. InputError when they are all."""
+    if count >= len(files):
+        raise InputError(f"{count} pictures cannot be set aside: there are {len(files)}, and training needs some.")
+    return sorted(files, key=lambda file: hashlib.sha256(file.read_bytes()).digest())[:count]
+
+
 def _file_entries(files: list[Path], root: Path) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
     return (Entry(p.relative_to(root).as_posix(), p) for p in files), len(files), ()
 

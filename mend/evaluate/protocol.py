@@ -58,8 +58,8 @@ class Published:
 class Protocol:
     """What is measured on what. Masks are those of a mask set under an object policy, or `drawn`.
 
-    `images_sha256` and `masks_sha256` pin both ("" pins nothing). `whole` takes photographs at their own sizes. `first` takes
-    the first so many.
+    `images_sha256` and `masks_sha256` pin both ("" pins nothing). `whole` takes photographs at their own sizes; of a folder the
+    `set_aside` of the smallest SHA-256, where said, which training leaves out. `first` takes the first so many.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Protocol:
     policy: ObjectPolicy = field(default_factory=ObjectPolicy)
     drawn: Drawn | None = None
     whole: bool = False
+    set_aside: int = 0
     size: int | None = None
     first: int | None = None
     images_sha256: str = ""

@@ -13,7 +13,7 @@ from torch import Tensor
 from mend.data import photos
 from mend.data.cache import remember
 from mend.data.loaders import to_image
-from mend.data.sources import Images, content_id, image_files, load_images
+from mend.data.sources import Images, content_id, image_files, load_images, set_aside
 from mend.errors import InputError
 from mend.evaluate.protocol import Protocol
 from mend.images import picture_files, read_rgb
@@ -113,7 +113,12 @@ def _whole(protocol: Protocol, source: str) -> Scenes:
     if protocol.drawn is None:
         raise InputError(f"{protocol.name} takes whole photographs, whose masks are drawn; it has no [drawn] table.")
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
-    files = [photos.folder() / name for name in photos.WHOLE] if source == "photos" else image_files(Path(source), "test")
+    if source == "photos":
+        files = [photos.folder() / name for name in photos.WHOLE]
+    elif protocol.set_aside:
+        files = set_aside(picture_files(Path(source).expanduser()), protocol.set_aside)
+    else:
+        files = image_files(Path(source), "test")
     read = remember(lambda p: read_rgb(files[p]))
     seen = [(content_id(pixels), pixels.shape[:2]) for pixels in map(read, range(len(files)))]
     place = np.repeat(np.arange(len(files)), per_image)

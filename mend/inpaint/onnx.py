@@ -17,7 +17,7 @@ import numpy as np
 
 from mend.data.assets import ASSETS
 from mend.inpaint.filler import Memory
-from mend.inpaint.scales import REACH, STRIDE, fill_scales
+from mend.inpaint.scales import REACH, RELAX, STRIDE, fill_scales
 from mend.progress import Report, ignore
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ THREADS = 4  # at most: up to 5 the results were the same bits where it was meas
 class PyramidOnnx:
     """A `Filler`: the network in the box, on the CPU."""
 
-    name = "pyramid"
     runtime = "ONNX Runtime on cpu"
     stride, reach = STRIDE, REACH
     tiles = (512, 256, 128)  # a larger one would see less twice, and work on more that is not missing
@@ -40,6 +39,8 @@ class PyramidOnnx:
 
     def __init__(self) -> None:
         self.session = open_session(GRAPH)
+        self.name = str(self.config["model"])  # "pyramid", or "structure", whose guess is relaxed
+        self.relax = RELAX if self.name == "structure" else 0
 
     @cached_property
     def version(self) -> str:
@@ -68,9 +69,9 @@ class PyramidOnnx:
         """As `Filler`; `start` is the filling of a coarser scale, by another network (see `fill_scales`)."""
         tile = tile or self.tiles[0]
         if len(masked) == 1:
-            return np.ascontiguousarray(fill_scales(masked, hole, self.correct, tile, report, start))
+            return np.ascontiguousarray(fill_scales(masked, hole, self.correct, tile, report, start, relax=self.relax))
         one_by_one = zip(np.split(masked, len(masked)), np.split(hole, len(hole)), strict=True)
-        return np.concatenate([fill_scales(*one, self.correct, tile) for one in one_by_one])
+        return np.concatenate([fill_scales(*one, self.correct, tile, relax=self.relax) for one in one_by_one])
 
     def correct(self, seen: np.ndarray) -> np.ndarray:
         """One scale: (B, 7, H, W) to (B, 3, H, W)."""

@@ -8,7 +8,7 @@ from typing import Any
 from mend.errors import InputError, pick
 from mend.models.baselines import Autoencoder
 from mend.models.network import Network
-from mend.models.pyramid import Pyramid
+from mend.models.pyramid import Pyramid, Structure
 from mend.models.unet import UNet
 
 MODELS: dict[str, Callable[..., Network]] = {
@@ -17,6 +17,7 @@ MODELS: dict[str, Callable[..., Network]] = {
     "unet-simple": partial(UNet, refine="simple"),
     "unet-aspp": partial(UNet, refine="aspp"),
     "pyramid": Pyramid,
+    "structure": Structure,
 }
 REFERENCE = ("autoencoder", "unet", "unet-simple", "unet-aspp")  # those of the reference experiment
 SEED = REFERENCE  # its name in version 0.1

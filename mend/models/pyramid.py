@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mend.inpaint.scales import REACH, STRIDE, all_scales, fill_scales
+from mend.inpaint.scales import REACH, RELAX, STRIDE, all_scales, fill_scales
 from mend.models.network import Network, one_thread
 from mend.progress import Report, ignore
 
@@ -61,6 +61,7 @@ class Pyramid(Network):
     stride, reach = STRIDE, REACH
     tiles = (512, 256, 128)  # a larger one would see less twice, and work on more that is not missing
     graph = "correct"  # what is exported: one scale
+    relax = 0  # rounds at each scale; see `refine`
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()
@@ -72,12 +73,20 @@ class Pyramid(Network):
 
     def scales(self, masked: Tensor, hole: Tensor) -> list[Tensor]:
         """`raw` at every scale, the finest first."""
-        return all_scales(masked, hole, self.correct)
+        return all_scales(masked, hole, self.correct, self.relax)
 
     def fill(self, masked: Tensor, hole: Tensor, tile: int | None = None, report: Report = ignore) -> Tensor:
         on_cpu = masked.device.type == "cpu"
         small = SMALL if on_cpu and len(masked) == 1 else 0
-        return fill_scales(masked, hole, self.correct, tile or self.tiles[0], report, small=small, on_small=one_thread)
+        return fill_scales(
+            masked, hole, self.correct, tile or self.tiles[0], report, small=small, on_small=one_thread, relax=self.relax
+        )
 
     def graph_inputs(self, batch: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
         return {"seen": (batch, 7, height, width)}
+
+
+class Structure(Pyramid):
+    """`Pyramid` that begins as nearly a harmonic filling, and learns what there is beyond it."""
+
+    relax = RELAX

@@ -30,19 +30,18 @@ from torch.utils.data import DataLoader
 
 from mend import distributed
 from mend.data.loaders import Batches, Crops, epoch_rows, share_of_batch
-from mend.data.sources import image_files, load_images, split_rows
+from mend.data.sources import image_files, load_images, set_aside, split_rows
 from mend.errors import InputError, pick
 from mend.evaluate.metrics import psnr, ssim
-from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
-from mend.inpaint.scales import halve
+from mend.images import composite, grid, mask_out, picture_files, to_pixels, write_bytes, write_image
 from mend.masks.crops import make_hole_drawer
 from mend.masks.store import ObjectPolicy, find_set
 from mend.models import build
-from mend.models.checkpoint import commit, save_model
+from mend.models.checkpoint import commit, load_model, save_model
 from mend.models.device import device_name, find_device, has_bf16
 from mend.models.network import Network
 from mend.train.config import TrainConfig
-from mend.train.losses import LOSSES, weighted
+from mend.train.losses import LOSSES, load_features, make_terms, weighted, weighted_over_scales
 
 SAMPLES = 12  # validation pictures in the grid of each epoch
 
@@ -57,6 +56,8 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
     out = Path(out)
     for name in config.loss:
         pick(LOSSES, name, "loss")
+    if config.loss.get("features"):
+        load_features(config.feature_network, torch.device("cpu"))
     if config.batch_size < distributed.WORLD:
         raise InputError(
             f"batch_size is {config.batch_size}; expected one image at least for each of {distributed.WORLD} processes."
@@ -83,6 +84,14 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
 
 
 def _build(config: TrainConfig) -> Network:
+    if config.start is not None:
+        network, found = load_model(config.start)
+        if (found["model"], found["options"]) != (config.model, _options(config)):
+            raise InputError(
+                f"`start` is {config.start}, which holds {found['model']} with {found['options']}; {config.model} with "
+                f"{_options(config)} is to be trained. Name a run of the same network, or leave out `start`."
+            )
+        return network.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return build(config.model, **_options(config))
@@ -101,6 +110,7 @@ class Inpainting(pl.LightningModule):
     def __init__(self, config: TrainConfig, network: Network) -> None:
         super().__init__()
         self.config = config
+        self.terms = make_terms(config.feature_network)
         self.network = network.to(memory_format=torch.channels_last)
         self.average = (
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True) if config.ema else None
@@ -116,7 +126,7 @@ class Inpainting(pl.LightningModule):
         mine = share_of_batch(size, distributed.RANK, distributed.WORLD)
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
         raws = self.step(mask_out(image, hole), hole)
-        loss, terms = self._over_scales(raws, image, hole)
+        loss, terms = weighted_over_scales(self.config.loss, raws, image, hole, self.terms)
         # To look at it is to wait for the device, which a GPU's queue of work does not survive. What is not finite stays so.
         at_once = loss.device.type == "cpu"
         if (at_once or batch_index % 50 == 0 or self.trainer.is_last_batch) and not loss.isfinite():
@@ -135,14 +145,6 @@ class Inpainting(pl.LightningModule):
         """A mean over the epoch, of which this batch is such a part. Lightning's own is wrong for processes of unequal shares:
         it averages how many images each has as whole numbers."""
         self.log(name, value * part, on_epoch=True, on_step=False, reduce_fx="sum", sync_dist=True)
-
-    def _over_scales(self, raws: list[Tensor], image: Tensor, hole: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss at the finest scale and, at half its weight, at each coarser one; the terms are those of the finest."""
-        loss, terms = weighted(self.config.loss, raws[0].float(), image, hole)
-        for raw in raws[1:]:
-            image, hole = halve(image), halve(hole)
-            loss = loss + 0.5 * weighted(self.config.loss, raw.float(), image, hole)[0]
-        return loss, terms
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.average is not None:
@@ -167,7 +169,7 @@ class Inpainting(pl.LightningModule):
         part = len(image) / count if count > distributed.RANK else 0.0
         self._log("val_psnr", psnr(filled, image).mean(), part)
         self._log("val_ssim", ssim(filled, image).mean(), part)
-        self._log("val_loss", weighted(self.config.loss, raw, image, hole)[0], part)
+        self._log("val_loss", weighted(self.config.loss, raw, image, hole, self.terms)[0], part)
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.lr, fused=True)
@@ -238,10 +240,15 @@ class CropData(pl.LightningDataModule):
         super().__init__()
         assert config.crop is not None
         self.config, self.crop = config, config.crop
-        self.files = image_files(Path(config.data), "train")
+        if config.set_aside:
+            found = picture_files(Path(config.data))
+            aside = set(set_aside(found, config.set_aside))
+            self.files = [file for file in found if file not in aside]
+        else:
+            self.files = image_files(Path(config.data), "train")
         self.rows = {split: split_rows(len(self.files), split) for split in ("train", "val")}
         self.counts = {"train": config.crops * len(self.rows["train"]), "val": len(self.rows["val"])}
-        self.draw_hole, described = make_hole_drawer(config.masks, self.crop, config.seed)
+        self.draw_hole, described = make_hole_drawer(config.masks, self.crop, config.seed, config.ramp, config.grow)
         listed = "".join(f"{file.name} {file.stat().st_size}\n" for file in self.files)
         self.facts = {
             "data": config.data,
@@ -365,7 +372,8 @@ def _write_config(config: TrainConfig, out: Path) -> None:
     file = out / "config.toml"
     values = {key: value for key, value in asdict(config).items() if value is not None}
     if file.exists():
-        there = tomllib.loads(file.read_text(encoding="utf-8"))
+        defaults = asdict(TrainConfig("", ""))  # for what a run of an earlier version did not know yet
+        there = {**defaults, **tomllib.loads(file.read_text(encoding="utf-8"))}
         differs = [
             f"{key} is {there.get(key)!r} there and {values.get(key)!r} now"
             for key in sorted({*there, *values})

@@ -1,3 +1,4 @@
+import hashlib
 import shutil
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from PIL import Image
 
 from mend.data import photos
 from mend.data.loaders import Batches
-from mend.data.sources import image_files, load_images, split_rows
+from mend.data.sources import image_files, load_images, set_aside, split_rows
 from mend.errors import InputError
 
 
@@ -149,6 +150,21 @@ def test_cifar10_is_read_and_the_second_start_is_quick():
     batch = next(iter(Batches(torch.from_numpy(np.array(again.pixels)), torch.zeros(10_000, 1, 32, 32), again.rows, 128)))
     assert len(batch[0]) == 128
     assert time.perf_counter() - start < 2
+
+
+def test_pictures_are_set_aside_by_what_is_in_them(tmp_path: Path):
+    for folder, prefix in (("a", ""), ("b/c", "other-")):
+        (tmp_path / folder).mkdir(parents=True)
+        for i in range(8):
+            (tmp_path / folder / f"{prefix}{i}.jpg").write_bytes(bytes([i, len(folder)]))
+    files = sorted(tmp_path.rglob("*.jpg"))
+    aside = set_aside(files, 5)
+    digests = sorted(hashlib.sha256(file.read_bytes()).digest() for file in files)
+    assert [hashlib.sha256(file.read_bytes()).digest() for file in aside] == digests[:5]
+    renamed = [file.rename(file.with_name(f"{99 - i}.jpg")) for i, file in enumerate(files)]
+    assert [file.read_bytes() for file in set_aside(renamed[::-1], 5)] == [renamed[files.index(f)].read_bytes() for f in aside]
+    with pytest.raises(InputError, match="16 pictures cannot be set aside: there are 16"):
+        set_aside(renamed, 16)
 
 
 def test_a_hub_dataset_with_names_and_without(monkeypatch: pytest.MonkeyPatch):

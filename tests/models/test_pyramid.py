@@ -9,25 +9,29 @@ from torch import Tensor
 from mend.images import composite, mask_out
 from mend.inpaint.scales import (
     REACH,
+    RELAX,
     RIDGE,
+    all_scales,
+    average_neighbours,
     darker_half_first,
     double,
     double_part,
     fit_plane,
     halve,
     mirror,
+    refine,
     sum_lines,
     sum_squares,
 )
 from mend.models import build
-from mend.models.pyramid import Corrector, Pyramid
+from mend.models.pyramid import Corrector, Pyramid, Structure
 
 
-@pytest.fixture(scope="module")
-def network() -> Pyramid:
+@pytest.fixture(scope="module", params=[Pyramid, Structure])
+def network(request: pytest.FixtureRequest) -> Pyramid:
     """With weights large enough that a mistake anywhere shows."""
     torch.manual_seed(0)
-    network = Pyramid(4)
+    network = request.param(4)
     for weights in network.parameters():
         torch.nn.init.normal_(weights, 0, 0.15)
     return network.eval()
@@ -127,11 +131,12 @@ def test_only_tiles_that_miss_something_are_worked_on(network: Pyramid, monkeypa
 
 
 def test_nothing_farther_than_its_reach_from_a_cell_changes_an_output_in_it(network: Pyramid):
-    seen = torch.zeros(1, 7, 256, 256)
-    seen.requires_grad_()
-    network.correct(seen)[..., 128:136, 128:136].sum().backward()
-    assert seen.grad is not None
-    rows = torch.nonzero(seen.grad.abs().sum((0, 1, 3)))
+    nothing, guess = torch.zeros(1, 1, 256, 256), torch.zeros(1, 3, 256, 256, requires_grad=True)
+    one = torch.ones(1, 1, 1, 1)
+    raw = refine(torch.zeros(1, 3, 256, 256), nothing, guess, one, network.correct, network.relax)
+    raw[..., 128:136, 128:136].sum().backward()
+    assert guess.grad is not None
+    rows = torch.nonzero(guess.grad.abs().sum((0, 1, 3)))
     assert 128 - REACH <= rows.min() < 128 - REACH // 2
     assert 136 + REACH // 2 < rows.max() < 136 + REACH
 
@@ -240,3 +245,27 @@ def test_every_weight_learns_at_every_scale():
     sum(raw.square().mean() for raw in raws).backward()  # type: ignore[union-attr]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
     assert torch.equal(composite(masked, raws[0], hole)[(hole == 0).expand_as(masked)], masked[(hole == 0).expand_as(masked)])
+
+
+def test_relaxing_brings_a_smooth_filling_nearer_to_the_harmonic_one():
+    """Which is known here: a bilinear surface is one."""
+    y, x = torch.linspace(-1, 1, 60).view(60, 1), torch.linspace(-1, 1, 80)
+    image = (0.5 + 0.2 * y + 0.1 * x + 0.2 * y * x).expand(1, 3, 60, 80)
+    assert torch.allclose(average_neighbours(image)[..., 1:-1, 1:-1], image[..., 1:-1, 1:-1], atol=1e-6)
+    hole = torch.zeros(1, 1, 60, 80)
+    hole[..., 15:45, 20:70] = 1
+    errors = []
+    for kind in (Pyramid, Structure):
+        with torch.no_grad():
+            raw = kind(4).eval()(mask_out(image, hole), hole)
+        errors.append((raw - image).abs().mean().item())
+    assert errors[1] < 0.75 * errors[0]
+
+
+def test_numpy_relaxes_as_pytorch_does():
+    masked, hole = scene(61, 90)
+    nothing = all_scales(masked, hole, lambda seen: 0 * seen[:, :3], RELAX)
+    again = all_scales(masked.numpy(), hole.numpy(), lambda seen: 0 * seen[:, :3], RELAX)
+    assert all(np.abs(one.numpy() - other).max() < 1e-6 for one, other in zip(nothing, again, strict=True))
+    plain = all_scales(masked, hole, lambda seen: 0 * seen[:, :3])
+    assert (plain[0] - nothing[0]).abs().max() > 0.01

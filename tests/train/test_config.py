@@ -13,6 +13,12 @@ def test_the_reference_recipe_is_as_published():
     assert read_recipe("seed") == read_recipe("reference"), "its name in version 0.1"
 
 
+def test_the_faithful_recipe_goes_on_from_the_sharp_one_without_the_pictures_set_aside():
+    faithful, sharp = (TrainConfig("photos", "strokes", **read_recipe(name)) for name in ("structure", "structure-sharp"))
+    assert all(getattr(faithful, key) == getattr(sharp, key) for key in ("model", "width", "crop", "set_aside", "grow"))
+    assert set(sharp.loss) == {*faithful.loss, "features"}
+
+
 def test_unknown_recipes_and_keys_offer_the_nearest(tmp_path: Path):
     with pytest.raises(InputError, match="unknown recipe 'referense'. Did you mean 'reference'"):
         read_recipe("referense")
@@ -31,6 +37,10 @@ def test_values_that_no_run_can_have():
         ({"width": 0}, "width is 0"),
         ({"lr": -1.0}, "lr is -1"),
         ({"ema": 1.0}, "ema is 1"),
+        ({"grow": 1.0}, "grow is 1"),
+        ({"grow": -0.1}, "grow is -0.1"),
+        ({"set_aside": -1}, "set_aside is -1"),
+        ({"ramp": -1}, "ramp is -1"),
         ({"size": 32, "crop": 32}, "exclude each other"),
         ({"precision": "fp16"}, "unknown precision 'fp16'. Did you mean 'bf16'"),
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),

@@ -13,13 +13,14 @@ import torch
 from conftest import needs_signals, smooth, stopped
 from PIL import Image
 
-from mend.data.sources import load_images, split_rows
+from mend.data.sources import load_images, set_aside, split_rows
 from mend.errors import InputError
+from mend.images import picture_files
 from mend.masks.crops import make_hole_drawer
 from mend.models.checkpoint import load_model
 from mend.segment.make import make_masks
 from mend.train.config import TrainConfig
-from mend.train.run import _build, train
+from mend.train.run import CropData, _build, train
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,28 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_batch(config: TrainConfig
         train(replace(config, lr=1e30, epochs=9), tmp_path / "run")
 
 
+def test_training_may_start_from_the_weights_of_another_run(config: TrainConfig, finished: Path, tmp_path: Path):
+    still = replace(config, start=str(finished), lr=1e-12, epochs=1)
+    (run, _), (there, _) = load_model(train(still, tmp_path / "run")), load_model(finished)
+    pairs = zip(run.parameters(), there.parameters(), strict=True)
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in pairs)
+    with pytest.raises(
+        InputError, match="which holds unet-simple with {'width': 4}; unet-simple with {'width': 8} is to be trained. Name"
+    ):
+        train(replace(still, width=8), tmp_path / "other")
+
+
+def test_a_run_of_a_version_that_knew_fewer_keys_goes_on(config: TrainConfig, finished: Path, tmp_path: Path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    lines = (run / "config.toml").read_text().splitlines(keepends=True)
+    shorter = [line for line in lines if not line.startswith(("set_aside", "ramp", "grow"))]
+    assert len(shorter) == len(lines) - 3
+    (run / "config.toml").write_text("".join(shorter))
+    train(config, run)
+    with pytest.raises(InputError, match="of another configuration: ramp is 0 there and 2 now"):
+        train(replace(config, ramp=2), run)
+
+
 def test_unknown_losses_models_and_foreign_masks_are_refused_before_anything_is_written(
     config: TrainConfig, folder: Path, masks: Path, tmp_path: Path
 ):
@@ -185,6 +208,25 @@ def test_a_pyramid_learns_at_every_scale_from_holes_of_several_kinds(tmp_path: P
     one_kind = [make_hole_drawer("boxes", 48, 0)[0](1, i) for i in range(60)]
     alike = sum(np.array_equal(a, b) for a, b in zip(holes, one_kind, strict=True))
     assert 8 < alike < 35, "a third of them are boxes"
+
+
+def test_pictures_set_aside_are_neither_trained_nor_validated_on(tmp_path: Path):
+    for i in range(24):
+        (tmp_path / "photos" / str(i % 3)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(smooth(40, 50, i)).save(tmp_path / "photos" / str(i % 3) / f"{i}.jpg")
+    config = TrainConfig(str(tmp_path / "photos"), "boxes", "unet", width=4, crop=32, set_aside=6)
+    data = CropData(config)
+    aside = set_aside(picture_files(tmp_path / "photos"), 6)
+    assert len(data.files) == data.counts["train"] + data.counts["val"] == 18
+    assert not {*aside} & {*data.files}
+    assert {file.parent.name for file in data.files} == {"0", "1", "2"}
+
+
+def test_a_network_for_features_that_is_not_there_is_said_before_anything_is_written(config: TrainConfig, tmp_path: Path):
+    for network, said in ((None, "name its folder by `feature_network`"), (str(tmp_path), "no network for the loss term")):
+        with pytest.raises(InputError, match=said):
+            train(replace(config, loss={"mse": 1.0, "features": 0.1}, feature_network=network), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_masks_under_the_same_name_are_noticed(config: TrainConfig, tmp_path: Path, folder: Path):
