@@ -67,7 +67,9 @@ def installing(part: dict[str, Any]) -> list[Row]:
         before, now = found["before"], found["now"]
         seconds = ", ".join(f"{before[tool]:.0f} → {now[tool]:.0f} s by {tool}" for tool in ("uv", "pip") if tool in now)
         megabytes = f"{before['megabytes']:,.0f} → {now['megabytes']:,.0f} MB"
-        rows.append((f"`pip install .{found['extras']}`, to {case}", megabytes, seconds, f"{found['n']} runs"))
+        rows.append(
+            (f"`pip install .{found['extras']}`: {case}", megabytes, seconds, f"{found['n']} run{'s' * (found['n'] > 1)}")
+        )
     return rows
 
 
