@@ -87,6 +87,6 @@ class Pyramid(Network):
 
 
 class Structure(Pyramid):
-    """`Pyramid` that begins as nearly a harmonic filling, and learns what there is beyond it."""
+    """`Pyramid` that begins nearer to a harmonic filling, and learns what there is beyond it."""
 
     relax = RELAX
