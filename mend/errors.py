@@ -86,7 +86,7 @@ def name_missing_extra() -> Iterator[None]:
         extra = next(filter(None, map(extra_of, parts)), None)
         if extra is None or (error.name or "mend").split(".")[0] == "mend":
             raise
-        raise InputError(f"{error.name} is not installed. Run: pip install 'mend-inpainting[{extra}]'.") from None
+        raise InputError(f"{error.name} is not installed. Run in the folder of mend: pip install '.[{extra}]'.") from None
 
 
 def extra_of(part: str) -> str | None:

@@ -33,7 +33,7 @@ def test_a_missing_package_is_one_sentence_with_the_extra_of_the_outermost_part(
     exec("def build():\n import no_such_package.sub", inner)
     outer = {"__name__": "mend.evaluate.run", "build": inner["build"]}
     exec("def evaluate():\n build()", outer)
-    sentence = r"^no_such_package is not installed\. Run: pip install 'mend-inpainting\[eval\]'\.$"
+    sentence = r"^no_such_package is not installed\. Run in the folder of mend: pip install '.\[eval\]'\.$"
     with pytest.raises(InputError, match=sentence), name_missing_extra():
         outer["evaluate"]()
 

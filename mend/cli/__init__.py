@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         explanation = _explain(error, tokens)
         if distributed.claim_last_word():
-            print(f"mend: {as_flags(explanation or _describe_fault(error))}", file=sys.stderr, flush=True)
+            print(f"mend: {as_flags(explanation) or _describe_fault(error)}", file=sys.stderr, flush=True)
         sys.exit(1 if explanation else 2)
 
 

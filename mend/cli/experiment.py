@@ -168,7 +168,7 @@ def evaluate(
     """Score networks by a protocol, with the classical fillers beside them; or folders of pictures that any program filled.
 
     Args:
-        runs: run or model folders, or names of classical fillers.
+        runs: run or model folders, or names of fillers: {classical}; {fetched}; FILE.onnx or FILE.pt.
         protocol: a shipped protocol, or a .toml file.
         data: where the protocol's images are, when not where it says.
         truth: folder of originals, to score --filled against, paired by name.

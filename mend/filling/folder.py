@@ -103,7 +103,8 @@ def fill_folder(plan: Plan, options: Options, filler: Inpainter, on_file: OnFile
             except Exception as error:
                 settle(pair, error)
 
-    # Where PyTorch is, a thread that starts while a small scale is filled would keep to one core (see `pyramid.same_sums`).
+    # Where PyTorch is, a thread that starts while a small scale is filled would keep to one core: see
+    # `mend.models.network.one_thread`.
     torch = sys.modules.get("torch")
     keep = partial(torch.set_num_threads, torch.get_num_threads()) if torch else None
     todo = deque[Pair]()

@@ -102,7 +102,7 @@ class Inpainter:
                · a tensor (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]
         mask   a path or a PIL image (read by `mend.masks.hole.understand_mask`) · an array (H, W) · a tensor (H, W), (1, H, W)
                or (B, 1, H, W); of the image's size, a path or a PIL image in another size of the same shape too
-        hole   what marks the hole in the mask, as --hole: "auto", "white", "black", "opaque", "transparent" or "painted"
+        hole   what marks the hole in the mask: "auto", "white", "black", "opaque", "transparent" or "painted"
 
         Raises InputError for another size, shape, type or range, and for a mask that can be read in more than one way. Warns of
         all that had to be converted in a file or a PIL image, and of how a mask in one was read.

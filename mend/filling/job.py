@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
 from mend.errors import InputError, name_missing_extra
-from mend.filling.inpainter import Inpainter, load
+from mend.filling import load
+from mend.filling.inpainter import Inpainter
 from mend.filling.options import Options
 from mend.filling.verify import COPIED, encode_filled
 from mend.images import Picture, check_fits, format_of, output_beside, peek, read_image, to_pixels, write_bytes
@@ -94,7 +97,12 @@ class Result:
 
 def load_filler(options: Options) -> Inpainter:
     """What fills; for many jobs it is loaded once and given to each. InputError for a model that is not there."""
-    return load(options.model, options.device, options.texture, options.seam)
+    return Inpainter(load.load_filler(**filler_arguments(options)))
+
+
+def filler_arguments(options: Options) -> dict[str, Any]:
+    """Those of the options that say what fills."""
+    return {name: getattr(options, name) for name in signature(load.load_filler).parameters}
 
 
 def fill_file(

@@ -4,11 +4,12 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from mend.errors import name_missing_extra
+from mend.errors import InputError, name_missing_extra, nearest
 from mend.inpaint import networks
 from mend.inpaint.classical import CLASSICAL, Classical
+from mend.inpaint.contracts import NETWORKS
 from mend.inpaint.filler import Filler
-from mend.inpaint.onnx import DEFAULT, PyramidOnnx
+from mend.inpaint.onnx import DEFAULT, PyramidOnnx, find_exported
 
 GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
 
@@ -24,6 +25,8 @@ def load_filler(model: str | Path | None = None, device: str = "auto", texture: 
     """
     filler = _load(model, device)
     if seam:
+        if model is not None and networks.is_network(model):
+            raise InputError("`seam` is for a network of yours. One of somebody else's keeps the known pixels. Leave it out.")
         from mend.inpaint.blend import Blended
 
         filler = Blended(filler)
@@ -40,7 +43,15 @@ def _load(model: str | Path | None, device: str) -> Filler:
     if str(model) in CLASSICAL:
         return Classical(str(model))
     if model is not None and networks.is_network(model):
+        if device not in ("auto", "cpu"):
+            raise InputError(f"networks of other people run on the CPU; the `device` is {device}. Leave it out.")
         return networks.load_network(model)
+    if model is not None and not Path(model).exists():
+        names = [*CLASSICAL, *NETWORKS]
+        hint = nearest(str(model), names)
+        raise InputError(f"there is no model in {model}: no such folder.{hint} By name there are {', '.join(names)}.")
+    if model is not None and find_spec("torch") is None and (folder := find_exported(Path(model))):
+        return PyramidOnnx(folder)
     from mend.models.filler import load_network
 
     return load_network(DEFAULT if model is None else model, device)
@@ -52,4 +63,5 @@ def onnx_suffices(device: str) -> bool:
     "auto" is the CPU where PyTorch is not installed, and where no driver of a GPU that it might use is to be seen: NVIDIA's,
     AMD's, or one of these by Windows.
     """
-    return device == "cpu" or (device == "auto" and not (any(map(os.path.exists, GPUS)) and find_spec("torch")))
+    on_gpu = any(map(os.path.exists, GPUS)) and all(map(find_spec, ("torch", "safetensors")))
+    return device == "cpu" or (device == "auto" and not on_gpu)

@@ -23,9 +23,14 @@ class Blended:
         self.filler, self.notes = filler, filler.notes
         self.name, self.runtime, self.config = filler.name, filler.runtime, filler.config
         self.stride, self.reach, self.tiles = filler.stride, filler.reach, filler.tiles
-        self.version, self.parameters = f"{filler.version} seam", filler.parameters
+        self.parameters = filler.parameters
         inner = filler.memory
         self.memory = inner and Memory(inner.program, inner.picture + self.PICTURE, inner.seen)
+
+    @property
+    def version(self) -> str:
+        """That of the filler, and that it has its seam blended."""
+        return f"{self.filler.version} seam"
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """As `Filler`."""

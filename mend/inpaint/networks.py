@@ -131,7 +131,10 @@ class Network:
 
     def _fill_window(self, image: np.ndarray, hole: np.ndarray, window: "Window") -> np.ndarray:
         """What is seen of a window, filled."""
-        side = self.contract.side
+        side, (height, width) = self.contract.side, hole.shape[-2:]
+        # In whole cells of the scale that is begun with, so that they are the same for a mirrored picture.
+        more = ((0, 0), (0, 0), (0, -height % window.shrunk), (0, -width % window.shrunk))
+        image, hole = np.pad(image, more, "symmetric"), np.pad(hole, more, "symmetric")
         small, known = image * (1 - hole), 1 - hole
         for _ in range(window.shrunk.bit_length() - 1):
             small, known = halve(small), halve(known)
@@ -147,7 +150,7 @@ class Network:
             missing[(..., *tile.place)] = 0
         if window.shrunk == 1:
             return small
-        return self.finer(image * (1 - hole), hole, start=small)
+        return self.finer(image * (1 - hole), hole, start=small)[..., :height, :width]
 
     def _see(self, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """`raw` of what the network is given at once, mirrored at its right and lower border to a size that it takes."""

@@ -30,31 +30,32 @@ THREADS = 4  # at most: up to 5 the results were the same bits where it was meas
 
 
 class PyramidOnnx:
-    """A `Filler`: the network in the box, on the CPU."""
+    """A `Filler`: the network in the box, or another of its kind that was exported beside its weights, on the CPU."""
 
     runtime = "ONNX Runtime on cpu"
     stride, reach = STRIDE, REACH
     tiles = (512, 256, 128)  # a larger one would see less twice, and work on more that is not missing
     memory = Memory(PROGRAM, 65, 576)
 
-    def __init__(self) -> None:
-        self.session = open_session(GRAPH)
+    def __init__(self, folder: Path = DEFAULT) -> None:
+        self.folder = folder
+        self.session = open_session(folder / GRAPH.name)
         self.name = str(self.config["model"])  # "pyramid", or "structure", whose guess is relaxed
         self.relax = RELAX if self.name == "structure" else 0
 
     @cached_property
     def version(self) -> str:
         """The SHA-256 of the weights' file."""
-        return hashlib.sha256((DEFAULT / "model.safetensors").read_bytes()).hexdigest()
+        return hashlib.sha256((self.folder / "model.safetensors").read_bytes()).hexdigest()
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return json.loads((DEFAULT / "config.json").read_text(encoding="utf-8"))
+        return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
 
     @cached_property
     def parameters(self) -> int:
         """As the header of the weights' file counts them."""
-        with (DEFAULT / "model.safetensors").open("rb") as file:
+        with (self.folder / "model.safetensors").open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
@@ -80,6 +81,16 @@ class PyramidOnnx:
     def notes(self, hole: np.ndarray) -> list[str]:
         """None: it fills any hole."""
         return []
+
+
+def find_exported(model: Path) -> Path | None:
+    """The model folder of a network of the pyramid's kind, by it or by its run folder, into which `mend export` wrote
+    model.onnx."""
+    for folder in (model, model / "model"):
+        if (folder / GRAPH.name).is_file() and (folder / "config.json").is_file():
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            return folder if config.get("model") in ("pyramid", "structure") else None
+    return None
 
 
 def open_session(graph: Path) -> "InferenceSession":

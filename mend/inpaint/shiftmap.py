@@ -38,12 +38,12 @@ class ShiftMap:
 def copy_patches(scale: Scale, field: Field) -> np.ndarray:
     """What the missing pixels of a scale copy."""
     copied = np.zeros(len(scale.missing), np.int32)
-    run(choose, len(copied), scale, scale.sources[field.source], field.distance, copied)
+    run(choose_copies, len(copied), scale, scale.sources[field.source], field.distance, copied)
     return copied
 
 
 @compiled
-def choose(start: int, stop: int, scale: Scale, centres: np.ndarray, distances: np.ndarray, copied: np.ndarray) -> None:
+def choose_copies(start: int, stop: int, scale: Scale, centres: np.ndarray, distances: np.ndarray, copied: np.ndarray) -> None:
     """A missing pixel copies the one in its place in a source of a patch over it: of the nearest, those about it preferred."""
     number, missing, width = scale.number, scale.missing, scale.number.shape[1]
     for i in range(start, stop):

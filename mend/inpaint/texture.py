@@ -19,9 +19,14 @@ class Textured:
         self.filler = filler
         self.name, self.runtime, self.config = f"{filler.name}, texture", filler.runtime, filler.config
         self.stride, self.reach, self.tiles = filler.stride, filler.reach, filler.tiles
-        self.version, self.parameters = f"{filler.version} texture", filler.parameters
+        self.parameters = filler.parameters
         inner = filler.memory
         self.memory = inner and Memory(inner.program + self.PROGRAM, inner.picture + self.PICTURE, inner.seen)
+
+    @property
+    def version(self) -> str:
+        """That of the filler, and that it has texture."""
+        return f"{self.filler.version} texture"
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """As `Filler`."""

@@ -43,6 +43,7 @@ class TorchScript:
                 output = self.module(*(given[::-1] if self.swapped else given))
             if isinstance(output, tuple | list):
                 output = output[int(self.output)]
+            values = output.float().numpy()
         except Exception as error:
             raise InputError(f"{self.file.name} stopped on an image of {size_of(image)}. {explain(error)}") from None
-        return checked(output.numpy(), image, self.file.name)
+        return checked(values, image, self.file.name)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mend.errors import InputError
+from mend.errors import InputError, name_missing_extra
 from mend.images import mask_out, write_bytes
 from mend.models.checkpoint import load_model, model_folder
 from mend.models.network import Network
@@ -21,6 +21,7 @@ SIZES = ((1, 64, 48), (2, 40, 136), (1, 8, 8))  # batch, height, width: of the f
 MOST = 1e-3  # by which the graph may differ from the network, on a scale where white is 1
 
 
+@name_missing_extra()
 def export(model: str | Path, output: Path) -> float:
     """Write the network of a model or run folder to `output`; returns by how much it differs from PyTorch at most.
 
@@ -32,11 +33,9 @@ def export(model: str | Path, output: Path) -> float:
     """
     if output.suffix != ".onnx":
         raise InputError(f"cannot write {output}: the graph is an ONNX file. Call it {output.with_suffix('.onnx')}.")
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401 (PyTorch's exporter is made of it)
-    except ImportError as error:
-        raise InputError(f"{error.name} is not installed. Run: pip install 'mend-inpainting[export]'.") from None
+    import onnxruntime
+    import onnxscript  # noqa: F401 (PyTorch's exporter is made of it)
+
     network, _ = load_model(model)
     exported = network.get_submodule(network.graph)
     graph, folder = _graph(exported, _inputs(network, *SIZES[0])), model_folder(model)

@@ -20,14 +20,14 @@ def studio(models: list[str], host: str, port: int, auth: str | None, device: st
     what is in the box."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing leaves the machine
     if auth is not None and (":" not in auth or auth.startswith(":") or auth.endswith(":")):
-        raise InputError("--auth is to be NAME:PASSWORD.")
+        raise InputError("`auth` is to be NAME:PASSWORD.")
     import uvicorn
 
     from mend.studio.server import make_app
 
     local = host in LOCAL
     if not local and auth is None:
-        raise InputError(f"--host {host} lets other machines in, and no password was given. Add --auth NAME:PASSWORD.")
+        raise InputError(f"`host={host}` lets other machines in, and no password was given. Add `auth=NAME:PASSWORD`.")
     methods = list_methods(models)
     with _listen(host, port) as listening, contextlib.suppress(KeyboardInterrupt):  # which is how a server is ended
         _end_on_signals()
@@ -54,7 +54,7 @@ def _listen(host: str, port: int) -> socket.socket:
         opened.listen()
     except (OSError, OverflowError) as error:
         opened.close()
-        raise InputError(f"cannot listen at {host}:{port} ({error}). Choose another --port, or 0 for a free one.") from None
+        raise InputError(f"cannot listen at {host}:{port} ({error}). Choose another `port`, or 0 for a free one.") from None
     return opened
 
 

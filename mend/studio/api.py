@@ -154,6 +154,8 @@ async def _report(key: str, fill: Fill) -> Messages:
         await asyncio.sleep(REFRESH)
     if fill.error is not None:
         raise fill.error
+    if "done" not in fill.message:
+        raise InputError("this filling was cancelled.")
     yield {"done": {**fill.message["done"], "result": f"/fills/{key}/result"}}
 
 
@@ -190,7 +192,9 @@ def add_api(app: FastAPI, fills: Fills) -> None:
             key, one, task = await fills.start(request, waits=False)
             stack.push_async_callback(fills.remove, key)
             await run_while_connected(request, task)
-            return Result(one, then=stack.pop_all().aclose)
+            result = Result(one, then=lambda: fills.remove(key))  # raises what went wrong, and then the stack removes it
+            stack.pop_all()
+            return result
 
     @app.post("/fills", status_code=202, openapi_extra=form, responses=_errors(400, 413, 503))
     async def begin(request: Request) -> JSONResponse:

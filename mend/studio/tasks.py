@@ -32,7 +32,7 @@ from PIL import Image
 
 from mend.errors import InputError
 from mend.filling.inpainter import Inpainter
-from mend.filling.job import Job, Result, fill_file, load_filler
+from mend.filling.job import Job, Result, fill_file, filler_arguments, load_filler
 from mend.filling.options import Options
 from mend.images import Picture, open_picture, read_image, write_bytes
 from mend.images.deep import png_chunks
@@ -294,12 +294,12 @@ def _load_segmenter() -> Any:
 
 
 def _load_filler(options: Options) -> Inpainter:
-    return _load_kept_filler(options.model, options.device, options.texture, options.seam)
+    return _load_kept_filler(Options(**filler_arguments(options)))
 
 
 @lru_cache(2)  # a process has one model, with texture and without
-def _load_kept_filler(model: str | None, device: str, texture: bool, seam: bool) -> Inpainter:
-    return load_filler(Options(model=model, device=device, texture=texture, seam=seam))
+def _load_kept_filler(options: Options) -> Inpainter:
+    return load_filler(options)
 
 
 def _hide_paths(sentence: str, arguments: dict[str, Any]) -> str:

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -6,8 +7,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, smooth
 
+from mend.errors import InputError
 from mend.filling import load as module
-from mend.filling.load import onnx_suffices
+from mend.filling.load import load_filler, onnx_suffices
 from mend.images import write_image
 from mend.inpaint.onnx import DEFAULT
 
@@ -39,3 +41,27 @@ def test_torch_is_imported_only_where_it_is_needed(tmp_path: Path, more: list[st
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stderr.splitlines()[0].endswith(f"; {chosen}")
     assert done.stdout.splitlines()[-1] == str(chosen == "PyTorch on cpu")
+
+
+def test_a_name_that_is_none_offers_the_nearest_without_pytorch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setitem(sys.modules, "mend.models.filler", None)  # an import of it fails
+    for name, nearest in (("lamma", "lama"), ("telae", "telea")):
+        with pytest.raises(InputError, match=f"there is no model in {name}: no such folder. Did you mean '{nearest}'"):
+            load_filler(name)
+
+
+def test_options_that_do_not_fit_a_network_of_other_people_are_refused():
+    with pytest.raises(InputError, match="run on the CPU; the `device` is cuda"):
+        load_filler("lama", "cuda")
+
+
+def test_an_exported_run_is_filled_without_pytorch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """`mend export RUN -o RUN/model/model.onnx` makes it so."""
+    shutil.copytree(DEFAULT, tmp_path / "run" / "model")
+    masked, hole = np.zeros((1, 3, 20, 20), np.float32), np.zeros((1, 1, 20, 20), np.float32)
+    hole[..., 5:9, 5:9] = 1
+    expected = load_filler(tmp_path / "run")(masked + 0.4 * (1 - hole), hole)
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    filler = load_filler(tmp_path / "run")
+    assert filler.runtime == "ONNX Runtime on cpu"
+    assert np.abs(filler(masked + 0.4 * (1 - hole), hole) - expected).max() < 1e-5

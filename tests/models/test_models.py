@@ -6,7 +6,7 @@ from mend.errors import InputError
 from mend.images import mask_out
 from mend.models import REFERENCE, build
 from mend.models.refine import REFINEMENTS, ASPPRefinement
-from mend.models.unet import DecoderBlock, DoubleConv, hole_at
+from mend.models.unet import DecoderBlock, hole_at
 
 # At width 64.
 COUNTS = {
@@ -158,11 +158,6 @@ def test_the_hole_at_a_coarser_map_is_binary_and_goes_by_the_majority():
     hole[..., 4:6, 4:7] = 1  # 6 of 16
     assert hole_at(torch.zeros(1, 3, 2, 2), hole).tolist() == [[[[1.0, 0.0], [0.0, 0.0]]]]
     assert torch.equal(hole_at(torch.zeros(1, 3, 8, 8), hole), hole)
-
-
-def test_double_conv_is_twice_convolution_norm_relu():
-    kinds = [type(m).__name__ for m in DoubleConv(3, 8)]
-    assert kinds == ["Conv2d", "BatchNorm2d", "ReLU"] * 2
 
 
 def test_an_unknown_model_offers_the_nearest():

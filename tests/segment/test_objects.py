@@ -169,5 +169,5 @@ def test_a_missing_extra_is_one_sentence_with_the_command(monkeypatch: pytest.Mo
     for module in ("mend.segment.objects", "mend.segment.networks"):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"torch is not installed. Run: pip install 'mend-inpainting\[segment\]'"):
+    with pytest.raises(InputError, match=r"torch is not installed. Run in the folder of mend: pip install '.\[segment\]'"):
         fill_file(job)

@@ -325,6 +325,37 @@ def test_results_wait_for_a_while_and_give_way(monkeypatch: pytest.MonkeyPatch, 
         until(lambda: client.get(fourth).status_code == 404, "nothing expires")
 
 
+def test_pictures_that_are_refused_leave_room_for_others(monkeypatch: pytest.MonkeyPatch, files: Path):
+    from starlette.testclient import TestClient
+
+    from mend.studio import api, server, workers
+    from mend.studio.methods import Method
+
+    class Refusing(workers.Worker):
+        async def run(self, task: str, **arguments: object):
+            if task == "fill_upload":
+                raise InputError("it is refused.")
+            yield {"done": {}}
+
+    monkeypatch.setattr(workers, "Worker", Refusing)
+    monkeypatch.setattr(api, "FILLS", 2)
+    sent = {name: (name, (files / f"{file}.png").read_bytes()) for name, file in (("image", "photo"), ("mask", "mask"))}
+    with TestClient(server.make_app({"telea": Method("telea", "")}, [], "cpu", None, None)) as client:
+        answers = [client.post("/fill", files=sent) for _ in range(4)]
+    assert [(answer.status_code, answer.json()["error"]) for answer in answers] == [(400, "it is refused.")] * 4
+
+
+def test_who_follows_a_filling_that_is_cancelled_is_told(studio: Studio, files: Path):
+    assert post(studio, files, "photo.png").status_code == 200, "its process is awake"
+    with stuck(studio):
+        at = post(studio, files, "photo.png", path="/fills").headers["location"]
+        with studio.client.stream("GET", at) as following:
+            lines = following.iter_lines()
+            next(lines)
+            assert studio.client.delete(at).status_code == 204
+            assert json.loads(list(lines)[-1]) == {"error": "this filling was cancelled."}
+
+
 def test_what_the_docs_say(studio: Studio, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("photo.jpg", "mask.png"):
         (tmp_path / name).write_bytes((files / name).read_bytes())
@@ -1299,7 +1330,7 @@ except ValueError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    advice = r" is not installed. Run: pip install 'mend-inpainting\[eval\]'.\n"
+    advice = r" is not installed. Run in the folder of mend: pip install '.\[eval\]'.\n"
     assert re.fullmatch(rf"pandas{advice}skimage\S*{advice}", done.stdout)
 
 
