@@ -15,7 +15,7 @@ def test_the_notebook_runs_from_first_cell_to_last(tmp_path: Path, monkeypatch: 
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert 8 <= len(code) <= 12
     switch = next(cell for cell in code if cell.source.startswith("# The switch"))
-    switch.source += "\nWIDTH, EPOCHS = 2, 1\nimport mend.data.photos, torch\nmend.photos.STEPS = {64: 96, 128: 96}"
+    switch.source += "\nWIDTH, EPOCHS = 2, 1\nimport mend.data.photos, torch\nmend.data.photos.STEPS = {64: 96, 128: 96}"
     switch.source += "\ntorch.set_num_threads(1)"
     NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert (tmp_path / "runs" / "notebook" / "report" / "report.html").exists()

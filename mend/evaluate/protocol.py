@@ -70,7 +70,7 @@ class Protocol:
     policy: ObjectPolicy = field(default_factory=ObjectPolicy)
     drawn: Drawn | None = None
     whole: bool = False
-    set_aside: int = 0
+    set_aside: int | None = None
     size: int | None = None
     first: int | None = None
     images_sha256: str = ""

@@ -85,14 +85,11 @@ def test_it_is_the_network_that_pytorch_loads(by_onnx: PyramidOnnx, by_torch: Fi
     assert by_onnx.memory.seen == by_torch.memory.seen  # type: ignore[union-attr]
 
 
-def test_the_guess_is_relaxed_where_the_network_in_the_box_says_so(
-    by_onnx: PyramidOnnx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_guess_is_relaxed_where_the_network_says_so(by_onnx: PyramidOnnx, tmp_path: Path):
     for file in DEFAULT.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "config.json").write_text(json.dumps({**by_onnx.config, "model": "structure"}))
-    monkeypatch.setattr(onnx, "DEFAULT", tmp_path)
-    relaxed, by_torch = PyramidOnnx(), load_filler(tmp_path, "cpu")
+    relaxed, by_torch = PyramidOnnx(tmp_path), load_filler(tmp_path, "cpu")
     assert relaxed.name == by_torch.name == "structure"
     pixels, hole = scene(70, 90, 1, "box")
     masked = mask_out(Picture(pixels).image(), hole)
