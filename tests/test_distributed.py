@@ -69,7 +69,7 @@ def done(*words: object, program: tuple[object, ...] = MEND, processes: int = 2)
 def ended(ready: Callable[[], bool], how: signal.Signals, *words: object) -> str:
     """What a job says of which one process is killed, or all are told to stop by Ctrl-C, as soon as it is `ready`."""
     with started(*words) as process:
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 300
         while not ready():
             assert process.poll() is None, process.communicate()[1][-3000:]
             assert time.monotonic() < deadline
@@ -150,14 +150,14 @@ def test_a_machine_that_falls_silent_is_not_waited_for(tmp_path: Path):
     out = tmp_path / "filled"
     words = ["fill", tmp_path / "photos", "--mask", tmp_path / "mask.png", "--model", "biharmonic", "-o", out]
     with started(*words, program=(tmp_path / "silent.py",)) as job:
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 300
         while not list(out.glob("*.png")):
             assert job.poll() is None, job.communicate()[1][-3000:]
             assert time.monotonic() < deadline
             time.sleep(0.01)
         here, other = processes_of(job)
         os.kill(other, signal.SIGSTOP)
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 60
         while here in processes_of(job):
             assert time.monotonic() < deadline, "it still waits"
             time.sleep(0.1)
