@@ -23,10 +23,13 @@ def load_filler(model: str | Path | None = None, device: str = "auto", texture: 
     hole (see `mend.inpaint.blend`), with `texture` it is made anew of patches of the known picture (see
     `mend.inpaint.texture`). Raises InputError for what is no model.
     """
+    foreign = model is not None and networks.is_network(model)
+    if foreign and seam:
+        raise InputError("`seam` is for a network of yours. One of somebody else's keeps the known pixels. Leave it out.")
+    if foreign and device not in ("auto", "cpu"):
+        raise InputError(f"networks of other people run on the CPU; the `device` is {device}. Leave it out.")
     filler = _load(model, device)
     if seam:
-        if model is not None and networks.is_network(model):
-            raise InputError("`seam` is for a network of yours. One of somebody else's keeps the known pixels. Leave it out.")
         from mend.inpaint.blend import Blended
 
         filler = Blended(filler)
@@ -40,21 +43,20 @@ def load_filler(model: str | Path | None = None, device: str = "auto", texture: 
 def _load(model: str | Path | None, device: str) -> Filler:
     if model is None and onnx_suffices(device):
         return PyramidOnnx()
+    model = DEFAULT if model is None else model
     if str(model) in CLASSICAL:
         return Classical(str(model))
-    if model is not None and networks.is_network(model):
-        if device not in ("auto", "cpu"):
-            raise InputError(f"networks of other people run on the CPU; the `device` is {device}. Leave it out.")
+    if networks.is_network(model):
         return networks.load_network(model)
-    if model is not None and not Path(model).exists():
+    if not Path(model).exists():
         names = [*CLASSICAL, *NETWORKS]
         hint = nearest(str(model), names)
         raise InputError(f"there is no model in {model}: no such folder.{hint} By name there are {', '.join(names)}.")
-    if model is not None and find_spec("torch") is None and (folder := find_exported(Path(model))):
+    if find_spec("torch") is None and (folder := find_exported(Path(model))):
         return PyramidOnnx(folder)
     from mend.models.filler import load_network
 
-    return load_network(DEFAULT if model is None else model, device)
+    return load_network(model, device)
 
 
 def onnx_suffices(device: str) -> bool:

@@ -7,25 +7,17 @@ filling misses at the rim is carried into the hole as a membrane, and added.
 
 import numpy as np
 
-from mend.inpaint.filler import Filler, Memory
+from mend.inpaint.filler import Wrapper
 from mend.inpaint.scales import double, halve
 from mend.progress import Report, ignore
 
 ROUNDS = 24  # of relaxation at each scale; what is wider than they reach, the scale below has dealt with
 
 
-class Blended:
+class Blended(Wrapper):
     """A `Filler` whose filling meets the picture all around the hole: it must be worked out one pixel beside it, too."""
 
     PICTURE = 110  # bytes for each pixel of the picture, more
-
-    def __init__(self, filler: Filler) -> None:
-        self.filler, self.notes = filler, filler.notes
-        self.name, self.runtime, self.config = filler.name, filler.runtime, filler.config
-        self.stride, self.reach, self.tiles = filler.stride, filler.reach, filler.tiles
-        self.parameters = filler.parameters
-        inner = filler.memory
-        self.memory = inner and Memory(inner.program, inner.picture + self.PICTURE, inner.seen)
 
     @property
     def version(self) -> str:

@@ -3,11 +3,11 @@
 import numpy as np
 
 from mend.images import composite
-from mend.inpaint.filler import Filler, Memory
+from mend.inpaint.filler import Filler, Wrapper
 from mend.progress import Report, ignore, split_report
 
 
-class Textured:
+class Textured(Wrapper):
     """A `Filler` whose filling is made anew from patches of the known picture."""
 
     # Measured: 150 MB of numba, 220 where it compiles; 400 MB with the largest scale at which patches are compared (1.5
@@ -16,12 +16,8 @@ class Textured:
     PICTURE = 110  # bytes for each pixel of the picture, more
 
     def __init__(self, filler: Filler) -> None:
-        self.filler = filler
-        self.name, self.runtime, self.config = f"{filler.name}, texture", filler.runtime, filler.config
-        self.stride, self.reach, self.tiles = filler.stride, filler.reach, filler.tiles
-        self.parameters = filler.parameters
-        inner = filler.memory
-        self.memory = inner and Memory(inner.program + self.PROGRAM, inner.picture + self.PICTURE, inner.seen)
+        super().__init__(filler)
+        self.name = f"{filler.name}, texture"
 
     @property
     def version(self) -> str:
@@ -37,7 +33,7 @@ class Textured:
 
     def notes(self, hole: np.ndarray) -> list[str]:
         """Those of the filler, and whether no texture can be made."""
-        notes = list(self.filler.notes(hole))
+        notes = list(super().notes(hole))
         if hole.any():
             from mend.inpaint.synthesis import has_patches
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,6 @@ pytest.importorskip("fastapi", reason="the extra [studio] is not installed")
 PAGE = ROOT / "mend" / "studio" / "page"
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the studio's processes are found in /proc")
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    running = Studio(tmp_path_factory.mktemp("studio"))
-    yield running
-    running.end()
 
 
 @pytest.fixture(scope="module")
