@@ -35,10 +35,19 @@ def borders(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
 
 def strokes(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
     """Free-form strokes of a round brush that changes direction as it goes (after Yu et al., 2019, arXiv:1806.03589)."""
+    return _paint(height, width, coverage, _dots(height, width, min(height, width), (0.03, 0.1), 0.7, *keys))
+
+
+def marks(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
+    """Scratches, hairs and wires: strokes of 1 to 6 pixels, however large the picture is, that hardly turn."""
+    return _paint(height, width, coverage, _dots(height, width, 1, (0.5, 3), 0.2, *keys))
+
+
+def _paint(height: int, width: int, coverage: float, dots: Iterator[tuple[float, float, float]]) -> np.ndarray:
+    """As many of the dots as the coverage needs."""
     room = _pixels(height, width, coverage)
     mask = np.zeros((height, width), np.bool_)
     y, x = np.arange(height)[:, None] + 0.5, np.arange(width) + 0.5
-    dots = _dots(height, width, *keys)
     while room:
         cy, cx, radius = next(dots)
         rows, columns = _span(cy, radius), _span(cx, radius)
@@ -54,18 +63,24 @@ def strokes(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
     return mask
 
 
-def _dots(height: int, width: int, *keys: int) -> Iterator[tuple[float, float, float]]:
-    """The dots of one stroke after another, without end: y, x and radius of each that touches the picture."""
+def _dots(
+    height: int, width: int, side: int, brush: tuple[float, float], turn: float, *keys: int
+) -> Iterator[tuple[float, float, float]]:
+    """The dots of one stroke after another, without end: y, x and radius of each that touches the picture.
+
+    The radius is between `brush` times `side`; `turn` is how much of a new direction each step takes.
+    """
+    thin, thick = brush
     steps = 12
     for stroke in count():
         # Plain floats: sums of numpy's scalars take several times as long.
         numbers = uniform(3 + 3 * steps, *keys, stroke).tolist()
-        y, x, size = numbers[0] * height, numbers[1] * width, min(height, width) * (0.03 + 0.07 * numbers[2])
+        y, x, size = numbers[0] * height, numbers[1] * width, side * (thin + (thick - thin) * numbers[2])
         radius = max(size, 0.8)
         dy, dx = _direction(numbers[3], numbers[4])
         for i in range(3, 3 + 3 * steps, 3):
             ty, tx = _direction(numbers[i], numbers[i + 1])
-            dy, dx = _unit(dy + 0.7 * ty, dx + 0.7 * tx)
+            dy, dx = _unit(dy + turn * ty, dx + turn * tx)
             for _ in range(3):
                 y, x = y + dy * size * 0.6, x + dx * size * 0.6
                 if -radius < y < height + radius and -radius < x < width + radius:
@@ -73,7 +88,7 @@ def _dots(height: int, width: int, *keys: int) -> Iterator[tuple[float, float, f
 
 
 Kind = Callable[..., np.ndarray]
-DRAWN: dict[str, Kind] = {"strokes": strokes, "boxes": boxes, "borders": borders}
+DRAWN: dict[str, Kind] = {"strokes": strokes, "boxes": boxes, "borders": borders, "marks": marks}
 
 
 def _pixels(height: int, width: int, coverage: float) -> int:
