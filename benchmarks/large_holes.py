@@ -5,7 +5,8 @@
 The first argument is a folder of photographs, the second a mask set whose silhouettes, enlarged, are the objects. Every
 photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `harmonic` is
 Laplace's equation; `gmic` and `pypatchmatch` are measured where they are installed (see other_fillers.py); `pyramid, texture`
-is `mend fill --texture`. Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of the README.
+is what `mend fill` does, `pyramid` the same with --smooth. Writes results/large-holes.json, .csv (one row a filling) and .png,
+and the table of the README.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def hole(kind: str, size: torch.Size, low: float, high: float, masks: MaskSet, c
 
 def fillers() -> dict[str, Filler]:
     """Of `METHODS` those that can be used here."""
-    made = other_fillers() | {"pyramid": load_filler(), "pyramid, texture": load_filler(texture=True)}
+    made = other_fillers() | {"pyramid": load_filler(smooth=True), "pyramid, texture": load_filler()}
     made |= {name: load_filler(name) for name in ("telea", "navier-stokes", "biharmonic")}
     return {name: made[name] for name in METHODS if name in made}
 

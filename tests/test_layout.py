@@ -145,7 +145,7 @@ HEAVY = ("torch", "pandas", "scipy.ndimage", "scipy.sparse", "skimage", "matplot
         "run('verify', 'p.png', 'm.png', 'p.png')",
         "import mend.inpaint.texture, mend.inpaint.blend",
         "run('fill', 'p.png', '--mask', 'm.png')",
-        "run('fill', 'p.png', '--mask', 'm.png', '--texture')",
+        "run('fill', 'p.png', '--mask', 'm.png', '--smooth')",
         "run('fill', 'p.png', '--mask', 'm.png', '--model', 'telea')",
         "import mend; mend.fill('p.png', 'm.png')",
         "run('fill', 'p.png', '--mask', 'polygons.json')",

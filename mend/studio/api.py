@@ -107,7 +107,7 @@ class Fills:
             values = {name: form[name] for name in self.form.model_fields if name in form}
         options = validate(self.form, values).model_dump()
         method = pick(self.models, options["model"], "model")
-        options |= method.options(self.device) | {"texture": options["texture"] or method.texture}
+        options |= method.options(self.device) | {"smooth": options["smooth"] or method.smooth}
         words = {"photo": places["image"], "name": fill.name, "mask": places["mask"], "out": str(fill.folder)}
         return self.workers.model(method.process).run("fill_upload", **words, options=options)
 

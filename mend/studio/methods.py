@@ -23,7 +23,7 @@ class Method:
 
     model: str | None
     what: str
-    texture: bool = False
+    smooth: bool = False
 
     @property
     def process(self) -> str:
@@ -32,7 +32,7 @@ class Method:
 
     def options(self, device: str) -> dict[str, Any]:
         """The options of `mend fill` that choose it."""
-        return {"model": self.model, "texture": self.texture, "device": device}
+        return {"model": self.model, "smooth": self.smooth, "device": device}
 
 
 def list_methods(models: list[str]) -> dict[str, Method]:
@@ -57,8 +57,8 @@ def list_methods(models: list[str]) -> dict[str, Method]:
                 f"config.json, a network's file, .onnx or .pt, or one of {', '.join(NETWORKS)}."
             )
     ours = {
-        "mend": Method(None, "network, for large holes"),
-        "mend with texture": Method(None, "grass, stone", texture=True),
+        "mend": Method(None, "structure and texture"),
+        "mend, smooth": Method(None, "structure alone", smooth=True),
         **{name: Method(name, WHAT.get(name, "without a network")) for name in {**WHAT, **CLASSICAL}},
     }
     return found | {name if name not in found else f"{name} (built in)": method for name, method in ours.items()}

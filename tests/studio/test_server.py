@@ -154,7 +154,7 @@ def test_the_options_of_the_command_line(studio: Studio, files: Path):
     seen = {digest(by_command_line(files, "photo.jpg", "--model", "telea"))}
     for words, flags in (
         ({"model": "mend"}, []),
-        ({"model": "mend", "texture": "true"}, ["--texture"]),
+        ({"model": "mend", "smooth": "true"}, ["--smooth"]),
         ({"grow": "5", "feather": "3"}, ["--model", "telea", "--grow", "5", "--feather", "3"]),
         ({"model": "mean-colour"}, ["--model", "mean-colour"]),
         ({"model": "mean-colour", "seam": "true"}, ["--model", "mean-colour", "--seam"]),
@@ -166,8 +166,8 @@ def test_the_options_of_the_command_line(studio: Studio, files: Path):
         assert found == digest(by_command_line(files, "photo.jpg", *flags)), words
         assert found not in seen, words
         seen.add(found)
-    textured = post(studio, files, "photo.jpg", model="mend with texture")
-    assert textured.content == post(studio, files, "photo.jpg", model="mend", texture="true").content
+    smooth = post(studio, files, "photo.jpg", model="mend, smooth")
+    assert smooth.content == post(studio, files, "photo.jpg", model="mend", smooth="true").content
 
 
 def test_the_form_has_the_options_of_the_command_line():
@@ -241,7 +241,7 @@ def test_coco_annotations_are_a_mask(studio: Studio, files: Path):
 
 
 def test_a_filling_is_followed_and_its_result_fetched(studio: Studio, files: Path):
-    answer = post(studio, files, "photo.png", path="/fills", model="mend", texture="true")
+    answer = post(studio, files, "photo.png", path="/fills", model="mend", smooth="true")
     assert answer.status_code == 202
     at = answer.headers["location"]
     assert answer.json() == {"key": at.removeprefix("/fills/"), "progress": at, "result": f"{at}/result"}
@@ -249,7 +249,7 @@ def test_a_filling_is_followed_and_its_result_fetched(studio: Studio, files: Pat
     assert all("stage" in line for line in lines[:-1])
     assert lines[-1]["done"]["result"] == f"{at}/result"
     result = studio.client.get(f"{at}/result")
-    assert digest(result.content) == digest(by_command_line(files, "photo.png", "--texture"))
+    assert digest(result.content) == digest(by_command_line(files, "photo.png", "--smooth"))
     assert json.loads(result.headers["x-mend-notes"]) == lines[-1]["done"]["notes"]
     assert [json.loads(line) for line in studio.client.get(at).text.splitlines()] == lines[-1:]
     assert studio.client.delete(at).status_code == 204
@@ -1242,7 +1242,7 @@ def test_every_classical_filler_is_offered_and_a_file(tmp_path: Path, monkeypatc
 
     monkeypatch.setitem(CLASSICAL, "newest", CLASSICAL["telea"])
     found = list_methods([])
-    assert list(found)[:3] == ["mend", "mend with texture", "telea"]
+    assert list(found)[:3] == ["mend", "mend, smooth", "telea"]
     assert set(CLASSICAL) <= set(found)
     assert set(WHAT) <= set(CLASSICAL)
     (tmp_path / "net.onnx").touch()
@@ -1311,7 +1311,7 @@ words = {"photo": str(folder / "source.png"), "name": "a.png", "mask": str(folde
 tasks.warm(ignore, options)
 assert tasks.fill_picture(ignore, **words, options=options, score=True)["psnr"] > 5
 tasks.fill_upload(ignore, **words, options=options)
-tasks.fill_upload(ignore, **words, options=options | {"texture": True})
+tasks.fill_upload(ignore, **words, options=options | {"smooth": True})
 try:
     tasks.read_rows(ignore, file="rows.parquet", by="", up=True, count=1)
 except ValueError as error:
