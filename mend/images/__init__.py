@@ -33,6 +33,7 @@ from mend.images.files import write_bytes as write_bytes
 from mend.images.files import write_image as write_image
 from mend.images.picture import Picture as Picture
 from mend.images.picture import as_rgb as as_rgb
+from mend.images.picture import find_differences as find_differences
 from mend.images.picture import is_turned as is_turned
 from mend.images.picture import picture_from_pil as picture_from_pil
 

@@ -112,13 +112,14 @@ def _decode_by_opencv(content: bytes) -> np.ndarray | None:
 
 def _match_orientation(deep: np.ndarray | None, pixels: np.ndarray, opened: Image.Image) -> np.ndarray | None:
     """The levels turned as 8-bit `pixels`, which are their upper halves, None if they are not."""
-    for turned in () if deep is None else (deep, _orient(deep, opened.getexif().get(ORIENTATION, 1))):
+    for turned in () if deep is None else (deep, orient(deep, opened.getexif().get(ORIENTATION, 1))):
         if turned.shape[:2] == pixels.shape[:2] and np.array_equal(turned[..., :3] >> 8, pixels[..., :3]):
             return turned[..., : pixels.shape[2]]  # OpenCV turns a TIFF itself, but not a PNG
     return None
 
 
-def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels (H, W, …) as an EXIF orientation says that they are to be shown."""
     flips: dict[int, tuple[int, ...]] = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}
     pixels = np.flip(pixels, flips.get(orientation, ()))  # flips, then a transposition, make the eight EXIF orientations
     return pixels.swapaxes(0, 1) if orientation >= 5 else pixels

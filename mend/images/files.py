@@ -119,6 +119,8 @@ def read_image(file: str | Path | bytes, name: str = "") -> Picture:
             if "cICP" in chunks:
                 picture.metadata["colour"] = picture.metadata.get("colour", {}) | {"cICP": chunks.pop("cICP")}
             picture.notes += [f"the PNG chunk {chunk} is left out" for chunk in chunks]  # Pillow cannot write them
+        if picture.source["format"] == "JPEG":
+            picture.content = _content(file)
         if opened.format == "WEBP":
             picture.source["lossless"] = _is_lossless_webp(_content(file))
     named, found = format_of(Path(name).suffix), picture.source["format"]

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
 from mend.errors import InputError
-from mend.images.metadata import orientation, read_metadata
+from mend.images.metadata import ON_THE_SIDE, orientation, read_metadata
 
 
 @dataclass
@@ -17,13 +17,15 @@ class Picture:
 
     `pixels` is (H, W, C), uint8, uint16 or float in [0, 1]; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
     `metadata` is what `mend.images.metadata` lists. `source` says how the file was compressed: its format, and what Pillow
-    needs to do it again. `notes` says what had to be converted or left out.
+    needs to do it again. `notes` says what had to be converted or left out. `content` is the file itself, where it is a JPEG:
+    what does not change in it can be copied.
     """
 
     pixels: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     source: dict[str, Any] = field(default_factory=dict[str, Any])
     notes: list[str] = field(default_factory=list[str])
+    content: bytes = field(default=b"", repr=False)
 
     @property
     def full(self) -> int:
@@ -117,6 +119,14 @@ def picture_from_pil(opened: Image.Image) -> Picture:
     return Picture(pixels[..., None] if pixels.ndim == 2 else pixels, metadata, source, notes)
 
 
+def find_differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Where two pictures (H, W, C) differ, bool (H, W)."""
+    differs = np.zeros(one.shape[:2], np.bool_)
+    for channel in range(one.shape[2]):  # a quarter of the time of any() over the channels
+        differs |= one[..., channel] != other[..., channel]
+    return differs
+
+
 def is_turned(opened: Image.Image) -> bool:
     """Whether its EXIF says that it is to be turned or mirrored, or was when it was opened."""
     return orientation(opened) in range(2, 9)
@@ -208,9 +218,22 @@ def _compression(opened: Image.Image) -> dict[str, Any]:
     if isinstance(opened, JpegImagePlugin.JpegImageFile):
         tables, straight = getattr(opened, "quantization", None), opened.info.get("adobe_transform") == 0
         if tables and (opened.mode == "L" or (opened.mode == "RGB" and not straight)):  # else they are no YCbCr tables
-            source["qtables"] = tables
-            source["subsampling"] = max(0, JpegImagePlugin.get_sampling(opened))
+            source["orientation"] = turn = orientation(opened) or 1
+            turned = turn in ON_THE_SIDE
+            source["qtables"] = {n: _transpose(table) for n, table in tables.items()} if turned else tables
+            source["subsampling"] = _subsampling(opened, turned)
             source["progressive"] = bool(opened.info.get("progressive"))
     if "compression" in opened.info:
         source["compression"] = opened.info["compression"]
     return source
+
+
+def _transpose(table: list[int]) -> list[int]:
+    """A quantization table for the picture turned by a quarter: frequencies across are frequencies down."""
+    return [table[8 * column + row] for row in range(8) for column in range(8)]
+
+
+def _subsampling(opened: JpegImagePlugin.JpegImageFile, turned: bool) -> int:
+    """That of the colours, as Pillow numbers it; what it cannot write is none, in which no colour is lost."""
+    factors: Any = tuple(n for _, across, down, _ in opened.layer for n in ((down, across) if turned else (across, down)))
+    return JpegImagePlugin.samplings.get(factors, 0)
