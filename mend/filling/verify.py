@@ -25,6 +25,7 @@ class Verdict:
     first      (x, y) of the first that differs, row by row; None where none does
     farthest   how many pixels the farthest of them is from the hole; None where none differs, or there is no hole
     metadata   for each kind that one of them has: "kept", "changed", "lost" or "added"
+    losses     what was converted or left out as they were read, before they were compared
     """
 
     outside: int
@@ -34,6 +35,7 @@ class Verdict:
     first: tuple[int, int] | None
     farthest: int | None
     metadata: dict[str, str]
+    losses: list[str]
 
     @property
     def untouched(self) -> bool:
@@ -41,7 +43,8 @@ class Verdict:
 
     def __str__(self) -> str:
         if self.untouched:
-            return f"all {self.outside:,} pixels outside the hole are identical"
+            as_read = f" as read ({'; '.join(self.losses)})" if self.losses else ""
+            return f"all {self.outside:,} pixels outside the hole are identical{as_read}"
         near = f", none farther than {self.farthest} pixels from it" if self.farthest and self.farthest <= NEAR else ""
         return (
             f"{self.changed:,} of {self.outside:,} pixels outside the hole ({self.changed / self.outside:.2%}) differ, "
@@ -83,7 +86,16 @@ def compare(before: Picture, hole: np.ndarray, after: Picture) -> Verdict:
         if not outside.all():
             farthest = math.ceil(measure_distance(hole)[0, 0][differs].max())
     fates = differences(before.metadata, after.metadata)
-    return Verdict(int(outside.sum()), int(differs.sum()), largest, int(np.iinfo(old.dtype).max), first, farthest, fates)
+    return Verdict(
+        outside=int(outside.sum()),
+        changed=int(differs.sum()),
+        largest=largest,
+        full=int(np.iinfo(old.dtype).max),
+        first=first,
+        farthest=farthest,
+        metadata=fates,
+        losses=list(dict.fromkeys(before.losses + after.losses)),
+    )
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

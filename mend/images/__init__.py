@@ -18,6 +18,7 @@ from mend.images.files import check_fits as check_fits
 from mend.images.files import check_quality as check_quality
 from mend.images.files import decode as decode
 from mend.images.files import encode as encode
+from mend.images.files import explain_read_errors as explain_read_errors
 from mend.images.files import format_of as format_of
 from mend.images.files import has_quality as has_quality
 from mend.images.files import is_deep as is_deep

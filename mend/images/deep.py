@@ -43,6 +43,8 @@ def largest_level(content: bytes, opened: Image.Image) -> int:
         bits = max(opened.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
     elif opened.format == "SGI":
         bits = 8 * content[3]
+    elif opened.format == "HEIF":
+        bits = opened.info.get("bit_depth", 8)
     elif opened.format == "JPEG2000":
         bits = (content[content.find(b"\xff\x4f\xff\x51") + 42] & 0x7F) + 1
     elif opened.format == "AVIF" and (at := content.find(b"av1C")) >= 0:
@@ -65,7 +67,7 @@ def restore_depth(picture: Picture, name: str, content: bytes, white: int, opene
         if deep is None:
             raise InputError(f"{name} has 16 bits a channel and cannot be read whole. Save it anew, as a plain PNG.")
     if deep is None:
-        picture.notes.append(f"{white.bit_length()} bits a channel cut to 8")
+        picture.lose(f"{white.bit_length()} bits a channel cut to 8")
         return
     picture.pixels = np.ascontiguousarray(deep)
     if opened.format == "PNG" and content[25] == GREY_WITH_ALPHA:

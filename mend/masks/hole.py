@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mend.errors import InputError, pick
-from mend.images import as_rgb, decode, is_deep, is_turned, open_picture, read_image, write_image
+from mend.images import as_rgb, decode, explain_read_errors, is_deep, is_turned, open_picture, read_image, write_image
+from mend.images.picture import count_frames
 from mend.masks.coco import read_coco
 
 NEAR = 32  # levels this close to black or white count as such: JPEG noise stays below it, away from edges
@@ -28,7 +29,7 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarr
 
     `size` is the (height, width) of its picture; InputError when the mask has another, and when it has no white, but greys.
     """
-    with open_picture(path) as opened:
+    with explain_read_errors(str(path)), open_picture(path) as opened:
         grey = np.asarray(as_rgb(ImageOps.exif_transpose(opened)).convert("L"))
     if 0 < grey.max() < 128:
         raise InputError(
@@ -238,9 +239,10 @@ def _share(part: np.ndarray) -> float:
 
 
 def _inspect(mask: str | Path | bytes | Image.Image, name: str) -> _Look:
-    with nullcontext(decode(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask, name) as opened:
+    source = nullcontext(decode(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask, name)
+    with explain_read_errors(name), source as opened:
         turned, upright, notes = is_turned(opened), ImageOps.exif_transpose(opened), []
-        if (frames := getattr(opened, "n_frames", 1)) > 1:
+        if (frames := count_frames(opened)) > 1:
             notes.append(f"the first of {frames} frames")
         if turned:
             notes.append("turned upright, as its EXIF orientation says")

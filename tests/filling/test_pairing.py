@@ -120,10 +120,10 @@ def test_a_folder_says_how_many_jpegs_were_encoded_again(tmp_path: Path, capsys:
 
 
 def test_what_is_no_picture_is_said_and_what_is_hidden_is_not(tree: Path):
-    for name in ("a.heic", "b/notes.txt", ".hidden", ".thumbnails/a.txt"):
+    for name in ("a.svg", "b/notes.txt", ".hidden", ".thumbnails/a.txt"):
         (tree / "photos" / name).parent.mkdir(exist_ok=True)
         (tree / "photos" / name).write_text("x")
-    assert plan_folder(tree / "photos", tree / "out", tree / "masks").notes == ["no pictures, left alone: a.heic, b/notes.txt"]
+    assert plan_folder(tree / "photos", tree / "out", tree / "masks").notes == ["no pictures, left alone: a.svg, b/notes.txt"]
 
 
 def test_folders_inside_each_other(tree: Path):

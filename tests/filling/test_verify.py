@@ -3,8 +3,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from conftest import smooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -192,3 +194,32 @@ def test_a_file_of_which_nothing_is_filled_stays_as_it_is(tmp_path: Path, capsys
     assert record["files"]["a.jpg"]["notes"] == ["nothing is to be filled: the file is copied as it is"]
     assert mend(capsys, "fill", tmp_path / "in" / "a.jpg", *words, tmp_path / "b.jpg", "--quality", "1")[0] == 0
     assert (tmp_path / "b.jpg").stat().st_size < len(before)
+
+
+@pytest.mark.parametrize("kind", ["LAB", "CMYK", "channels", "bits"])
+def test_what_was_lost_in_reading_is_part_of_the_verdict(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pixels = smooth(48, 64, 1)
+    said = {
+        "LAB": "LAB converted to RGB",
+        "CMYK": "CMYK converted to RGB; it has no ICC profile, colours are approximate",
+        "channels": "the first 3 of 5 channels are taken",
+        "bits": "10 bits a channel cut to 8",
+    }[kind]
+    photo, mask, out = tmp_path / ("a.avif" if kind == "bits" else "a.tif"), tmp_path / "m.png", tmp_path / "out.png"
+    if kind == "channels":
+        extra = {"extrasamples": ["unspecified", "unspecified"]}
+        tifffile.imwrite(photo, np.dstack([pixels, pixels[..., :2]]), photometric="rgb", **extra)
+    elif kind == "bits":
+        photo.write_bytes(cv2.imencode(".avif", pixels.astype(np.uint16) * 4, [cv2.IMWRITE_AVIF_DEPTH, 10])[1].tobytes())
+    else:
+        Image.merge(kind, [Image.fromarray(pixels[..., i % 3]) for i in range(len(kind))]).save(photo)
+    write_image(mask, (hole(48, 64)[0, 0, ..., None] * 255).astype(np.uint8))
+    sentence = f"all 2,880 pixels outside the hole are identical as read ({said})"
+    code, shown, _ = mend(capsys, "fill", photo, "--mask", mask, "--model", "mean-colour", "-o", out)
+    assert (code, shown.count(said)) == (0, 1), "said twice"
+    assert sentence in shown
+    code, shown, _ = mend(capsys, "verify", photo, mask, out)
+    assert code == 0
+    assert f"{out}: {sentence}\n" in shown
+    verdict, _ = verify(out, mask, out)
+    assert str(verdict) == "all 2,880 pixels outside the hole are identical", "nothing was lost there"
