@@ -22,6 +22,7 @@ EXTRAS = {
     "data.sources": "train",
     "distributed": "train",
     "evaluate": "eval",
+    "images.heif": "heif",
     "inpaint.classical": "eval",
     "inpaint.torchscript": "train",
     "masks.show": "eval",

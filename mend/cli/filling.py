@@ -204,7 +204,7 @@ def _fill_folder(plan: "Plan", options: Options) -> None:
     filled = [outcome for outcome in summary.files.values() if outcome.status == "filled" and outcome.notes != [COPIED]]
     names = [Path(outcome.output or "") for outcome in filled]
     if encoded := sum(format_of(name.suffix) == "JPEG" for name in names):
-        print(f"  {encoded} of them are JPEGs, which change a little everywhere; --format png keeps every value")
+        print(f"  {encoded} of them are JPEGs, which change a little outside the hole; --format png keeps every value")
     if plan.keep_mask:
         print(f"  their masks: {plan.keep_mask}")
     print("".join(f"  {note}\n" for note in plan.notes), end="")

@@ -32,6 +32,10 @@ class Options:
     """give the filling of another model texture too; the network in the box has it anyway."""
     seam: bool = False
     """blend the filling into the picture at the rim of the hole, for a network of yours that changes known pixels a little."""
+    first_frame: bool = False
+    """of an animation, or of several pages, fill the first and leave out the others; else such a file is refused."""
+    opaque: bool = False
+    """make what is filled opaque, where the picture is transparent; else it stays so."""
     quality: int | None = None
     """1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95."""
     max_memory: str | None = None
