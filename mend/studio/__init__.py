@@ -5,14 +5,19 @@ is open. Neither touches a pixel: `tasks` do, in processes that `workers` keeps,
 """
 
 import contextlib
+import logging
 import os
 import signal
 import socket
 import threading
 import webbrowser
+from typing import TYPE_CHECKING
 
 from mend.errors import InputError
 from mend.studio.methods import list_methods
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 def studio(models: list[str], host: str, port: int, auth: str | None, device: str, show: bool) -> None:
@@ -21,8 +26,6 @@ def studio(models: list[str], host: str, port: int, auth: str | None, device: st
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing leaves the machine
     if auth is not None and (":" not in auth or auth.startswith(":") or auth.endswith(":")):
         raise InputError("`auth` is to be NAME:PASSWORD.")
-    import uvicorn
-
     from mend.studio.server import make_app
 
     local = host in LOCAL
@@ -36,12 +39,24 @@ def studio(models: list[str], host: str, port: int, auth: str | None, device: st
         print(f"mend studio: {address}   (Ctrl-C ends it)", flush=True)
         if show:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some wait for the browser to end
-        # A page that is left open holds its connection; five seconds is long enough for what is being sent.
-        config = uvicorn.Config(app, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=5)
-        uvicorn.Server(config).run(sockets=[listening])
+        _run(app, listening)
 
 
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def _run(app: "FastAPI", listening: socket.socket) -> None:
+    """Serve until a signal, and then end within a second or so, whatever is at work."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await app.state.end_tasks()  # else uvicorn would wait for their answers
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # of what is being sent it would show where it broke off
+            await super().shutdown(sockets)
+
+    config = uvicorn.Config(app, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=1)
+    Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

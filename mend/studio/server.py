@@ -53,6 +53,10 @@ def make_app(
     fills = Fills(sessions, workers, models, device)
     atexit.register(sessions.end)  # a second Ctrl-C leaves the lifespan out
 
+    async def end_tasks() -> None:
+        await workers.end()
+        await fills.end()
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         beside = {asyncio.create_task(warm(workers, models, device)), asyncio.create_task(_expire(sessions, fills))}
@@ -60,13 +64,13 @@ def make_app(
         for task in beside:
             task.cancel()
         await asyncio.wait(beside)
-        await fills.end()
-        await workers.end()
+        await end_tasks()
         sessions.end()
 
     app = FastAPI(
         title="mend studio", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    app.state.end_tasks = end_tasks
     answer_errors(app)
     add_api(app, fills)
     app.include_router(make_page(sessions, workers, models, named, device), include_in_schema=False)

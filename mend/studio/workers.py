@@ -13,6 +13,7 @@ from mend.errors import InputError
 
 WAITING = 8  # tasks that one worker lets wait; the next is refused
 MODELS = 3  # models that are kept loaded
+ENDING = "the studio is ending."
 LINE = 1 << 24  # bytes of one line of a process: a hundred rows of scores are far less
 
 Message = dict[str, Any]
@@ -67,7 +68,7 @@ class Worker:
 
     async def _ask(self, task: str, arguments: dict[str, Any]) -> Messages:
         if self.shut:
-            raise Busy("the studio is ending.")
+            raise Busy(ENDING)
         if self.process is None or self.process.returncode is not None:
             pipe = asyncio.subprocess.PIPE
             self.process = await asyncio.create_subprocess_exec(
@@ -82,6 +83,8 @@ class Worker:
             yield message
             if "stage" not in message:
                 return
+        if self.shut:
+            raise Busy(ENDING)
         raise Fault("the process that worked on it died, perhaps for want of memory. Try a smaller picture.")
 
     async def end(self) -> None:

@@ -7,3 +7,5 @@ export function make(tag, properties = {}, ...children) {
   made.append(...children);
   return made;
 }
+
+export const seconds = (value) => (value < 0.1 ? "under 0.1\u00a0s" : `${value.toFixed(value < 10 ? 1 : 0)}\u00a0s`);

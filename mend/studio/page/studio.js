@@ -1,6 +1,7 @@
 // The page of the studio: a picture, what is marked on it, and what became of it.
 import { request, sentence } from "./request.js";
-import { $, make } from "./dom.js";
+import { $, make, seconds } from "./dom.js";
+import { Compare } from "./compare.js";
 import { Marks } from "./marks.js";
 import { Runs } from "./runs.js";
 import { Scores } from "./scores.js";
@@ -17,8 +18,17 @@ let result = null; // the entry of the history that was shown last
 const entries = []; // of the history: pictures, and results {picture, input, model, seconds, marked: {bytes, grow, loaded}}
 const drafts = new Map(); // what was marked on pictures when another was opened, by their keys
 let loaded = null; // the key of a mask file that the marks are, which the server has at full size
-let comparison = null; // what a link is to show
 let running = null; // the AbortController of the task at work
+const compare = new Compare({
+  marks, task, filled, reveal, view, update,
+  asked: () => asked(),
+  kept: () => kept(),
+  preview: (key) => preview(key),
+  picture: () => picture,
+  request: (path, options, stage) => request(`/sessions/${session}${path}`, options, stage),
+  open: async (facts) => (await add(facts), await load(facts)),
+  show: (what) => ((shown.compare = what), update()),
+});
 
 // --- Asking the server ---------------------------------------------------------------------------------------------
 
@@ -79,8 +89,7 @@ async function show(facts) {
   $("photo").src = src;
   await $("photo").decode();
   picture = facts;
-  comparison = null;
-  address();
+  compare.leave();
   $("name").textContent = facts.name;
   const notes = facts.notes.length ? ` · ${facts.notes.join(", ")}` : "";
   $("facts").textContent = `${facts.width} × ${facts.height} · ${facts.kind}${notes}`;
@@ -270,109 +279,7 @@ function listed(entry, what, bring) {
   $("items").append(entry.button);
 }
 
-// --- Comparing -----------------------------------------------------------------------------------------------------
-
-const methods = () => [...document.querySelectorAll("#methods :checked")].map((box) => box.value);
-
-// A blob of about 15 % of the picture, somewhere within it: as good as any to measure by.
-$("cut").onclick = () => {
-  const [x, y, phase] = [0.3 + 0.4 * Math.random(), 0.3 + 0.4 * Math.random(), 2 * Math.PI * Math.random()];
-  const corners = Array.from({ length: 90 }, (_, i) => {
-    const angle = (2 * Math.PI * i) / 90;
-    const radius = 0.215 * (1 + 0.25 * Math.sin(3 * angle + phase));
-    return [x + radius * Math.cos(angle), y + radius * Math.sin(angle)];
-  });
-  marks.clear();
-  marks.outline(corners);
-  $("score").checked = true;
-};
-
-$("compare").onclick = () =>
-  task(async (options, stage) => {
-    const [input, chosen, score] = [picture, methods(), $("score").checked];
-    const wanted = { ...asked(), score, compared: true };
-    const [marked, before] = [kept(), marks.shown($("photo"))];
-    const figures = [];
-    comparison = null;
-    for (const [i, model] of chosen.entries()) {
-      const said = (what, share) => stage(`${i + 1} of ${chosen.length}, ${model}: ${what}`, share);
-      const failed = (error) => {
-        if (error.name === "AbortError") throw error;
-        return { model, error: error.message };
-      };
-      figures.push({ ...(await filled(input, { ...wanted, model }, options, said).catch(failed)), marked });
-      compared(before, figures);
-    }
-    const done = figures.findLast((one) => one.picture); // the first is the first to give way
-    if (done) comparison = { picture: input.picture, result: done.picture, methods: chosen, score };
-  });
-
-function compared(before, figures) {
-  const best = Math.max(...figures.map((one) => one.psnr ?? -1));
-  const figure = (image, title, text, name = "span") => {
-    const made = document.createElement("figure");
-    const caption = document.createElement("figcaption");
-    caption.append(
-      Object.assign(document.createElement("b"), { textContent: title }),
-      Object.assign(document.createElement(name), { textContent: text }),
-    );
-    made.append(image, caption);
-    return made;
-  };
-  $("grid").replaceChildren(
-    figure(Object.assign(new Image(), { src: before, alt: "What was marked" }), "Marked", ""),
-    ...figures.map((one) => {
-      if (one.error) return figure(Object.assign(document.createElement("p"), { className: "failed", textContent: sentence(one.error) }), one.model, "");
-      const image = Object.assign(new Image(), { src: preview(one.picture), alt: `Filled by ${one.model}` });
-      const numbers = "psnr" in one ? ` · PSNR ${one.psnr.toFixed(2)} dB · SSIM ${one.ssim.toFixed(3)}` : "";
-      const open = make("button", { type: "button", onclick: () => task(() => reveal(one).then(() => view("fill"))) }, image);
-      return figure(open, one.model, `${seconds(one.seconds)}${numbers}`, figures.length > 1 && one.psnr === best ? "mark" : "span");
-    }),
-  );
-  shown.compare = "compared";
-  update();
-}
-$("change").onclick = () => {
-  shown.compare = "marking";
-  update();
-};
-
-$("link").onclick = () =>
-  task(async (options) => {
-    comparison.link ??= (await request(`/sessions/${session}/links`, { ...options, body: JSON.stringify(comparison) })).link;
-    address(comparison.link);
-    const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-    $("linked").textContent = `${copied ? "Copied." : "The link is in the address bar."} It works until this studio is ended.`;
-  });
-
-// The page's address leads to a comparison, or only to the page.
-function address(link) {
-  window.history.replaceState(null, "", link ? `#compare=${link}` : location.pathname);
-  $("linked").textContent = "";
-}
-
-// What a link shows, in a session of one's own.
-async function reproduce() {
-  const link = new URLSearchParams(location.hash.slice(1)).get("compare");
-  if (link === null) return;
-  address();
-  view("compare");
-  let found = null;
-  await task(async (options, stage) => {
-    found = await request(`/sessions/${session}/links/${encodeURIComponent(link)}`, options, stage);
-    await add(found);
-    await load(found);
-    for (const box of document.querySelectorAll("#methods input")) box.checked = found.methods.includes(box.value);
-    $("score").checked = found.score;
-    address(link);
-  });
-  if (found) $("compare").click();
-}
-addEventListener("hashchange", reproduce);
-
 // --- What is seen --------------------------------------------------------------------------------------------------
-
-const seconds = (value) => (value < 0.1 ? "under 0.1\u00a0s" : `${value.toFixed(value < 10 ? 1 : 0)}\u00a0s`);
 
 function view(name) {
   body.dataset.view = name;
@@ -404,9 +311,7 @@ function update() {
   $("clear").disabled = marks.empty;
   const unmarked = marks.empty && !loaded;
   $("fill").disabled = Boolean(running) || unmarked;
-  const count = methods().length;
-  $("compare").disabled = Boolean(running) || unmarked || count < 2 || count > 6;
-  $("link").hidden = !comparison;
+  compare.update(Boolean(running) || unmarked);
   $("history").hidden = entries.length === 0;
   const open = now === "result" ? result : picture;
   for (const entry of entries) {
@@ -435,18 +340,7 @@ async function start() {
   session = limits.session;
   const offered = Object.entries(limits.models);
   $("model").replaceChildren(...offered.map(([name, what]) => new Option(`${name}: ${what}`, name)));
-  $("methods").replaceChildren(
-    ...offered.map(([name, what], i) => {
-      const label = document.createElement("label");
-      const checked = i < 4 && name !== "biharmonic"; // which may take minutes
-      const box = Object.assign(document.createElement("input"), { type: "checkbox", value: name, checked, onchange: update });
-      const text = document.createElement("span");
-      text.append(name, " ", Object.assign(document.createElement("small"), { className: "quiet", textContent: what }));
-      label.className = "check";
-      label.append(box, text);
-      return label;
-    }),
-  );
+  compare.offer(offered);
   $("examples").replaceChildren(
     ...limits.examples.map((name) => {
       const button = document.createElement("button");
@@ -460,7 +354,7 @@ async function start() {
   const alive = () => fetch(`/sessions/${session}/alive`, { method: "POST" }).catch(() => {});
   alive(); // an open page gives way to no other, and says so twice in the time for which that holds
   setInterval(alive, 240_000);
-  await reproduce();
+  await compare.follow();
 }
 addEventListener("pagehide", (event) => event.persisted || navigator.sendBeacon(`/sessions/${session}/close`));
 start().catch(say);
