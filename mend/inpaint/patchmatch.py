@@ -10,20 +10,22 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from mend.inpaint.blend import solve_laplace
 from mend.inpaint.compiled import compiled, inlined, run
 
 PATCH = 7  # pixels, the side of a patch
 RADIUS = PATCH // 2
 COMPONENTS = 24  # principal components by which patches are compared: 147 numbers each would take six times as long
-DESCRIPTOR = 32  # numbers of a patch: mean colour, guide, components, and two zeros, so that vectors are full
-COLOURS = 6  # numbers at its beginning: mean colour and guide
+DESCRIPTOR = 32  # numbers of a patch: mean colour, guide, roughness, components, and a zero, so that vectors are full
+AVERAGES = 7  # numbers at its beginning: mean colour, guide and roughness
 BLOCK = 64  # sources that are compared at once
-GUIDE = 0.6  # weight of the guide beside the patch itself
-OVERUSE = 0.3  # what a source costs that is used once more often than its share, in mean distances
+GUIDE = 4.0  # weight of the guide's colour beside the patch itself
+ROUGHNESS = 2.0**2  # weight of the roughness beside the patch itself, all of whose pixels may be off by so much
 FADING = 1.3  # by how much the confidence in a target falls for each pixel that it is farther from the rim
 FADED = 200.0  # pixels from the rim at which that ends: from 390 on it would be less than a float can hold
 PAIRS = 200_000_000  # of a target and a source that a finer scale compares once, to mend what the coarsest got wrong
-ROUNDS = (8, 3)  # of searching and voting: at the coarsest scale, at every other
+ROUNDS = (8, 4)  # of searching and filling: at the coarsest scale, at every other
+COPIED = 2  # of these, the last, which fill by copies: a mean of votes is smoother than what it is a mean of
 AROUND = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
@@ -32,6 +34,7 @@ class Scale(NamedTuple):
 
     pixels          (3, H, W) float32, whose hole is filled by votes
     guide           (3, H, W) float32, low frequencies that the filling shall have
+    roughness       (H, W) float32, by how much its pixels shall differ from the mean about them
     missing         flat indices of the hole's pixels
     sources         centres of the patches that are all known
     targets         centres of those that miss something; together they are all patches that lie inside the picture
@@ -43,6 +46,7 @@ class Scale(NamedTuple):
 
     pixels: np.ndarray
     guide: np.ndarray
+    roughness: np.ndarray
     missing: np.ndarray
     sources: np.ndarray
     targets: np.ndarray
@@ -60,11 +64,10 @@ class Field(NamedTuple):
 
 
 class Descriptors(NamedTuple):
-    """Rows (N, 32) whose squared distances are those of patches, and what it costs to use a source."""
+    """Rows (N, 32) whose squared distances are those of patches."""
 
     targets: np.ndarray
     sources: np.ndarray
-    cost: np.ndarray
 
 
 def find_sources(hole: np.ndarray) -> np.ndarray:
@@ -90,7 +93,28 @@ def make_scale(image: np.ndarray, hole: np.ndarray, guide: np.ndarray) -> Scale:
     confidence = np.float32(FADING) ** -measure_depth(hole).ravel()[targets].clip(max=FADED)
     missing = np.flatnonzero(hole).astype(np.int32)
     pixels, guide = image.copy(), np.ascontiguousarray(guide)
-    return Scale(pixels, guide, missing, sources, targets, number, _nearest(known), _nearest(unknown), confidence)
+    rough = measure_roughness(image, hole)
+    return Scale(pixels, guide, rough, missing, sources, targets, number, _nearest(known), _nearest(unknown), confidence)
+
+
+def measure_roughness(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """By how much the pixels of an image (3, H, W) differ from the mean about them: the root mean square (H, W).
+
+    In the hole (H, W) it is carried in from the rim, as heat is. Patches that are compared by their pixels alone are taken
+    from where the picture is smooth: of all that might be there, a smooth one is nearest to the average.
+    """
+    known = (~hole).astype(np.float32)
+
+    def blur(values: np.ndarray, sigma: float) -> np.ndarray:
+        return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+
+    share, wide = blur(known, 1.5) + np.float32(1e-6), blur(known, 2)
+    squares = sum(np.square((channel - blur(channel * known, 1.5) / share) * known) for channel in image)
+    rough = np.sqrt(blur(squares / 3, 2) / (wide + np.float32(1e-6)))
+    surrounded = (wide > 0.6) & ~hole  # by pixels enough to tell
+    if not surrounded.any():
+        surrounded = ~hole
+    return solve_laplace(rough[None, None], surrounded[None, None].astype(np.float32))[0, 0]
 
 
 def _nearest(centres: np.ndarray) -> np.ndarray:
@@ -103,29 +127,28 @@ def _nearest(centres: np.ndarray) -> np.ndarray:
 
 
 def match(scale: Scale, coarse: tuple[Scale, Field] | None) -> Field:
-    """The field of a scale, by searching and voting in turn; the scale's hole is filled by the way.
+    """The field of a scale, by searching and filling in turn; the scale's hole is filled by the way.
 
     It starts from the field of the scale half as large; at the coarsest, of which there is none, every target is compared with
     every source.
     """
     axes = find_axes(scale)
-    sources, cost = describe_patches(scale, scale.sources, axes), np.zeros(len(scale.sources), np.float32)
-    everywhere, field = len(scale.targets) * len(scale.sources) <= PAIRS, None
+    sources = describe_patches(scale, scale.sources, axes)
+    everywhere = coarse is None or len(scale.targets) * len(scale.sources) <= PAIRS
     if coarse is not None:
         field = enlarge_field(scale, *coarse)
-        fill_hole(scale, field.source, np.ones_like(field.distance))
-    for turn in range(ROUNDS[0] if coarse is None else ROUNDS[1]):
-        if coarse is None and field is not None:
-            cost = OVERUSE * field.distance.mean() * count_uses(scale, field)
-        described = Descriptors(describe_patches(scale, scale.targets, axes), sources, cost)
-        source = field.source if field else None
-        if source is None or coarse is None or (everywhere and turn == 0):
-            source = search(described)
+        take_votes(scale, field.source, np.ones_like(field.distance))
+    rounds = ROUNDS[0] if coarse is None else ROUNDS[1]
+    for turn in range(rounds):
+        described = Descriptors(describe_patches(scale, scale.targets, axes), sources)
+        source = search(described) if turn == 0 and everywhere else field.source
         field = improve(scale, described, source)
-        tolerance = 2 * np.quantile(field.distance, 0.75) + 1e-3  # patches of a flat picture are no distance apart
-        similarity = np.exp(-field.distance / tolerance).clip(min=1e-3)  # a pixel under none but poor patches needs a vote
-        fill_hole(scale, field.source, scale.confidence * similarity)
-    assert field is not None
+        if turn >= rounds - COPIED:
+            copy_sources(scale, find_copies(scale, field))
+        else:
+            tolerance = 2 * np.quantile(field.distance, 0.75) + 1e-3  # patches of a flat picture are no distance apart
+            similarity = np.exp(-field.distance / tolerance).clip(min=1e-3)  # a pixel under none but poor ones needs a vote
+            take_votes(scale, field.source, scale.confidence * similarity)
     return field
 
 
@@ -162,8 +185,8 @@ def describe_patches(scale: Scale, centres: np.ndarray, axes: np.ndarray) -> np.
 
 @compiled
 def describe(start: int, stop: int, scale: Scale, centres: np.ndarray, axes: np.ndarray, described: np.ndarray) -> None:
-    """Mean colour, the guide at the centre, and the patch along the `axes` (24, 147); the first three weigh as 49 pixels do."""
-    pixels, guide, width = scale.pixels, scale.guide, scale.pixels.shape[2]
+    """Mean colour, guide and roughness at the centre, and the patch along the `axes` (24, 147); each weighs as 49 pixels do."""
+    pixels, guide, roughness, width = scale.pixels, scale.guide, scale.roughness, scale.pixels.shape[2]
     patch = np.empty((3, PATCH * PATCH), np.float32)
     for i in range(start, stop):
         y, x = centres[i] // width, centres[i] % width
@@ -176,23 +199,16 @@ def describe(start: int, stop: int, scale: Scale, centres: np.ndarray, axes: np.
                     total += value
             described[i, c] = total / np.float32(PATCH)
             described[i, 3 + c] = np.float32(PATCH * GUIDE**0.5) * guide[c, y, x]
+        described[i, 6] = np.float32(PATCH * (3 * ROUGHNESS) ** 0.5) * roughness[y, x]
         flat = patch.ravel()
         for axis in range(COMPONENTS):
             total = np.float32(0)
             for k in range(3 * PATCH * PATCH):
                 total += flat[k] * axes[axis, k]
-            described[i, COLOURS + axis] = total
+            described[i, AVERAGES + axis] = total
 
 
 # --- Search ----------------------------------------------------------------------------------------------------------
-
-
-def count_uses(scale: Scale, field: Field) -> np.ndarray:
-    """How often the patches about each source are used, 1 where all are used alike: without it one patch fills a hole."""
-    count = np.zeros(scale.pixels[0].size, np.float32)
-    np.add.at(count, scale.sources[field.source], 1)
-    around = cv2.blur(count.reshape(scale.pixels[0].shape), (PATCH, PATCH), borderType=cv2.BORDER_CONSTANT)
-    return around.ravel()[scale.sources] * np.float32(len(scale.sources) / len(scale.targets))
 
 
 def search(described: Descriptors) -> np.ndarray:
@@ -201,13 +217,13 @@ def search(described: Descriptors) -> np.ndarray:
     A source that is farther away than the nearest one found so far in brightness alone need not be looked at. So blocks of
     sources are made in the order of brightness, and each target goes through them from its own on, up and then down.
     """
-    own, brightness = (rows[:, :COLOURS].sum(1) / np.float32(COLOURS**0.5) for rows in (described.targets, described.sources))
+    own, brightness = (rows[:, :AVERAGES].sum(1) / np.float32(AVERAGES**0.5) for rows in described)
     order = np.argsort(brightness, kind="stable").astype(np.int32)
     order = np.pad(order, (0, -len(order) % BLOCK), "edge").reshape(-1, BLOCK)
     blocks = np.ascontiguousarray(described.sources[order].swapaxes(1, 2))  # (B, 32, 64), so that vectors hold many sources
     darkest, brightest = brightness[order[:, 0]], brightness[order[:, -1]]
     nearest = np.zeros(len(own), np.int32)  # which it stays for a target that is not a number
-    arguments = (described.targets, own, blocks, darkest, brightest, described.cost[order], order, nearest)
+    arguments = (described.targets, own, blocks, darkest, brightest, order, nearest)
     run(search_blocks, len(own), *arguments, grain=64)
     return nearest
 
@@ -221,7 +237,6 @@ def search_blocks(
     blocks: np.ndarray,
     darkest: np.ndarray,
     brightest: np.ndarray,
-    cost: np.ndarray,
     order: np.ndarray,
     nearest: np.ndarray,
 ) -> None:
@@ -236,7 +251,7 @@ def search_blocks(
                     break
                 sources = blocks[b]
                 for k in range(BLOCK):
-                    distance[k] = cost[b, k]
+                    distance[k] = 0
                 for j in range(0, DESCRIPTOR, 4):  # four at a time, so that sums stay in registers
                     t, u, v, w = target[j], target[j + 1], target[j + 2], target[j + 3]
                     for k in range(BLOCK):
@@ -287,9 +302,9 @@ def number_at(number: np.ndarray, y: int, x: int) -> int:
 @compiled
 def measure(start: int, stop: int, described: Descriptors, field: Field) -> None:
     """The distance of every target from its source."""
-    (targets, sources, cost), (source, distance) = described, field
+    (targets, sources), (source, distance) = described, field
     for i in range(start, stop):
-        distance[i] = _distance(targets[i], sources[source[i]]) + cost[source[i]]
+        distance[i] = _distance(targets[i], sources[source[i]])
 
 
 @compiled
@@ -297,7 +312,7 @@ def propagate(
     start: int, stop: int, dy: int, dx: int, scale: Scale, described: Descriptors, before: np.ndarray, field: Field
 ) -> None:
     """Each target takes what continues the source that its neighbour at (dy, dx) had `before`, where that is nearer."""
-    (target, source, cost), (nearest, distance) = described, field
+    (target, source), (nearest, distance) = described, field
     number, nearest_source, targets, sources = scale.number, scale.nearest_source, scale.targets, scale.sources
     width = number.shape[1]
     for i in range(start, stop):
@@ -306,7 +321,7 @@ def propagate(
             theirs = sources[before[neighbour]]
             candidate = nearest_to(nearest_source, theirs // width - dy, theirs % width - dx)
             if candidate != before[i]:
-                apart = _distance(target[i], source[candidate]) + cost[candidate]
+                apart = _distance(target[i], source[candidate])
                 if apart < distance[i]:
                     nearest[i], distance[i] = candidate, apart
 
@@ -314,22 +329,22 @@ def propagate(
 @compiled
 def search_around(start: int, stop: int, scale: Scale, described: Descriptors, field: Field) -> None:
     """Each target takes the source beside its own, on one side after the other, where that is nearer."""
-    (target, source, cost), (nearest, distance) = described, field
+    (target, source), (nearest, distance) = described, field
     nearest_source, sources = scale.nearest_source, scale.sources
     width = nearest_source.shape[1]
     for i in range(start, stop):
         for dy, dx in AROUND:
             own = sources[nearest[i]]
             candidate = nearest_to(nearest_source, own // width + dy, own % width + dx)
-            apart = _distance(target[i], source[candidate]) + cost[candidate]
+            apart = _distance(target[i], source[candidate])
             if apart < distance[i]:
                 nearest[i], distance[i] = candidate, apart
 
 
-# --- Votes -----------------------------------------------------------------------------------------------------------
+# --- Filling ---------------------------------------------------------------------------------------------------------
 
 
-def fill_hole(scale: Scale, source: np.ndarray, weight: np.ndarray) -> None:
+def take_votes(scale: Scale, source: np.ndarray, weight: np.ndarray) -> None:
     """Each missing pixel becomes the mean, by `weight`, of what the sources of the patches over it have in its place."""
     run(vote, len(scale.missing), scale, scale.sources[source], weight.astype(np.float32, copy=False))
 
@@ -352,3 +367,32 @@ def vote(start: int, stop: int, scale: Scale, centres: np.ndarray, weight: np.nd
                     b += share * blue[voter]
                     total += share
         red[pixel], green[pixel], blue[pixel] = r / total, g / total, b / total
+
+
+def copy_sources(scale: Scale, copied: np.ndarray) -> None:
+    """Each missing pixel becomes the one that it copies."""
+    pixels = scale.pixels.reshape(3, -1)
+    pixels[:, scale.missing] = pixels[:, copied]
+
+
+def find_copies(scale: Scale, field: Field) -> np.ndarray:
+    """What the missing pixels of a scale copy, flat indices."""
+    copied = np.zeros(len(scale.missing), np.int32)
+    run(choose_copies, len(copied), scale, scale.sources[field.source], field.distance, copied)
+    return copied
+
+
+@compiled
+def choose_copies(start: int, stop: int, scale: Scale, centres: np.ndarray, distances: np.ndarray, copied: np.ndarray) -> None:
+    """A missing pixel copies the one in its place in a source of a patch over it: of the nearest, those about it preferred."""
+    number, missing, width = scale.number, scale.missing, scale.number.shape[1]
+    for i in range(start, stop):
+        y, x = missing[i] // width, missing[i] % width
+        least = np.float32(np.inf)
+        for dy in range(-RADIUS, RADIUS + 1):
+            for dx in range(-RADIUS, RADIUS + 1):
+                target = number_at(number, y - dy, x - dx)
+                if target >= 0:
+                    distance = distances[target] * np.float32(1 + 0.05 * (dy * dy + dx * dx))
+                    if distance < least:
+                        least, copied[i] = distance, centres[target] + dy * width + dx

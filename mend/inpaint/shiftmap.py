@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mend.inpaint.compiled import compiled, inlined, run
-from mend.inpaint.patchmatch import AROUND, RADIUS, Field, Scale, number_at
+from mend.inpaint.patchmatch import AROUND
 
 SCREENING = 0.05**2  # holds pixels to the colour copied: a step between copies is blended over about 1/0.05 pixels
 EDGE = 0.1  # a step between copies that is much higher stays: it is an edge, and blended it would be a glow
@@ -29,33 +29,9 @@ class ShiftMap:
     source: np.ndarray
     correction: np.ndarray
 
-    def fill(self, image: np.ndarray) -> None:
-        """Replaces the missing pixels of an image (3, H, W)."""
-        for pixels, correction in zip(image.reshape(3, -1), self.correction, strict=True):
-            pixels[self.missing] = (pixels[self.source] + correction).clip(0, 1)
-
-
-def copy_patches(scale: Scale, field: Field) -> np.ndarray:
-    """What the missing pixels of a scale copy."""
-    copied = np.zeros(len(scale.missing), np.int32)
-    run(choose_copies, len(copied), scale, scale.sources[field.source], field.distance, copied)
-    return copied
-
-
-@compiled
-def choose_copies(start: int, stop: int, scale: Scale, centres: np.ndarray, distances: np.ndarray, copied: np.ndarray) -> None:
-    """A missing pixel copies the one in its place in a source of a patch over it: of the nearest, those about it preferred."""
-    number, missing, width = scale.number, scale.missing, scale.number.shape[1]
-    for i in range(start, stop):
-        y, x = missing[i] // width, missing[i] % width
-        least = np.float32(np.inf)
-        for dy in range(-RADIUS, RADIUS + 1):
-            for dx in range(-RADIUS, RADIUS + 1):
-                target = number_at(number, y - dy, x - dx)
-                if target >= 0:
-                    distance = distances[target] * np.float32(1 + 0.05 * (dy * dy + dx * dx))
-                    if distance < least:
-                        least, copied[i] = distance, centres[target] + dy * width + dx
+    def colours(self, image: np.ndarray) -> np.ndarray:
+        """What the missing pixels of an image (3, H, W) become: (3, N)."""
+        return (image.reshape(3, -1)[:, self.source] + self.correction).clip(0, 1)
 
 
 def enlarge_copies(coarse: ShiftMap, hole: np.ndarray) -> np.ndarray:

@@ -2,24 +2,35 @@
 
 A network that was trained on averages fills a large hole with the right colours and no grain. Here the hole is filled anew
 from patches of the known picture, from coarse to fine (Wexler, Shechtman and Irani, 2007): at every scale each patch that
-touches the hole looks for the known patch nearest to it, and the patches found vote on the hole's pixels, by turns. The
-network's filling is where it starts from, and its low frequencies guide each patch to ones of the right colour. At the
-coarsest scale all patches are compared; the nearest-neighbour field found there is enlarged from scale to scale, and improved
-by propagation (Barnes et al., PatchMatch, 2009). In the end every pixel of the hole is a copy of one known pixel, and the steps
-between copies are blended in the gradient domain.
+touches the hole looks for the known patch nearest to it, and the patches found fill the hole anew, by turns. The network's
+filling is where it starts from, and its low frequencies guide each patch to ones of the right colour, as the roughness of what
+surrounds the hole guides it to ones of the right grain. At the coarsest scale all patches are compared; the nearest-neighbour
+field found there is enlarged from scale to scale, and improved by propagation (Barnes et al., PatchMatch, 2009). In the end
+every pixel of the hole is a copy of one known pixel, and the steps between copies are blended in the gradient domain. Where
+the surroundings have no grain, as in a clear sky, the filling stays.
 """
 
 import cv2
 import numpy as np
 
-from mend.inpaint.patchmatch import Field, Scale, find_sources, make_scale, match, measure_depth
+from mend.inpaint.patchmatch import (
+    Field,
+    Scale,
+    find_copies,
+    find_sources,
+    make_scale,
+    match,
+    measure_depth,
+    measure_roughness,
+)
 from mend.inpaint.scales import double, halve
-from mend.inpaint.shiftmap import ShiftMap, blend_copies, copy_patches, enlarge_copies
+from mend.inpaint.shiftmap import ShiftMap, blend_copies, enlarge_copies
 from mend.progress import Report, ignore, split_report
 
 DEPTH = 4.0  # pixels from a hole's middle to its rim at the coarsest scale: a patch there sees what is known on both sides
 SEARCHED = 60_000  # pixels of the coarsest scale, where every patch is compared with every other
 MATCHED = 1_500_000  # pixels of a scale at which patches are compared at all: above it, copies are only enlarged
+SMOOTH = 1.5 / 255  # roughness of what has no grain to be seen; from twice that on, all is texture
 FEWEST = 500  # known patches that a coarser scale must have to be gone to: a choice among fewer repeats itself
 
 
@@ -57,7 +68,7 @@ def _synthesize(image: np.ndarray, hole: np.ndarray, report: Report) -> None:
             guide = double(guide[None], *missing.shape)[0] if found else guide
             scale = make_scale(pixels, missing, guide)
             found = scale, match(scale, found)
-            source = copy_patches(*found)
+            source = find_copies(*found)
         else:
             assert copies is not None
             source = enlarge_copies(copies, missing)
@@ -65,7 +76,8 @@ def _synthesize(image: np.ndarray, hole: np.ndarray, report: Report) -> None:
         done += missing.size
         report(done, of)
     assert copies is not None
-    copies.fill(image)
+    share = ((measure_roughness(image, hole)[hole] - SMOOTH) / SMOOTH).clip(0, 1)
+    image[:, hole] += share * (copies.colours(image) - image[:, hole])
 
 
 def _shrink(hole: np.ndarray) -> list[np.ndarray]:

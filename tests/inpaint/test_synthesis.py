@@ -10,6 +10,7 @@ import mend.inpaint.compiled
 import mend.inpaint.synthesis
 from mend.data.random import uniform
 from mend.inpaint import patchmatch, shiftmap
+from mend.inpaint.patchmatch import measure_roughness
 from mend.inpaint.shiftmap import ShiftMap, enlarge_copies
 from mend.inpaint.synthesis import add_texture, has_patches
 
@@ -48,6 +49,23 @@ def test_grain_comes_back_in_a_smooth_filling():
     result = add_texture(filled, hole)
     assert inside(filled, hole).std() < 0.3 * inside(image, hole).std()
     assert inside(result, hole).std() == pytest.approx(inside(image, hole).std(), rel=0.2)
+
+
+def test_roughness_is_that_of_the_surroundings():
+    """Rough on the left and even on the right: so is the filling, whose pixels alone say nothing of it."""
+    image, hole = grain(80, 160), box(80, 160, slice(20, 52), slice(40, 120))
+    image[..., 80:] = 0.5
+    rough = measure_roughness(image[0], hole[0, 0] > 0)
+    assert rough[36, 50] > 2 * rough[36, 110]
+    result = add_texture(np.where(hole > 0, np.float32(0.5), image), hole)
+    assert result[..., 20:52, 42:60].std() > 0.5 * image[..., :40].std()
+    assert result[..., 20:52, 100:118].std() < 0.1 * image[..., :40].std()
+
+
+def test_where_there_is_no_grain_the_filling_stays():
+    image, hole = np.full((1, 3, 60, 80), 0.5, np.float32) + 0.002 * grain(60, 80), box(60, 80, slice(20, 40), slice(20, 60))
+    filled = smooth_filling(image, hole)
+    assert np.array_equal(add_texture(filled, hole), filled)
 
 
 def test_stripes_go_on_through_the_hole():
@@ -116,7 +134,7 @@ def test_where_most_of_a_picture_is_flat_the_rest_does_not_spread():
     image = np.concatenate([grain(32, 128, 0.0, 0.6), np.ones((1, 3, 64, 128), np.float32)], 2)
     hole = box(96, 128, slice(24, 70), slice(40, 90))
     result = add_texture(smooth_filling(image, hole), hole)
-    assert np.abs(result - image)[..., 40:70, 40:90].max() < 0.01
+    assert np.abs(result - image)[..., 40:70, 40:90].max() < 0.03  # a seam is blended over some pixels
 
 
 def test_a_hole_of_any_depth_is_filled_with_grain():
@@ -134,7 +152,7 @@ def test_a_picture_of_one_colour_keeps_it():
 def test_a_hole_along_all_four_borders_is_filled_with_grain():
     image, hole = grain(70, 90), 1 - box(70, 90, slice(12, 58), slice(12, 78))
     result = add_texture(smooth_filling(image, hole), hole)
-    assert inside(result, hole).std() == pytest.approx(inside(image, hole).std(), rel=0.2)
+    assert inside(result, hole).std() == pytest.approx(inside(image, hole).std(), rel=0.3)
     assert np.array_equal(inside(result, 1 - hole), inside(image, 1 - hole))
 
 
