@@ -31,12 +31,12 @@ sys.addaudithook(cut)
 class Studio:
     """A studio that runs, as a program talks to it, with the network cut."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, port: int = 0) -> None:
         if os.name != "posix":
             pytest.skip("a studio is ended by the signal that Ctrl-C sends, which a program on Windows cannot")
         self.folder, self.temporary = folder, folder / "temporary"
-        self.temporary.mkdir(parents=True)
-        (folder / "cut").mkdir()
+        for made in (self.temporary, folder / "cut"):
+            made.mkdir(parents=True, exist_ok=True)  # one that was killed may have been here
         (folder / "cut" / "sitecustomize.py").write_text(CUT)
         environment = {
             **os.environ,
@@ -47,7 +47,7 @@ class Studio:
         }
         self.log = (folder / "log").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mend", "studio", "--port", "0", "--no-open-page", *words],
+            [sys.executable, "-m", "mend", "studio", "--port", str(port), "--no-open-page", *words],
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException as HTTPError
 from starlette.requests import ClientDisconnect
 
 from mend.errors import InputError
+from mend.studio.sessions import Gone
 from mend.studio.workers import Busy, Fault, Messages
 
 T = TypeVar("T")
@@ -113,7 +114,8 @@ def _blame_mend(error: Exception) -> str:
 
 def answer_error(error: Exception) -> JSONResponse:
     headers = {"Retry-After": "5"} if isinstance(error, Busy) else None
-    status = 503 if isinstance(error, Busy) else 500 if isinstance(error, Fault) or not isinstance(error, InputError) else 400
+    statuses = {Busy: 503, Gone: 410, Fault: 500, InputError: 400}
+    status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
     return JSONResponse({"error": explain(error)}, status, headers)
 
 

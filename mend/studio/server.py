@@ -189,6 +189,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
             {
                 "preview": (item.folder / "preview.webp", None),
                 "full": (item.full, None),
+                "source": (item.source, item.name),
                 "result": item.result,
                 "mask": (item.folder / "mask.png", f"{Path(item.name).stem}-mask.png"),
             },
@@ -196,7 +197,8 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         )
         if not path.is_file():
             raise HTTPException(404)
-        return FileResponse(path, filename=name, headers={"Cache-Control": "private, max-age=3600"})
+        kind = "application/octet-stream" if part == "source" else None  # as it came, whatever its name says
+        return FileResponse(path, media_type=kind, filename=name, headers={"Cache-Control": "private, max-age=3600"})
 
     # --- Masks and filling ---
 

@@ -33,6 +33,10 @@ ROOM = 2_000_000_000  # bytes of a session; of all links; of all that programs s
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
+class Gone(InputError):
+    """A session or a picture that was here and is no longer: who has the file sends it again."""
+
+
 @dataclass
 class Item:
     """A picture or a result of a session: its folder, the name to show, and what is known about it."""
@@ -161,7 +165,7 @@ class Session:
 
     def item(self, key: str) -> Item:
         if key not in self.items:
-            raise InputError("this picture is no longer open. Open it again.")
+            raise Gone("this picture is no longer open. Open it again.")
         self.items[key] = self.items.pop(key)
         return self.items[key]
 
@@ -202,7 +206,7 @@ class Sessions:
 
     def find(self, token: str) -> Session:
         if token not in self.open:
-            raise InputError("this session is over. Reload the page.")
+            raise Gone("this session is over. Reload the page.")
         self.open[token].used = time.monotonic()
         return self.open[token]
 

@@ -73,7 +73,7 @@ export class Compare {
         this.draw(before, figures);
       }
       const done = figures.findLast((one) => one.picture); // the first is the first to give way
-      if (done) this.shown = { picture: input.picture, result: done.picture, methods: chosen, score };
+      if (done) this.shown = { picture: input.key, result: done.picture, methods: chosen, score };
     });
   }
 
@@ -87,7 +87,7 @@ export class Compare {
         if (one.error) return figure(make("p", { className: "failed", textContent: sentence(one.error) }), one.model, "");
         const image = make("img", { src: this.studio.preview(one.picture), alt: `Filled by ${one.model}` });
         const numbers = "psnr" in one ? ` · PSNR ${one.psnr.toFixed(2)} dB · SSIM ${one.ssim.toFixed(3)}` : "";
-        const reveal = () => this.studio.task(() => this.studio.reveal(one).then(() => this.studio.view("fill")));
+        const reveal = () => this.studio.task((...how) => this.studio.reveal(one, ...how).then(() => this.studio.view("fill")));
         const open = make("button", { type: "button", onclick: reveal }, image);
         return figure(open, one.model, `${seconds(one.seconds)}${numbers}`, figures.length > 1 && one.psnr === best ? "mark" : "span");
       }),
@@ -113,7 +113,7 @@ export class Compare {
     let found = null;
     await this.studio.task(async (options, stage) => {
       found = await this.studio.request(`/links/${encodeURIComponent(link)}`, options, stage);
-      await this.studio.open(found);
+      await this.studio.open(found, options);
       for (const box of document.querySelectorAll("#methods input")) box.checked = found.methods.includes(box.value);
       $("score").checked = found.score;
       address(link);

@@ -1,265 +1,276 @@
-// What is marked on the picture: painted, erased, selected; grown; undone. Sizes are in pixels of the picture.
+// What is marked on the picture: painted, erased, outlined; and how it is seen. The mask is as large as the picture, up to what
+// every browser draws on.
+import { pack, shrink, squaredDistances, unpack } from "./mask.js";
 
 const MARKED = "rgb(226, 62, 87)";
 // Four bytes of a pixel in one number, as memory has them from low to high: red, green, blue, alpha.
 const [RED, ORANGE, WHITE, BLACK, CLEAR] = [0xff573ee2, 0xff809eff, 0xffffffff, 0xff000000, 0];
-const STEPS = 30;
+const MOST = 16_700_000; // pixels: phones draw on no larger canvas
+const GROWN = 1600; // longest side on which growing is shown, which is no part of the mask
 
 export class Marks {
   tool = "brush";
-  size = 40;
-  grow = 0;
-  steps = []; // the marks as they were, one byte a pixel
-  empty = true;
+  size = 40; // of the brush, in CSS pixels: who zooms in has a finer one
+  grow = 0; // in pixels of the picture
+  bytes = new Uint8Array(0); // the mask
+  count = 0; // of its pixels that are marked
   onchange = () => {};
-  onselect = () => {};
+  onstep = () => {}; // {undo, redo} of what was done
 
-  constructor(overlay, cursor) {
-    Object.assign(this, { overlay, cursor });
-    this.canvas = document.createElement("canvas"); // white where marked
+  // `overlay` covers the room in which `viewport` shows the picture.
+  constructor(overlay, viewport) {
+    Object.assign(this, { overlay, viewport });
+    this.canvas = document.createElement("canvas"); // the mask in the colour of marks
     this.pen = this.canvas.getContext("2d", { willReadFrequently: true });
-    this.view = overlay.getContext("2d");
-    this.at = null; // where the cursor is, in pixels of the preview
-    overlay.onpointerdown = (event) => this.down(event);
-    overlay.onpointermove = (event) => this.move(event);
-    overlay.onpointerup = overlay.onpointercancel = (event) => event.isPrimary && this.up();
-    overlay.onpointerleave = () => this.stroke || (this.cursor.style.display = "none");
-    overlay.onblur = () => (this.cursor.style.display = "none");
-    overlay.onkeydown = (event) => this.key(event);
+    this.view = overlay.getContext("2d", { willReadFrequently: true }); // as the mask: neither is sent to a graphics card
   }
 
-  // A preview of this size opens, each of whose pixels is `scale` pixels of the picture.
-  open(width, height, scale) {
-    this.canvas.width = this.overlay.width = width;
-    this.canvas.height = this.overlay.height = height;
-    this.scale = scale;
-    this.steps = [];
-    this.at = [width / 2, height / 2];
-    this.changed();
+  // A picture of this size opens, with nothing marked.
+  open(width, height) {
+    const factor = Math.min(1, Math.sqrt(MOST / (width * height)));
+    this.width = this.canvas.width = Math.max(1, Math.floor(width * factor));
+    this.height = this.canvas.height = Math.max(1, Math.floor(height * factor));
+    this.scale = width / this.width; // pixels of the picture in one of the mask
+    this.bytes = new Uint8Array(this.width * this.height);
+    this.stroke = null;
+    this.#changed(0);
   }
 
-  // --- Painting ---
-
-  point(event) {
-    const box = this.overlay.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * this.overlay.width, ((event.clientY - box.top) / box.height) * this.overlay.height];
+  get empty() {
+    return this.count === 0;
   }
 
-  down(event) {
-    if (event.button || !event.isPrimary) return; // a second finger paints nothing
-    this.at = this.point(event);
-    if (this.tool === "object") return this.onselect(this.at[0] / this.overlay.width, this.at[1] / this.overlay.height);
-    this.overlay.setPointerCapture(event.pointerId);
-    this.keep();
-    this.stroke = true;
-    this.line(this.at, this.at);
+  // --- Painting: points are of the picture ---
+
+  begin(point) {
+    this.stroke = { last: point, box: null };
+    this.extend(point);
   }
 
-  move(event) {
-    if (!event.isPrimary) return;
-    this.show(this.point(event), true);
-    if (!this.stroke) return;
-    for (const one of event.getCoalescedEvents?.() ?? [event]) {
-      const to = this.point(one);
-      this.line(this.at, to);
-      this.at = to;
-    }
+  extend(point) {
+    const { stroke } = this;
+    const [from, to] = [stroke.last, point].map((one) => one.map((value) => value / this.scale));
+    const width = this.size / this.viewport.scale / this.scale;
+    this.#line(this.pen, from, to, width);
+    this.view.save();
+    this.view.setTransform(...this.#placing());
+    this.view.beginPath();
+    this.view.rect(...this.#all);
+    this.view.clip();
+    this.#line(this.view, from, to, width);
+    this.view.restore();
+    stroke.box = around(stroke.box, [from, to], width / 2 + 2);
+    stroke.last = point;
   }
 
-  up() {
-    if (!this.stroke) return;
-    this.stroke = false;
-    this.changed();
+  end() {
+    const box = this.stroke && this.#within(this.stroke.box);
+    this.stroke = null;
+    if (box) return this.#commit(box);
+    this.draw();
+    return false;
   }
 
-  key(event) {
-    const step = (this.size / this.scale) * (event.shiftKey ? 0.1 : 0.5);
-    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
-    if (event.key in moves) {
-      const limit = [this.overlay.width - 1, this.overlay.height - 1];
-      this.at = this.at.map((value, i) => Math.min(Math.max(value + moves[event.key][i], 0), limit[i]));
-      this.show(this.at, false);
-    } else if (event.key === " ") {
-      if (this.tool === "object") this.onselect(this.at[0] / this.overlay.width, this.at[1] / this.overlay.height);
-      else {
-        this.keep();
-        this.line(this.at, this.at);
-        this.changed();
-      }
-    } else return;
-    event.preventDefault();
+  // The stroke was none: a second finger came.
+  cancel() {
+    const box = this.stroke && this.#within(this.stroke.box);
+    this.stroke = null;
+    if (box) this.#write(box, this.#read(box));
+    this.draw();
   }
 
-  line(from, to) {
-    for (const [pen, colour] of [[this.pen, "#fff"], [this.view, MARKED]]) {
-      pen.globalCompositeOperation = this.tool === "eraser" ? "destination-out" : "source-over";
-      pen.strokeStyle = colour;
-      pen.lineWidth = this.size / this.scale;
-      pen.lineCap = pen.lineJoin = "round";
-      pen.beginPath();
-      pen.moveTo(...from);
-      pen.lineTo(to[0] + 0.01, to[1]); // a line without a length would not be drawn
-      pen.stroke();
-      pen.globalCompositeOperation = "source-over";
-    }
+  #line(pen, from, to, width) {
+    pen.globalCompositeOperation = this.tool === "eraser" ? "destination-out" : "source-over";
+    pen.strokeStyle = MARKED;
+    pen.lineWidth = width;
+    pen.lineCap = pen.lineJoin = "round";
+    pen.beginPath();
+    pen.moveTo(...from);
+    pen.lineTo(to[0] + 0.01, to[1]); // a line without a length would not be drawn
+    pen.stroke();
+    pen.globalCompositeOperation = "source-over";
   }
+
+  // --- More than a stroke ---
 
   // Corners in shares of the width and the height.
   outline(corners) {
-    this.keep();
-    this.pen.fillStyle = "#fff";
+    this.pen.fillStyle = MARKED;
     this.pen.beginPath();
-    for (const [x, y] of corners) this.pen.lineTo(x * this.canvas.width, y * this.canvas.height);
+    for (const [x, y] of corners) this.pen.lineTo(x * this.width, y * this.height);
     this.pen.fill();
-    this.changed();
+    this.#commit(this.#all);
   }
 
-  // A mask, white on black, is marked; or, where `from` is marked already, no longer.
-  async add(url, from) {
+  // A mask image, white on black, is marked besides what is; or, in place of `base`, what was marked before.
+  async add(url, base = this.bytes) {
     const image = Object.assign(new Image(), { src: url });
     await image.decode();
-    this.keep();
-    const sheet = Object.assign(document.createElement("canvas"), { width: this.canvas.width, height: this.canvas.height });
+    const sheet = Object.assign(document.createElement("canvas"), { width: this.width, height: this.height });
     const pen = sheet.getContext("2d");
     pen.drawImage(image, 0, 0, sheet.width, sheet.height);
-    const data = pen.getImageData(0, 0, sheet.width, sheet.height);
-    for (let i = 0; i < data.data.length; i += 4) data.data[i + 3] = data.data[i];
-    pen.putImageData(data, 0, 0);
-    const there = from && this.marked[Math.floor(from.y * sheet.height) * sheet.width + Math.floor(from.x * sheet.width)];
-    this.pen.globalCompositeOperation = there ? "destination-out" : "source-over";
-    this.pen.drawImage(sheet, 0, 0);
-    this.pen.globalCompositeOperation = "source-over";
-    this.changed();
-  }
-
-  // --- Steps ---
-
-  bytes() {
-    const { data } = this.pen.getImageData(0, 0, this.canvas.width, this.canvas.height);
-    const bytes = new Uint8Array(data.length / 4);
-    for (let i = 0; i < bytes.length; i++) bytes[i] = data[4 * i + 3] >= 128 ? 1 : 0;
-    return bytes;
-  }
-
-  keep() {
-    this.steps.push(this.marked);
-    if (this.steps.length > STEPS) this.steps.shift();
-  }
-
-  put(bytes) {
-    this.pen.putImageData(image(this.canvas, (i) => (bytes[i] ? WHITE : CLEAR)), 0, 0);
-    this.changed();
-  }
-
-  undo() {
-    if (this.steps.length) this.put(this.steps.pop());
-  }
-
-  // Marks as they once were, in place of those of now.
-  set(bytes) {
-    this.keep();
-    this.put(bytes);
+    const { data } = pen.getImageData(0, 0, sheet.width, sheet.height);
+    this.#set(base.map((value, i) => (value || data[4 * i] >= 128 ? 1 : 0)));
   }
 
   clear() {
-    if (!this.empty) this.set(new Uint8Array(this.canvas.width * this.canvas.height));
+    if (!this.empty) this.#set(new Uint8Array(this.bytes.length));
   }
 
-  // --- Seeing ---
+  // The mask in a few numbers, to be marked again on a picture of the same size, null for nothing; that is no step.
+  get packed() {
+    return pack(this.bytes);
+  }
 
-  changed() {
-    const bytes = this.bytes();
-    this.empty = !bytes.includes(1);
+  set packed(runs) {
+    this.#write(this.#all, runs ? unpack(runs) : new Uint8Array(this.bytes.length));
+    this.#changed();
+  }
+
+  #set(bytes) {
+    this.#write(this.#all, bytes, false);
+    this.#commit(this.#all);
+  }
+
+  // --- The mask and its canvas ---
+
+  get #all() {
+    return [0, 0, this.width, this.height];
+  }
+
+  #within(box) {
+    const [left, top] = [Math.max(0, Math.floor(box[0])), Math.max(0, Math.floor(box[1]))];
+    const [right, bottom] = [Math.min(this.width, Math.ceil(box[2])), Math.min(this.height, Math.ceil(box[3]))];
+    return right > left && bottom > top ? [left, top, right - left, bottom - top] : null;
+  }
+
+  // A part of the mask.
+  #read([x, y, width, height]) {
+    if (width === this.width) return this.bytes.slice(y * width, (y + height) * width);
+    const part = new Uint8Array(width * height);
+    for (let row = 0; row < height; row++) {
+      const at = (y + row) * this.width + x;
+      part.set(this.bytes.subarray(at, at + width), row * width);
+    }
+    return part;
+  }
+
+  #write([x, y, width, height], part, kept = true) {
+    this.pen.putImageData(image(width, height, (i) => (part[i] ? RED : CLEAR)), x, y);
+    if (!kept) return;
+    for (let row = 0; row < height; row++) this.bytes.set(part.subarray(row * width, (row + 1) * width), (y + row) * this.width + x);
+  }
+
+  // What the canvas shows in a box is marked from now on, and can be undone. Whether anything changed.
+  #commit(box) {
+    const { data } = this.pen.getImageData(...box);
+    const before = this.#read(box);
+    const after = before.map((_, i) => (data[4 * i + 3] >= 128 ? 1 : 0));
+    this.#write(box, after);
+    if (before.every((value, i) => value === after[i])) {
+      this.draw();
+      return false;
+    }
+    const [from, to] = [pack(before), pack(after)];
+    const put = (runs) => {
+      this.#write(box, unpack(runs));
+      this.#changed();
+    };
+    this.onstep({ undo: () => put(from), redo: () => put(to) });
+    this.#changed();
+    return true;
+  }
+
+  #changed(count) {
+    this.count = count ?? sum(this.bytes);
     this.squares = null;
-    this.marked = bytes;
     this.draw();
     this.onchange();
   }
 
-  draw() {
-    if (!this.marked) return;
-    const { width, height } = this.canvas;
-    const reach = (this.grow / this.scale) ** 2;
-    if (reach && !this.squares && !this.empty) this.squares = squaredDistances(this.marked, width, height);
-    const grown = (i) => reach && !this.empty && this.squares[i] <= reach;
-    this.view.putImageData(image(this.canvas, (i) => (this.marked[i] ? RED : grown(i) ? ORANGE : CLEAR)), 0, 0);
+  // --- Seeing ---
+
+  // From pixels of the mask to those of the overlay.
+  #placing() {
+    const density = this.overlay.width / (this.viewport.room[0] || 1);
+    const [x, y] = this.viewport.corner.map((value) => value * density);
+    const scale = this.viewport.scale * this.scale * density;
+    return [scale, 0, 0, scale, x, y];
   }
 
-  show([x, y], pointer) {
-    const box = this.overlay.getBoundingClientRect();
-    const side = (this.size / this.scale) * (box.width / this.overlay.width);
-    this.cursor.classList.toggle("pointer", pointer);
-    Object.assign(this.cursor.style, {
-      display: "block", width: `${side}px`, height: `${side}px`,
-      left: `${(x / this.overlay.width) * box.width}px`, top: `${(y / this.overlay.height) * box.height}px`,
-    });
+  draw() {
+    const { view, overlay } = this;
+    view.setTransform(1, 0, 0, 1, 0, 0);
+    view.clearRect(0, 0, overlay.width, overlay.height);
+    if (this.empty && !this.stroke) return;
+    view.setTransform(...this.#placing());
+    view.imageSmoothingEnabled = this.viewport.percent < 200;
+    if (this.grow) view.drawImage(this.#grown(), 0, 0, this.width, this.height);
+    view.drawImage(this.canvas, 0, 0);
+    view.setTransform(1, 0, 0, 1, 0, 0);
+  }
+
+  // What growing adds, seen under the marks.
+  #grown() {
+    const factor = Math.ceil(Math.max(this.width, this.height) / GROWN);
+    if (!this.squares) {
+      this.small = shrink(this.bytes, this.width, this.height, factor);
+      this.squares = squaredDistances(this.small.bytes, this.small.width, this.small.height);
+      this.sheet = Object.assign(document.createElement("canvas"), { width: this.small.width, height: this.small.height });
+      this.drawn = null;
+    }
+    if (this.drawn !== this.grow) {
+      const reach = (this.grow / this.scale / factor) ** 2;
+      const { width, height } = this.small;
+      this.sheet.getContext("2d").putImageData(image(width, height, (i) => (this.squares[i] <= reach ? ORANGE : CLEAR)), 0, 0);
+      this.drawn = this.grow;
+    }
+    return this.sheet;
   }
 
   // --- Going out ---
 
-  // The marks as a mask, white on black.
+  // The mask as an image, white on black.
   png() {
-    const sheet = Object.assign(document.createElement("canvas"), { width: this.canvas.width, height: this.canvas.height });
-    const pen = sheet.getContext("2d");
-    pen.putImageData(image(sheet, (i) => (this.marked[i] ? WHITE : BLACK)), 0, 0);
+    const sheet = Object.assign(document.createElement("canvas"), { width: this.width, height: this.height });
+    sheet.getContext("2d").putImageData(image(this.width, this.height, (i) => (this.bytes[i] ? WHITE : BLACK)), 0, 0);
     return sheet.toDataURL();
   }
 
   // The picture with its marks, for a comparison.
   shown(photo) {
-    const sheet = Object.assign(document.createElement("canvas"), { width: this.canvas.width, height: this.canvas.height });
+    const factor = Math.min(1, GROWN / Math.max(this.width, this.height));
+    const [width, height] = [Math.round(this.width * factor), Math.round(this.height * factor)];
+    const sheet = Object.assign(document.createElement("canvas"), { width, height });
     const pen = sheet.getContext("2d");
-    pen.drawImage(photo, 0, 0, sheet.width, sheet.height);
+    pen.drawImage(photo, 0, 0, width, height);
     pen.globalAlpha = +getComputedStyle(this.overlay).opacity;
-    pen.drawImage(this.overlay, 0, 0);
+    if (this.grow) pen.drawImage(this.#grown(), 0, 0, width, height);
+    pen.drawImage(this.canvas, 0, 0, width, height);
     return sheet.toDataURL("image/jpeg", 0.9);
   }
 }
 
-// An image of a canvas's size, each of whose pixels has the colour of its index.
-function image({ width, height }, colour) {
+// The box [left, top, right, bottom] around another and points, with a margin.
+function around(box, points, margin) {
+  const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
+  const [left, top, right, bottom] = box ?? [Infinity, Infinity, -Infinity, -Infinity];
+  return [
+    Math.min(left, ...xs.map((x) => x - margin)), Math.min(top, ...ys.map((y) => y - margin)),
+    Math.max(right, ...xs.map((x) => x + margin)), Math.max(bottom, ...ys.map((y) => y + margin)),
+  ];
+}
+
+function sum(bytes) {
+  let total = 0;
+  for (let i = 0; i < bytes.length; i++) total += bytes[i];
+  return total;
+}
+
+// An image each of whose pixels has the colour of its index.
+function image(width, height, colour) {
   const made = new ImageData(width, height);
   const pixels = new Uint32Array(made.data.buffer);
   for (let i = 0; i < pixels.length; i++) pixels[i] = colour(i);
   return made;
-}
-
-// The squared Euclidean distance of every pixel to the nearest marked one (Felzenszwalb and Huttenlocher, 2012).
-function squaredDistances(marked, width, height) {
-  const field = new Float32Array(marked.length);
-  for (let x = 0; x < width; x++) { // along columns it is a count of steps
-    let steps = Infinity;
-    for (let y = 0; y < height; y++) field[y * width + x] = steps = marked[y * width + x] ? 0 : steps + 1;
-    for (let y = height - 1, back = Infinity; y >= 0; y--) {
-      back = marked[y * width + x] ? 0 : back + 1;
-      field[y * width + x] = Math.min(field[y * width + x], back) ** 2;
-    }
-  }
-  const vertex = new Int32Array(width);
-  const border = new Float32Array(width + 1);
-  const row = new Float32Array(width);
-  for (let y = 0; y < height; y++) { // along rows it is the lowest of parabolas
-    const line = field.subarray(y * width, (y + 1) * width);
-    let top = -1;
-    for (let x = 0; x < width; x++) {
-      if (line[x] === Infinity) continue;
-      let cut = -Infinity;
-      while (top >= 0) {
-        const v = vertex[top];
-        cut = (line[x] + x * x - line[v] - v * v) / (2 * (x - v));
-        if (cut > border[top]) break;
-        top--;
-      }
-      vertex[++top] = x;
-      border[top] = top ? cut : -Infinity;
-    }
-    if (top < 0) continue; // nothing is marked in any of its columns
-    border[top + 1] = Infinity;
-    for (let x = 0, i = 0; x < width; x++) {
-      while (border[i + 1] < x) i++;
-      row[x] = (x - vertex[i]) ** 2 + line[vertex[i]];
-    }
-    line.set(row);
-  }
-  return field;
 }

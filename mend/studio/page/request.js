@@ -17,7 +17,7 @@ export async function request(url, options, onStage = () => {}) {
       throw new Error(`The studio's answer (${response.status}) cannot be read. Does another program answer at this address?`);
     }
     if (last.error) throw Object.assign(new Error(last.error), { status: response.status });
-    if (last.stage) onStage(last.stage, last.share);
+    if (last.stage) onStage(last.stage, last.share, last);
   };
   for (const reader = response.body.getReader(); ;) {
     const { done, value } = await reader.read().catch(lost);

@@ -1,141 +1,178 @@
 // The page of the studio: a picture, what is marked on it, and what became of it.
-import { request, sentence } from "./request.js";
-import { $, make, seconds } from "./dom.js";
 import { Compare } from "./compare.js";
+import { $, make, seconds } from "./dom.js";
+import { Easel } from "./easel.js";
+import { Gestures } from "./gestures.js";
 import { Marks } from "./marks.js";
+import { Recovery } from "./recovery.js";
+import { sentence } from "./request.js";
 import { Runs } from "./runs.js";
 import { Scores } from "./scores.js";
-import { Slider } from "./slider.js";
+import { Server } from "./server.js";
+import { remember } from "./settings.js";
+import { Steps } from "./steps.js";
+import { Store } from "./store.js";
+import { Tasks } from "./tasks.js";
+import { Viewport } from "./viewport.js";
 
 const body = document.body;
-const marks = new Marks($("overlay"), $("cursor"));
-const slider = new Slider();
+const server = new Server();
+const viewport = new Viewport(devicePixelRatio);
+export const marks = new Marks($("overlay"), viewport); // for the tests, which count what is marked
+const easel = new Easel(viewport, marks);
+const tasks = new Tasks(update);
+const task = (what) => tasks.run(what);
+const steps = new Steps();
 const watched = [new Runs($("trainings")), new Scores($("scores"))];
-const shown = { fill: "marking", compare: "marking" }; // what each view shows of the picture: its marks, or what became of it
-let session, limits = {};
-let picture = null; // facts of the picture that is open
-let result = null; // the entry of the history that was shown last
-const entries = []; // of the history: pictures, and results {picture, input, model, seconds, marked: {bytes, grow, loaded}}
-const drafts = new Map(); // what was marked on pictures when another was opened, by their keys
-let loaded = null; // the key of a mask file that the marks are, which the server has at full size
-let running = null; // the AbortController of the task at work
+let limits = {};
+// A picture or a result: {id, name, width, height, kind, notes, file, shown}, where it came from: {from, root}, ids; of a result
+// also {model, seconds, share, number}; what was marked when it was left: draft; and its {key, session} on the server.
+let versions = [];
+let current = null; // the version that is open
+let selected = null; // the object that clicks refine: {points, box, base}
+let compared = false; // whether Compare shows results, not the picture
+let before = null; // {version, runs, score}: what was compared
+let recovery = null;
+
 const compare = new Compare({
-  marks, task, filled, reveal, view, update,
-  asked: () => asked(),
-  kept: () => kept(),
-  preview: (key) => preview(key),
-  picture: () => picture,
-  request: (path, options, stage) => request(`/sessions/${session}${path}`, options, stage),
-  open: async (facts) => (await add(facts), await load(facts)),
-  show: (what) => ((shown.compare = what), update()),
+  marks, task, asked, filled, reveal, view, update,
+  kept: () => (before = { version: current, runs: marks.packed, score: $("score").checked }),
+  preview: (key) => server.at(`/pictures/${key}/preview`),
+  picture: () => current,
+  request: (path, options, stage) => server.ask(path, options, stage),
+  open: async (facts, options) => (await add(facts, null, options), await load(facts)),
+  show(what) {
+    compared = what === "compared";
+    if (!compared && before.version !== current) task(() => turn(before.version, before.runs)).then(() => ($("score").checked = before.score));
+    update();
+  },
 });
 
-// --- Asking the server ---------------------------------------------------------------------------------------------
+// --- Versions ------------------------------------------------------------------------------------------------------
 
-const at = (path = "") => `/sessions/${session}/pictures${path}`;
-const preview = (key) => at(`/${key}/preview`);
+const token = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+const version = (id) => versions.find((one) => one.id === id);
+const urls = new WeakMap(); // of files
 
-const BUSY = "One thing at a time: wait until this is done, or cancel it.";
-
-function say(error) {
-  $("error").textContent = sentence(error.message);
-  $("error").scrollIntoView({ block: "nearest" });
+function url(file) {
+  if (!urls.has(file)) urls.set(file, URL.createObjectURL(file));
+  return urls.get(file);
 }
 
-// One thing at a time, with its stage and seconds shown, and a way to stop it; what goes wrong is one sentence.
-async function task(what) {
-  if (running) return say(new Error(BUSY));
-  running = new AbortController();
-  const start = performance.now();
-  $("error").textContent = "";
-  body.setAttribute("aria-busy", "true");
-  $("fill").disabled = $("compare").disabled = true;
-  const tick = () => {
-    const passed = (performance.now() - start) / 1000;
-    $("progress").hidden = passed < 0.3;
-    $("seconds").textContent = `${passed.toFixed(0)} s`;
-  };
-  const clock = setInterval(tick, 100);
-  try {
-    const stage = (said, share) => {
-      const percent = share === undefined ? "…" : `${Math.floor(100 * share)} %`;
-      $("stage-said").textContent = `${said[0].toUpperCase()}${said.slice(1)} ${percent}`;
-      $("progress").classList.toggle("measured", share !== undefined);
-      $("progress").style.setProperty("--share", share ?? 0);
-    };
-    stage("working");
-    await what({ signal: running.signal }, stage);
-    if ($("error").textContent === BUSY) $("error").textContent = "";
-  } catch (error) {
-    if (error.name !== "AbortError") say(error);
-  } finally {
-    clearInterval(clock);
-    running = null;
-    $("progress").hidden = true;
-    body.removeAttribute("aria-busy");
-    update();
+// A file that the browser can show: the version's own; or, of a format that browsers do not know, what the server makes of it.
+async function showable(one, options, stage) {
+  if (one.shown) return;
+  const image = Object.assign(new Image(), { src: url(one.file) });
+  const known = await image.decode().then(() => image.naturalWidth === one.width && image.naturalHeight === one.height, () => false);
+  if (known && one.file.type !== "image/gif") { // which would move
+    one.shown = one.file;
+    return;
   }
+  await server.askOf(one, "/full", options, stage);
+  one.shown = await (await server.fetch(one, "full", options)).blob();
 }
-$("cancel").onclick = () => running?.abort();
+
+// Show a version, with what is marked on it. Unless it can be shown nothing changes.
+async function go(to, runs = to.draft) {
+  const root = version(to.root);
+  await easel.show(url(to.shown), url(root.shown), [to.width, to.height]);
+  if (current) current.draft = marks.packed;
+  const same = current && current.width === to.width && current.height === to.height;
+  if (current?.root !== to.root) {
+    compared = false;
+    compare.leave();
+  }
+  current = to;
+  selected = null;
+  const longest = Math.max(to.width, to.height);
+  $("grow").max = Math.max(12, Math.round(longest / 40));
+  if (!same) marks.open(to.width, to.height);
+  marks.packed = runs;
+  describe();
+  update();
+}
+
+// The same as a step.
+async function turn(to, runs) {
+  const [from, had] = [current, current && marks.packed];
+  await go(to, runs);
+  if (from && from !== to) steps.add({ undo: () => go(from, had), redo: () => go(to, runs) });
+  notify("");
+  more(false);
+  update();
+}
+
+function describe() {
+  const { name, width, height, kind } = current;
+  $("name").textContent = name;
+  document.title = `${name} – mend studio`;
+  $("facts").textContent = [`${width} × ${height}`, kind, ...version(current.root).notes].join(" · ");
+  $("notes").textContent = current.from ? current.notes.map((note) => `${sentence(note)}.`).join(" ") : "";
+  $("download").hidden = $("mask-download").hidden = !current.from;
+  if (!current.from) return;
+  const stem = (one) => one.replace(/\.\w+$/, "");
+  $("download").href = url(current.file);
+  $("download").download = filledName(current);
+  $("mask-download").href = server.at(`/pictures/${current.key}/mask`);
+  $("mask-download").download = `${stem(filledName(current))}-mask.png`;
+}
+
+// PHOTO-filled.jpg, PHOTO-filled-2.jpg, …: no two results of a picture are saved under one name.
+function filledName({ root, number, suffix }) {
+  return `${version(root).name.replace(/\.\w+$/, "")}-filled${number > 1 ? `-${number}` : ""}${suffix}`;
+}
+
+function listed(one, what) {
+  const thumbnail = make("canvas", { width: 128, height: 128 });
+  const image = Object.assign(new Image(), { src: url(one.shown) });
+  const cover = Math.max(128 / one.width, 128 / one.height);
+  const [width, height] = [one.width * cover, one.height * cover];
+  image.decode().then(() => thumbnail.getContext("2d").drawImage(image, (128 - width) / 2, (128 - height) / 2, width, height), () => {});
+  const back = () => task(async () => (view("fill"), one === current || (await turn(one))));
+  const button = make("button", { type: "button", title: what, ariaLabel: what, onclick: back }, thumbnail);
+  button.dataset.version = one.id;
+  $("items").append(button);
+}
+
+const told = (one) => (one.from ? `Result ${one.number} of ${version(one.root).name}, filled by ${one.model}` : `Opened: ${one.name}`);
+
+async function admit(one, options, stage) {
+  await showable(one, options, stage);
+  versions.push(one);
+  listed(one, told(one));
+}
 
 // --- A picture -----------------------------------------------------------------------------------------------------
 
-async function show(facts) {
-  const src = preview(facts.picture);
-  await Object.assign(new Image(), { src }).decode().catch(() => {
-    throw new Error("The picture is no longer here. Open it again.");
-  });
-  if (picture) drafts.set(picture.picture, kept());
-  $("photo").src = src;
-  await $("photo").decode();
-  picture = facts;
-  compare.leave();
-  $("name").textContent = facts.name;
-  const notes = facts.notes.length ? ` · ${facts.notes.join(", ")}` : "";
-  $("facts").textContent = `${facts.width} × ${facts.height} · ${facts.kind}${notes}`;
-  marks.open($("photo").naturalWidth, $("photo").naturalHeight, facts.width / $("photo").naturalWidth);
-  const longest = Math.max(facts.width, facts.height);
-  $("grow").max = Math.max(12, Math.round(longest / 40));
-  $("size").max = Math.max(40, Math.round(longest / 5));
-  $("size").value = Math.round(longest / 16);
-  $("grow").value = 0;
-  shown.fill = shown.compare = "marking";
-  sliders();
-  if (drafts.has(facts.picture)) mark(drafts.get(facts.picture));
-  update();
-}
-
-// A picture that came from outside.
-async function add(facts) {
-  await show(facts);
-  listed(facts, `Opened: ${facts.name}`, turn);
-}
-
-// Go on marking a picture.
-async function turn(facts) {
-  if (picture.picture !== facts.picture) await show(facts);
-  shown.fill = "marking";
-  update();
+// A picture of which the server has told the facts; its file comes from the server where the page has none.
+async function add(facts, file, options, stage) {
+  const { picture: key, name, width, height, kind, notes } = facts;
+  const one = { id: token(), key, session: server.session, name, width, height, kind, notes };
+  one.root = one.id;
+  one.file = file ?? (await (await server.fetch(one, "source", options)).blob());
+  await admit(one, options, stage);
+  await turn(one, null);
 }
 
 function openFile(file) {
   if (body.dataset.view === "runs") view("fill");
   return task(async (options, stage) => {
+    fits(file);
     stage("sending the picture");
-    await add(await send(at(`?name=${encodeURIComponent(file.name || "pasted.png")}`), file, options, stage));
+    await add(await server.send(file.name || "pasted.png", file, options, stage), file, options, stage);
   });
 }
 
-function send(url, file, options, stage) {
-  const most = limits.megabytes;
-  if (file.size > most * 1e6) throw new Error(`${file.name} is larger than ${most} MB, the most that the studio takes. Use “mend fill” for it.`);
-  return request(url, { ...options, body: file }, stage);
+function fits(file) {
+  if (!limits.megabytes) throw new Error("The studio had no room for this page. Reload the page to try again.");
+  if (file.size > limits.megabytes * 1e6)
+    throw new Error(`${file.name} is larger than ${limits.megabytes} MB, the most that the studio takes. Use “mend fill” for it.`);
 }
 
 function openExample(name) {
   return task(async (options, stage) => {
-    const facts = await request(`/sessions/${session}/examples/${name}`, options, stage);
-    await add(facts);
+    const facts = await server.ask(`/examples/${name}`, options, stage);
+    await add(facts, null, options, stage);
     marks.outline(facts.outline);
   });
 }
@@ -163,121 +200,278 @@ addEventListener("drop", (event) => {
 
 // --- Marks ---------------------------------------------------------------------------------------------------------
 
+const tool = () => document.querySelector("[name=tool]:checked").value;
+
+function choose(name) {
+  document.querySelector(`[name=tool][value=${name}]`).checked = true;
+  sliders();
+}
+
 function sliders() {
-  marks.tool = document.querySelector("[name=tool]:checked").value;
-  body.dataset.tool = marks.tool;
-  $("size").disabled = marks.tool === "object";
+  marks.tool = body.dataset.tool = tool();
+  if (marks.tool !== "object") selected = null;
   marks.size = +$("size").value;
   marks.grow = +$("grow").value;
-  $("size-said").textContent = `${$("size").value} px`;
+  $("size-said").textContent = $("size").value;
   $("grow-said").textContent = `${$("grow").value} px`;
   marks.draw();
+  showCursor();
+  update();
 }
 for (const id of ["size", "grow"]) $(id).oninput = sliders;
 for (const radio of document.querySelectorAll("[name=tool]")) radio.onchange = sliders;
-$("undo").onclick = () => marks.undo();
-$("clear").onclick = () => marks.clear();
-addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && event.key === "z" && body.dataset.state === "marking") {
-    event.preventDefault();
-    marks.undo();
-  }
+
+function resize(by) {
+  $("size").value = Math.round(+$("size").value + by);
+  $("size").dispatchEvent(new Event("change"));
+  sliders();
+}
+
+const gestures = new Gestures($("overlay"), viewport, {
+  moves: () => easel.comparing || Boolean(tasks.running),
+  step: () => (marks.tool === "object" ? 40 : marks.size),
+  begin: (point) => (marks.tool === "object" ? drawBox(point) : marks.begin(point)),
+  extend: (point) => (marks.tool === "object" ? drawBox(point) : marks.extend(point)),
+  cancel: () => (marks.tool === "object" ? dropBox() : marks.cancel()),
+  end(event) {
+    if (marks.tool === "object") select(dropBox(), event);
+    else if (marks.end()) atOnce();
+  },
+  resize,
+  show: showCursor,
+  hide: () => ($("cursor").style.display = "none"),
 });
+
+function showCursor() {
+  if (!gestures?.point) return;
+  const [left, top] = gestures.point;
+  $("cursor").classList.toggle("pointer", !gestures.keyboard);
+  const side = `${marks.tool === "object" ? 16 : marks.size}px`;
+  Object.assign($("cursor").style, { display: "block", width: side, height: side, left: `${left}px`, top: `${top}px` });
+}
+
+marks.onstep = (step) => {
+  steps.add(step);
+  selected = null;
+  notify("");
+};
 marks.onchange = () => {
-  loaded = null;
   if (marks.empty) $("score").checked = false; // it was true of what was marked
   update();
 };
-marks.onselect = (x, y) =>
-  task(async (options, stage) => {
-    const found = await request(at(`/${picture.picture}/select`), { ...options, body: JSON.stringify({ x, y }) }, stage);
-    await marks.add(found.image, { x, y });
-  });
+$("clear").onclick = () => marks.clear();
 
-// A mask file, of which the server has the key `mask` and the page the `image`, in place of the marks.
-async function load({ mask, image }) {
+const undo = (way) => task(async () => (await steps[way](), (selected = null)));
+$("undo").onclick = () => undo("undo");
+$("redo").onclick = () => undo("redo");
+
+function atOnce() {
+  if ($("at-once").checked && body.dataset.view === "fill" && !marks.empty) fill();
+}
+
+async function load({ image }) {
   marks.clear();
   await marks.add(image);
-  loaded = mask;
-  update();
 }
 $("load").onchange = () => {
   const file = $("load").files[0];
   $("load").value = "";
   if (file) task(async (options, stage) => {
+    fits(file);
     stage("sending the mask");
-    await load(await send(at(`/${picture.picture}/mask`), file, options, stage));
+    await load(await server.askOf(current, "/mask", { ...options, body: file }, stage));
   });
 };
+
+// --- Objects -------------------------------------------------------------------------------------------------------
+
+const CLICK = 6; // CSS pixels: what moves less is a click
+let dragged = null; // [from, to]: a click or a box that is being drawn, in the picture
+
+function drawBox(point) {
+  dragged = [dragged?.[0] ?? point, point];
+  const [a, b] = dragged.map((one) => viewport.toRoom(one));
+  const [left, top] = a.map((value, i) => Math.min(value, b[i]));
+  const [width, height] = a.map((value, i) => Math.abs(value - b[i]));
+  $("box").hidden = Math.max(width, height) < CLICK;
+  Object.assign($("box").style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px` });
+}
+
+function dropBox() {
+  const shares = dragged.map((point) => point.map((value, i) => Math.min(1, Math.max(0, value / viewport.size[i]))));
+  const isBox = !$("box").hidden;
+  dragged = null;
+  $("box").hidden = true;
+  return isBox ? { box: shares[0].map((value, i) => Math.min(value, shares[1][i])).concat(shares[0].map((value, i) => Math.max(value, shares[1][i]))) } : { point: shares[1] };
+}
+
+// A click or a box marks an object; further clicks add to it what is missing, and take away what is too much.
+function select({ box, point }, event) {
+  const kind = event?.shiftKey ? "add" : event?.altKey ? "take" : document.querySelector("[name=click]:checked").value;
+  const refined = point && kind !== "new" ? selected : null;
+  return task(async (options, stage) => {
+    const points = [...(refined?.points ?? []), ...(point ? [{ x: point[0], y: point[1], add: kind !== "take" }] : [])];
+    const wanted = { points, box: box ?? refined?.box ?? null };
+    const base = refined?.base ?? marks.bytes.slice();
+    const found = await server.askOf(current, "/select", { ...options, body: JSON.stringify({ ...wanted, x: point?.[0], y: point?.[1] }) }, stage);
+    await marks.add(found.image, base);
+    selected = { ...wanted, base };
+    update();
+  }).then(() => selected && atOnce());
+}
 
 // --- Filling -------------------------------------------------------------------------------------------------------
 
 // What to fill, as it is marked now.
-const asked = () => ({ grow: marks.grow, ...(loaded ? { loaded } : { mask: marks.png() }) });
-const kept = () => ({ bytes: marks.marked, grow: marks.grow, loaded }); // to be marked again
-
-function mark(what) {
-  $("grow").value = what.grow;
-  sliders();
-  marks.set(what.bytes);
-  loaded = what.loaded;
+function asked() {
+  return { grow: marks.grow, mask: marks.png() };
 }
 
+// A version filled: a version to be.
 async function filled(input, wanted, options, stage) {
-  const facts = await request(at(`/${input.picture}/fill`), { ...options, body: JSON.stringify(wanted) }, stage);
+  const facts = await server.askOf(input, "/fill", { ...options, body: JSON.stringify(wanted) }, stage);
   return { ...facts, input, model: wanted.model };
 }
 
-$("fill").onclick = () =>
-  task(async (options, stage) => {
-    const marked = kept();
-    const entry = await filled(picture, { ...asked(), model: $("model").value }, options, stage);
-    await reveal({ ...entry, marked });
-    if (body.dataset.view === "fill") $("download").focus({ preventScroll: true });
-  });
-
-async function reveal(entry) {
-  if (picture.picture !== entry.input.picture) await show(entry.input);
-  if (!entries.includes(entry)) listed(entry, `Result: ${entry.input.name}, filled by ${entry.model}`, reveal);
-  result = entry;
-  await slider.show(at(`/${entry.input.picture}`), at(`/${entry.picture}`), entry);
-  $("took").textContent = `${(100 * entry.share).toFixed(1)} % filled by ${entry.model} in ${seconds(entry.seconds)}`;
-  $("download").href = at(`/${entry.picture}/result`);
-  $("mask-download").href = at(`/${entry.picture}/mask`);
-  $("notes").textContent = entry.notes.map((note) => `${sentence(note)}.`).join(" ");
-  shown.fill = "result";
-  update();
+// The version that a result is. Its file is fetched, so that nothing more is needed of the server.
+async function receive({ input, picture: key, model, share, seconds, notes }, options, stage) {
+  const one = { id: token(), key, session: server.session, from: input.id, root: input.root, model, share, seconds, notes };
+  const answer = await server.fetch(one, "result", options);
+  const suffix = /\.\w+(?="?$)/.exec(answer.headers.get("Content-Disposition"))?.[0] ?? "";
+  const number = 1 + versions.filter((other) => other.from && other.root === one.root).length;
+  const { name, width, height, kind } = input;
+  Object.assign(one, { file: await answer.blob(), suffix, number, width, height, kind });
+  one.name = name.replace(/\.\w+$/, "") + suffix;
+  await admit(one, options, stage);
+  return one;
 }
-$("actual").onclick = () =>
-  task(async (options, stage) => {
-    for (const one of slider.actual ? [] : [result.input, result]) await request(at(`/${one.picture}/full`), options, stage);
-    await slider.toggle();
+
+function fill() {
+  if (why()) return say();
+  return task(async (options, stage) => {
+    const input = current;
+    const progress = (said, share, message = {}) => {
+      if (message.preview) easel.glimpse(server.at(`/pictures/${message.picture}/preview`));
+      stage(said, share, message);
+    };
+    try {
+      const found = await filled(input, { ...asked(), model: $("model").value }, options, progress);
+      await turn(await receive(found, options, stage), null);
+    } finally {
+      easel.show(url(current.shown), url(version(current.root).shown), [current.width, current.height]); // after a glimpse
+    }
   });
-$("again").onclick = () => task(() => turn({ ...result.input, picture: result.picture }));
-$("back").onclick = () => {
-  mark(result.marked);
-  shown.fill = "marking";
-  update();
+}
+$("fill").onclick = fill;
+
+// A result of Compare, to go on with.
+async function reveal(found, options, stage) {
+  await turn(await receive(found, options, stage), null);
+}
+
+$("download").onclick = () => {
+  current.saved = true;
+  keep();
+};
+addEventListener("beforeunload", (event) => {
+  if (current?.from && !current.saved) event.preventDefault(); // the browser asks
+});
+
+// --- What is kept --------------------------------------------------------------------------------------------------
+
+function keep() {
+  if (!recovery || !current) return;
+  const state = { versions: versions.map((one) => ({ ...one })), current: current.id, runs: marks.packed, grow: marks.grow };
+  recovery.keep(state).catch(() => {
+    recovery = null;
+    notify("This browser has no room to keep your work: download it before you leave.");
+  });
+}
+
+function notify(text) {
+  $("notice").textContent = text;
+}
+
+// Pages of this browser that are open: each holds a lock under its key. Where there are no locks, none is known.
+async function openPages() {
+  const { held = [] } = (await navigator.locks?.query()) ?? {};
+  return new Set(held.map((lock) => lock.name));
+}
+
+// The key of this page, which outlives it: a page that is loaded again has it; a copy of it gets another.
+async function pageKey() {
+  const before = sessionStorage.getItem("page");
+  const hold = (key) => new Promise((got) => {
+    if (!navigator.locks) return got(true);
+    navigator.locks.request(key, { ifAvailable: true }, (lock) => (got(Boolean(lock)), lock && new Promise(() => {})));
+  });
+  if (before && (await hold(before))) return before;
+  const key = token();
+  await hold(key);
+  sessionStorage.setItem("page", key);
+  return key;
+}
+
+async function recover() {
+  const store = await Store.open();
+  recovery = new Recovery(store, await pageKey());
+  const kept = await recovery.load();
+  if (kept) return restore(kept);
+  const left = await recovery.latest(await openPages());
+  const found = left && (await recovery.load(left));
+  if (!found) return recovery.forget(null);
+  $("left-name").textContent = found.versions.find((one) => one.id === found.current).name;
+  $("left-off").hidden = false;
+  $("resume").onclick = () => task(async () => (await restore(found), await recovery.forget(left)));
+  $("forget").onclick = () => (($("left-off").hidden = true), recovery.forget(left));
+}
+
+async function restore({ versions: kept, current: id, runs, grow }) {
+  versions = kept;
+  for (const one of versions) listed(one, told(one));
+  $("grow").value = grow;
+  await go(version(id), runs);
+  sliders();
+  const results = versions.filter((one) => one.from).length;
+  const parts = [marks.empty ? "" : "your marks", results ? `${results} result${results > 1 ? "s" : ""}` : ""].filter(Boolean);
+  notify(`You are where you were${parts.length ? `, with ${parts.join(" and ")}` : ""}.`);
+}
+
+// --- Keys ----------------------------------------------------------------------------------------------------------
+
+const KEYS = {
+  "[": () => resize(-Math.max(1, +$("size").value / 8)),
+  "]": () => resize(Math.max(1, +$("size").value / 8)),
+  b: () => choose("brush"),
+  e: () => choose(tool() === "eraser" ? "brush" : "eraser"),
+  o: () => choose("object"),
+  c: () => current.from && easel.compare(!easel.comparing),
+  h: () => easel.hold(true),
+  0: () => viewport.fit(),
+  1: () => viewport.zoomTo(viewport.actual),
+  "+": () => viewport.zoomBy(1.5),
+  "=": () => viewport.zoomBy(1.5),
+  "-": () => viewport.zoomBy(1 / 1.5),
+  Enter: () => fill(),
 };
 
-// An entry of the history, and what brings it back. The server keeps what was used last: what it no longer has leaves the list.
-function listed(entry, what, bring) {
-  const back = async () => {
-    await request(at(`/${entry.picture}`), { method: "GET" }).catch((error) => {
-      if (error.status === 400) {
-        entries.splice(entries.indexOf(entry), 1);
-        entry.button.remove();
-      }
-      throw error;
-    });
-    view("fill");
-    await bring(entry);
-  };
-  const image = Object.assign(new Image(), { src: preview(entry.picture), alt: what });
-  entry.button = make("button", { type: "button", title: what, onclick: () => task(back) }, image);
-  entries.push(entry);
-  $("items").append(entry.button);
-}
+addEventListener("keydown", (event) => {
+  if (event.key === "?" && !event.target.closest("select, dialog")) return $("help").showModal();
+  if (!current || $("help").open || body.dataset.view === "runs") return;
+  const control = event.ctrlKey || event.metaKey;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (control && ["z", "y"].includes(key)) {
+    event.preventDefault();
+    undo(key === "y" || event.shiftKey ? "redo" : "undo");
+  } else if (!control || event.getModifierState("AltGraph")) {
+    const own = event.target.closest(key === "Enter" ? "button, a, input, select, summary" : "select");
+    if (own || body.dataset.state !== "marking" || !(key in KEYS) || (key === "Enter" && body.dataset.view !== "fill")) return;
+    event.preventDefault();
+    KEYS[key]();
+  }
+});
+addEventListener("keyup", (event) => event.key.toLowerCase() === "h" && easel.hold(false));
+$("keys-shown").onclick = () => $("help").showModal();
 
 // --- What is seen --------------------------------------------------------------------------------------------------
 
@@ -299,62 +493,74 @@ const watch = () =>
 setInterval(() => $("runs").hidden || watch(), 5000);
 for (const button of document.querySelectorAll("nav button")) button.onclick = () => view(button.dataset.view);
 
-function update() {
-  const training = body.dataset.view === "runs";
-  const now = (body.dataset.state = picture ? shown[body.dataset.view] ?? "marking" : "empty");
-  $("runs").hidden = !training;
-  $("welcome").hidden = training || now !== "empty";
-  $("easel").hidden = training || now !== "marking";
-  $("slider").hidden = $("result").hidden = training || now !== "result";
-  $("grid").hidden = training || now !== "compared";
-  $("undo").disabled = !marks.steps.length;
-  $("clear").disabled = marks.empty;
-  const unmarked = marks.empty && !loaded;
-  $("fill").disabled = Boolean(running) || unmarked;
-  compare.update(Boolean(running) || unmarked);
-  $("history").hidden = entries.length === 0;
-  const open = now === "result" ? result : picture;
-  for (const entry of entries) {
-    if (entry.picture === open?.picture) entry.button.setAttribute("aria-current", "true");
-    else entry.button.removeAttribute("aria-current");
-  }
-  fit();
+// On a phone, what is not under the thumb.
+function more(open) {
+  body.classList.toggle("more", open);
+  $("more-shown").setAttribute("aria-expanded", open);
+}
+$("more-shown").onclick = () => more(!body.classList.contains("more"));
+$("overlay").addEventListener("pointerdown", () => more(false));
+
+// Why Fill does nothing now; nothing where it does something.
+function why() {
+  if (tasks.running) return "Wait until this is done, or cancel it.";
+  if (marks.empty) return marks.tool === "object" ? "First click what should go." : "First paint over what should go.";
+  return "";
 }
 
-// The picture as large as there is room, small ones up to twice their size.
-function fit() {
-  const wide = $("stage").clientWidth - (innerWidth > 760 ? 48 : 32);
-  const high = innerWidth > 760 ? $("stage").clientHeight - 48 : innerHeight * 0.65;
-  const { naturalWidth: w, naturalHeight: h } = $("photo");
-  if (!w || wide <= 0) return;
-  const factor = Math.min(wide / w, high / h, 2);
-  Object.assign($("easel").style, { width: `${w * factor}px`, height: `${h * factor}px` });
-  slider.fit(wide, high);
+function say() {
+  const share = (100 * marks.count) / marks.bytes.length;
+  const result = current?.from && marks.empty && !tasks.running;
+  $("download").classList.toggle("second", !result);
+  const done = result && `Done: ${(100 * current.share).toFixed(1)} % filled by ${current.model} in ${seconds(current.seconds)}.`;
+  $("why").textContent = done || why() || `${share < 0.1 ? "Under 0.1" : share.toFixed(1)} % of the picture is marked.`;
 }
-addEventListener("resize", fit);
+
+function update() {
+  const name = body.dataset.view;
+  const training = name === "runs";
+  const state = (body.dataset.state = !current ? "empty" : name === "compare" && compared ? "compared" : "marking");
+  $("runs").hidden = !training;
+  $("welcome").hidden = training || state !== "empty";
+  $("easel").hidden = training || state !== "marking";
+  $("grid").hidden = training || state !== "compared";
+  $("look").hidden = !current?.from;
+  const busy = Boolean(tasks.running);
+  $("undo").disabled = busy || !steps.done.length;
+  $("redo").disabled = busy || !steps.undone.length;
+  $("clear").disabled = busy || marks.empty;
+  $("fill").setAttribute("aria-disabled", Boolean(why()));
+  say();
+  compare.update(busy || marks.empty);
+  $("history").hidden = versions.length === 0;
+  for (const button of $("items").children) {
+    if (button.dataset.version === current?.id) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
+  keep();
+}
 
 // --- The start -----------------------------------------------------------------------------------------------------
 
 async function start() {
-  limits = await request("/sessions");
-  session = limits.session;
+  limits = await server.open();
   const offered = Object.entries(limits.models);
   $("model").replaceChildren(...offered.map(([name, what]) => new Option(`${name}: ${what}`, name)));
   compare.offer(offered);
   $("examples").replaceChildren(
     ...limits.examples.map((name) => {
-      const button = document.createElement("button");
-      button.append(Object.assign(new Image(), { src: `/examples/${name}`, alt: `Example: ${name}` }));
-      button.onclick = () => openExample(name);
-      return button;
+      const image = make("img", { src: `/examples/${name}`, alt: `Example: ${name}` });
+      return make("button", { type: "button", onclick: () => openExample(name) }, image);
     }),
   );
+  for (const id of ["size", "at-once"]) remember($(id));
+  sliders();
+  await recover().catch(() => (recovery = null)); // a browser that keeps nothing
   update();
   body.dataset.ready = "true";
-  const alive = () => fetch(`/sessions/${session}/alive`, { method: "POST" }).catch(() => {});
-  alive(); // an open page gives way to no other, and says so twice in the time for which that holds
-  setInterval(alive, 240_000);
+  server.alive(); // an open page gives way to no other, and says so twice in the time for which that holds
+  setInterval(() => server.alive(), 240_000);
   await compare.follow();
 }
-addEventListener("pagehide", (event) => event.persisted || navigator.sendBeacon(`/sessions/${session}/close`));
-start().catch(say);
+addEventListener("pagehide", (event) => event.persisted || server.close());
+start().catch((error) => tasks.say(error));
