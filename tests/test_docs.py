@@ -128,6 +128,7 @@ def test_the_site_has_every_page_and_every_public_name(site: Path):
     assert all((site / ("" if page.stem == "index" else page.stem) / "index.html").exists() for page in DOCS.glob("*.md"))
     api = (site / "api" / "index.html").read_text(encoding="utf-8")
     assert not [name for name in mend.__all__ if f'id="mend.{name}"' not in api]
+    assert "<li><code>photo</code>: a file, its bytes" in api.replace("<p>", ""), "columns of a docstring became a paragraph"
 
 
 def test_the_tests_find_what_a_page_loads():
