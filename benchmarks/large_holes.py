@@ -6,7 +6,7 @@ The first argument is a folder of photographs, the second a mask set whose silho
 photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `harmonic` is
 Laplace's equation; `gmic` and `pypatchmatch` are measured where they are installed (see other_fillers.py); `pyramid, texture`
 is what `mend fill` does, `pyramid` the same with --smooth. Writes results/large-holes.json, .csv (one row a filling) and .png,
-and the table of the README.
+and the table of docs/results.md.
 """
 
 import argparse
@@ -194,7 +194,7 @@ def intervals(values: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """For the README: the metrics by coverage, and the time of the largest holes."""
+    """The metrics by coverage, and the time of the largest holes."""
     coverages = found["by coverage"]
     lines = [
         "| Hole | " + " | ".join(f"{label} of the photograph" for label in coverages) + " | seconds |",
@@ -233,7 +233,7 @@ def main() -> None:
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
     write_image(OUT.with_suffix(".png"), picture)
     write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
-    write_into(OUT.parent.parent / "README.md", table(found), "large-holes")
+    write_into(OUT.parent.parent / "docs" / "results.md", table(found), "large-holes")
     print(rows.pivot_table(index="method", columns="bin", values=[*METRICS, "seconds"]).round(3).to_string())
     print(rows.pivot_table(index="method", columns=["kind", "bin"], values="psnr").round(2).to_string())
 
