@@ -39,7 +39,10 @@ def make_plan(filler: Filler, hole: np.ndarray, most: int | None = None) -> Plan
     memory = filler.memory
     if memory is None:
         if most is not None:
-            raise InputError("how much memory this filler takes is not known, so none can be promised. Leave `max_memory` out.")
+            raise InputError(
+                "how much memory this filler takes is not known, so none can be promised. Leave `max_memory` out. "
+                "(Of a network of others its contract may say it, as memory.)"
+            )
         return Plan(None, 1, None)
     picture = memory.program + memory.picture * hole.size
     room = max(USUAL - picture, LEAST) if most is None else most - picture

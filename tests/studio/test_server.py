@@ -1246,6 +1246,9 @@ def test_every_classical_filler_is_offered_and_a_file(tmp_path: Path, monkeypatc
     assert set(CLASSICAL) <= set(found)
     assert set(WHAT) <= set(CLASSICAL)
     (tmp_path / "net.onnx").touch()
+    with pytest.raises(InputError, match="lama is not on this machine yet, .*'mend fill PHOTO --mask MASK --model lama'"):
+        list_methods(["lama"])
+    monkeypatch.setattr("mend.studio.methods.find_fetched", lambda contract: tmp_path / contract.file)
     found = list_methods([str(tmp_path / "net.onnx"), "lama"])
     assert [found[name].model for name in ("net", "lama")] == [str(tmp_path / "net.onnx"), "lama"]
     with pytest.raises(InputError, match="there is no model in gone.onnx: .* lama"):
