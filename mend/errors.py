@@ -22,7 +22,7 @@ EXTRAS = {
     "data.sources": "train",
     "distributed": "train",
     "evaluate": "eval",
-    "inpaint.classical": "eval",
+    "inpaint.classical.biharmonic": "eval",
     "inpaint.torchscript": "train",
     "masks.show": "eval",
     "models": "train",

@@ -29,7 +29,7 @@ class Options:
     texture: bool = False
     """make the filling anew of patches of the picture around it: sharper, and farther from the truth on average."""
     seam: bool = False
-    """blend the filling into the picture at the rim of the hole, for a network of yours that changes known pixels a little."""
+    """blend the filling into the picture at the rim of the hole: for a network of yours that changes known pixels a little."""
     quality: int | None = None
     """1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95."""
     max_memory: str | None = None

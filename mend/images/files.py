@@ -66,6 +66,10 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
         said = "is not a picture that Pillow can read" if head else "is empty (0 bytes)"
         raise InputError(f"{name} {said}. Expected PNG, JPEG, WebP, TIFF or another picture format.") from None
     except DAMAGED as error:
+        if "Ghostscript" in str(error):
+            raise InputError(
+                f"{name} is EPS, which is a program: to draw it takes Ghostscript. Save it as PNG first."
+            ) from None
         raise InputError(f"{name} is damaged: {error}. Copy it again from where it came.") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} is too large to open: {error} Scale it, or cut it into parts.") from None

@@ -166,7 +166,7 @@ class Result(FileResponse):
         if fill.error is not None:
             raise fill.error
         facts = fill.message["done"]
-        file, name = f"result{facts['suffix']}", f"{Path(fill.name).stem}-mended{facts['suffix']}"
+        file, name = f"result{facts['suffix']}", f"{Path(fill.name).stem}-filled{facts['suffix']}"
         super().__init__(fill.folder / file, filename=name, headers={"X-Mend-Notes": json.dumps(facts["notes"])})
         self.then = then
 

@@ -170,7 +170,7 @@ def test_a_person_removes_something(page: Any, photo: Path, tmp_path: Path):
     until(page, "getComputedStyle(document.querySelector('#handle')).left === '0px'")
     with page.expect_download() as download:
         page.click("#download")
-    assert download.value.suggested_filename == "photo-mended.png"
+    assert download.value.suggested_filename == "photo-filled.png"
     data = Path(download.value.path()).read_bytes()
     served = page.request.get(page.evaluate("document.querySelector('#download').href")).body()
     assert hashlib.sha256(data).digest() == hashlib.sha256(served).digest()

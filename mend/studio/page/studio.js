@@ -232,7 +232,7 @@ async function reveal(entry) {
   if (!entries.includes(entry)) listed(entry, `Result: ${entry.input.name}, filled by ${entry.model}`, reveal);
   result = entry;
   await slider.show(at(`/${entry.input.picture}`), at(`/${entry.picture}`), entry);
-  $("took").textContent = `${(100 * entry.share).toFixed(1)} % filled by ${entry.model} in ${seconds(entry.seconds)}`;
+  $("took").textContent = `${(100 * entry.coverage).toFixed(1)} % filled by ${entry.model} in ${seconds(entry.seconds)}`;
   $("download").href = at(`/${entry.picture}/result`);
   $("mask-download").href = at(`/${entry.picture}/mask`);
   $("notes").textContent = entry.notes.map((note) => `${sentence(note)}.`).join(" ");
