@@ -24,8 +24,8 @@ class Options:
     feather: int = 0
     """pixels of the grown part, from its rim, over which the filling fades into the picture."""
     model: str | None = None
-    """{classical}; {fetched}, which are fetched; FILE.onnx or FILE.pt with its contract beside it, FILE.toml; a run folder or a
-    model folder. The network in the box unless given."""
+    """{classical} (biharmonic needs the extra eval); {fetched}, which are fetched; FILE.onnx or FILE.pt with its contract
+    beside it, FILE.toml; a run folder or a model folder. The network in the box unless given."""
     texture: bool = False
     """make the filling anew of patches of the picture around it: sharper, and farther from the truth on average."""
     seam: bool = False

@@ -13,7 +13,8 @@ from mend.errors import InputError, name_missing_extra
 from mend.images import mask_out, write_bytes
 from mend.inpaint.contracts import Contract, read_contract, write_contract
 from mend.inpaint.download import hash_file
-from mend.models.checkpoint import load_model, model_folder
+from mend.inpaint.folder import model_folder
+from mend.models.checkpoint import load_model
 from mend.models.network import Network
 
 if TYPE_CHECKING:

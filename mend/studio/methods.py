@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from mend.errors import InputError
-from mend.inpaint.classical import CLASSICAL
+from mend.inpaint.classical import CLASSICAL, is_installed
 from mend.inpaint.contracts import NETWORKS, Contract
 from mend.inpaint.download import find_fetched
+from mend.inpaint.folder import find_model
 from mend.inpaint.networks import is_network
 
 WHAT = {  # classical fillers in so few words that the list is as wide, those that look best first
@@ -51,7 +52,7 @@ def list_methods(models: list[str]) -> dict[str, Method]:
             found[model] = Method(model, "a network of others")
         elif path.is_file() and is_network(path):
             found[path.stem if path.stem not in found else model] = Method(str(path.resolve()), "a network of others")
-        elif any((path / part / "config.json").is_file() for part in ("", "model")):
+        elif find_model(path):
             name = path.resolve().name
             found[name if name not in found else model] = Method(str(path.resolve()), "a network of yours")
         elif not (path / "config.toml").is_file():
@@ -62,7 +63,7 @@ def list_methods(models: list[str]) -> dict[str, Method]:
     ours = {
         "mend": Method(None, "network, for large holes"),
         "mend with texture": Method(None, "grass, stone", texture=True),
-        **{name: Method(name, WHAT.get(name, "without a network")) for name in {**WHAT, **CLASSICAL}},
+        **{name: Method(name, WHAT.get(name, "without a network")) for name in {**WHAT, **CLASSICAL} if is_installed(name)},
     }
     return found | {name if name not in found else f"{name} (built in)": method for name, method in ours.items()}
 

@@ -1245,6 +1245,9 @@ def test_every_classical_filler_is_offered_and_a_file(tmp_path: Path, monkeypatc
     assert list(found)[:3] == ["mend", "mend with texture", "telea"]
     assert set(CLASSICAL) <= set(found)
     assert set(WHAT) <= set(CLASSICAL)
+    with monkeypatch.context() as without:
+        without.setattr("mend.inpaint.classical.find_spec", lambda name: None)
+        assert set(CLASSICAL) - set(list_methods([])) == {"biharmonic"}, "scikit-image is not there"
     (tmp_path / "net.onnx").touch()
     with pytest.raises(InputError, match="lama is not on this machine yet, .*'mend fill PHOTO --mask MASK --model lama'"):
         list_methods(["lama"])
