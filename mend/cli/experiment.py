@@ -305,9 +305,10 @@ def reproduce(
 
 @app.command
 def export(model: Path, *, output: Annotated[Path, Parameter(alias="-o")]) -> None:
-    """Write a network as an ONNX graph, for other programs, and say by how much it differs from PyTorch at most.
+    """Write a network as an ONNX graph, which needs no PyTorch, and say by how much it differs from it at most.
 
-    It takes pictures of any size in multiples of 8. Of a network of the pyramid's kind it is one scale.
+    It takes pictures of any size in multiples of 8. Its contract is written beside it, as NAME.toml, for 'mend fill --model
+    NAME.onnx'. Of a network of the pyramid's kind the graph is one scale, for other programs.
 
     Args:
         model: run folder or model folder.
@@ -315,8 +316,10 @@ def export(model: Path, *, output: Annotated[Path, Parameter(alias="-o")]) -> No
     """
     from mend.models.export import export as run
 
-    off = run(model, output)
+    off, toml = run(model, output)
     print(f"{output}: differs from PyTorch by at most {off:.1g}, where white is 1")
+    if toml is not None:
+        print(f"{toml}: its contract; now 'mend fill PHOTO --mask MASK --model {output}'")
 
 
 def _range(text: str) -> tuple[int, int | None]:

@@ -26,8 +26,11 @@ def load_filler(
     filling meets the picture all around the hole (see `mend.inpaint.blend`). Raises InputError for what is no model.
     """
     foreign = model is not None and networks.is_network(model)
-    if foreign and seam:
-        raise InputError("`seam` is for a network of yours. One of somebody else's keeps the known pixels. Leave it out.")
+    if seam and (model is None or foreign):
+        raise InputError(
+            "`seam` is for a network of yours that changes known pixels a little. "
+            f"{'A network of others' if foreign else 'The network in the box'} leaves them as they are. Leave `seam` out."
+        )
     if foreign and device not in ("auto", "cpu"):
         raise InputError(f"networks of other people run on the CPU; the `device` is {device}. Leave it out.")
     filler = _load(model, device)

@@ -24,14 +24,14 @@ class Options:
     feather: int = 0
     """pixels of the grown part, from its rim, over which the filling fades into the picture."""
     model: str | None = None
-    """{classical}; {fetched}, which are fetched; FILE.onnx or FILE.pt with its contract beside it, FILE.toml; a run folder or a
-    model folder. The network in the box unless given."""
+    """{classical} (biharmonic needs the extra eval); {fetched}, which are fetched; FILE.onnx or FILE.pt with its contract
+    beside it, FILE.toml; a run folder or a model folder. The network in the box unless given."""
     smooth: bool = False
     """leave out the texture from elsewhere in the picture: nearer to what was there on average, and a blur in a large hole."""
     texture: bool = False
     """give the filling of another model texture too; the network in the box has it anyway."""
     seam: bool = False
-    """blend the filling into the picture at the rim of the hole, for a network of yours that changes known pixels a little."""
+    """blend the filling into the picture at the rim of the hole: for a network of yours that changes known pixels a little."""
     first_frame: bool = False
     """of an animation, or of several pages, fill the first and leave out the others; else such a file is refused."""
     opaque: bool = False

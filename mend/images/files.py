@@ -77,6 +77,10 @@ def explain_read_errors(name: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} is too large to open: {error} Scale it, or cut it into parts.") from None
     except Exception as error:
+        if "Ghostscript" in str(error):
+            raise InputError(
+                f"{name} is EPS, which is a program: to draw it takes Ghostscript. Save it as PNG first."
+            ) from None
         raise InputError(f"{name} is damaged: {error}. Copy it again from where it came.") from None
 
 

@@ -5,10 +5,11 @@ To add one: a function on one picture, one line in `CLASSICAL`, one test.
 
 import hashlib
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 
-from mend.errors import pick
+from mend.errors import missing_package, pick
 from mend.progress import Report, ignore
 
 Picture = np.ndarray
@@ -56,6 +57,11 @@ CLASSICAL: dict[str, Callable[[Picture, np.ndarray], Picture]] = {
 }
 
 
+def is_installed(name: str) -> bool:
+    """Whether what a classical filler needs is there: scikit-image, for one of them, need not be."""
+    return name != "biharmonic" or find_spec("skimage") is not None
+
+
 def _version(library: str) -> str:
     from importlib.metadata import PackageNotFoundError, version  # which takes a while
 
@@ -73,6 +79,8 @@ class Classical:
 
     def __init__(self, name: str) -> None:
         self.name, self.function = name, pick(CLASSICAL, name, "classical filler")
+        if not is_installed(name):  # said once, and not of each picture of a folder
+            raise missing_package("scikit-image", "eval")
         self.config = {"model": name, "options": {}}
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:

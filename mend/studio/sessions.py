@@ -57,7 +57,7 @@ class Item:
     @property
     def result(self) -> tuple[Path, str]:
         """Where the filled picture is, and what it is called when it is saved."""
-        return self.folder / f"result{self.suffix}", f"{Path(self.name).stem}-mended{self.suffix}"
+        return self.folder / f"result{self.suffix}", f"{Path(self.name).stem}-filled{self.suffix}"
 
     @property
     def full(self) -> Path:

@@ -147,7 +147,7 @@ def _fill(report: Report, job: Job, out: Path) -> tuple[Result, Facts]:
     assert result.data is not None  # no output was named
     suffix = Path(result.name).suffix
     write_bytes(out / f"result{suffix}", result.data)
-    return result, {"suffix": suffix, "seconds": result.seconds, "share": result.coverage, "notes": result.notes}
+    return result, {"suffix": suffix, "seconds": result.seconds, "coverage": result.coverage, "notes": result.notes}
 
 
 def read_rows(report: Report, **how: Any) -> Facts:

@@ -96,7 +96,7 @@ def test_jobs_that_cannot_be(tmp_path: Path):
         Job(photo, options=Options(object="dog", hole="black"))
     for options, said in (
         (Options(hole="blak"), "unknown mark of a hole 'blak'. Did you mean 'black'"),
-        (Options(max_memory="2"), "the memory is '2'; expected a number and a unit"),
+        (Options(max_memory="2"), "`max_memory` is '2'; expected a number and a unit"),
         (Options(feather=2), "give `grow=2` or more"),
         (Options(model="nowhere"), "no model"),
         (Options(quality=50), "`quality` is 50 for a-filled.png"),
@@ -186,7 +186,7 @@ def test_standard_input_that_cannot_be_used(tmp_path: Path, piped: Piped):
     for words, given, said in (
         (("-", "--mask", "-", "-o", "-"), b"x", "which holds one file. Name the other"),
         (("-", "--mask", one), b"x", "has no name from which to make another. Name a file"),
-        (("-", "--mask", one, "-o", "-"), b"", "is empty"),
+        (("-", "--mask", one, "-o", "-"), b"", "nothing came from standard input"),
         (("-", "--mask", one, "-o", "-"), b"no picture", "is not a picture"),
         (("-", "--mask", one, "-o", "-"), one.read_bytes()[:60], "is damaged"),
         (("-", "--mask", one, "-o", "-", "--keep-mask", one), one.read_bytes(), "is an input"),

@@ -29,7 +29,6 @@ def test_it_is_chosen_on_the_cpu_and_where_no_gpu_is_to_be_seen(monkeypatch: pyt
         ([], "ONNX Runtime on cpu"),
         (["--feather", "2", "--grow", "3"], "ONNX Runtime on cpu"),
         (["--smooth"], "ONNX Runtime on cpu"),
-        (["--seam"], "ONNX Runtime on cpu"),
         (["--model", str(DEFAULT)], "PyTorch on cpu"),
         (["--model", "telea"], "no network"),
     ],
@@ -55,6 +54,12 @@ def test_a_name_that_is_none_offers_the_nearest_without_pytorch(monkeypatch: pyt
 def test_options_that_do_not_fit_a_network_of_other_people_are_refused():
     with pytest.raises(InputError, match="run on the CPU; the `device` is cuda"):
         load_filler("lama", "cuda")
+
+
+@pytest.mark.parametrize("model", [None, "lama"])
+def test_a_seam_is_refused_where_there_is_none(model: str | None):
+    with pytest.raises(InputError, match="leaves them as they are. Leave `seam` out"):
+        load_filler(model, seam=True)
 
 
 def test_an_exported_run_is_filled_without_pytorch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mend.errors import InputError
 from mend.images import mask_out
 from mend.inpaint.classical import CLASSICAL, Classical
 
@@ -40,3 +41,11 @@ def test_nothing_known_and_nothing_missing(name: str):
     image = ramp()
     assert np.array_equal(Classical(name)(image, no_hole(1, 1, 24, 32)), image)
     assert (Classical(name)(0 * image, 1 + no_hole(1, 1, 24, 32)) == 0.5).all()
+
+
+def test_only_biharmonic_needs_scikit_image(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mend.inpaint.classical.find_spec", lambda name: None)
+    for name in set(CLASSICAL) - {"biharmonic"}:
+        assert Classical(name).name == name
+    with pytest.raises(InputError, match=r"scikit-image is not installed. Run in the folder of mend: pip install '.\[eval\]'"):
+        Classical("biharmonic")

@@ -126,7 +126,7 @@ def test_the_same_file_as_the_command_line(studio: Studio, files: Path, tmp_path
     assert digest(answer.content) == expected
     kept = Path(photo).suffix if Path(photo).suffix in (".jpeg", ".tif", ".tiff", ".webp", ".png") else ".png"
     suffix = ".jpg" if photo in ("grey.jpg", "cmyk.jpg") else kept
-    assert f'filename="{Path(photo).stem}-mended{suffix}"' in answer.headers["content-disposition"]
+    assert f'filename="{Path(photo).stem}-filled{suffix}"' in answer.headers["content-disposition"]
     assert digest(on_the_page(studio, tmp_path, photo)) == expected
     assert not list(studio.temporary.rglob(f"*{Path(photo).stem}*")), "a name became a path"
 
@@ -144,10 +144,10 @@ def test_a_mask_is_loaded_on_the_page_and_a_result_filled_again(studio: Studio, 
     # the result as the next input: nothing marked in vain, and what was filled is what is filled on
     mask = data_url(files / "mask.png")
     again = studio.ask(f"{at}/{loaded['picture']}/fill", json={"model": "mean-colour", "mask": mask, "grow": 3})
-    assert float(str(again["share"])) > 0.0911
+    assert float(str(again["coverage"])) > 0.0911
     pixels = [np.load(next(studio.temporary.rglob(f"{one['picture']}/pixels.npy"))) for one in (loaded, again)]
     same = (pixels[0] == pixels[1]).all(-1)
-    assert same.mean() == pytest.approx(1 - float(str(again["share"])), abs=0.02), "a JPEG was read back as it is lossy"
+    assert same.mean() == pytest.approx(1 - float(str(again["coverage"])), abs=0.02), "a JPEG was read back as it is lossy"
 
 
 def test_the_options_of_the_command_line(studio: Studio, files: Path):
@@ -656,7 +656,7 @@ def test_each_mask_has_its_own_key(studio: Studio, files: Path):
     other[30:40, 5:50] = 255
     write_image(files / "other.png", other)
     keys = [studio.ask(f"{at[0]}/mask", content=(files / name).read_bytes())["mask"] for name in ("mask.png", "other.png")]
-    shares = [studio.ask(f"{at[0]}/fill", json={"model": "telea", "loaded": key})["share"] for key in keys]
+    shares = [studio.ask(f"{at[0]}/fill", json={"model": "telea", "loaded": key})["coverage"] for key in keys]
     assert shares == [pytest.approx(250 / 2745), pytest.approx(450 / 2745)]
     assert "no longer" in str(studio.ask(f"{at[1]}/fill", json={"model": "telea", "loaded": keys[0]})["error"])
 
@@ -1245,7 +1245,13 @@ def test_every_classical_filler_is_offered_and_a_file(tmp_path: Path, monkeypatc
     assert list(found)[:3] == ["mend", "mend, smooth", "telea"]
     assert set(CLASSICAL) <= set(found)
     assert set(WHAT) <= set(CLASSICAL)
+    with monkeypatch.context() as without:
+        without.setattr("mend.inpaint.classical.find_spec", lambda name: None)
+        assert set(CLASSICAL) - set(list_methods([])) == {"biharmonic"}, "scikit-image is not there"
     (tmp_path / "net.onnx").touch()
+    with pytest.raises(InputError, match="lama is not on this machine yet, .*'mend fill PHOTO --mask MASK --model lama'"):
+        list_methods(["lama"])
+    monkeypatch.setattr("mend.studio.methods.find_fetched", lambda contract: tmp_path / contract.file)
     found = list_methods([str(tmp_path / "net.onnx"), "lama"])
     assert [found[name].model for name in ("net", "lama")] == [str(tmp_path / "net.onnx"), "lama"]
     with pytest.raises(InputError, match="there is no model in gone.onnx: .* lama"):
