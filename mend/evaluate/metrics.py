@@ -283,9 +283,9 @@ def kernel(sets: FeatureSets) -> float:
 
 def paired_indiscernible(sets: FeatureSets) -> float:
     """P-IDS (Zhao et al., 2021, arXiv:2103.10428): how often, in %, a filled image looks more real to a linear support vector
-    machine than its own original does."""
-    score = sets.classifier.decision_function
-    return float(100 * (score(sets.filled.numpy()) > score(sets.truth.numpy())).mean())
+    machine than its own original does. Of those that look as real half count, so that identical sets have 50."""
+    filled, truth = (sets.classifier.decision_function(features.numpy()) for features in (sets.filled, sets.truth))
+    return float(100 * ((filled > truth).mean() + (filled == truth).mean() / 2))
 
 
 def unpaired_indiscernible(sets: FeatureSets) -> float:
@@ -364,14 +364,14 @@ METRICS: dict[str, Metric] = {
     "p-ids": Metric(
         *("P-IDS", "%", True, 2, 0.2),
         "paired inception discriminative score (Zhao et al., 2021): how often a linear support vector machine finds a filled "
-        f"image more real than its original; {INCEPTION}",
+        f"image more real than its original, ties counted as half; {INCEPTION}",
         distance=paired_indiscernible,
         network="inception",
         fewest=2049,  # a plane separates any two sets of fewer
     ),
     "p-ids-cifar": Metric(
         *("P-IDS-CIFAR", "%", True, 2, 0.2),
-        f"as P-IDS, in {CIFAR}",
+        f"as P-IDS, ties counted as half, in {CIFAR}",
         distance=paired_indiscernible,
         network="cifar",
         fewest=193,

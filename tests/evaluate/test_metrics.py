@@ -210,6 +210,9 @@ def test_sets_that_look_alike_are_told_from_sets_that_do_not():
     assert module.frechet(far) == pytest.approx(8 * 9, rel=1e-6), "equal covariances: the squared distance of the means"
     assert module.unpaired_indiscernible(near) > 40 > 1 > module.unpaired_indiscernible(far)
     assert module.paired_indiscernible(near) > 25 > 1 > module.paired_indiscernible(far)
+    assert module.paired_indiscernible(FeatureSets(truth, truth.clone())) == 50, "nobody can tell them apart"
+    some = torch.cat([truth[:100], truth[100:] + 3])
+    assert module.paired_indiscernible(FeatureSets(truth, some)) == pytest.approx(100 / 6, abs=1), "a third is half"
 
 
 def test_the_rim_of_a_hole_is_its_pixels_near_a_known_one():
