@@ -91,8 +91,8 @@ def nested_bootstrap(
     many trainings as it has, two at least. Of K values a draw varies √((K − 1)/K) times as much as new trainings do: it is
     widened by as much (Rao and Wu, 1988). The interval is the 2.5th to 97.5th percentile of the resamples, widened by Student's
     t, as the trainings are few: its degrees of freedom are those of Welch (1947), and of images there are so many that they
-    have none to lose. What trainings differ by image by image is counted on both ways: where that is much, the interval is wider
-    than it need be (Owen, "The pigeonhole bootstrap", 2007). NaN for fewer than ten images.
+    have none to lose. What trainings differ by image by image is counted on both ways: where that is much, the interval is
+    wider than it need be (Owen, "The pigeonhole bootstrap", 2007). NaN for fewer than ten images.
     """
     _, place = np.unique(images, return_inverse=True)
     sizes = np.bincount(place).astype(np.float64)

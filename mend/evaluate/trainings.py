@@ -23,7 +23,7 @@ def recipe(method: MethodResult) -> Recipe | None:
         return None
     known = {key: value for key, value in trained.config.items() if value and key not in (*ELSEWHERE, "seed")}
     content = {"images": trained.images, "pictures": trained.fingerprint, "mask set": trained.mask_set}
-    return {"model": method.model.model, "width": method.model.width, **known, **content}
+    return {**known, "model": method.model.model, "width": method.model.width, **content}
 
 
 def group_trainings(result: Result, methods: Iterable[str]) -> list[list[str]]:
