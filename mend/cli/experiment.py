@@ -249,9 +249,11 @@ def report(
 def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.json"), csv: Path | None = None) -> None:
     """Compare two methods of an evaluation image by image: every metric's difference with its 95 % interval.
 
+    Of one training each it says whether these weights differ. Of several trainings each, the interval is over trainings too.
+
     Args:
-        a: a method of the result, by its name or run folder.
-        b: another.
+        a: a method of the result, by its name or run folder; or several trainings of one recipe: a,b,c, or "unet-w16*".
+        b: another, or several.
         results: what 'mend evaluate' wrote.
         csv: a file for the same table.
     """

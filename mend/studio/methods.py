@@ -14,6 +14,7 @@ from mend.inpaint.networks import is_network
 WHAT = {  # classical fillers in so few words that the list is as wide, those that look best first
     "telea": "quick, for scratches",
     "biharmonic": "smooth, but slow",
+    "harmonic": "smooth",
     "navier-stokes": "for scratches",
     "mean-colour": "one flat colour",
 }
