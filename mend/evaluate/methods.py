@@ -45,9 +45,12 @@ def method_names(methods: Sequence[str]) -> dict[str, str]:
     taken = sorted({name for name in names.values() if name in SHARED})
     if taken:
         raise InputError(f"a run's folder names its method, and {', '.join(taken)} is taken; rename the folder.")
-    doubles = {n for n in names.values() if list(names.values()).count(n) > 1}
-    if doubles:
-        raise InputError(f"two methods are called {', '.join(sorted(doubles))}; rename one of them.")
+    for name in names.values():
+        if len(alike := [method for method, called in names.items() if called == name]) > 1:
+            raise InputError(
+                f"{' and '.join(alike)} would both be called {name} in the table: a run has the name of its folder, whatever "
+                "link leads to it. Rename the folder, or leave one out."
+            )
     return names
 
 
