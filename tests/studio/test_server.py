@@ -751,7 +751,7 @@ def test_no_file_outside_the_session_can_be_read(studio: Studio, files: Path):
     key = picture["picture"]
     tries = [
         "/page/..%2fserver.py", "/page/../server.py", "/page/%2e%2e/server.py", "/examples/..%2f..%2fetc%2fpasswd",
-        f"/sessions/{other}/pictures/{key}/preview", f"/sessions/{session}/pictures/{key}/source",
+        f"/sessions/{other}/pictures/{key}/preview", f"/sessions/{other}/pictures/{key}/source",
         f"/sessions/{session}/pictures/{key}/..%2f..%2fsource", f"/sessions/{session}/pictures/..%2f{key}/preview",
         f"/sessions/..%2f{session}/pictures/{key}/preview", "/fills/..%2f..%2fetc%2fpasswd", "/fills/%2e%2e/result",
         f"/fills/{secret}/result", f"//fills/{secret}", "/docs/..%2fserver.py", "/results/%2fetc/passwd",
@@ -760,11 +760,20 @@ def test_no_file_outside_the_session_can_be_read(studio: Studio, files: Path):
         request = httpx.Request("GET", f"{studio.address}{path}")
         request.url = request.url.copy_with(raw_path=path.encode())  # httpx would tidy the dots away
         answer = studio.client.send(request)
-        assert answer.status_code in (400, 403, 404), path
+        assert answer.status_code in (400, 403, 404, 410), path
         request.method = "HEAD"
         assert studio.client.send(request).status_code >= 400, path
         assert "secret" not in answer.text.replace("secret.txt", "")
         assert "root:" not in answer.text
+
+
+def test_a_picture_comes_back_as_a_file_and_never_as_a_page(studio: Studio, files: Path):
+    session = studio.session()
+    picture = studio.open(session, files / "photo.png", "page.html")
+    answer = studio.client.get(f"/sessions/{session}/pictures/{picture['picture']}/source")
+    assert answer.content == (files / "photo.png").read_bytes()
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"].startswith("attachment")
 
 
 def test_names_that_are_no_names(studio: Studio, files: Path):
