@@ -26,6 +26,7 @@ from browsing import (
     shot,
     show_more,
     shown,
+    turn_to,
     until,
 )
 from conftest import smooth
@@ -351,6 +352,26 @@ def test_dark_and_a_name_from_right_to_left(browser: Any, studio: Studio, photo:
     accessible(page)
     assert download(page, "#download")[0] == "תמונה 1-filled.png"
     context.close()
+
+
+def test_a_look_at_the_history_loses_nothing(page: Any, photo: Path, tmp_path: Path):
+    open_photo(page, photo)
+    paint(page, (0.4, 0.4), (0.6, 0.5))
+    fill(page)
+    paint(page, (0.2, 0.2), (0.4, 0.2))
+    of_result = marked(page)
+    write_image(tmp_path / "other.png", smooth(200, 300, 8))
+    open_photo(page, tmp_path / "other.png")
+    paint(page, (0.2, 0.2), (0.3, 0.6))
+    of_other = marked(page)
+    turn_to(page, 2)
+    assert (page.text_content("#name"), marked(page)) == ("photo.png", of_result)
+    turn_to(page, 3)
+    assert (page.text_content("#name"), marked(page)) == ("other.png", of_other)
+    shot(page, "3-history")
+    page.click("#undo")
+    idle(page)
+    assert (page.text_content("#name"), marked(page)) == ("photo.png", of_result)
 
 
 @every_size
