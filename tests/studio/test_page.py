@@ -476,13 +476,6 @@ def test_a_picture_is_dropped_or_pasted(page: Any, photo: Path, way: str):
     assert "400 × 300" in page.inner_text("#facts")
 
 
-def test_an_example_needs_one_click(page: Any):
-    page.click("#examples button:first-child")
-    until(page, READY)
-    idle(page)
-    fill(page)
-
-
 def test_what_goes_wrong_is_one_sentence(page: Any, photo: Path, tmp_path: Path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
     page.set_input_files("#choose", tmp_path / "broken.jpg")

@@ -501,9 +501,8 @@ function more(open) {
 $("more-shown").onclick = () => more(!body.classList.contains("more"));
 $("overlay").addEventListener("pointerdown", () => more(false));
 
-// Why Fill does nothing now; nothing where it does something.
+// Why there is nothing to fill; nothing where there is.
 function why() {
-  if (tasks.running) return "Wait until this is done, or cancel it.";
   if (marks.empty) return marks.tool === "object" ? "First click what should go." : "First paint over what should go.";
   return "";
 }
@@ -513,7 +512,7 @@ function say() {
   const result = current?.from && marks.empty && !tasks.running;
   $("download").classList.toggle("second", !result);
   const done = result && `Done: ${(100 * current.share).toFixed(1)} % filled by ${current.model} in ${seconds(current.seconds)}.`;
-  $("why").textContent = done || why() || `${share < 0.1 ? "Under 0.1" : share.toFixed(1)} % of the picture is marked.`;
+  $("why").textContent = tasks.running ? "" : done || why() || `${share < 0.1 ? "Under 0.1" : share.toFixed(1)} % of the picture is marked.`;
 }
 
 function update() {
@@ -529,7 +528,7 @@ function update() {
   $("undo").disabled = busy || !steps.done.length;
   $("redo").disabled = busy || !steps.undone.length;
   $("clear").disabled = busy || marks.empty;
-  $("fill").setAttribute("aria-disabled", Boolean(why()));
+  $("fill").setAttribute("aria-disabled", busy || Boolean(why()));
   say();
   compare.update(busy || marks.empty);
   $("history").hidden = versions.length === 0;
