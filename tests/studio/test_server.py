@@ -511,11 +511,11 @@ def test_a_segmenter_whose_weights_are_here_selects_objects(monkeypatch: pytest.
         def masks(self, pixels: np.ndarray) -> np.ndarray:
             return (pixels[..., 0] == 200).astype(np.uint8)
 
-    pixels = np.random.default_rng(0).integers(0, 100, (60, 90, 3), np.uint8)  # nothing that a graph would hold together
+    pixels = np.random.default_rng(0).integers(0, 100, (60, 90, 3), np.uint8)
     pixels[20:40, 30:60, 0] = 200
     Image.fromarray(pixels).save(tmp_path / "preview.webp", lossless=True)
     monkeypatch.setattr(tasks, "_load_segmenter", Finder)
-    tasks.select_object(lambda *said: None, str(tmp_path), 0.5, 0.5, str(tmp_path / "found"))
+    tasks.select_object(lambda *said: None, str(tmp_path), [(0.5, 0.5, True)], None, None, str(tmp_path / "found"))
     mask = np.asarray(Image.open(tmp_path / "found")) > 0
     assert mask[20:40, 30:60].all()
     assert mask.sum() < 1.5 * 20 * 30
@@ -527,7 +527,7 @@ def test_a_click_selects_what_is_there(studio: Studio, files: Path):
     write_image(files / "box.png", pixels)
     session = studio.session()
     picture = studio.open(session, files / "box.png")["picture"]
-    found = studio.ask(f"/sessions/{session}/pictures/{picture}/select", json={"x": 0.4, "y": 0.4})
+    found = studio.ask(f"/sessions/{session}/pictures/{picture}/select", json={"points": [{"x": 0.4, "y": 0.4}]})
     (files / "found.png").write_bytes(base64.b64decode(str(found["image"]).partition(",")[2]))
     mask = np.asarray(Image.open(files / "found.png")) > 0
     truth = pixels[..., 1] == 30
@@ -541,7 +541,7 @@ def test_a_click_finds_something_in_any_picture(tmp_path: Path):
     for pixels in (np.zeros((50, 80, 3), np.uint8), np.zeros((1, 1, 3), np.uint8), np.zeros((2, 300, 3), np.uint8), noise):
         Image.fromarray(pixels).save(tmp_path / "preview.webp", lossless=True)
         for x, y in ((0, 0), (1, 1), (0.5, 0.5)):
-            tasks.select_object(lambda *said: None, str(tmp_path), x, y, str(tmp_path / "found"))
+            tasks.select_object(lambda *said: None, str(tmp_path), [(x, y, True)], None, None, str(tmp_path / "found"))
             mask = np.asarray(Image.open(tmp_path / "found"))
             assert mask[min(int(y * len(mask)), len(mask) - 1), min(int(x * mask.shape[1]), mask.shape[1] - 1)] == 255
 
