@@ -1,10 +1,10 @@
 # Nothing but Python 3.11+ and make is needed. Each target installs what it needs once, into .venv.
 PYTHON ?= python3
-BIN := .venv/bin
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # Imports would compile anew at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check fix results constraints clean
+.PHONY: demo test check docs fix results constraints clean
 
 demo: .venv/.all
 	$(BIN)/mend demo
@@ -18,6 +18,10 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+# Into build/site; a link that leads nowhere is an error. The tests do the same.
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 fix: .venv/.dev
 	$(BIN)/ruff check --fix .
@@ -36,7 +40,8 @@ fix: .venv/.dev
 	touch $@
 
 results: .venv/.all
-	$(BIN)/mend report --results results/cifar10-object-v1.json --into README.md
+	$(BIN)/mend report --results results/cifar10-object-v1.json --into docs/results.md
+	$(BIN)/python benchmarks/pages.py
 
 constraints: .venv/.uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-emit-index-url --no-header --no-annotate pyproject.toml -o constraints.txt

@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save
 from mend.cli.demo import fill_large
 from mend.data.sources import set_aside
 from mend.images import picture_files, write_bytes
+from mend.inpaint.folder import model_folder, read_config
 from mend.inpaint.onnx import DEFAULT, GRAPH
-from mend.models.checkpoint import model_folder, read_config
 from mend.models.export import export
 
 MOST = 6_000_000  # bytes

@@ -3,9 +3,10 @@
     python benchmarks/large_holes.py ../shared/data/photos/val masks/cifar10/test
 
 The first argument is a folder of photographs, the second a mask set whose silhouettes, enlarged, are the objects. Every
-photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `harmonic` is
-Laplace's equation; `gmic` and `pypatchmatch` are measured where they are installed (see other_fillers.py); `pyramid, texture`
-is `mend fill --texture`. Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of the README.
+photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `gmic` and
+`pypatchmatch` are measured where they are installed (see other_fillers.py); `pyramid, texture` is what `mend fill` does,
+`pyramid` the same with --smooth. Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of
+docs/results.md.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from mend.evaluate.metrics import FeatureSets, frechet, psnr, ssim
 from mend.evaluate.statistics import bootstrap
 from mend.filling.load import load_filler
 from mend.images import composite, grid, mask_out, picture_files, read_rgb, to_pixels, write_bytes, write_image
+from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.filler import Filler
 from mend.inpaint.plan import make_plan
 from mend.masks.draw import DRAWN
@@ -78,8 +80,8 @@ def hole(kind: str, size: torch.Size, low: float, high: float, masks: MaskSet, c
 
 def fillers() -> dict[str, Filler]:
     """Of `METHODS` those that can be used here."""
-    made = other_fillers() | {"pyramid": load_filler(), "pyramid, texture": load_filler(texture=True)}
-    made |= {name: load_filler(name) for name in ("telea", "navier-stokes", "biharmonic")}
+    made = other_fillers() | {"pyramid": load_filler(smooth=True), "pyramid, texture": load_filler()}
+    made |= {name: load_filler(name) for name in METHODS if name in CLASSICAL}
     return {name: made[name] for name in METHODS if name in made}
 
 
@@ -193,7 +195,7 @@ def intervals(values: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """For the README: the metrics by coverage, and the time of the largest holes."""
+    """The metrics by coverage, and the time of the largest holes."""
     coverages = found["by coverage"]
     lines = [
         "| Hole | " + " | ".join(f"{label} of the photograph" for label in coverages) + " | seconds |",
@@ -232,7 +234,7 @@ def main() -> None:
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
     write_image(OUT.with_suffix(".png"), picture)
     write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
-    write_into(OUT.parent.parent / "README.md", table(found), "large-holes")
+    write_into(OUT.parent.parent / "docs" / "results.md", table(found), "large-holes")
     print(rows.pivot_table(index="method", columns="bin", values=[*METRICS, "seconds"]).round(3).to_string())
     print(rows.pivot_table(index="method", columns=["kind", "bin"], values="psnr").round(2).to_string())
 

@@ -1,36 +1,16 @@
-"""Fillers of other programs, and Laplace's equation, called as the classical ones are: to be measured beside ours.
+"""Fillers of other programs, called as the classical ones are: to be measured beside ours.
 
 G'MIC (`pip install gmic`) and PyPatchMatch (`pip install pypatchmatch`) are used where they are installed.
 """
 
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
-from scipy.sparse import coo_matrix, diags
-from scipy.sparse.linalg import splu
 
 from mend.images import to_pixels
 from mend.inpaint.classical import CLASSICAL, Classical, Picture
 from mend.inpaint.filler import Filler
-
-
-def harmonic(masked: Picture, missing: np.ndarray) -> Picture:
-    """Every missing pixel is the mean of its neighbours: Laplace's equation, solved exactly, insulated at the border."""
-    number = np.full(missing.shape, -1)
-    number[missing] = np.arange(missing.sum())
-    neighbours, total, pairs = np.zeros(missing.sum()), np.zeros((missing.sum(), 3)), []
-    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
-        there = missing.copy()
-        np.moveaxis(there, axis, 0)[-1 if step == 1 else 0] = False
-        own, other = number[there], np.roll(number, -step, axis)[there]
-        neighbours[own] += 1
-        total[own[other < 0]] += np.roll(masked, -step, axis)[there][other < 0]
-        pairs.append(np.stack([own, other])[:, other >= 0])
-    own, other = np.concatenate(pairs, 1)
-    beside = coo_matrix((np.ones(len(own)), (own, other)), (len(neighbours), len(neighbours)))
-    filled = masked.astype(np.float64)
-    filled[missing] = splu((diags(neighbours) - beside).tocsc()).solve(total)
-    return filled.clip(0, 1).astype(np.float32)
 
 
 def gmic(masked: Picture, missing: np.ndarray) -> Picture:
@@ -53,7 +33,7 @@ def pypatchmatch(masked: Picture, missing: np.ndarray) -> Picture:
 
 def other_fillers() -> dict[str, Filler]:
     """Those that can be used here; they become classical ones by their names."""
-    made = {"harmonic": harmonic}
+    made: dict[str, Callable[[Picture, np.ndarray], Picture]] = {}
     if find_spec("gmic"):
         made["gmic"] = gmic
     if find_spec("patchmatch"):

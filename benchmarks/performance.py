@@ -1,4 +1,4 @@
-"""The figures of speed and growth in one place: results/performance.json, its two pictures, and the table of the README.
+"""The figures of speed and growth in one place: results/performance.json, its two pictures, and the table in docs/.
 
     python benchmarks/performance.py
 
@@ -167,7 +167,7 @@ def draw(found: dict[str, Any]) -> None:
 def main() -> None:
     found = json.loads(FILE.read_text(encoding="utf-8"))
     draw(found)
-    write_into(RESULTS.parent / "README.md", table(found), "performance")
+    write_into(RESULTS.parent / "docs" / "performance.md", table(found), "performance")
     print(table(found))
 
 

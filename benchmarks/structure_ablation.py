@@ -16,7 +16,6 @@ from typing import Any
 import pandas as pd
 import torch
 from large_holes import METRICS, Scene, device, measure, scenes
-from other_fillers import other_fillers
 from pyramid_ablation import table
 from torch import Tensor
 
@@ -126,7 +125,7 @@ def main() -> None:
     asked = parser.parse_args()
     changes, made_at = variants(asked.shared, asked.masks), commit()  # before its own files make the checkout another
     shown: list[Scene] = list(scenes(asked.shared / "data/photos/val", asked.masks / "test", asked.every))
-    beside = {"harmonic": other_fillers()["harmonic"], "the network in the box": load_filler()}
+    beside = {"harmonic": load_filler("harmonic"), "the network in the box": load_filler(smooth=True)}
     parts = [measured(name, filler, shown, asked.out) for name, filler in beside.items()]
     for name, change in changes.items():
         run = trained(name, change, asked.out)

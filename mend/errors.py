@@ -22,7 +22,8 @@ EXTRAS = {
     "data.sources": "train",
     "distributed": "train",
     "evaluate": "eval",
-    "inpaint.classical": "eval",
+    "images.heif": "heif",
+    "inpaint.classical.biharmonic": "eval",
     "inpaint.torchscript": "train",
     "masks.show": "eval",
     "models": "train",
@@ -88,7 +89,12 @@ def name_missing_extra() -> Iterator[None]:
         extra = next(filter(None, map(extra_of, parts)), None)
         if extra is None or (error.name or "mend").split(".")[0] == "mend":
             raise
-        raise InputError(f"{error.name} is not installed. Run in the folder of mend: pip install '.[{extra}]'.") from None
+        raise missing_package(str(error.name), extra) from None
+
+
+def missing_package(package: str, extra: str) -> InputError:
+    """The error to raise for a package that is not installed, and that an extra brings."""
+    return InputError(f"{package} is not installed. Run in the folder of mend: pip install '.[{extra}]'.")
 
 
 def extra_of(part: str) -> str | None:

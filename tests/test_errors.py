@@ -12,7 +12,7 @@ def test_pick_offers_the_nearest_and_lists_the_known():
 def test_arguments_are_flags_on_the_command_line():
     for said, shown in (
         ("give `grow=3` or more", "give --grow 3 or more"),
-        ('add `hole="black"`, or `texture=True`.', "add --hole black, or --texture."),
+        ('add `hole="black"`, or `smooth=True`.', "add --hole black, or --smooth."),
         ("leave `max_memory` out", "leave --max-memory out"),
         ('`pattern="{stem} m"`', "--pattern '{stem} m'"),
         ("`Photo 1`.png and {hole} stay", "`Photo 1`.png and {hole} stay"),

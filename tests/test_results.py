@@ -1,4 +1,4 @@
-"""What is committed under results/ is whole, and the README says what it says."""
+"""What is committed under results/ is whole, and the docs say what it says."""
 
 import json
 import os
@@ -20,6 +20,11 @@ from mend.report.tables import ordered, readme_table
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "results" / "cifar10-object-v1"
+
+
+def said(page: str) -> str:
+    """A page of the docs on one line."""
+    return " ".join((ROOT / "docs" / page).read_text(encoding="utf-8").split())
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +61,28 @@ def test_the_weights_beside_it_are_those_that_were_measured(result: Result):
         assert hash_weights(load_model(folder)[0]) == result.methods[folder.name].weights
 
 
-def test_the_readme_table_is_the_generated_one(result: Result):
-    assert readme_table(result) in (ROOT / "README.md").read_text()
+def test_the_table_of_the_docs_is_the_generated_one(result: Result):
+    assert readme_table(result) in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
-def test_the_readmes_second_time_is_the_reproduced_one():
+def test_the_result_was_reproduced_as_the_docs_say():
     lines = (RESULT / "reproduced.txt").read_text().splitlines()
     assert re.fullmatch(r"(\d+) of \1 numbers within tolerance", lines[-1])
     apart = {tuple(line.split()[:2]): abs(float(line.split()[4])) for line in lines[1:] if line[:1].isalpha()}
-    networks = [value for (method, metric), value in apart.items() if method not in CLASSICAL and metric == "PSNR"]
-    assert f"the networks' within {max(networks):.2f} dB" in " ".join((ROOT / "README.md").read_text().split())
+    most = max(value for (method, metric), value in apart.items() if method == "unet-w16" and metric == "PSNR")
+    assert f"the plain U-Net differs from itself by {most:.2f} dB" in said("results.md")
     assert not any(value for (method, metric), value in apart.items() if method in CLASSICAL and metric == "PSNR")
+
+
+def test_the_table_without_near_duplicates_is_as_near_as_the_docs_say():
+    def means(folder: Path) -> dict[str, float]:
+        table = (folder / "report.md").read_text(encoding="utf-8").split("## ")[1]
+        rows = (line.split(" | ") for line in table.splitlines() if line.startswith("| ") and "*" not in line.split(" | ")[0])
+        return {row[0]: float(row[2].split()[0].strip("*")) for row in rows if re.match(r"\**\d", row[2])}
+
+    all_of, fewer = means(RESULT), means(RESULT / "without-cifar10-near-duplicates")
+    assert set(all_of) == set(fewer)
+    assert f"changes by at most {max(abs(all_of[name] - fewer[name]) for name in fewer):.2f} dB" in said("score.md")
 
 
 def test_no_path_of_a_machine_is_committed():
@@ -80,11 +96,12 @@ def test_the_report_shows_every_method(result: Result):
     assert all(f"| {name} |" in text for name in ordered(result, None))
 
 
-def test_the_readmes_mask_agreement_is_the_measured_one():
+def test_the_mask_agreement_of_the_docs_is_the_measured_one():
     result = json.loads((ROOT / "results" / "mask-agreement.json").read_text())
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    assert f"agrees with them in {result['pixels_equal']:.1%} of the pixels".replace("%", " %") in readme
-    assert f"a median IoU of {result['iou_median_both']:.2f}" in readme
+    assert f"agrees with the given masks in {result['pixels_equal']:.1%} of the pixels".replace("%", " %") in said(
+        "protocols.md"
+    )
+    assert f"a median IoU of {result['iou_median_both']:.2f}" in said("protocols.md")
 
 
 @pytest.mark.slow
@@ -103,17 +120,17 @@ def large_holes() -> dict:
     return json.loads((ROOT / "results" / "large-holes.json").read_text(encoding="utf-8"))
 
 
-def test_the_large_holes_of_the_summary_and_the_readme_are_those_of_the_rows(large_holes: dict):
+def test_the_large_holes_of_the_summary_and_the_docs_are_those_of_the_rows(large_holes: dict):
     rows = pd.read_csv(ROOT / "results" / "large-holes.csv")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- large-holes -->")[1]
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").split("<!-- large-holes -->")[1].split("<!--")[0]
     table = {
         line.split(" | ")[0].strip("| "): line.split(" | ")[1:]
-        for line in readme.splitlines()
+        for line in page.splitlines()
         if line[:1] == "|" and " · " in line
     }
     assert set(table) == set(rows["method"])
     for column, (label, methods) in enumerate(large_holes["by coverage"].items()):
-        assert f"| {label} of the photograph " in readme
+        assert f"| {label} of the photograph " in page
         assert set(methods) == set(table)
         for name, scores in methods.items():
             part = rows[(rows["method"] == name) & (rows["bin"] == column)]
@@ -125,11 +142,11 @@ def test_the_large_holes_of_the_summary_and_the_readme_are_those_of_the_rows(lar
             assert cell.startswith(f"{means[0]:.2f} · {means[1]:.3f} · {means[2]:.3f}"), (label, name)
 
 
-def test_the_readmes_gain_by_seams_is_the_measured_one():
+def test_the_gain_by_seams_of_the_docs_is_the_measured_one():
     record = json.loads((ROOT / "results" / "seam.json").read_text())
     gains = [network["psnr_hole"] for network in record["networks"].values()]
     least, most = (choose(gain["difference"] for gain in gains) for choose in (min, max))
-    assert f"{least:.2f} to {most:.2f} dB more in the hole" in (ROOT / "README.md").read_text()
+    assert f"{least:.2f} to {most:.2f} dB of PSNR in the hole" in said("train.md")
 
 
 def test_the_ablation_follows_from_its_rows():
@@ -158,12 +175,12 @@ def performance() -> dict:
     return json.loads((ROOT / "results" / "performance.json").read_text(encoding="utf-8"))
 
 
-def test_the_readmes_table_of_performance_is_the_generated_one(performance: dict, monkeypatch: pytest.MonkeyPatch):
+def test_the_table_of_performance_is_the_generated_one(performance: dict, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from performance import PARTS, table
 
     assert set(PARTS) <= set(performance)
-    assert table(performance) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert table(performance) in (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     for name, part in performance.items():
         assert part["commit"], name
         assert "dirty" not in part["commit"], name

@@ -85,7 +85,7 @@ def test_it_is_small_and_has_no_pytorch(environment: Path, run: Run):
     [
         "fill p.png --mask m.png -o out.png",
         "fill p.jpg --mask m.png -o out.jpg",
-        "fill p.png --mask m.png --texture -o out.png",
+        "fill p.png --mask m.png --smooth -o out.png",
         "fill p.png --mask m.png --grow 4 --feather 3 -o out.png",
         "fill p.png --mask m.png --model telea -o out.png",
         "fill photos --masks masks -o out",

@@ -5,6 +5,9 @@ import os
 import select
 import sys
 import warnings
+from pathlib import Path
+
+from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from mend import distributed
 from mend.cli import experiment, filling  # noqa: F401 (they add their verbs to `app`)
@@ -32,6 +35,10 @@ def main(arguments: list[str] | None = None) -> None:
         if distributed.claim_last_word():
             print(f"\nstopped{distributed.describe_stop()}. {as_flags(str(stop)) or done}", file=sys.stderr, flush=True)
         sys.exit(130)
+    except CycloptsError as misuse:
+        if distributed.claim_last_word():
+            print(f"mend: {_describe_misuse(misuse, tokens)}", file=sys.stderr, flush=True)
+        sys.exit(2)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _reader_left():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,6 +49,20 @@ def main(arguments: list[str] | None = None) -> None:
         if distributed.claim_last_word():
             print(f"mend: {as_flags(explanation) or _describe_fault(error)}", file=sys.stderr, flush=True)
         sys.exit(1 if explanation else 2)
+
+
+def _describe_misuse(error: CycloptsError, tokens: list[str]) -> str:
+    """What is wrong with a command line that was not understood."""
+    if isinstance(error, MissingArgumentError) and error.argument is not None and error.keyword is None:
+        command = " ".join(["mend", *(error.command_chain or [])])
+        name = error.argument.name.lstrip("-").upper() if error.argument.index is not None else error.argument.name
+        return f"'{command}' needs {name}; '{command} --help' says what that is."
+    if not (isinstance(error, UnusedCliTokensError) and tokens[:1] == ["fill"]):
+        return str(error)
+    unused = ", ".join(error.unused_tokens or [])
+    is_mask = "--mask" not in tokens and Path(unused).is_file()
+    todo = f"If it is the mask, write --mask {unused}." if is_mask else "To fill many, put them into a folder, and name that."
+    return f"one picture or one folder is filled at a time; what is {unused}? {todo}"
 
 
 def _reader_left() -> bool:
@@ -64,6 +85,8 @@ def _explain(error: Exception, tokens: list[str]) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         place = f" for {error.filename}" if error.filename else ""
         return f"no space left on the disk{place}. Free some and run the command again."
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}."  # the system's words without its number
     return str(error) if isinstance(error, (InputError, OSError)) else ""
 
 

@@ -78,5 +78,7 @@ app = App(
     config=[_recipe, _whole_numbers],
     help_format="plaintext",
     help_formatter=_show_help,
+    print_error=False,
+    exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )

@@ -249,9 +249,11 @@ def report(
 def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.json"), csv: Path | None = None) -> None:
     """Compare two methods of an evaluation image by image: every metric's difference with its 95 % interval.
 
+    Of one training each it says whether these weights differ. Of several trainings each, the interval is over trainings too.
+
     Args:
-        a: a method of the result, by its name or run folder.
-        b: another.
+        a: a method of the result, by its name or run folder; or several trainings of one recipe: a,b,c, or "unet-w16*".
+        b: another, or several.
         results: what 'mend evaluate' wrote.
         csv: a file for the same table.
     """
@@ -305,9 +307,10 @@ def reproduce(
 
 @app.command
 def export(model: Path, *, output: Annotated[Path, Parameter(alias="-o")]) -> None:
-    """Write a network as an ONNX graph, for other programs, and say by how much it differs from PyTorch at most.
+    """Write a network as an ONNX graph, which needs no PyTorch, and say by how much it differs from it at most.
 
-    It takes pictures of any size in multiples of 8. Of a network of the pyramid's kind it is one scale.
+    It takes pictures of any size in multiples of 8. Its contract is written beside it, as NAME.toml, for 'mend fill --model
+    NAME.onnx'. Of a network of the pyramid's kind the graph is one scale, for other programs.
 
     Args:
         model: run folder or model folder.
@@ -315,8 +318,10 @@ def export(model: Path, *, output: Annotated[Path, Parameter(alias="-o")]) -> No
     """
     from mend.models.export import export as run
 
-    off = run(model, output)
+    off, toml = run(model, output)
     print(f"{output}: differs from PyTorch by at most {off:.1g}, where white is 1")
+    if toml is not None:
+        print(f"{toml}: its contract; now 'mend fill PHOTO --mask MASK --model {output}'")
 
 
 def _range(text: str) -> tuple[int, int | None]:

@@ -1,5 +1,6 @@
 """Files that are named on the command line, which may be standard input or output, or begin with a dash."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,16 @@ from cyclopts import Parameter, Token
 from mend.errors import InputError
 
 STANDARD = Path("-")  # standard input or output; a file of this name, ./-, is an absolute path
+STANDARD_OUTPUT = (STANDARD, Path("/dev/stdout"))
 
 
 def _path(_: object, tokens: Sequence[Token]) -> Path:
-    """A path, which may begin with a dash, but is no mistyped option."""
+    """A path, which may begin with a dash, but is no mistyped option, and no address."""
     value = tokens[0].value
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value):
+        raise ValueError(f"{value} is an address; mend reads files of this machine only. Download it, and name the file.")
     if value.startswith("-") and value != "-" and not Path(value).exists() and (value.startswith("--") or "." not in value):
-        raise ValueError(f"{value!r} is neither an option nor a file that is there; a file of this name is ./{value}")
+        raise ValueError(f"{value!r} is neither an option nor a file that is there; a file of this name is ./{value}.")
     return Path(value).absolute() if value != "-" and Path(value) == STANDARD else Path(value)
 
 
@@ -34,7 +38,10 @@ def read_once(file: Path) -> Path | bytes:
         return file.read_bytes() if is_stream(file) else file
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("nothing comes from standard input. Send a picture with < or |, or name a file.")
-    return sys.stdin.buffer.read()
+    content = sys.stdin.buffer.read()
+    if not content:
+        raise InputError("nothing came from standard input. Does the command before the | work by itself?")
+    return content
 
 
 def check_writable(stream: Path) -> None:
@@ -45,7 +52,7 @@ def check_writable(stream: Path) -> None:
 
 def send(data: bytes, stream: Path) -> None:
     """Write all of it to a stream."""
-    if stream in (STANDARD, Path("/dev/stdout")):
+    if stream in STANDARD_OUTPUT:
         left = memoryview(data)
         while left:  # with PYTHONUNBUFFERED a call writes what the pipe has room for
             left = left[sys.stdout.buffer.write(left) :]

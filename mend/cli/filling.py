@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from mend import distributed
 from mend.cli.app import Device, Flag, app
-from mend.cli.files import STANDARD, File, check_writable, is_stream, read_once, send
+from mend.cli.files import STANDARD, STANDARD_OUTPUT, File, check_writable, is_stream, read_once, send
 from mend.errors import InputError, as_flags
 from mend.filling.options import Options
 
@@ -64,18 +64,23 @@ def fill(
         dry_run: print what would be done with a folder, and do nothing.
     """
     options.check()
-    if [mask, masks, options.object].count(None) != 2:
-        raise InputError("what is to be filled? Give one of --mask FILE, --object NAME and, for a folder, --masks FOLDER.")
+    _check_one_hole({"--mask": mask, "--masks": masks, "--object": options.object})
     if pattern != "{stem}" and not (masks and photo.is_dir()):
         raise InputError("--pattern says what masks in a folder are called; it fits a folder of pictures with --masks FOLDER.")
     if not photo.is_dir():
-        if masks or suffix or skip_existing or dry_run:
-            raise InputError(f"{photo} is no folder; --masks, --format, --skip-existing and --dry-run are for folders.")
+        flags = {"--masks": masks, "--format": suffix, "--skip-existing": skip_existing, "--dry-run": dry_run}
+        if given := [flag for flag, value in flags.items() if value]:
+            todo = "Name its mask by --mask." if masks else f"Leave {'it' if len(given) == 1 else 'them'} out."
+            raise InputError(f"{photo} is no folder; {', '.join(given)} {'is' if len(given) == 1 else 'are'} for one. {todo}")
         if distributed.FIRST:  # of one picture there are no parts to share
             _fill_file(photo, mask, output, options, preview, keep_mask)
         return
-    if output is None or is_stream(output) or preview is not None:
-        raise InputError(f"{photo} is a folder; give --output, a folder to write to, and no --preview.")
+    if preview is not None:
+        raise InputError(
+            f"{photo} is a folder, and --preview shows one picture. Name one, or see what would be done: --dry-run."
+        )
+    if output is None or is_stream(output):
+        raise InputError(f"{photo} is a folder; name another, which the results go to: --output FOLDER.")
     from mend.filling.pairing import plan_folder
 
     plan = plan_folder(photo, output, mask or masks, pattern, suffix, skip_existing, keep_mask)
@@ -83,6 +88,18 @@ def fill(
         _print_plan(plan)
     else:
         _fill_folder(plan, options)
+
+
+def _check_one_hole(given: dict[str, object]) -> None:
+    """InputError unless one flag says what is to be filled."""
+    flags = [flag for flag, value in given.items() if value is not None]
+    if not flags:
+        raise InputError(
+            "what is to be filled? Add --mask FILE, a picture that is white there, or --object NAME. For a folder of pictures "
+            "there is --masks FOLDER, too."
+        )
+    if len(flags) > 1:
+        raise InputError(f"{' and '.join(flags)} both say what is to be filled; give one of them.")
 
 
 # --- One picture -----------------------------------------------------------------------------------------------------
@@ -105,8 +122,14 @@ def _fill_file(
             )
         target = output_beside(photo, peek(photo)[0])
         if target.exists():
-            raise InputError(f"{target} is there already. Remove it, or name the file with --output, which overwrites.")
+            raise InputError(
+                f"{target} is there already, from this picture or from another of that name. Name a file with --output, which "
+                "is overwritten if it is there."
+            )
     stream = output if output is not None and is_stream(output) else None
+    if output is not None and stream is None and (output.is_dir() or not output.suffix):
+        example = output / ("filled.png" if is_stream(photo) else output_beside(photo, peek(photo)[0]).name)
+        raise InputError(f"{output} does not name a picture file. Name one, such as {example}.")
     if stream is not None:
         check_writable(stream)
         target = None
@@ -122,8 +145,9 @@ def _fill_file(
         notes.append(AS_PNG)
     if stream is not None and result.data is not None:
         send(result.data, stream)
+    written = target or ("standard output" if stream in STANDARD_OUTPUT else stream)
     _say(
-        f"{target or result.name}: {result.coverage:.1%} of {name} filled",
+        f"{written}: {result.coverage:.1%} of {name} filled",
         notes,
         keep_mask,
         sys.stderr if stream else sys.stdout,
@@ -180,13 +204,14 @@ def _fill_folder(plan: "Plan", options: Options) -> None:
     from mend.filling.summary import STATUSES, SUMMARY
     from mend.filling.verify import COPIED
     from mend.images import format_of
+    from mend.inpaint.plan import format_memory
     from mend.progress import progress
 
     filler = load_filler(options)
     if distributed.FIRST:
         how = f"up to {AHEAD} read ahead"
         if options.most_memory is not None:
-            how = f"one at a time, each in at most {options.most_memory / 2**30:.1f} GB of memory"
+            how = f"one at a time, each in at most {format_memory(options.most_memory)} of memory"
         print(f"plan: {len(plan.to_fill)} of {len(plan.pairs)} pictures, {how}; {filler.runtime}", file=sys.stderr)
     with progress("fill", "pictures") as report:
 
@@ -204,7 +229,8 @@ def _fill_folder(plan: "Plan", options: Options) -> None:
     filled = [outcome for outcome in summary.files.values() if outcome.status == "filled" and outcome.notes != [COPIED]]
     names = [Path(outcome.output or "") for outcome in filled]
     if encoded := sum(format_of(name.suffix) == "JPEG" for name in names):
-        print(f"  {encoded} of them are JPEGs, which change a little everywhere; --format png keeps every value")
+        are = "of them is a JPEG, which changes" if encoded == 1 else "of them are JPEGs, which change"
+        print(f"  {encoded} {are} a little around the hole; --format png keeps every value")
     if plan.keep_mask:
         print(f"  their masks: {plan.keep_mask}")
     print("".join(f"  {note}\n" for note in plan.notes), end="")

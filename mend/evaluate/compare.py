@@ -1,9 +1,11 @@
 """Two methods on the same images: every metric's difference, with its interval, overall and by coverage and class.
 
-Resampling is paired: a resample holds the same images for both, so what makes an image hard for both cancels out.
+Resampling is paired: a resample holds the same images for both, so what makes an image hard for both cancels out. Two trainings
+of one network differ too: of one training each, a difference is that of these weights. Of several trainings each, the interval
+is over trainings and images, and the difference is that of the recipes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -13,11 +15,12 @@ import pandas as pd
 import torch
 
 from mend.data.random import permutation
-from mend.errors import InputError, nearest
+from mend.errors import InputError
 from mend.evaluate.metrics import METRICS, FeatureSets, metric_of
 from mend.evaluate.result import Result, read_result, result_folder, rows_file
 from mend.evaluate.scores import features_file
-from mend.evaluate.statistics import coverage_label, groups, scores
+from mend.evaluate.statistics import bootstrap, coverage_label, groups, nested_bootstrap, training_interval
+from mend.evaluate.trainings import find_group, recipe
 from mend.images import write_bytes
 
 SUBSETS, MOST = 40, 999  # of a quarter of the images, at most so many: the intervals of distances of sets
@@ -25,7 +28,10 @@ SUBSETS, MOST = 40, 999  # of a quarter of the images, at most so many: the inte
 
 @dataclass(frozen=True)
 class Difference:
-    """A minus B of one metric over n images, with its 95 % interval. `better` is "A", "B", or "" where none is shown."""
+    """A minus B of one metric over n images, with its 95 % interval. `better` is "A", "B", or "" where none is shown.
+
+    `trainings_a` and `trainings_b` count the trainings behind it, 0 for a method that mend did not train.
+    """
 
     metric: str
     group: str
@@ -36,31 +42,39 @@ class Difference:
     low: float
     high: float
     better: str
+    trainings_a: int = 0
+    trainings_b: int = 0
 
 
 def compare(a: str, b: str, result: str | Path, on_step: Callable[[int, int], None] | None = None) -> list[Difference]:
-    """The differences of methods `a` and `b` of one evaluation, in the order of its columns; groups follow the whole.
+    """The differences of `a` and `b` of one evaluation, in the order of its columns; groups follow the whole.
 
-    The interval of a set metric's difference is by subsampling (Politis and Romano, 1994), where the features of both are still
-    beside the result; otherwise, and for fewer than ten images, there is none (NaN). `on_step(done, of)` is called after each
-    group and each subset. Raises InputError for a method that was not evaluated.
+    Each is a method, or several trainings of one recipe (see `find_group`). Of several trainings the interval is by
+    `nested_bootstrap`, and that of a set metric by `training_interval`. Of one each it is by `bootstrap`, and that of a set
+    metric by subsampling (Politis and Romano, 1994), where the features of both are still beside the result. Where there is
+    none, and for fewer than ten images, it is NaN. `on_step(done, of)` is called after each group and each subset. Raises
+    InputError for a method that was not evaluated, for several that are not of one recipe, and for one training against many.
     """
     evaluated, folder = read_result(result), result_folder(result)
-    names = [_find_method(method, evaluated) for method in (a, b)]
-    tables = [pd.read_parquet(rows_file(result, name)) for name in names]
-    if not tables[0]["image"].equals(tables[1]["image"]):
-        raise InputError(f"{names[0]} and {names[1]} were not scored on the same images. Evaluate both again.")
-    columns = [c for c in tables[0].columns if metric_of(c) in METRICS and c in tables[1]]
-    apart = tables[0][columns].astype(np.float64) - tables[1][columns].astype(np.float64)
-    apart["image"] = tables[0]["image"]
-    kinds = {"": pd.Series("all", index=apart.index), "coverage ": coverage_label(tables[0]["coverage"])}
-    kinds |= {"class ": tables[0]["class"]} if tables[0]["class"].any() else {}
-    parts = [(prefix + label, part) for prefix, labels in kinds.items() for label, part in groups(apart, labels)]
-    scored = [evaluated.methods[name] for name in names]
-    sets = [m for m in scored[0].metrics if m not in columns and m in scored[1].metrics]
+    sides = [find_group(text, evaluated) for text in (a, b)]
+    trainings = _count_trainings(sides, evaluated)
+    tables = {name: pd.read_parquet(rows_file(result, name)) for name in dict.fromkeys((*sides[0], *sides[1]))}
+    first = tables[sides[0][0]]
+    for name, table in tables.items():
+        if not table["image"].equals(first["image"]):
+            raise InputError(f"{sides[0][0]} and {name} were not scored on the same images. Evaluate both again.")
+    columns = [c for c in first.columns if metric_of(c) in METRICS and all(c in table for table in tables.values())]
+    values = [np.stack([tables[name][columns].to_numpy(np.float64) for name in names]) for names in sides]  # (K, n, m)
+    kinds = {"": pd.Series("all", index=first.index), "coverage ": coverage_label(first["coverage"])}
+    kinds |= {"class ": first["class"]} if first["class"].any() else {}
+    parts = [(prefix + label, part) for prefix, labels in kinds.items() for label, part in groups(first, labels)]
+    scored = [[evaluated.methods[name] for name in names] for names in sides]
+    everyone = [*scored[0], *scored[1]]
+    sets = [m for m in scored[0][0].metrics if m not in columns and all(m in one.metrics for one in everyone)]
+    alone = max(trainings) < 2
     by_features: dict[tuple[Path, ...], list[str]] = {}
-    for metric in sets:
-        by_features.setdefault(_features(metric, folder, names), []).append(metric)
+    for metric in sets if alone else ():
+        by_features.setdefault(_features(metric, folder, [sides[0][0], sides[1][0]]), []).append(metric)
     kept = {files: those for files, those in by_features.items() if all(file.exists() for file in files)}
     steps, of = count(1), len(parts) + SUBSETS * len(kept)
 
@@ -70,20 +84,56 @@ def compare(a: str, b: str, result: str | Path, on_step: Callable[[int, int], No
 
     found: list[Difference] = []
     for group, part in parts:
-        means = [table.loc[part.index, columns].mean() for table in tables]
-        for column, score in scores(part).items():
-            low, high = (np.nan if bound is None else bound for bound in (score.low, score.high))
-            a_mean, b_mean = (float(mean[column]) for mean in means)
-            found.append(_judge(column, group, score.n, a_mean, b_mean, a_mean - b_mean, low, high))
+        rows = part.index.to_numpy()
+        images = part["image"].to_numpy()
+        for column, n, means, interval in _intervals(columns, [group[:, rows] for group in values], images, trainings):
+            found.append(_judge(column, group, n, *means, interval, trainings))
         step()
     halves: dict[str, float] = {}
     for files, those in kept.items():
         halves |= _half_intervals(those, files, step)
     for metric in sets:
-        one, two = (np.nan if (mean := method.mean(metric)) is None else mean for method in scored)
+        each = [[np.nan if (mean := one.mean(metric)) is None else mean for one in methods] for methods in scored]
+        one, two = (float(np.mean(means)) for means in each)
         half = halves.get(metric, np.nan)
-        found.append(_judge(metric, "all", evaluated.n, one, two, one - two, one - two - half, one - two + half))
+        interval = (one - two - half, one - two + half) if alone else training_interval(*each)
+        found.append(_judge(metric, "all", evaluated.n, one, two, interval, trainings))
     return found
+
+
+def _count_trainings(sides: list[list[str]], result: Result) -> tuple[int, int]:
+    """How many trainings each side has, 0 where it was not trained. InputError for one against many, and for a common one."""
+    both = sorted(set(sides[0]) & set(sides[1]))
+    if both and max(map(len, sides)) > 1:
+        raise InputError(f"{', '.join(both)} stands on both sides. Compare different trainings.")
+    one, two = (len(names) if recipe(result.methods[names[0]]) else 0 for names in sides)
+    if 1 in (one, two) and max(one, two) > 1:
+        alone = sides[(one, two).index(1)][0]
+        raise InputError(
+            f"{alone} is one training, and on the other side are {max(one, two)}. An interval over trainings takes two of each "
+            "at least: train it again with another `seed`, or compare one training with one."
+        )
+    return one, two
+
+
+def _intervals(
+    columns: list[str], values: list[np.ndarray], images: np.ndarray, trainings: tuple[int, int]
+) -> Iterator[tuple[str, int, tuple[float, float], tuple[float, float]]]:
+    """For each column how many rows have a value, both means, and the interval of the difference, of values (K, n, m)."""
+    valid = np.isfinite(values[0]).all(0) & np.isfinite(values[1]).all(0)  # (n, m)
+    done: dict[str, tuple[int, tuple[float, float], tuple[float, float]]] = {}
+    for pattern in np.unique(valid, axis=1).T:
+        those = np.flatnonzero((valid == pattern[:, None]).all(0))
+        a, b = (group[:, pattern][..., those] for group in values)
+        if max(trainings) > 1:
+            low, high = nested_bootstrap(a, b, images[pattern], (trainings[0] > 1, trainings[1] > 1))
+        else:
+            low, high = bootstrap(a[0] - b[0], images[pattern])
+        for i, place in enumerate(those):
+            means = (float(a[..., i].mean()), float(b[..., i].mean())) if pattern.any() else (np.nan, np.nan)
+            done[columns[place]] = int(pattern.sum()), means, (float(low[i]), float(high[i]))
+    for column in columns:
+        yield column, *done[column]
 
 
 def write_csv(file: str | Path, found: list[Difference]) -> None:
@@ -91,11 +141,14 @@ def write_csv(file: str | Path, found: list[Difference]) -> None:
     write_bytes(Path(file), pd.DataFrame(found).to_csv(index=False).encode())
 
 
-def _judge(metric: str, group: str, n: int, a: float, b: float, difference: float, low: float, high: float) -> Difference:
+def _judge(
+    metric: str, group: str, n: int, a: float, b: float, interval: tuple[float, float], trainings: tuple[int, int]
+) -> Difference:
+    low, high = (round(bound, 6) for bound in interval)
     better = "A" if low > 0 else "B" if high < 0 else ""
     if better and not METRICS[metric_of(metric)].higher_is_better:
         better = "B" if better == "A" else "A"
-    return Difference(metric, group, n, a, b, difference, low, high, better)
+    return Difference(metric, group, n, a, b, a - b, low, high, better, *trainings)
 
 
 def _features(metric: str, folder: Path, names: list[str]) -> tuple[Path, ...]:
@@ -124,10 +177,3 @@ def _half_intervals(metrics: list[str], files: tuple[Path, ...], step: Callable[
         step()
     # A subset of m of n images varies √((n − m)/m) times as much as all of them do.
     return {name: float(1.96 * values.std(ddof=1) * (m / (n - m)) ** 0.5) for name, values in found.items()}
-
-
-def _find_method(method: str, result: Result) -> str:
-    there, name = result.methods, Path(method).name
-    if name not in there:
-        raise InputError(f"no result for {name!r}.{nearest(name, list(there))} Evaluated: {', '.join(there)}.")
-    return name

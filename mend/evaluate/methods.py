@@ -20,8 +20,8 @@ from mend.filling.load import load_filler
 from mend.images import mask_out, read_rgb
 from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
+from mend.inpaint.folder import model_folder
 from mend.inpaint.networks import is_network
-from mend.models.checkpoint import model_folder
 
 Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Places (B,), masked (B, 3, H, W) and hole (B, 1, H, W), float32, to raw (B, 3, H, W) in [0, 1]."""

@@ -101,21 +101,22 @@ def score(
         raw = torch.from_numpy(method.fill(places, mask_out(image, hole).numpy(), hole.numpy()))
         image, hole, raw = image.to(device), hole.to(device), raw.to(device)
         _check_values(raw, method.name, [scenes.names[i] for i in places])
-        filled = composite(image, raw, hole)
-        views = {"original": Batch(image), "": Batch(filled), "raw": Batch(raw)}
-        empty = hole.sum((1, 2, 3)) == 0
-        columns: dict[str, Tensor] = {}
-        for name in names:
-            for column, value in _values(name, views, hole).items():
-                # Where nothing was filled there is nothing to judge.
-                columns[column] = value.masked_fill(empty, torch.nan).cpu()
+        filled = Batch(composite(image, raw, hole))
+        # A program that keeps the known pixels has filled the very picture: it is looked at once.
+        views = {"original": Batch(image), "": filled, "raw": filled if torch.equal(raw, filled.pictures) else Batch(raw)}
         features = {
             (network, view): FEATURES[network](device)(batch).cpu()
             for network in networks
             for view, batch in views.items()
             if view != "original" or network in unseen
         }
-        return Part(places, columns, features, hole.mean((1, 2, 3)).cpu(), small(filled, side))
+        rim, empty = band(hole), hole.sum((1, 2, 3)) == 0
+        columns: dict[str, Tensor] = {}
+        for name in names:
+            for column, value in _values(name, views, hole, rim).items():
+                # Where nothing was filled there is nothing to judge.
+                columns[column] = value.masked_fill(empty, torch.nan).cpu()
+        return Part(places, columns, features, hole.mean((1, 2, 3)).cpu(), small(filled.pictures, side))
 
     judged = distributed.distribute(scenes.places(), judge)
     if not distributed.FIRST:
@@ -168,20 +169,22 @@ def _write_array(file: Path, values: Tensor) -> None:
     write_bytes(file, data.getvalue())
 
 
-def _values(name: str, views: dict[str, Batch], hole: Tensor) -> dict[str, Tensor]:
+def _values(name: str, views: dict[str, Batch], hole: Tensor, rim: Tensor) -> dict[str, Tensor]:
     """One metric of a batch on the composited image, on the raw output and, where it has a map, in the hole and at its rim."""
     metric, original, filled, raw = METRICS[name], views["original"], views[""], views["raw"]
     if metric.pixels is not None:
-        inside, whole = (metric.pixels(view.pictures, original.pictures) for view in (filled, raw))
+        inside = metric.pixels(filled.pictures, original.pictures)
+        whole = inside if raw is filled else metric.pixels(raw.pictures, original.pictures)
         return {
             name: metric.finish(mean_over(inside, None)),
             f"{name}_raw": metric.finish(mean_over(whole, None)),
             f"{name}_hole": metric.finish(mean_over(inside, hole)),
-            f"{name}_band": metric.finish(mean_over(inside, band(hole))),
+            f"{name}_band": metric.finish(mean_over(inside, rim)),
         }
     if metric.per_image is not None:
         judge = metric.per_image(hole.device)
-        return {name: judge(filled, original), f"{name}_raw": judge(raw, original)}
+        value = judge(filled, original)
+        return {name: value, f"{name}_raw": value if raw is filled else judge(raw, original)}
     return {}
 
 

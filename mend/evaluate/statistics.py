@@ -1,4 +1,4 @@
-"""From one row an image to numbers with intervals: means, and differences of two methods on the same images."""
+"""From one row an image to numbers with intervals: means, differences on the same images and of groups of trainings."""
 
 import math
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def bootstrap(values: np.ndarray, images: np.ndarray | None = None) -> tuple[np.
     else:
         _, place = np.unique(images, return_inverse=True)
         sizes = np.bincount(place).astype(np.float64)
-        sums = np.stack([np.bincount(place, column, len(sizes)) for column in values.T], axis=1)
+        sums = _sum_by_image(values, place, len(sizes))
     n = len(sizes)
     if n < FEWEST:
         return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
@@ -79,6 +79,66 @@ def bootstrap(values: np.ndarray, images: np.ndarray | None = None) -> tuple[np.
         means[i] = counts @ sums / (counts @ sizes)
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return low, high
+
+
+def nested_bootstrap(
+    a: np.ndarray, b: np.ndarray, images: np.ndarray, trained: tuple[bool, bool]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % interval of the difference of two groups of trainings, (m,) each end, from values (K, n, m): K trainings of
+    each, n images.
+
+    A resample draws images, the same for all, rows of one of the `images` (n,) together; and of each group that is `trained` as
+    many trainings as it has, two at least. Of K values a draw varies √((K − 1)/K) times as much as new trainings do: it is
+    widened by as much (Rao and Wu, 1988). The interval is the 2.5th to 97.5th percentile of the resamples, widened by Student's
+    t, as the trainings are few: its degrees of freedom are those of Welch (1947), and of images there are so many that they
+    have none to lose. What trainings differ by image by image is counted on both ways: where that is much, the interval is
+    wider than it need be (Owen, "The pigeonhole bootstrap", 2007). NaN for fewer than ten images.
+    """
+    _, place = np.unique(images, return_inverse=True)
+    sizes = np.bincount(place).astype(np.float64)
+    n, m = len(sizes), a.shape[2]
+    if n < FEWEST:
+        return np.full(m, np.nan), np.full(m, np.nan)
+    apart = a.mean((0, 1)) - b.mean((0, 1))
+    sums = [np.stack([_sum_by_image(one, place, n) for one in group]) for group in (a, b)]  # (K, n, m)
+    drawn = np.empty((RESAMPLES, m))
+    for i in range(RESAMPLES):
+        counts = np.bincount((uniform(n, 0, i) * n).astype(np.int64), minlength=n)
+        means = []
+        for side, group in enumerate(sums):
+            each = np.tensordot(counts, group, (0, 1)) / (counts @ sizes)  # (K, m)
+            k, mean = len(each), each.mean(0)
+            if trained[side]:
+                again = each[(uniform(k, 1 + side, i) * k).astype(np.int64)].mean(0)
+                mean = mean + (again - mean) * (k / (k - 1)) ** 0.5
+            means.append(mean)
+        drawn[i] = means[0] - means[1]
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    wider = _student(drawn.var(0), [group.mean(1) for group, used in zip((a, b), trained, strict=True) if used])
+    return apart + wider * (low - apart), apart + wider * (high - apart)
+
+
+def training_interval(a: list[float], b: list[float]) -> tuple[float, float]:
+    """The 95 % interval of the difference of two means over trainings (Welch, 1947). One value is of what is not trained."""
+    parts = [np.array(values)[:, None] for values in (a, b) if len(values) > 1]
+    variance = sum((values.var(0, ddof=1) / len(values) for values in parts), np.zeros(1))
+    half = float(1.959964 * variance[0] ** 0.5 * _student(variance, parts)[0]) if parts else math.nan
+    apart = float(np.mean(a) - np.mean(b))
+    return apart - half, apart + half
+
+
+def _sum_by_image(values: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:
+    return np.stack([np.bincount(place, column, n) for column in values.T], axis=1)
+
+
+def _student(variance: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
+    """How many times as wide as a normal interval one is whose variance, (m,), is partly that of these means (K, m)."""
+    from scipy.special import stdtrit
+
+    parts = [(means.var(0, ddof=1) / len(means), len(means) - 1) for means in groups]
+    least = sum(part**2 / degrees for part, degrees in parts)
+    degrees = np.maximum(variance, sum(part for part, _ in parts)) ** 2 / np.maximum(least, 1e-300)
+    return stdtrit(np.minimum(degrees, 1e9), 0.975) / stdtrit(1e9, 0.975)
 
 
 def coverage_label(coverage: "pd.Series[float]") -> "pd.Series[str]":

@@ -147,9 +147,17 @@ def read_job(job: Job) -> Work:
     """Read the photograph and find its hole. InputError also for an output that would overwrite an input, or cannot hold it."""
     job.check_outputs()
     picture = job.photo if isinstance(job.photo, Picture) else read_image(job.photo, job.name)
+    if (frames := picture.source.get("frames", 1)) > 1 and not (job.options.first_frame or picture is job.photo):
+        raise InputError(
+            f"{_name(job, picture)} has {frames} frames or pages, and one can be filled. Add `first_frame=True` to fill the "
+            "first alone; the others are left out."
+        )
     target = job.output or Path(output_beside(_name(job, picture), picture.source.get("format")).name)
     check_fits(target, picture, job.options.quality)
-    return Work(job, picture, target, *find_hole(job, picture))
+    hole, weight, notes = find_hole(job, picture)
+    if picture.count_clear(hole) and not job.options.opaque:
+        notes = [*notes, "`opaque=True` makes what is filled opaque"]
+    return Work(job, picture, target, hole, weight, notes)
 
 
 @name_missing_extra()
@@ -158,7 +166,8 @@ def fill_job(work: Work, filler: Inpainter, report: Report = ignore, on_plan: On
     start = time.perf_counter()
     plan = filler.plan(work.hole, work.job.options.most_memory)
     on_plan(f"{plan}; {filler.runtime}")
-    filled = filler.fill_picture(work.picture, work.hole, work.weight, plan, report)
+    picture = work.picture.make_opaque(work.hole) if work.job.options.opaque else work.picture
+    filled = filler.fill_picture(picture, work.hole, work.weight, plan, report)
     return FilledWork(work, filled, time.perf_counter() - start, str(plan), filler.runtime)
 
 
@@ -168,7 +177,7 @@ def write_job(done: FilledWork) -> Result:
     data, loss, notes = _copied(work), "", [COPIED]
     if data is None:
         data, loss, notes = encode_filled(work.target, work.picture, work.hole, done.picture, job.options.quality)
-        notes = notes + done.picture.notes + work.notes
+        notes += [note for note in done.picture.notes if note not in notes[0]] + work.notes
     if job.keep_mask is not None:  # first: what was filled can be verified, also after a stop between the two
         write_mask(job.keep_mask, work.hole)
     if job.output is not None:

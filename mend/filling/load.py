@@ -15,17 +15,22 @@ GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.d
 
 
 @name_missing_extra()
-def load_filler(model: str | Path | None = None, device: str = "auto", texture: bool = False, seam: bool = False) -> Filler:
+def load_filler(
+    model: str | Path | None = None, device: str = "auto", smooth: bool = False, texture: bool = False, seam: bool = False
+) -> Filler:
     """A filler by name: a run folder, a model folder, a classical filler such as "telea", a network of somebody else (see
     `mend.inpaint.networks`) such as "lama" or FILE.onnx; None is the network in the box.
 
-    `device` is "auto" (a GPU where there is one), or a PyTorch device. With `seam` its filling meets the picture all around the
-    hole (see `mend.inpaint.blend`), with `texture` it is made anew of patches of the known picture (see
-    `mend.inpaint.texture`). Raises InputError for what is no model.
+    `device` is "auto" (a GPU where there is one), or a PyTorch device. The filling of the network in the box gets texture from
+    elsewhere in the picture (see `mend.inpaint.texture`), unless `smooth`; that of another does with `texture`. With `seam` a
+    filling meets the picture all around the hole (see `mend.inpaint.blend`). Raises InputError for what is no model.
     """
     foreign = model is not None and networks.is_network(model)
-    if foreign and seam:
-        raise InputError("`seam` is for a network of yours. One of somebody else's keeps the known pixels. Leave it out.")
+    if seam and (model is None or foreign):
+        raise InputError(
+            "`seam` is for a network of yours that changes known pixels a little. "
+            f"{'A network of others' if foreign else 'The network in the box'} leaves them as they are. Leave `seam` out."
+        )
     if foreign and device not in ("auto", "cpu"):
         raise InputError(f"networks of other people run on the CPU; the `device` is {device}. Leave it out.")
     filler = _load(model, device)
@@ -33,7 +38,7 @@ def load_filler(model: str | Path | None = None, device: str = "auto", texture: 
         from mend.inpaint.blend import Blended
 
         filler = Blended(filler)
-    if texture:
+    if texture or (model is None and not smooth):
         from mend.inpaint.texture import Textured
 
         filler = Textured(filler)

@@ -24,12 +24,18 @@ class Options:
     feather: int = 0
     """pixels of the grown part, from its rim, over which the filling fades into the picture."""
     model: str | None = None
-    """{classical}; {fetched}, which are fetched; FILE.onnx or FILE.pt with its contract beside it, FILE.toml; a run folder or a
-    model folder. The network in the box unless given."""
+    """{classical} (biharmonic needs the extra eval); {fetched}, which are fetched; FILE.onnx or FILE.pt with its contract
+    beside it, FILE.toml; a run folder or a model folder. The network in the box unless given."""
+    smooth: bool = False
+    """leave out the texture from elsewhere in the picture: nearer to what was there on average, and a blur in a large hole."""
     texture: bool = False
-    """make the filling anew of patches of the picture around it: sharper, and farther from the truth on average."""
+    """give the filling of another model texture too; the network in the box has it anyway."""
     seam: bool = False
-    """blend the filling into the picture at the rim of the hole, for a network of yours that changes known pixels a little."""
+    """blend the filling into the picture at the rim of the hole: for a network of yours that changes known pixels a little."""
+    first_frame: bool = False
+    """of an animation, or of several pages, fill the first and leave out the others; else such a file is refused."""
+    opaque: bool = False
+    """make what is filled opaque, where the picture is transparent; else it stays so."""
     quality: int | None = None
     """1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95."""
     max_memory: str | None = None
@@ -43,6 +49,12 @@ class Options:
         if self.object and self.hole != "auto":
             raise InputError(
                 "`hole` says what marks the hole in a mask, and does not fit `object`, which needs none. Leave it out."
+            )
+        if self.smooth and self.texture:
+            raise InputError("`smooth` leaves texture out, `texture` adds it. Leave one of them out.")
+        if self.smooth and self.model:
+            raise InputError(
+                "`smooth` is for the network in the box: another `model` has no texture, unless by `texture`. Leave it out."
             )
         if self.object and self.max_memory:
             raise InputError("`max_memory` does not count what finds an object. Leave it out, or give a `mask`.")

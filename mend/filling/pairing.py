@@ -116,6 +116,9 @@ def _check_folders(
         raise InputError(f"there is no mask or folder of masks {masks}.")
     if _identity(output) == _identity(photos):
         raise InputError(f"{output} is the folder of the pictures; filling would overwrite them. Choose another `output`.")
+    for folder, argument in ((output, "output"), (keep_mask, "keep_mask")):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; `{argument}` is to be a folder, since {photos} is one.")
     if keep_mask is not None and _identity(keep_mask) == _identity(photos):
         raise InputError(f"{keep_mask} is the folder of the pictures; a mask there would be one. Choose another `keep_mask`.")
     if keep_mask is not None and _identity(keep_mask) == _identity(output):

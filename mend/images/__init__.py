@@ -18,6 +18,7 @@ from mend.images.files import check_fits as check_fits
 from mend.images.files import check_quality as check_quality
 from mend.images.files import decode as decode
 from mend.images.files import encode as encode
+from mend.images.files import explain_read_errors as explain_read_errors
 from mend.images.files import format_of as format_of
 from mend.images.files import has_quality as has_quality
 from mend.images.files import is_deep as is_deep
@@ -33,6 +34,7 @@ from mend.images.files import write_bytes as write_bytes
 from mend.images.files import write_image as write_image
 from mend.images.picture import Picture as Picture
 from mend.images.picture import as_rgb as as_rgb
+from mend.images.picture import find_differences as find_differences
 from mend.images.picture import is_turned as is_turned
 from mend.images.picture import picture_from_pil as picture_from_pil
 

@@ -43,6 +43,8 @@ def largest_level(content: bytes, opened: Image.Image) -> int:
         bits = max(opened.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
     elif opened.format == "SGI":
         bits = 8 * content[3]
+    elif opened.format == "HEIF":
+        bits = opened.info.get("bit_depth", 8)
     elif opened.format == "JPEG2000":
         bits = (content[content.find(b"\xff\x4f\xff\x51") + 42] & 0x7F) + 1
     elif opened.format == "AVIF" and (at := content.find(b"av1C")) >= 0:
@@ -65,7 +67,7 @@ def restore_depth(picture: Picture, name: str, content: bytes, white: int, opene
         if deep is None:
             raise InputError(f"{name} has 16 bits a channel and cannot be read whole. Save it anew, as a plain PNG.")
     if deep is None:
-        picture.notes.append(f"{white.bit_length()} bits a channel cut to 8")
+        picture.lose(f"{white.bit_length()} bits a channel cut to 8")
         return
     picture.pixels = np.ascontiguousarray(deep)
     if opened.format == "PNG" and content[25] == GREY_WITH_ALPHA:
@@ -112,13 +114,14 @@ def _decode_by_opencv(content: bytes) -> np.ndarray | None:
 
 def _match_orientation(deep: np.ndarray | None, pixels: np.ndarray, opened: Image.Image) -> np.ndarray | None:
     """The levels turned as 8-bit `pixels`, which are their upper halves, None if they are not."""
-    for turned in () if deep is None else (deep, _orient(deep, opened.getexif().get(ORIENTATION, 1))):
+    for turned in () if deep is None else (deep, orient(deep, opened.getexif().get(ORIENTATION, 1))):
         if turned.shape[:2] == pixels.shape[:2] and np.array_equal(turned[..., :3] >> 8, pixels[..., :3]):
             return turned[..., : pixels.shape[2]]  # OpenCV turns a TIFF itself, but not a PNG
     return None
 
 
-def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels (H, W, …) as an EXIF orientation says that they are to be shown."""
     flips: dict[int, tuple[int, ...]] = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}
     pixels = np.flip(pixels, flips.get(orientation, ()))  # flips, then a transposition, make the eight EXIF orientations
     return pixels.swapaxes(0, 1) if orientation >= 5 else pixels

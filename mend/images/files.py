@@ -16,12 +16,12 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
 from mend.images.deep import SEARCHED, deep_png, jpeg_2000, largest_level, normalise_grey_tiff, png_chunks, restore_depth
+from mend.images.heif import is_heif, register_heif
 from mend.images.metadata import ORIENTATION, save_arguments, tiff_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil, source_format
 
 MOST = 1_000_000_000  # pixels of a picture that is opened
 PILLOWS_MOST = 1024**3 // 4 // 3  # pixels from which Pillow warns of an attack; at twice as many it refuses
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError)  # what Pillow raises of a picture that is not whole
 LOSSY = ("JPEG", "WEBP", "AVIF")
 _opening, _lock = 0, Lock()
 
@@ -32,14 +32,24 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
     It is called `name` there, by its path unless given.
     """
     name = name or _name(file)
-    try:
-        with _allow_large_pictures():
-            opened = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
-            if opened.width * opened.height > MOST and Image.MAX_IMAGE_PIXELS == 2 * MOST:
-                raise Image.DecompressionBombError(f"it has {opened.width}×{opened.height} pixels, and {MOST:,} are the most.")
-            if opened.format == "TIFF":  # Pillow turns it as it loads, and forgets that it did
-                opened.info["orientation"] = opened.getexif().get(ORIENTATION)
-            opened.load()
+    with explain_read_errors(name):
+        if is_heif(head := _head(file, 12)):
+            register_heif(name)
+        try:
+            with _allow_large_pictures():
+                opened = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+                if opened.width * opened.height > MOST and Image.MAX_IMAGE_PIXELS == 2 * MOST:
+                    raise Image.DecompressionBombError(
+                        f"it has {opened.width}×{opened.height} pixels, and {MOST:,} are the most."
+                    )
+                if opened.format == "TIFF":  # Pillow turns it as it loads, and forgets that it did
+                    opened.info["orientation"] = opened.getexif().get(ORIENTATION)
+                opened.load()
+        except UnidentifiedImageError:
+            if head[:4] in (b"II*\0", b"MM\0*"):
+                raise InputError(f"{name} is a TIFF of a kind that Pillow cannot read. Convert it to PNG first.") from None
+            said = "is not a picture that Pillow can read" if head else "is empty (0 bytes)"
+            raise InputError(f"{name} {said}. Expected PNG, JPEG, WebP, TIFF or another picture format.") from None
         if opened.format == "TIFF" and opened.mode in ("I;16", "I;16B"):
             normalise_grey_tiff(opened)
         elif opened.format == "TIFF" and opened.tag_v2.get(284) == 2 and is_deep(file, opened):  # type: ignore[attr-defined]
@@ -49,7 +59,14 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
         if opened.format == "JPEG2000":
             _repair_white(file, name, opened)
         return opened
-    except InputError:
+
+
+@contextmanager
+def explain_read_errors(name: str) -> Iterator[None]:
+    """Whatever Pillow raises of a file as an InputError: of a damaged one it raises errors of any type."""
+    try:
+        yield
+    except (InputError, MemoryError):
         raise
     except FileNotFoundError:
         raise InputError(f"there is no file {name}.") from None
@@ -57,27 +74,21 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
         raise InputError(f"{name} is a folder. Expected a picture file.") from None
     except PermissionError:
         raise InputError(f"{name} may not be read: no permission for it. Change that, or copy the file.") from None
-    except UnidentifiedImageError:
-        head = _head(file, 12)
-        if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-            raise InputError(f"{name} is HEIC, which Pillow cannot read. Convert it to JPEG or PNG first.") from None
-        if head[:4] in (b"II*\0", b"MM\0*"):
-            raise InputError(f"{name} is a TIFF of a kind that Pillow cannot read. Convert it to PNG first.") from None
-        said = "is not a picture that Pillow can read" if head else "is empty (0 bytes)"
-        raise InputError(f"{name} {said}. Expected PNG, JPEG, WebP, TIFF or another picture format.") from None
-    except DAMAGED as error:
-        raise InputError(f"{name} is damaged: {error}. Copy it again from where it came.") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} is too large to open: {error} Scale it, or cut it into parts.") from None
+    except Exception as error:
+        if "Ghostscript" in str(error):
+            raise InputError(
+                f"{name} is EPS, which is a program: to draw it takes Ghostscript. Save it as PNG first."
+            ) from None
+        raise InputError(f"{name} is damaged: {error}. Copy it again from where it came.") from None
 
 
 def decode(opened: Image.Image, name: str) -> Image.Image:
     """The picture itself, decoded; InputError where that is not possible."""
-    try:
+    with explain_read_errors(name):
         opened.load()
         return opened
-    except DAMAGED as error:
-        raise InputError(f"{name} is damaged: {error}. Open it anew, or copy its file again from where it came.") from None
 
 
 @contextmanager
@@ -109,7 +120,7 @@ def read_image(file: str | Path | bytes, name: str = "") -> Picture:
     more than a gigapixel, or holds floats or integers that 16 bits do not hold.
     """
     name = name or _name(file)
-    with open_picture(file, name) as opened:
+    with explain_read_errors(name), open_picture(file, name) as opened:
         picture = picture_from_pil(opened)
         white = _find_white(file, opened)
         if white > picture.full:
@@ -119,6 +130,8 @@ def read_image(file: str | Path | bytes, name: str = "") -> Picture:
             if "cICP" in chunks:
                 picture.metadata["colour"] = picture.metadata.get("colour", {}) | {"cICP": chunks.pop("cICP")}
             picture.notes += [f"the PNG chunk {chunk} is left out" for chunk in chunks]  # Pillow cannot write them
+        if picture.source["format"] == "JPEG":
+            picture.content = _content(file)
         if opened.format == "WEBP":
             picture.source["lossless"] = _is_lossless_webp(_content(file))
     named, found = format_of(Path(name).suffix), picture.source["format"]
@@ -137,8 +150,9 @@ def read_rgb(file: str | Path | bytes) -> np.ndarray:
 
     Transparency is dropped and 16 bits become 8. Raises InputError as `read_image` does.
     """
-    with open_picture(file) as opened:
-        return np.asarray(as_rgb(ImageOps.exif_transpose(opened), "a picture" if isinstance(file, bytes) else str(file)))
+    name = "a picture" if isinstance(file, bytes) else str(file)
+    with explain_read_errors(name), open_picture(file) as opened:
+        return np.asarray(as_rgb(ImageOps.exif_transpose(opened), name))
 
 
 def write_image(path: str | Path, picture: Picture | np.ndarray, quality: int | None = None) -> None:
@@ -180,7 +194,8 @@ def picture_files(root: Path, *besides: str) -> list[Path]:
 
     InputError where there is none.
     """
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN} | {*besides}
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    suffixes |= {".heic", ".heif", *besides}
     found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, root))
     if not found:
         others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]
@@ -215,7 +230,7 @@ def peek(file: Path | bytes) -> tuple[str | None, int]:
     try:
         with _allow_large_pictures(), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
             return source_format(opened), opened.width * opened.height
-    except (*DAMAGED, Image.DecompressionBombError):
+    except Exception:  # as in `explain_read_errors`
         return None, 0
 
 

@@ -98,8 +98,13 @@ def _is_resolution(dpi: Any) -> bool:
 _READ_ELSEWHERE = ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
 
 
-def upright_exif(exif: bytes) -> tuple[bytes, list[str]]:
-    """An EXIF block with orientation 1 and without its preview, and what was left out, in words.
+def turn_exif(exif: bytes, orientation: int) -> bytes:
+    """An EXIF block with an orientation, where it has one."""
+    return upright_exif(exif, orientation)[0]
+
+
+def upright_exif(exif: bytes, orientation: int = 1) -> tuple[bytes, list[str]]:
+    """An EXIF block with orientation 1, or another, and without its preview, and what was left out, in words.
 
     Every other byte stays where it is: a maker's notes are full of offsets, and do not survive being written anew.
     """
@@ -110,8 +115,8 @@ def upright_exif(exif: bytes) -> tuple[bytes, list[str]]:
         tags, link = _directory(data, order, struct.unpack_from(order + "I", data, 4)[0])
         if ORIENTATION in tags:
             kind, turn, place = tags[ORIENTATION]
-            struct.pack_into(order + ("H" if kind == 3 else "I"), data, place, 1)
-            if turn in ON_THE_SIDE:
+            struct.pack_into(order + ("H" if kind == 3 else "I"), data, place, orientation)
+            if (turn in ON_THE_SIDE) != (orientation in ON_THE_SIDE):
                 _swap(data, tags, 282, 283)
                 if EXIF_POINTER in tags:
                     _swap(data, _directory(data, order, tags[EXIF_POINTER][1])[0], 40962, 40963)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
 from mend.errors import InputError
-from mend.images.metadata import orientation, read_metadata
+from mend.images.metadata import ON_THE_SIDE, orientation, read_metadata
 
 
 @dataclass
@@ -17,13 +17,17 @@ class Picture:
 
     `pixels` is (H, W, C), uint8, uint16 or float in [0, 1]; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
     `metadata` is what `mend.images.metadata` lists. `source` says how the file was compressed: its format, and what Pillow
-    needs to do it again. `notes` says what had to be converted or left out.
+    needs to do it again. `notes` says what had to be converted or left out; those of them that are `losses` are on values of
+    the file which the pixels have not, or not exactly. `content` is the file itself, where it is a JPEG: what does not change
+    in it can be copied.
     """
 
     pixels: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     source: dict[str, Any] = field(default_factory=dict[str, Any])
     notes: list[str] = field(default_factory=list[str])
+    losses: list[str] = field(default_factory=list[str])
+    content: bytes = field(default=b"", repr=False)
 
     @property
     def full(self) -> int:
@@ -40,6 +44,11 @@ class Picture:
         """Depth and channels in words, such as "16-bit grey with alpha"."""
         channels = ("grey", "grey with alpha", "RGB", "RGB with alpha")[self.pixels.shape[2] - 1]
         return f"{self.pixels.dtype.itemsize * 8}-bit {channels}"
+
+    def lose(self, what: str) -> None:
+        """Note a loss."""
+        self.notes.append(what)
+        self.losses.append(what)
 
     def image(self) -> np.ndarray:
         """The colours as an image (1, 3, H, W); grey is repeated, alpha is left out."""
@@ -64,9 +73,21 @@ class Picture:
         pixels = self.pixels.copy()
         levels = levels * self.full
         pixels[inside, : self._colours()] = (np.rint(levels) if pixels.dtype.kind == "u" else levels).astype(pixels.dtype)
-        clear = int((pixels[inside, -1] < self.full).sum()) if pixels.shape[2] in (2, 4) else 0
+        clear = self.count_clear(hole)
         said = [f"{clear:,} of the {inside.sum():,} pixels of the hole are not opaque, and stay so"] if clear else []
         return replace(self, pixels=pixels, notes=self.notes + said)
+
+    def count_clear(self, hole: np.ndarray) -> int:
+        """How many pixels of a hole (1, 1, H, W) are not opaque."""
+        return int((self.pixels[hole[0, 0] > 0, -1] < self.full).sum()) if self.pixels.shape[2] in (2, 4) else 0
+
+    def make_opaque(self, hole: np.ndarray) -> "Picture":
+        """A copy of which the pixels of a hole (1, 1, H, W) are opaque."""
+        if not self.count_clear(hole):
+            return self
+        pixels = self.pixels.copy()
+        pixels[hole[0, 0] > 0, -1] = self.full
+        return replace(self, pixels=pixels)
 
     def to_pil(self) -> Image.Image:
         """As a Pillow image, its metadata in `info`. InputError for 16-bit colour, which Pillow does not have."""
@@ -89,13 +110,13 @@ def picture_from_pil(opened: Image.Image) -> Picture:
     InputError for floats and for integers of 32 bits or with a sign: neither 8 nor 16 bits hold them.
     """
     turned, upright = is_turned(opened), ImageOps.exif_transpose(opened)
-    metadata, left_out = read_metadata(opened, upright)
-    notes = _describe_frames(opened) + left_out
+    metadata, notes = read_metadata(opened, upright)
     if turned:
         notes.append("turned upright, as its EXIF orientation says; the mask is taken as drawn on the upright picture")
+    picture = Picture(np.empty((0, 0, 1), np.uint8), metadata, _compression(opened), notes)
     if opened.format == "TIFF":
-        notes += _describe_channels(opened)
-    source = _compression(opened)
+        for loss in _describe_channels(opened):
+            picture.lose(loss)
     signed = opened.format == "TIFF" and 2 in opened.tag_v2.get(339, ())  # type: ignore[attr-defined]
     if upright.mode == "F" or (upright.mode == "I" and opened.format != "PPM") or signed:
         held = _MODES["F" if upright.mode == "F" else "I"]
@@ -105,16 +126,33 @@ def picture_from_pil(opened: Image.Image) -> Picture:
         )
     if upright.mode[0] == "I":  # a PGM of 16 bits is I, all others I;16
         if "transparency" in upright.info:
-            notes.append("its transparent grey level is not kept: 16-bit grey has no alpha here")
-        return Picture(np.asarray(upright).astype(np.uint16)[..., None], metadata, source, notes)
+            picture.lose("its transparent grey level is not kept: 16-bit grey has no alpha here")
+        pixels = np.asarray(upright).astype(np.uint16)
+    else:
+        pixels = np.asarray(_make_plain(upright, picture, _MODES.get(opened.mode, opened.mode)))
+    picture.pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    _note_frames(picture, opened)
+    return picture
+
+
+def _make_plain(upright: Image.Image, picture: Picture, kind: str) -> Image.Image:
+    """An upright image of some `kind` as grey or RGB, with alpha or without; what is converted is noted in `picture`."""
     target = _plain_mode(upright)
-    if target != upright.mode:
-        foreign = upright.mode in ("CMYK", "LAB", "YCbCr")  # the profile is of the colours of before
-        profile = metadata.pop("icc_profile", None) if foreign else None
-        upright, how = _convert(upright, target, profile)
-        notes.append(f"{_MODES.get(opened.mode, opened.mode)} converted to {target}{how}")
-    pixels = np.asarray(upright)
-    return Picture(pixels[..., None] if pixels.ndim == 2 else pixels, metadata, source, notes)
+    if target == upright.mode:
+        return upright
+    foreign = upright.mode in FOREIGN  # the profile is of the colours of before
+    profile = picture.metadata.pop("icc_profile", None) if foreign else None
+    upright, how = _convert(upright, target, profile)
+    (picture.lose if foreign else picture.notes.append)(f"{kind} converted to {target}{how}")
+    return upright
+
+
+def find_differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Where two pictures (H, W, C) differ, bool (H, W)."""
+    differs = np.zeros(one.shape[:2], np.bool_)
+    for channel in range(one.shape[2]):  # a quarter of the time of any() over the channels
+        differs |= one[..., channel] != other[..., channel]
+    return differs
 
 
 def is_turned(opened: Image.Image) -> bool:
@@ -140,6 +178,7 @@ def _float_levels(values: np.ndarray, name: str) -> np.ndarray:
     return np.rint(values * 255).astype(np.uint8)
 
 
+FOREIGN = ("CMYK", "LAB", "YCbCr", "HSV")  # colours that are not red, green and blue
 _MODES = {
     "P": "palette",
     "PA": "palette with alpha",
@@ -180,12 +219,38 @@ def _convert_by_profile(opened: Image.Image, profile: Any) -> Image.Image:
     return made
 
 
-def _describe_frames(opened: Image.Image) -> list[str]:
-    frames = getattr(opened, "n_frames", 1)
-    many = {"TIFF": "several pages", "MPO": "several pictures in one JPEG, as phones make them"}.get(
-        opened.format or "", "animation"
-    )
-    return [f"{many}: the first of {frames} is taken"] if frames > 1 else []
+def _note_frames(picture: Picture, opened: Image.Image) -> None:
+    if (count := count_frames(opened)) == 1:
+        return
+    if opened.format in ("MPO", "HEIF"):
+        picture.lose(f"several pictures in one file, as phones make them: the main one of {count} is taken")
+        return
+    picture.source["frames"] = count
+    picture.lose(f"{'several pages' if opened.format == 'TIFF' else 'animation'}: the first of {count} is taken")
+
+
+def count_frames(opened: Image.Image) -> int:
+    """How many frames or pages there are, without masks and smaller copies; those of a TIFF are gone through.
+
+    Pillow decodes the picture anew after that.
+    """
+    if opened.format == "PSD":  # of which Pillow counts the layers
+        return 1
+    if opened.format != "TIFF":
+        return getattr(opened, "n_frames", 1)
+    pages = place = 1
+    while True:
+        try:
+            opened.seek(place)
+        except EOFError:
+            break
+        except Exception:  # a page of a kind that Pillow does not read, or a damaged one, after which there is none
+            if opened.tell() != place:
+                break
+        pages += not opened.tag_v2.get(254, 0) & 5  # type: ignore[attr-defined]  # a smaller copy, or a mask
+        place += 1
+    opened.seek(0)
+    return pages
 
 
 def _describe_channels(opened: Image.Image) -> list[str]:
@@ -208,9 +273,22 @@ def _compression(opened: Image.Image) -> dict[str, Any]:
     if isinstance(opened, JpegImagePlugin.JpegImageFile):
         tables, straight = getattr(opened, "quantization", None), opened.info.get("adobe_transform") == 0
         if tables and (opened.mode == "L" or (opened.mode == "RGB" and not straight)):  # else they are no YCbCr tables
-            source["qtables"] = tables
-            source["subsampling"] = max(0, JpegImagePlugin.get_sampling(opened))
+            source["orientation"] = turn = orientation(opened) or 1
+            turned = turn in ON_THE_SIDE
+            source["qtables"] = {n: _transpose(table) for n, table in tables.items()} if turned else tables
+            source["subsampling"] = _subsampling(opened, turned)
             source["progressive"] = bool(opened.info.get("progressive"))
     if "compression" in opened.info:
         source["compression"] = opened.info["compression"]
     return source
+
+
+def _transpose(table: list[int]) -> list[int]:
+    """A quantization table for the picture turned by a quarter: frequencies across are frequencies down."""
+    return [table[8 * column + row] for row in range(8) for column in range(8)]
+
+
+def _subsampling(opened: JpegImagePlugin.JpegImageFile, turned: bool) -> int:
+    """That of the colours, as Pillow numbers it; what it cannot write is none, in which no colour is lost."""
+    factors: Any = tuple(n for _, across, down, _ in opened.layer for n in ((down, across) if turned else (across, down)))
+    return JpegImagePlugin.samplings.get(factors, 0)

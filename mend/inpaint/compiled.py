@@ -76,7 +76,7 @@ class Announcer(event.Listener):
         """numba compiles something."""
         wait = self.wait.get(event.data["dispatcher"].py_func)
         if wait and not self.done:
-            log.warning("compiling for texture: some seconds, %s", wait)
+            log.warning("compiling: some seconds, %s", wait)
             self.done = True
 
     def on_end(self, event: event.Event) -> None:

@@ -5,7 +5,8 @@ and networks that are used every day differ in that. One that is called the wron
 contract says all of it, and `mend.inpaint.probe` compares it with what the network does.
 """
 
-from dataclasses import MISSING, dataclass, fields
+import json
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from mend.data.assets import ASSETS, read_toml
 from mend.errors import InputError
+from mend.images import write_bytes
 
 DTYPES = ("float32", "float16", "uint8")
 COLOURS = ("RGB", "BGR", "probe")
@@ -36,10 +38,12 @@ class Contract:
     fixed         the only side that images have, N×N; or
     multiple      images have sides that are multiples of this, 1 for any
     largest       with `multiple`: the longest side that it is given at once, which bounds its memory
+    memory        bytes that it takes for each pixel that it is given at once; without it none can be promised
     grow          pixels by which the mask's hole is made larger, for a network that blends what lies under its rim into it
     keeps_known   whether known pixels come back, or nearly; false for one whose output counts in the hole only
     hub, source   its repository on the Hugging Face Hub, which is fetched from; another address, for people
-    bytes, sha256 what the file is, checked before it is loaded
+    bytes, sha256 what the file is, checked before it is loaded. The hub's newest revision is fetched: the SHA-256 says which
+                  file that must be, so a revision need not be named
     """
 
     file: str
@@ -56,6 +60,7 @@ class Contract:
     fixed: int | None = None
     multiple: int | None = None
     largest: int = LARGEST
+    memory: int | None = None
     grow: int = 0
     keeps_known: bool = True
     hub: str | None = None
@@ -91,6 +96,14 @@ class Contract:
 
     def _order(self, image: np.ndarray) -> np.ndarray:
         return image[:, ::-1] if self.colours == "BGR" else image
+
+
+def write_contract(contract: Contract, toml: Path) -> None:
+    """Write a contract to a TOML file, without the keys that have their default."""
+    defaults = {field.name: field.default for field in fields(Contract)}
+    keys = {key: value for key, value in asdict(contract).items() if value != defaults[key]}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in keys.items()]  # which TOML reads, too
+    write_bytes(toml, "".join(lines).encode())
 
 
 def grown(hole: np.ndarray, pixels: int) -> np.ndarray:
@@ -170,6 +183,7 @@ _EXPECTED: dict[str, tuple[Any, str]] = {
     "fixed": _SIDE,
     "multiple": (_whole(1), "a whole number of pixels"),
     "largest": _SIDE,
+    "memory": (_whole(1), "a whole number of bytes"),
     "grow": (_whole(0), "a whole number of pixels"),
     "keeps_known": (lambda value: isinstance(value, bool), "true or false"),
     "hub": (lambda value: _text(value) and value.count("/") == 1, "owner/name"),

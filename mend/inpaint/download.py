@@ -7,7 +7,16 @@ from pathlib import Path
 from mend.errors import InputError
 from mend.inpaint.contracts import Contract
 
-INSTEAD = "To do without, leave `model` out: the network in the box needs no download."
+INSTEAD = "Where no other is named the network in the box is used; it needs no download."
+
+
+def find_fetched(contract: Contract) -> Path | None:
+    """Where the file of a network lies in the hub's cache; None where it was not fetched yet. It is not compared."""
+    from huggingface_hub import try_to_load_from_cache
+
+    assert contract.hub
+    there = try_to_load_from_cache(contract.hub, contract.file)
+    return Path(there) if isinstance(there, str) else None
 
 
 def fetch(name: str, contract: Contract) -> Path:
@@ -17,15 +26,15 @@ def fetch(name: str, contract: Contract) -> Path:
     moves a file into place when it is complete, and its SHA-256 is compared here each time; a damaged one is fetched again.
     Raises InputError where it cannot be had.
     """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError
 
     assert contract.hub
-    there = try_to_load_from_cache(contract.hub, contract.file)
-    if isinstance(there, str) and difference(Path(there), contract) is None:
-        return Path(there)
+    there = find_fetched(contract)
+    if there is not None and difference(there, contract) is None:
+        return there
     cache, page = constants.HF_HUB_CACHE, f"{constants.ENDPOINT}/{contract.hub}"
-    by_hand = f"Or download {contract.file} from {page} elsewhere, and give its path as `model`. {INSTEAD}"
+    by_hand = f"Or download {contract.file} from {page} elsewhere, and give its path instead of {name}. {INSTEAD}"
     try:
         get_hf_file_metadata(hf_hub_url(contract.hub, contract.file))  # one question; to fetch, it would ask again and again
     except HfHubHTTPError as error:
@@ -41,7 +50,7 @@ def fetch(name: str, contract: Contract) -> Path:
         file=sys.stderr,
     )
     try:
-        path = Path(hf_hub_download(contract.hub, contract.file, force_download=isinstance(there, str)))
+        path = Path(hf_hub_download(contract.hub, contract.file, force_download=there is not None))
     except PermissionError:
         raise InputError(
             f"{cache} cannot be written to, so {contract.file} of {name} cannot be kept. "

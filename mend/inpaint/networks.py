@@ -3,6 +3,9 @@
 A network of 512×512 pixels fills a large picture so: around each hole it gets a window with what lies about it, shrunk by a
 power of two if the hole is wide; and its filling becomes the scale from which the network in the box goes on to full
 resolution (see `mend.inpaint.scales`). So it says what is in a hole, and no pixel of the result was enlarged.
+
+What it takes in memory does not grow with the hole: a network sees one window at once. Where its contract says how much that
+is for each pixel (`memory`), a plan can promise no more than so much; where it does not, `max_memory` is refused.
 """
 
 import hashlib
@@ -17,6 +20,7 @@ from mend.errors import InputError, name_missing_extra, unknown
 from mend.images import composite
 from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, read_contract
 from mend.inpaint.download import difference, fetch, hash_file
+from mend.inpaint.filler import Memory
 from mend.inpaint.graphs import OnnxGraph
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.probe import probe
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from mend.inpaint.torchscript import TorchScript
 
 SUFFIXES = (".onnx", ".pt")
+PICTURE = 40  # bytes for each pixel of the picture: it and its hole, copied, and a window of them, padded and filled
 STEP = 8  # pixels, in steps of which windows are placed
 
 
@@ -89,13 +94,22 @@ def _contract_of(file: Path) -> tuple[Contract, str]:
 class Network:
     """A `Filler`: a network of somebody else, whose contract the probe found kept."""
 
-    stride, reach, tiles, memory = 1, None, (None,), None
+    stride, reach, tiles = 1, None, (None,)
 
     def __init__(self, name: str, run: "OnnxGraph | TorchScript", contract: Contract) -> None:
         self.name, self.run, self.contract = name, run, contract
         self.runtime, self.parameters = run.runtime, run.parameters
         self.finer = PyramidOnnx()
         self.config = {"model": name, "options": {}, "contract": asdict(contract)}
+
+    @property
+    def memory(self) -> Memory | None:
+        """What it takes with the network in the box, which goes on from it; None where the contract does not say."""
+        if self.contract.memory is None:
+            return None
+        finer, seen = self.finer.memory, self.finer.tiles[0] + 2 * self.finer.reach
+        at_once = max(self.contract.memory * self.contract.side**2, finer.seen * seen**2)
+        return Memory(self.run.program + 2 * self.run.file.stat().st_size + at_once, PICTURE + finer.picture, 0)
 
     @property
     def version(self) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from mend.data.assets import ASSETS
 from mend.inpaint.filler import Memory
+from mend.inpaint.folder import model_folder, read_config
 from mend.inpaint.scales import REACH, RELAX, STRIDE, fill_scales
 from mend.progress import Report, ignore
 
@@ -50,7 +51,7 @@ class PyramidOnnx:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        return read_config(self.folder)
 
     @cached_property
     def parameters(self) -> int:
@@ -85,12 +86,10 @@ class PyramidOnnx:
 
 def find_exported(model: Path) -> Path | None:
     """The model folder of a network of the pyramid's kind, by it or by its run folder, into which `mend export` wrote
-    model.onnx."""
-    for folder in (model, model / "model"):
-        if (folder / GRAPH.name).is_file() and (folder / "config.json").is_file():
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            return folder if config.get("model") in ("pyramid", "structure") else None
-    return None
+    model.onnx; None where it did not. InputError where there is no model."""
+    folder = model_folder(model)
+    is_ours = (folder / GRAPH.name).is_file() and read_config(folder)["model"] in ("pyramid", "structure")
+    return folder if is_ours else None
 
 
 def open_session(graph: Path) -> "InferenceSession":

@@ -1,5 +1,6 @@
 """How a picture is filled without taking more memory than there is: all at once, or tile by tile."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ class Plan:
 
     def __str__(self) -> str:
         how = "whole" if self.tile is None else f"{self.count} tile{'s' * (self.count != 1)} of at most {self.tile} pixels"
-        known = "" if self.memory is None else f", at most {self.memory / 2**30:.1f} GB of memory"
+        known = "" if self.memory is None else f", at most {format_memory(self.memory)} of memory"
         return how + known
 
 
@@ -39,7 +40,10 @@ def make_plan(filler: Filler, hole: np.ndarray, most: int | None = None) -> Plan
     memory = filler.memory
     if memory is None:
         if most is not None:
-            raise InputError("how much memory this filler takes is not known, so none can be promised. Leave `max_memory` out.")
+            raise InputError(
+                "how much memory this filler takes is not known, so none can be promised. Leave `max_memory` out. "
+                "(Of a network of others its contract may say it, as memory.)"
+            )
         return Plan(None, 1, None)
     picture = memory.program + memory.picture * hole.size
     room = max(USUAL - picture, LEAST) if most is None else most - picture
@@ -51,8 +55,9 @@ def make_plan(filler: Filler, hole: np.ndarray, most: int | None = None) -> Plan
     else:
         if most is not None:
             raise InputError(
-                f"{most / 2**30:.2g} GB are too little: {hole.shape[-1]}×{hole.shape[-2]} pixels take "
-                f"{(picture + taken) / 2**30:.1f} GB even in the smallest tiles. Allow more, or fill a smaller picture."
+                f"`max_memory` is {format_memory(most)}, which is too little: {hole.shape[-1]}×{hole.shape[-2]} pixels take "
+                f"{format_memory(picture + taken)} even in the smallest tiles, {format_memory(memory.program)} of it whatever "
+                "the picture. Allow more, or fill a smaller picture."
             )
     count = 1 if side is None else sum(1 for _ in tiles(1 - hole, side, filler.reach or 0, filler.stride))
     return Plan(side, count, picture + taken)
@@ -64,8 +69,8 @@ def check_mask(name: str, mask: int, picture: int, most: int) -> None:
     taken = PROGRAM + MASK * mask + READ * picture
     if mask > picture and taken > most:
         raise InputError(
-            f"{most / 2**30:.2g} GB are too little: {name} has {mask:,} pixels, its picture {picture:,}, and to read "
-            f"it takes {taken / 2**30:.1f} GB. Allow more, or scale the mask to the size of the picture."
+            f"`max_memory` is {format_memory(most)}, which is too little: {name} has {mask:,} pixels, its picture "
+            f"{picture:,}, and to read it takes {format_memory(taken)}. Allow more, or scale the mask to the picture's size."
         )
 
 
@@ -75,9 +80,14 @@ def _seen(side: int, hole: np.ndarray, reach: int) -> int:
     return min(height, side + 2 * reach) * min(width, side + 2 * reach) * len(hole)
 
 
+def format_memory(size: int) -> str:
+    """Bytes as text, rounded up: in MB below one GB."""
+    return f"{math.ceil(10 * size / 2**30) / 10} GB" if size >= 2**30 else f"{math.ceil(size / 2**20)} MB"
+
+
 def memory_size(text: str) -> int:
     """Bytes from text such as 800MB or 1.5 GB. InputError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])i?B?\s*", text, re.IGNORECASE)
     if not found:
-        raise InputError(f"the memory is {text!r}; expected a number and a unit, such as 800MB or 2GB.")
+        raise InputError(f"`max_memory` is {text!r}; expected a number and a unit, such as 800MB or 2GB.")
     return int(float(found[1]) * 1024 ** ("KMGT".index(found[2].upper()) + 1))

@@ -25,6 +25,7 @@ from mend.inpaint.patchmatch import (
 )
 from mend.inpaint.scales import double, halve
 from mend.inpaint.shiftmap import ShiftMap, blend_copies, enlarge_copies
+from mend.inpaint.texture import find_thick
 from mend.progress import Report, ignore, split_report
 
 DEPTH = 4.0  # pixels from a hole's middle to its rim at the coarsest scale: a patch there sees what is known on both sides
@@ -42,8 +43,8 @@ def has_patches(hole: np.ndarray) -> bool:
 def add_texture(filled: np.ndarray, hole: np.ndarray, report: Report = ignore) -> np.ndarray:
     """Filled images (B, 3, H, W), float32, with what is in their holes (B, 1, H, W) replaced by patches of what is not.
 
-    Nothing outside a hole changes. An image is left as it is where `has_patches` says that there are none. The same arguments
-    give the same bits. `report` is told how far it is.
+    Nothing outside a hole changes, nor where it is thin (see `find_thick`). An image is left as it is where `has_patches` says
+    that there are none. The same arguments give the same bits. `report` is told how far it is.
     """
     result = np.array(filled, np.float32, order="C")
     for image, missing, one in zip(result, hole[:, 0] > 0, split_report(report, len(result)), strict=True):
@@ -53,8 +54,11 @@ def add_texture(filled: np.ndarray, hole: np.ndarray, report: Report = ignore) -
 
 def _synthesize(image: np.ndarray, hole: np.ndarray, report: Report) -> None:
     """Replaces what is in the hole (H, W) of an image (3, H, W)."""
+    thick = find_thick(hole)
+    if not thick.any():
+        return
     holes, images = _shrink(hole), [image]
-    if not (hole.any() and _can_match(holes)):
+    if not _can_match(holes):
         return
     for _ in holes[1:]:
         images.append(halve(images[-1][None])[0])
@@ -76,7 +80,7 @@ def _synthesize(image: np.ndarray, hole: np.ndarray, report: Report) -> None:
         done += missing.size
         report(done, of)
     assert copies is not None
-    share = ((measure_roughness(image, hole)[hole] - SMOOTH) / SMOOTH).clip(0, 1)
+    share = thick[hole] * ((measure_roughness(image, hole)[hole] - SMOOTH) / SMOOTH).clip(0, 1)
     image[:, hole] += share * (copies.colours(image) - image[:, hole])
 
 

@@ -16,6 +16,7 @@ class TorchScript:
     """A TorchScript file in PyTorch on the CPU; `image`, `mask` and `output` of its contract are places."""
 
     runtime = "PyTorch on cpu"
+    program = 700 * 2**20  # bytes: Python with PyTorch and OpenCV loaded, as `mend.models.filler` counts it
 
     def __init__(self, file: Path, contract: Contract) -> None:
         self.file, self.swapped, self.output = file, contract.image == 1, contract.output

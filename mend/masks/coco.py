@@ -105,11 +105,11 @@ def _find_entry(path: Path, data: _DataSet, photo: str) -> dict[str, Any]:
         if not max(alike)[0] and any((folder / entry["file_name"]).is_file() for folder in Path(photo).parents):
             raise InputError(f"{path} does not annotate {photo}: its {entry['file_name']} is another picture, which is there.")
         return entry
-    count = sum(map(len, data.images.values()))
-    raise InputError(
-        f"{path} has {len(named)} pictures {name!r}; expected one of its {count}."
-        + (" Their folders do not tell them apart." if named else nearest(name, list(data.images)))
-    )
+    if named:
+        raise InputError(f"{path} has {len(named)} pictures called {name!r}, and their folders do not tell them apart.")
+    known = [Path(file).name for file in data.images]
+    has = f"only {known[0]!r}" if len(known) == 1 else f"{len(known)} others"
+    raise InputError(f"{path} has no picture called {name!r}, {has}.{nearest(name, known)} Rename the picture, or correct it.")
 
 
 def _compare_ends(entry: str, photo: str) -> tuple[bool, int]:

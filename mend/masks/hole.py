@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mend.errors import InputError, pick
-from mend.images import as_rgb, decode, is_deep, is_turned, open_picture, read_image, write_image
+from mend.images import as_rgb, decode, explain_read_errors, is_deep, is_turned, open_picture, read_image, write_image
+from mend.images.picture import count_frames
 from mend.masks.coco import read_coco
 
 NEAR = 32  # levels this close to black or white count as such: JPEG noise stays below it, away from edges
@@ -28,7 +29,7 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarr
 
     `size` is the (height, width) of its picture; InputError when the mask has another, and when it has no white, but greys.
     """
-    with open_picture(path) as opened:
+    with explain_read_errors(str(path)), open_picture(path) as opened:
         grey = np.asarray(as_rgb(ImageOps.exif_transpose(opened)).convert("L"))
     if 0 < grey.max() < 128:
         raise InputError(
@@ -238,9 +239,10 @@ def _share(part: np.ndarray) -> float:
 
 
 def _inspect(mask: str | Path | bytes | Image.Image, name: str) -> _Look:
-    with nullcontext(decode(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask, name) as opened:
+    source = nullcontext(decode(mask, name)) if isinstance(mask, Image.Image) else open_picture(mask, name)
+    with explain_read_errors(name), source as opened:
         turned, upright, notes = is_turned(opened), ImageOps.exif_transpose(opened), []
-        if (frames := getattr(opened, "n_frames", 1)) > 1:
+        if (frames := count_frames(opened)) > 1:
             notes.append(f"the first of {frames} frames")
         if turned:
             notes.append("turned upright, as its EXIF orientation says")
@@ -354,18 +356,23 @@ def widen(hole: np.ndarray, grow: int = 0, feather: int = 0) -> tuple[np.ndarray
 
 def dilate(hole: np.ndarray, pixels: int) -> np.ndarray:
     """A hole (1, 1, H, W) with every pixel that is no farther than `pixels` from it: dilated by a disk of that radius."""
-    return (_distance(1 - hole) <= pixels).astype(np.float32)
+    return (measure_distance(hole) <= pixels).astype(np.float32)
 
 
 def feather_weight(hole: np.ndarray, feather: int) -> np.ndarray:
     """The share of the filling to take, (1, 1, H, W): 0 outside the hole, rising from its rim, 1 deeper than `feather`."""
-    depth = _distance(hole)
+    depth = measure_depth(hole)
     return np.where(depth > feather, 1, depth / (feather + 1)) * hole
 
 
-def _distance(hole: np.ndarray) -> np.ndarray:
-    """Each pixel's distance to the nearest known one, in pixels between centres."""
+def measure_depth(hole: np.ndarray) -> np.ndarray:
+    """Each pixel's distance to the nearest known one (1, 1, H, W), in pixels between centres."""
     return cv2.distanceTransform((hole[0, 0] > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[None, None]
+
+
+def measure_distance(hole: np.ndarray) -> np.ndarray:
+    """Each pixel's distance to the nearest one of the hole (1, 1, H, W)."""
+    return measure_depth(1 - hole)
 
 
 def write_mask(path: Path, hole: np.ndarray) -> None:
@@ -386,7 +393,7 @@ def draw_preview(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """A uint8 (H, W, 3) picture with a hole (1, 1, H, W) tinted, and around it a white line within a black one, seen on any
     colour."""
     inside = hole[0, 0] > 0
-    outside = _distance(1 - hole)[0, 0]
+    outside = measure_distance(hole)[0, 0]
     line = max(1, round(max(inside.shape) / 600))
     shown = pixels.copy()
     shown[inside] = (0.45 * pixels[inside] + 0.55 * TINT).astype(np.uint8)

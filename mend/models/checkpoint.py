@@ -1,4 +1,4 @@
-"""The model folder: `config.json`, which rebuilds the network, and `model.safetensors`, its weights.
+"""A model folder written, and its network loaded (see `mend.inpaint.folder`).
 
 No pickle is ever loaded from a path that a person names.
 """
@@ -17,10 +17,9 @@ from torch import nn
 from mend.data.assets import ASSETS
 from mend.errors import InputError
 from mend.images import write_bytes
+from mend.inpaint.folder import VERSION, model_folder, read_config
 from mend.models import build
 from mend.models.network import Network
-
-VERSION = 1
 
 
 def save_model(folder: str | Path, network: nn.Module, model: str, options: dict[str, Any], trained: dict[str, Any]) -> None:
@@ -64,32 +63,6 @@ def hash_weights(network: nn.Module) -> str:
     for name, value in sorted(network.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """The `config.json` of a model or run folder, checked."""
-    file = model_folder(path) / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        version = config["version"]
-        if not {"model", "options", "trained"} <= set(config):
-            raise KeyError("model, options or trained")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is no model configuration ({type(error).__name__}: {error}).") from None
-    if version != VERSION:
-        raise InputError(f"{file} is of version {version}; this is mend for version {VERSION}.")
-    return config
-
-
-def model_folder(path: str | Path) -> Path:
-    """The folder that holds the model: `path` itself, or its `model` folder when `path` is a run."""
-    path = Path(path)
-    for folder in (path, path / "model"):
-        if (folder / "config.json").exists():
-            return folder
-    if not path.exists():
-        raise InputError(f"there is no model in {path}: no such folder.")
-    raise InputError(f"there is no model in {path}: expected config.json in it, or in its model folder (a run).")
 
 
 def commit() -> str:

@@ -21,7 +21,10 @@ MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of CIFAR
 
 def _block(inputs: int, outputs: int, pool: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.MaxPool2d(pool), nn.BatchNorm2d(outputs), nn.GELU()
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.MaxPool2d(pool) if pool > 1 else nn.Identity(),
+        nn.BatchNorm2d(outputs),
+        nn.GELU(),
     )
 
 
@@ -68,10 +71,42 @@ def load_classifier(device: torch.device) -> Classifier:
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last).to(device)
 
 
-def difference(maps: list[Tensor], others: list[Tensor]) -> Tensor:
+def difference(maps: list[Tensor], others: list[Tensor], whole: tuple[int, int] | None = None) -> Tensor:
     """How differently two batches look, (B,): the squared distance of their unit-length features, averaged over positions and
-    maps. LPIPS (Zhang et al., 2018, arXiv:1801.03924) without its learned weights; 0 to 4."""
-    each = [
-        (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean((1, 2)) for a, b in zip(maps, others, strict=True)
-    ]
-    return torch.stack(each).mean(0)
+    maps. LPIPS (Zhang et al., 2018, arXiv:1801.03924) without its learned weights; 0 to 4.
+
+    `whole` is the size of the pictures (H, W) where the maps are those of a part, and all else is alike (see `changed_part`).
+    """
+    each = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1) for a, b in zip(maps, others, strict=True)]
+    positions = map_positions(*(whole or (0, 0))) if whole else [one[0].numel() for one in each]
+    return torch.stack([one.sum((1, 2)) / count for one, count in zip(each, positions, strict=True)]).mean(0)
+
+
+def map_positions(height: int, width: int) -> list[int]:
+    """How many positions each of the feature maps of a picture of this size has."""
+    height, width = height - 1, width - 1
+    counts = [height * width]
+    for _ in WIDTHS:
+        height, width = height // 2, width // 2
+        counts += [height * width] * 2
+    return counts
+
+
+def changed_part(image: Tensor, other: Tensor) -> tuple[slice, slice] | None:
+    """Rows and columns in which the feature maps of two batches may differ, and what is seen from there; None where the batches
+    are the same. All else looks alike, so `difference` may look at this part alone."""
+    changed = (image != other).any(0).any(0)
+    if not changed.any():
+        return None
+    return _widened(changed.any(1)), _widened(changed.any(0))
+
+
+SPREAD = 57  # pixels: a change reaches 33 through the layers, and the border of a part 24
+GRID = 8  # pixels to one position of the coarsest map
+
+
+def _widened(changed: Tensor) -> slice:
+    places = changed.nonzero()
+    start = max(0, int(places[0]) - SPREAD) // GRID * GRID
+    stop = start + -(-(int(places[-1]) + 1 + SPREAD - start) // GRID) * GRID + 1  # the first layer makes it one smaller
+    return slice(start, min(stop, len(changed)))

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from mend.errors import InputError, name_missing_extra
 from mend.images import mask_out, write_bytes
-from mend.models.checkpoint import load_model, model_folder
+from mend.inpaint.contracts import Contract, read_contract, write_contract
+from mend.inpaint.download import hash_file
+from mend.inpaint.folder import model_folder
+from mend.models.checkpoint import load_model
 from mend.models.network import Network
 
 if TYPE_CHECKING:
@@ -22,14 +25,18 @@ MOST = 1e-3  # by which the graph may differ from the network, on a scale where 
 
 
 @name_missing_extra()
-def export(model: str | Path, output: Path) -> float:
-    """Write the network of a model or run folder to `output`; returns by how much it differs from PyTorch at most.
+def export(model: str | Path, output: Path) -> tuple[float, Path | None]:
+    """Write the network of a model or run folder to `output`; returns by how much it differs from PyTorch at most, and where
+    its contract is.
 
     The graph takes `masked` (B, 3, H, W) and `hole` (B, 1, H, W) to `raw` (B, 3, H, W), H and W multiples of 8. That of a
     pyramid is one scale of it, `seen` (B, 7, H, W) to `correction` (B, 3, H, W); `mend.inpaint.onnx` has what goes around it.
     Beside the model's own model.safetensors the graph has no weights, but says where they lie in that file.
 
-    Raises InputError for what is no model, another suffix, and where a package is missing.
+    A graph from `masked` and `hole` to `raw` gets its contract beside it, in a .toml file (see `mend.inpaint.contracts`), with
+    which `load_filler` takes the graph. The licence in one that is there already is kept.
+
+    Raises InputError for what is no model, another suffix, a .toml file that is no contract, and where a package is missing.
     """
     if output.suffix != ".onnx":
         raise InputError(f"cannot write {output}: the graph is an ONNX file. Call it {output.with_suffix('.onnx')}.")
@@ -37,6 +44,8 @@ def export(model: str | Path, output: Path) -> float:
     import onnxscript  # noqa: F401 (PyTorch's exporter is made of it)
 
     network, _ = load_model(model)
+    toml = output.with_suffix(".toml")
+    licence = read_contract(toml).licence if toml.exists() and not network.graph else "yours"
     exported = network.get_submodule(network.graph)
     graph, folder = _graph(exported, _inputs(network, *SIZES[0])), model_folder(model)
     if output.resolve().parent == folder.resolve():
@@ -53,7 +62,31 @@ def export(model: str | Path, output: Path) -> float:
     if not off <= MOST:
         output.unlink()
         raise RuntimeError(f"the graph differs from the network by up to {off:.2g}; it is not kept.")
-    return off
+    if network.graph:
+        return off, None
+    write_contract(_contract(network, output, licence), toml)
+    return off, toml
+
+
+def _contract(network: Network, graph: Path, licence: str) -> Contract:
+    """What the graph of a network of ours expects and returns."""
+    return Contract(
+        file=graph.name,
+        licence=licence,
+        image="masked",
+        mask="hole",
+        output="raw",
+        dtype="float32",
+        colours="RGB",
+        image_range=(0, 1),
+        output_range=(0, 1),
+        mask_hole=1,
+        mask_known=0,
+        multiple=network.stride,
+        memory=network.memory,
+        bytes=graph.stat().st_size,
+        sha256=hash_file(graph),
+    )
 
 
 def _inputs(network: Network, batch: int, height: int, width: int) -> dict[str, Tensor]:

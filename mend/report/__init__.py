@@ -5,13 +5,15 @@ import html
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mend.data.duplicates import read_list
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
 from mend.evaluate.result import Result, read_result, result_folder, rows_file
-from mend.evaluate.statistics import bootstrap, summarise
+from mend.evaluate.statistics import bootstrap, nested_bootstrap, summarise
+from mend.evaluate.trainings import group_name, group_trainings
 from mend.images import write_bytes
 from mend.inpaint.classical import CLASSICAL
 from mend.report.gallery import gallery
@@ -25,7 +27,7 @@ from mend.report.tables import (
     markdown_table,
     metric_table,
     ordered,
-    seeds_table,
+    trainings_table,
 )
 
 VIEWS = {
@@ -94,29 +96,44 @@ def write_into(file: str | Path, table: str, place: str = "results") -> None:
 
 
 def headline(result: Result, rows: dict[str, pd.DataFrame]) -> str:
-    """What the numbers say about the best two networks, in one sentence, without claiming more than a paired interval does."""
-    scored = {m: result.methods[m].metrics["psnr"] for m in rows if m not in CLASSICAL and "psnr" in result.methods[m].metrics}
-    means = {m: score.mean for m, score in scored.items() if score.mean is not None}
+    """What the numbers say about the best two networks, in one sentence, without claiming more than a paired interval does.
+
+    Of one training each it is about these weights, of several each about the networks.
+    """
+    networks = [m for m in rows if m not in CLASSICAL and result.methods[m].mean("psnr") is not None]
+    together = group_trainings(result, networks)
+    means = [sum(result.methods[m].mean("psnr") or 0 for m in group) / len(group) for group in together]
     if not means:
         return ""
-    name, *others = sorted(means, key=lambda m: -means[m])
-    best = scored[name]
-    interval = f" ({best.low:.2f} to {best.high:.2f})" if best.low is not None and best.high is not None else ""
-    text = f"{name} reaches the highest PSNR of the networks, {means[name]:.2f} dB{interval}"
+    first, *others = sorted(range(len(means)), key=lambda i: -means[i])
+    best, name = together[first], group_name(result, together[first])
+    score = result.methods[best[0]].metrics["psnr"]
+    interval = f" ({score.low:.2f} to {score.high:.2f})" if score.low is not None and score.high is not None else ""
+    of = f", mean of {len(best)} trainings" if len(best) > 1 else interval
+    text = f"{name} reaches the highest PSNR of the networks, {means[first]:.2f} dB{of}"
     if others:
-        second = others[0]
-        apart = (rows[name]["psnr"] - rows[second]["psnr"]).dropna().astype(float)
-        low, high = (float(v[0]) for v in bootstrap(apart.to_numpy()[:, None], rows[name].loc[apart.index, "image"].to_numpy()))
-        text += f"; {second} follows with {means[second]:.2f} dB, " + (
-            f"{apart.mean():.2f} dB less on the same images ({low:.2f} to {high:.2f})" if low > 0 else "no difference shown"
-        )
+        second = together[others[0]]
+        text += f"; {group_name(result, second)} follows with {means[others[0]]:.2f} dB, {_apart(rows, best, second)}"
     return text + "."
+
+
+def _apart(rows: dict[str, pd.DataFrame], best: list[str], second: list[str]) -> str:
+    """What is shown of the difference in PSNR of two groups of trainings on the same images."""
+    a, b = (np.stack([rows[m]["psnr"].to_numpy(np.float64) for m in group])[..., None] for group in (best, second))
+    there, images = np.isfinite(a).all((0, 2)) & np.isfinite(b).all((0, 2)), rows[best[0]]["image"].to_numpy()
+    a, b, images = a[:, there], b[:, there], images[there]
+    alone = min(len(best), len(second)) == 1
+    low, high = bootstrap((a.mean(0) - b.mean(0)), images) if alone else nested_bootstrap(a, b, images, (True, True))
+    if not low[0] > 0:
+        return "no difference shown"
+    over = "of these weights: one training says nothing of a network" if alone else "over trainings and images"
+    return f"{a.mean() - b.mean():.2f} dB less on the same images ({low[0]:.2f} to {high[0]:.2f}, {over})"
 
 
 def _sections(result: Result, methods: list[str]) -> list[tuple[str, Table]]:
     sections = [(title, metric_table(result, methods, suffix)) for suffix, title in VIEWS.items()]
-    seeds = seeds_table(result, methods)
-    sections += [("Over seeds: mean ± standard deviation", seeds)] if seeds else []
+    each = trainings_table(result, methods)
+    sections += [("Each training by itself", each)] if each else []
     first = result.methods[methods[0]]
     if "psnr" in first.metrics_scored:
         if first.by_coverage:

@@ -1,6 +1,5 @@
 """Tables of an evaluation: cells first, then as Markdown, LaTeX, or lines for a terminal."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from mend.errors import InputError
 from mend.evaluate.compare import Difference
 from mend.evaluate.metrics import METRICS, Metric, metric_of
 from mend.evaluate.result import Result, Score
+from mend.evaluate.trainings import group_name, group_trainings
 from mend.inpaint.classical import CLASSICAL
 from mend.models import MODELS
 
@@ -42,7 +42,7 @@ def ordered(result: Result, runs: list[str] | None) -> list[str]:
 class Cell:
     text: str
     best: bool = False
-    note: str = ""  # the interval
+    note: str = ""  # the interval, or the deviation over trainings
 
 
 Table = tuple[list[str], list[list[Cell]]]
@@ -51,15 +51,20 @@ Table = tuple[list[str], list[list[Cell]]]
 def metric_table(result: Result, methods: list[str], suffix: str = "", further: bool = True) -> Table:
     """Every metric of every method in one view ("" composited, "_hole", "_band", "_raw"); the best of a column is marked.
 
-    `further` metrics are those that were scored and are not the protocol's.
+    Trainings of one recipe are one row: their mean ± their standard deviation. `further` metrics are those that were scored and
+    are not the protocol's; without them those are left out too that no method has.
     """
-    shown = [n for n in _shown(result) if further or n in result.protocol.metrics]
+    scored = result.scored
+    shown = [n for n in _shown(result) if further or (n in result.protocol.metrics and n in scored)]
     names = [n for n in shown if suffix not in ("_hole", "_band") or METRICS[n].pixels is not None]
     header = ["Method", "Parameters", *(_heading(METRICS[n]) for n in names)]
-    columns = [_cells(METRICS[n], [result.methods[m].metrics.get(n + suffix) for m in methods]) for n in names]
+    together = group_trainings(result, methods)
+    columns = [
+        _cells(METRICS[n], [[result.methods[m].metrics.get(n + suffix) for m in group] for group in together]) for n in names
+    ]
     rows = [
-        [Cell(m), Cell(_millions(result.methods[m].parameters)), *(column[i] for column in columns)]
-        for i, m in enumerate(methods)
+        [Cell(_title(result, group)), Cell(_millions(result.methods[group[0]].parameters)), *(column[i] for column in columns)]
+        for i, group in enumerate(together)
     ]
     if not suffix:
         for row in result.protocol.published:
@@ -69,34 +74,30 @@ def metric_table(result: Result, methods: list[str], suffix: str = "", further: 
 
 
 def group_table(result: Result, methods: list[str], by: Literal["coverage", "class"], metric: str = "psnr_hole") -> Table:
-    """One metric of every method by coverage bin or by class."""
+    """One metric of every method by coverage bin or by class; trainings of one recipe are one row."""
     scores = {m: result.methods[m].by_coverage if by == "coverage" else result.methods[m].by_class for m in methods}
-    first = scores[methods[0]]
-    columns = [_cells(METRICS[metric_of(metric)], [scores[m].get(g, {}).get(metric) for m in methods]) for g in first]
+    first, together = scores[methods[0]], group_trainings(result, methods)
+    columns = [
+        _cells(METRICS[metric_of(metric)], [[scores[m].get(g, {}).get(metric) for m in group] for group in together])
+        for g in first
+    ]
     header = ["Method", *(f"{g} (n = {part[metric].n if metric in part else 0})" for g, part in first.items())]
-    return header, [[Cell(m), *(column[i] for column in columns)] for i, m in enumerate(methods)]
+    return header, [[Cell(_title(result, group)), *(column[i] for column in columns)] for i, group in enumerate(together)]
 
 
-def seeds_table(result: Result, methods: list[str]) -> Table | None:
-    """Mean ± deviation over the seeds of each recipe that was trained with several; None where none was."""
-    recipes: dict[str, list[str]] = {}
-    for method in methods:
-        trained = result.methods[method].model.trained
-        if trained:
-            recipes.setdefault(json.dumps({**trained.config, "seed": None}, sort_keys=True), []).append(method)
-    repeated = [runs for runs in recipes.values() if len(runs) > 1]
-    names = _shown(result)
-    rows: list[list[Cell]] = []
-    for runs in repeated:
-        model = result.methods[runs[0]].model
-        row = [Cell(f"{model.model}, width {model.width}"), Cell(str(len(runs)))]
-        for name in names:
-            there = [value for run in runs if (value := result.methods[run].mean(name)) is not None]
-            digits = METRICS[name].digits + 1
-            text = f"{mean(there):.{digits}f} ± {stdev(there):.{digits}f}" if len(there) == len(runs) else UNAVAILABLE
-            row.append(Cell(text))
-        rows.append(row)
-    return (["Recipe", "Seeds", *(_heading(METRICS[n]) for n in names)], rows) if rows else None
+def trainings_table(result: Result, methods: list[str]) -> Table | None:
+    """Every training by itself, where a recipe was trained several times; None where none was."""
+    names, rows = _shown(result), list[list[Cell]]()
+    for group in group_trainings(result, methods):
+        for method in group if len(group) > 1 else ():
+            trained, scores = result.methods[method].model.trained, result.methods[method].metrics
+            cells = [_cells(METRICS[n], [[scores.get(n)]])[0] for n in names]
+            rows.append([Cell(method), Cell(str(trained.config["seed"]) if trained else ""), *cells])
+    return (["Training", "Seed", *(_heading(METRICS[n]) for n in names)], rows) if rows else None
+
+
+def _title(result: Result, group: list[str]) -> str:
+    return group_name(result, group) + (f" ({len(group)} trainings)" if len(group) > 1 else "")
 
 
 def _shown(result: Result) -> list[str]:
@@ -105,17 +106,26 @@ def _shown(result: Result) -> list[str]:
     return [n for n in own if n in scored or n in result.unavailable] + [n for n in METRICS if n in scored and n not in own]
 
 
-def _cells(metric: Metric, scores: list[Score | None]) -> list[Cell]:
-    means = [score.mean for score in scores if score and score.mean is not None]
-    best = (max if metric.higher_is_better else min)(means) if len(means) > 1 else None
+def _cells(metric: Metric, groups: Sequence[Sequence[Score | None]]) -> list[Cell]:
+    """A column: the mean of each method, or of each group of trainings; which is best; the interval, or the deviation."""
+    there = [[score.mean for score in group if score and score.mean is not None] for group in groups]
+    means = [
+        mean(values) if values and len(values) == len(group) else None for values, group in zip(there, groups, strict=True)
+    ]
+    known = [value for value in means if value is not None]
+    best = (max if metric.higher_is_better else min)(known) if len(known) > 1 else None
     cells: list[Cell] = []
-    for score in scores:
-        if score is None or score.mean is None:
+    for value, values, (score, *_) in zip(means, there, groups, strict=True):
+        if value is None or score is None:
             cells.append(Cell(UNAVAILABLE))
             continue
-        interval = score.low is not None and score.high is not None
-        note = f"{score.low:.{metric.digits}f} – {score.high:.{metric.digits}f}" if interval else ""
-        cells.append(Cell(f"{score.mean:.{metric.digits}f}", score.mean == best, note))
+        if len(values) > 1:
+            note = f"± {stdev(values):.{metric.digits + 1}f}"
+        elif score.low is not None and score.high is not None:
+            note = f"{score.low:.{metric.digits}f} – {score.high:.{metric.digits}f}"
+        else:
+            note = ""
+        cells.append(Cell(f"{value:.{metric.digits}f}", value == best, note))
     return cells
 
 
@@ -182,12 +192,33 @@ def comparison_text(found: list[Difference], a: str, b: str) -> str:
             interval, said = "", "no interval: too few images, or their features are gone"
         else:
             interval = f"{d.low:+.{digits}f} to {d.high:+.{digits}f}"
-            said = f"{a if d.better == 'A' else b} is better" if d.better else "no difference shown"
+            ahead = a if d.better == "A" else b
+            said = (
+                f"{ahead} is better" if 1 not in (d.trainings_a, d.trainings_b) else f"these weights differ: {ahead} is ahead"
+            )
+            said = said if d.better else "no difference shown"
         numbers = (f"{d.a:.{digits}f}", f"{d.b:.{digits}f}", f"{d.difference:+.{digits}f}")
         lines.append((title, str(d.n), *numbers, interval, said))
     judged = sum(not np.isnan(d.low) for d in found)
     note = f"{judged} intervals of 95 %: where nothing differs, about {judged / 20:.0f} of them would still exclude zero."
-    return "\n".join([*_judged(lines, 1), "", note])
+    return "\n".join([*_judged(lines, 1), "", note, *_level(found, a, b)])
+
+
+def _level(found: list[Difference], a: str, b: str) -> list[str]:
+    """What a comparison speaks about: of networks, these weights or their recipes; nothing where neither was trained."""
+    trained = {name: n for name, n in ((a, found[0].trainings_a), (b, found[0].trainings_b)) if n} if found else {}
+    if not trained:
+        return []
+    if max(trained.values()) == 1:
+        return [
+            "One training each: the intervals are over images, and say that these weights differ, not that these networks do. "
+            "Two trainings of one network differ as well: train each with several seeds, and compare the groups."
+        ]
+    of = " and ".join(f"{n} of {name}" for name, n in trained.items())
+    return [
+        f"Trainings: {of}. The intervals are over trainings and images: a bootstrap over both, widened by Student's t for few "
+        "trainings; those of distances of sets are over trainings alone."
+    ]
 
 
 def reproduction_text(lines: "list[Line]") -> str:
@@ -201,7 +232,8 @@ def reproduction_text(lines: "list[Line]") -> str:
             f"{line.new - line.old:+.{digits}f}",
             f"{line.tolerance:.{digits}f}",
         )
-        table.append((line.method, METRICS[line.metric].title, *numbers, "" if line.within else "OUTSIDE"))
+        said = "" if line.within else "ANOTHER ORDER" if line.turned else "OUTSIDE"
+        table.append((line.method, METRICS[line.metric].title, *numbers, said))
     within = sum(line.within for line in lines)
     return "\n".join([*_judged(table, 2), "", f"{within} of {len(lines)} numbers within tolerance"])
 
@@ -219,31 +251,35 @@ def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     return ["  ".join(side(text, width) for side, text, width in zip(sides, row, widths, strict=True)) for row in rows]
 
 
-def footnotes(result: Result, intervals: bool = True) -> list[str]:
-    """What stands under every table: n, the interval, what is missing, and the definitions of the metrics shown."""
+def footnotes(result: Result, intervals: bool = True, empty: bool = True) -> list[str]:
+    """What stands under every table: n, the interval, what is missing, and the definitions of the metrics shown, those of
+    `empty` columns too."""
     protocol = result.protocol
     per_image = protocol.drawn.per_image if protocol.drawn else 1
     count = f"{result.n} images" if per_image == 1 else f"{result.n} holes, {per_image} an image"
     small = "Small: 95 % bootstrap interval of the mean over images. " if intervals else ""
+    if any(len(group) > 1 for group in group_trainings(result, result.methods)):
+        small = small.replace("images. ", "images; ±: standard deviation over trainings that differ in the seed. ")
     lines = [f"n = {count}, protocol {protocol.name}, mask set {result.mask_set[:12]}. {small}Marked: best of its column."]
     reasons: dict[str, list[str]] = {}
     for name, reason in result.unavailable.items():
         reasons.setdefault(reason, []).append(METRICS[name].title)
-    lines += [f"{UNAVAILABLE} ({reason}): {', '.join(titles)}." for reason, titles in reasons.items()]
+    missing = UNAVAILABLE if empty else "Not measured"
+    lines += [f"{missing} ({reason}): {', '.join(titles)}." for reason, titles in reasons.items()]
     checked: dict[str, list[str]] = {}
     for name, by in result.certified.items():
         checked.setdefault(by, []).append(METRICS[name].title)
     said = [f"{', '.join(titles)} against {by or 'nothing, no reference is stored'}" for by, titles in checked.items()]
     lines += [f"Checked at the start on reference pictures: {'; '.join(said)}."] if said else []
     lines += [f"* {source}. Quoted, not measured here." for source in sorted({row.source for row in protocol.published})]
-    lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in _shown(result)]
+    lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in _shown(result) if empty or n in result.scored]
     return lines
 
 
 def readme_table(result: Result) -> str:
     """The table for the README's first screen: the composited view with a line on n, the interval and what is quoted."""
     methods = ordered(result, None)
-    lines = footnotes(result)
+    lines = footnotes(result, empty=False)
     defined = [line for line in lines if any(line.startswith(f"{m.title}:") for m in METRICS.values())]
     return (
         markdown_table(metric_table(result, methods, further=False), notes=True)

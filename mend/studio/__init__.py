@@ -52,7 +52,8 @@ def _run(app: "FastAPI", listening: socket.socket) -> None:
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             await app.state.end_tasks()  # else uvicorn would wait for their answers
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # of what is being sent it would show where it broke off
+            # It would show where an answer broke off that is being sent.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             await super().shutdown(sockets)
 
     config = uvicorn.Config(app, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=1)

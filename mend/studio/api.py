@@ -4,22 +4,19 @@ POST /fill answers with the picture; to hang up is to cancel. POST /fills begins
 GET says how far it is, GET …/result has the picture, and DELETE cancels it. /openapi.json describes both, /docs shows that.
 """
 
-import ast
 import asyncio
 import contextlib
-import inspect
 import json
 import secrets
 import shutil
-import textwrap
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from docstring_parser import parse_from_object
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -107,7 +104,7 @@ class Fills:
             values = {name: form[name] for name in self.form.model_fields if name in form}
         options = validate(self.form, values).model_dump()
         method = pick(self.models, options["model"], "model")
-        options |= method.options(self.device) | {"texture": options["texture"] or method.texture}
+        options |= method.options(self.device) | {"smooth": options["smooth"] or method.smooth}
         words = {"photo": places["image"], "name": fill.name, "mask": places["mask"], "out": str(fill.folder)}
         return self.workers.model(method.process).run("fill_upload", **words, options=options)
 
@@ -166,7 +163,7 @@ class Result(FileResponse):
         if fill.error is not None:
             raise fill.error
         facts = fill.message["done"]
-        file, name = f"result{facts['suffix']}", f"{Path(fill.name).stem}-mended{facts['suffix']}"
+        file, name = f"result{facts['suffix']}", f"{Path(fill.name).stem}-filled{facts['suffix']}"
         super().__init__(fill.folder / file, filename=name, headers={"X-Mend-Notes": json.dumps(facts["notes"])})
         self.then = then
 
@@ -249,7 +246,8 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def make_form(models: list[str]) -> type[BaseModel]:
     """The fields of the form besides its files: the options of `mend fill`, and which of the models."""
-    said, hints = read_field_docs(Options), get_type_hints(Options)
+    said = {one.arg_name: one.description or "" for one in parse_from_object(Options).params}  # the text below each field
+    hints = get_type_hints(Options)
     lists = {"holes": ", ".join(MARKS)}
     described: dict[str, Any] = {
         one.name: (hints[one.name], Field(one.default, description=said[one.name].format_map(lists)))
@@ -266,14 +264,3 @@ def _describe(form: type[BaseModel]) -> dict[str, Any]:
     files = {name: {"type": "string", "format": "binary", "description": said[name]} for name in FILES}
     schema = form.model_json_schema()
     return {**schema, "properties": files | schema["properties"], "required": list(FILES)}
-
-
-def read_field_docs(kind: type) -> dict[str, str]:
-    """The string below each field of a class, by the field's name."""
-    definition = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(definition, ast.ClassDef)
-    return {
-        field.target.id: inspect.cleandoc(ast.literal_eval(below.value))
-        for field, below in pairwise(definition.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr)
-    }

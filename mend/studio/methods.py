@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from mend.errors import InputError
-from mend.inpaint.classical import CLASSICAL
-from mend.inpaint.contracts import NETWORKS
+from mend.inpaint.classical import CLASSICAL, is_installed
+from mend.inpaint.contracts import NETWORKS, Contract
+from mend.inpaint.download import find_fetched
+from mend.inpaint.folder import find_model
 from mend.inpaint.networks import is_network
 
 WHAT = {  # classical fillers in so few words that the list is as wide, those that look best first
     "telea": "quick, for scratches",
     "biharmonic": "smooth, but slow",
+    "harmonic": "smooth",
     "navier-stokes": "for scratches",
     "mean-colour": "one flat colour",
 }
@@ -23,7 +26,7 @@ class Method:
 
     model: str | None
     what: str
-    texture: bool = False
+    smooth: bool = False
 
     @property
     def process(self) -> str:
@@ -32,7 +35,7 @@ class Method:
 
     def options(self, device: str) -> dict[str, Any]:
         """The options of `mend fill` that choose it."""
-        return {"model": self.model, "texture": self.texture, "device": device}
+        return {"model": self.model, "smooth": self.smooth, "device": device}
 
 
 def list_methods(models: list[str]) -> dict[str, Method]:
@@ -40,15 +43,17 @@ def list_methods(models: list[str]) -> dict[str, Method]:
 
     A model is a run folder, a model folder, or a network of somebody else: its file, or its name where it was fetched before.
     Nothing is loaded: the page is there meanwhile. A run folder whose model is still to come is watched, and offers nothing.
+    Raises InputError for what is none of these, and for the name of a network that is not on this machine.
     """
     found: dict[str, Method] = {}
     for model in models:
         path = Path(model)
         if model in NETWORKS:
+            _check_fetched(model, NETWORKS[model])
             found[model] = Method(model, "a network of others")
         elif path.is_file() and is_network(path):
             found[path.stem if path.stem not in found else model] = Method(str(path.resolve()), "a network of others")
-        elif any((path / part / "config.json").is_file() for part in ("", "model")):
+        elif find_model(path):
             name = path.resolve().name
             found[name if name not in found else model] = Method(str(path.resolve()), "a network of yours")
         elif not (path / "config.toml").is_file():
@@ -57,8 +62,17 @@ def list_methods(models: list[str]) -> dict[str, Method]:
                 f"config.json, a network's file, .onnx or .pt, or one of {', '.join(NETWORKS)}."
             )
     ours = {
-        "mend": Method(None, "network, for large holes"),
-        "mend with texture": Method(None, "grass, stone", texture=True),
-        **{name: Method(name, WHAT.get(name, "without a network")) for name in {**WHAT, **CLASSICAL}},
+        "mend": Method(None, "structure and texture"),
+        "mend, smooth": Method(None, "structure alone", smooth=True),
+        **{name: Method(name, WHAT.get(name, "without a network")) for name in {**WHAT, **CLASSICAL} if is_installed(name)},
     }
     return found | {name if name not in found else f"{name} (built in)": method for name, method in ours.items()}
+
+
+def _check_fetched(name: str, contract: Contract) -> None:
+    if find_fetched(contract) is None:
+        raise InputError(
+            f"{name} is not on this machine yet, and the studio fetches nothing. Fetch it once, by filling a picture with it: "
+            f"'mend fill PHOTO --mask MASK --model {name}' ({contract.bytes or 0:,} bytes, licence {contract.licence}). "
+            f"Then start the studio again. Or download {contract.file} by hand, and give its path instead of {name}."
+        )

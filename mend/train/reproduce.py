@@ -1,20 +1,26 @@
 """Reproduce a result: its masks, its trainings and its evaluation done again, and old numbers beside new ones.
 
 Fillers that are not trained must give the same numbers. A network trained again does not: another machine adds up in another
-order, and training carries that on. How far it may be off is each metric's `tolerance`, two to four times what two trainings of
-the four networks of cifar10-object-v1 differed by at most (results/cifar10-object-v1/reproduced.txt).
+order, and training carries that on. How far it may be off follows from how far trainings of one recipe with other seeds lie
+apart, where a result has several (this one, or RESULT-seeds.json beside it), and else is each metric's `tolerance`: two to four
+times what two trainings of the four networks of cifar10-object-v1 differed by at most
+(results/cifar10-object-v1/reproduced.txt). The differences of methods that follow each other are held to that too, and their
+order: of two methods that changed places each number alone may be near enough.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from mend.data.sources import load_images
 from mend.errors import InputError
-from mend.evaluate.metrics import METRICS, Metric
-from mend.evaluate.result import Result, read_result
+from mend.evaluate.metrics import METRICS
+from mend.evaluate.result import MethodResult, Result, read_result
 from mend.evaluate.run import evaluate
+from mend.evaluate.trainings import group_trainings, spread
 from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
 from mend.masks.draw import DRAWN
@@ -26,20 +32,33 @@ from mend.train.config import TrainConfig
 from mend.train.run import train
 
 EXACT = 0.002  # relative: libraries of other versions round in other places
+DEVIATIONS = 3.5  # standard deviations, of a difference of two trainings: with 16 degrees of freedom, one in 330 is off farther
+DEGREES = 4  # of freedom, below which a standard deviation says too little
 Progress = Callable[[str], Callable[[int, int], None]]  # a stage's name to what is called with (done, of) within it
 
 
 @dataclass(frozen=True)
 class Line:
+    """An old number and the new one: of a method, or the difference "a − b" of two that follow each other in a metric.
+
+    `ordered` says of a difference that the order may not change.
+    """
+
     method: str
     metric: str
     old: float
     new: float
     tolerance: float
+    ordered: bool = False
 
     @property
     def within(self) -> bool:
-        return abs(self.new - self.old) <= self.tolerance
+        return abs(self.new - self.old) <= self.tolerance and not self.turned
+
+    @property
+    def turned(self) -> bool:
+        """Whether two methods changed places that may not."""
+        return self.ordered and self.old * self.new <= 0
 
 
 def reproduce(
@@ -50,7 +69,8 @@ def reproduce(
     device: str = "auto",
     progress: Progress = lambda stage: lambda done, of: None,
 ) -> list[Line]:
-    """Do a result again under `out`, which may be gone on with; a line for each method and metric of the composited view.
+    """Do a result again under `out`, which may be gone on with; a line for each method and metric of the composited view, and
+    for the difference of each two methods that follow each other in a metric.
 
     `data` and `masks` say where the images and the mask sets are, when not where the result has them; a network trained on
     crops goes to what it names itself. Masks that are not there are made: from the archives `*-train.npz` and `*-test.npz`
@@ -95,7 +115,7 @@ def reproduce(
     ):
         if before != after:
             raise InputError(f"this measured something else than {result}: {what} is {after}, there it is {before}.")
-    return _lines(old, new)
+    return compare_results(old, new, _seeds(Path(result), old))
 
 
 def _masks(
@@ -123,19 +143,43 @@ def _masks(
     return out / "masks"
 
 
-def _lines(old: Result, new: Result) -> list[Line]:
+def _seeds(file: Path, result: Result) -> Result | None:
+    """The result that says how far trainings lie apart: this one where it has several of a recipe, or RESULT-seeds.json beside
+    it; None where there is neither."""
+    if any(len(names) > 1 for names in group_trainings(result, result.methods)):
+        return result
+    beside = file.with_name(f"{file.stem}-seeds.json")
+    return read_result(beside) if beside.exists() else None
+
+
+def compare_results(old: Result, new: Result, seeds: Result | None = None) -> list[Line]:
+    """The lines of `reproduce`: each number, then for each metric the differences of methods that follow each other."""
     lines: list[Line] = []
-    for name, method in old.methods.items():
-        for metric in method.metrics_scored:
-            before, after = method.mean(metric), new.methods[name].mean(metric)
-            if before is not None and after is not None:
-                lines.append(
-                    Line(name, metric, before, after, _tolerance(METRICS[metric], before, method.model.trained is not None))
-                )
-    return lines
+    pairs: list[Line] = []
+    for metric in METRICS:
+        scored = [name for name, method in old.methods.items() if metric in method.metrics_scored]
+        before, after = ({name: result.methods[name].mean(metric) for name in scored} for result in (old, new))
+        both = {name: (was, now) for name in scored if (was := before[name]) is not None and (now := after[name]) is not None}
+        allowed = {name: _tolerance(metric, both[name][0], old.methods[name], seeds) for name in both}
+        lines += [Line(name, metric, *both[name], allowed[name]) for name in both]
+        for one, two in pairwise(sorted(both, key=lambda name: -both[name][0])):
+            was, now = (both[one][i] - both[two][i] for i in (0, 1))
+            # Of two networks both are trained again; what is known without seeds is known for differences too.
+            together = math.hypot if seeds is not None else max
+            tolerance = together(allowed[one], allowed[two])
+            pairs.append(Line(f"{one} − {two}", metric, was, now, tolerance, ordered=was > tolerance / 2))
+    places = list(old.methods)
+    return [*sorted(lines, key=lambda line: places.index(line.method)), *pairs]
 
 
-def _tolerance(metric: Metric, old: float, retrained: bool) -> float:
-    """How far a number may be off: by its rounding, or by what the metric allows a network that was trained again."""
-    allowed = metric.tolerance * (abs(old) if metric.distance else 1) if retrained else EXACT * abs(old)
+def _tolerance(name: str, old: float, method: MethodResult, seeds: Result | None) -> float:
+    """How far a number may be off: by its rounding, or by what a network that was trained again may be."""
+    metric = METRICS[name]
+    deviation, degrees = spread(seeds, name) if seeds is not None else (0.0, 0)
+    if method.model.trained is None:
+        allowed = EXACT * abs(old)
+    elif degrees >= DEGREES:
+        allowed = DEVIATIONS * 2**0.5 * deviation
+    else:
+        allowed = metric.tolerance * (abs(old) if metric.distance else 1)
     return max(allowed, 10.0**-metric.digits)

@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, mend, needs_signals, smooth, stopped
+from PIL import Image
 
 from mend.cli import main
 from mend.images import read_image, write_image
+from mend.inpaint.classical import CLASSICAL
 
 
 @pytest.fixture
@@ -179,6 +181,63 @@ def test_bad_input_is_one_line_and_exit_1(photo: Path, run: Path, capsys: pytest
     assert not (photo / "o.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("fill", 2, "'mend fill' needs PHOTO; 'mend fill --help' says"),
+        ("train", 2, "'mend train' needs --data; "),
+        ("fill photo.png mask.png", 2, "what is mask.png? If it is the mask, write --mask mask.png."),
+        ("fill photo.png b.png --mask mask.png", 2, "what is b.png? To fill many, put them into a folder"),
+        ("fill photo.png --mask mask.png --texture yes", 2, "what is yes?"),
+        ("fill photo.png --mask mask.png --outptu o.png", 2, "Unknown option: --outptu. Did you mean --output?"),
+        ("fill https://example.org/a.png --mask mask.png", 2, "https://example.org/a.png is an address; mend reads files of"),
+        ("fill photo.png --mask https://example.org/a.png", 2, "is an address"),
+        ("fill photo.png", 1, "what is to be filled? Add --mask FILE"),
+        ("fill photo.png --mask mask.png --object dog", 1, "--mask and --object both say what is to be filled"),
+        (
+            "fill photo.png --mask mask.png -o new/",
+            1,
+            "new does not name a picture file. Name one, such as new/photo-filled.png",
+        ),
+        ("fill photo.png --mask mask.png -o there", 1, "there does not name a picture file. Name one, such as there/photo-fil"),
+        ("fill photo.png --mask mask.png --seam", 1, "The network in the box leaves them as they are. Leave --seam out."),
+        ("fill photo.png --mask mask.png --max-memory 1MB", 1, "--max-memory is 1 MB, which is too little: 61×45 pixels take "),
+        ("fill photo.png --mask eps.eps", 1, "eps.eps is EPS, which is a program: to draw it takes Ghostscript."),
+        ("fill there --mask mask.png", 1, "there is a folder; name another, which the results go to: --output FOLDER"),
+        ("fill there --mask mask.png -o photo.png", 1, "photo.png is a file; --output is to be a folder, since there is one."),
+    ],
+)
+def test_what_a_newcomer_gets_wrong_is_said_with_what_to_do(
+    words: str, code: int, said: str, photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(photo)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", False)
+    Path("there").mkdir()
+    Image.new("RGB", (9, 9)).save("eps.eps")
+    before = sorted(photo.rglob("*"))
+    found, out, errors = mend(capsys, *words.split())
+    assert (found, out, said in errors) == (code, "", True), errors
+    assert errors.count("\n") == 1, "one line"
+    assert sorted(photo.rglob("*")) == before
+
+
+def test_an_error_of_the_system_is_a_sentence(photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    def refuse(*given: object) -> None:
+        raise PermissionError(13, "Permission denied", "/proc/1/cwd")
+
+    monkeypatch.setattr("mend.filling.pairing.plan_folder", refuse)
+    words = ("fill", photo, "--mask", photo / "mask.png", "-o", photo / "out")
+    assert mend(capsys, *words) == (1, "", "mend: /proc/1/cwd: permission denied.\n")
+
+
+def test_a_picture_on_standard_output_is_called_so(photo: Path):
+    fill = [sys.executable, "-m", "mend", "fill", "photo.png", "--mask", "mask.png", "--model", "telea"]
+    for target in ("-", "/dev/stdout") if os.name == "posix" else ("-",):
+        done = subprocess.run([*fill, "-o", target], cwd=photo, capture_output=True, check=True)
+        assert b"standard output: 9.1% of photo.png filled" in done.stderr
+        assert done.stdout.startswith(b"\x89PNG")
+
+
 def test_a_full_disk_is_said(photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     def full(self: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device", str(self))
@@ -254,7 +313,7 @@ def test_an_evaluation_goes_on_after_ctrl_c(tmp_path: Path, capsys: pytest.Captu
     assert "biharmonic" not in before, "it was over before it was stopped"
     assert mend(capsys, *words)[0] == 0
     after = json.loads(result.read_text(encoding="utf-8"))["methods"]
-    assert set(after) == {"mean-colour", "telea", "navier-stokes", "biharmonic"}
+    assert set(after) == set(CLASSICAL)
     for name in before:
         assert after[name] == before[name]
         assert (tmp_path / "result" / f"{name}.parquet").stat().st_mtime_ns == written[name], "it was scored again"

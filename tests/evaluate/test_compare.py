@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,84 @@ def test_pairing_shows_what_separate_intervals_hide(result: Path):
     assert shown.difference == pytest.approx(0.2, abs=0.1)
     spread = pd.read_parquet(result.with_suffix("") / "telea.parquet")["psnr"].std()
     assert shown.high - shown.low < 0.2 * spread
+
+
+@pytest.fixture
+def seeds(result: Path) -> Path:
+    """Four trainings of `tiny`, and three of another network, 0.5 dB better, each 0.1 dB off their mean."""
+    there, rows = read_result(result), pd.read_parquet(result.with_suffix("") / "tiny.parquet")
+    tiny, methods = there.methods["tiny"], {name: m for name, m in there.methods.items() if name != "tiny"}
+    trained = tiny.model.trained
+    assert trained is not None
+    rng = np.random.default_rng(0)
+    for name, model, shift, seed in [("one", "unet", 0.0, i) for i in range(4)] + [("two", "wide", 0.5, i) for i in range(3)]:
+        off = shift + 0.1 * (-1) ** seed
+        table = rows.assign(psnr=(rows["psnr"] + off + 0.05 * rng.standard_normal(len(rows))).astype(np.float32))
+        table.to_parquet(result.with_suffix("") / f"{name}-s{seed}.parquet")
+        config = {**trained.config, "model": model, "seed": seed}
+        methods[f"{name}-s{seed}"] = replace(
+            tiny,
+            weights=f"{name}{seed}",
+            model=replace(tiny.model, model=model, trained=replace(trained, config=config)),
+            metrics={**tiny.metrics, "kid-cifar": Score(mean=1 + off, n=12)},
+        )
+    write_result(result, replace(there, methods=methods))
+    return result
+
+
+def test_groups_of_trainings_are_compared_at_their_own_level(seeds: Path):
+    found = {d.metric: d for d in compare("two-s*", "one-s0,one-s1,one-s2,one-s3", seeds) if d.group == "all"}
+    psnr, rows = found["psnr"], {f: pd.read_parquet(f)["psnr"].mean() for f in seeds.with_suffix("").glob("*-s?.parquet")}
+    means = [np.mean([value for file, value in rows.items() if file.name.startswith(name)]) for name in ("two", "one")]
+    assert psnr.difference == pytest.approx(means[0] - means[1], abs=1e-4)
+    assert (psnr.trainings_a, psnr.trainings_b, psnr.better) == (3, 4, "A")
+    assert psnr.low < psnr.difference < psnr.high
+    (alone,) = [d for d in compare("two-s0", "one-s0", seeds) if (d.metric, d.group) == ("psnr", "all")]
+    assert psnr.high - psnr.low > 3 * (alone.high - alone.low), "trainings differ by more than images leave open"
+    assert found["mae"].better == "", "their other columns are the same"
+    kid = found["kid-cifar"]
+    assert kid.low < kid.difference < kid.high, "a set metric has an interval over trainings"
+    text = comparison_text(list(found.values()), "two", "one")
+    assert "two is better" in text
+    assert "Trainings: 3 of two and 4 of one. The intervals are over trainings and images" in text
+
+
+def test_one_training_each_says_no_more_than_that_weights_differ(seeds: Path):
+    text = comparison_text(compare("two-s0", "one-s1", seeds), "two-s0", "one-s1")
+    assert "these weights differ: two-s0 is ahead" in text
+    assert "is better" not in text
+    assert "One training each: the intervals are over images" in text
+    text = comparison_text(compare("two-s*", "telea", seeds), "two", "telea")
+    assert "Trainings: 3 of two." in text, "what is not trained is compared with any number"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "change", "said"),
+    [
+        ("two-s*", "one-s0", {}, r"one-s0 is one training, and on the other side are 3\. .*two of each at least.*`seed`"),
+        ("two-s*", "one-s0,one-s7", {}, r"no result for 'one-s7'\. Did you mean 'one-s\d'"),
+        ("two-s*", "three*", {}, r"no result for 'three\*'"),
+        ("two-s*", "one-s*", {"epochs": 20}, r"one-s0 and one-s1 are no trainings of one recipe: epochs 2 and 20\."),
+        ("two-s*", "one-s*", {"width": 8}, r"no trainings of one recipe: width 4 and 8"),
+        ("two-s*", "one-s*", {"mask_set": "b"}, r"no trainings of one recipe: mask set \w+ and b"),
+        ("two-s*", "one-s*", {"seed": None}, r"the record of one-s1 has no seed"),
+        ("two-s*", "one-s*", {"weights": "one0"}, r"one-s0 and one-s1 are the same training"),
+        ("two-s0,two-s1", "two-s1,two-s2", {}, r"two-s1 stands on both sides"),
+        ("telea,mean-colour", "one-s*", {}, r"telea was not trained by mend"),
+    ],
+)
+def test_what_is_no_group_is_said_in_a_sentence(seeds: Path, a: str, b: str, change: dict[str, Any], said: str):
+    there = read_result(seeds)
+    one = there.methods["one-s1"]
+    trained, weights = one.model.trained, change.get("weights", one.weights)
+    assert trained is not None
+    config = {**trained.config, **{key: value for key, value in change.items() if key in ("epochs", "seed", "width")}}
+    trained = replace(trained, config=config, mask_set=change.get("mask_set", trained.mask_set))
+    options = {**one.model.options, "width": change.get("width", one.model.width)}
+    one = replace(one, weights=weights, model=replace(one.model, trained=trained, options=options))
+    write_result(seeds, replace(there, methods={**there.methods, "one-s1": one}))
+    with pytest.raises(InputError, match=said):
+        compare(a, b, seeds)
 
 
 def test_no_difference_shown_is_an_answer(result: Path):

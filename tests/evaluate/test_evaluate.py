@@ -26,7 +26,7 @@ from mend.filling.load import load_filler
 from mend.images import composite, mask_out
 from mend.inpaint.classical import Classical
 from mend.masks.store import MaskSet, ObjectPolicy
-from mend.models.classifier import WEIGHTS
+from mend.models.classifier import WEIGHTS, Classifier
 from mend.report import report
 from mend.segment.make import make_masks
 
@@ -274,6 +274,19 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(array).save(folder / f"{name}{suffix}")
     return truth, masks, filled
+
+
+def test_a_picture_whose_known_pixels_were_kept_is_looked_at_once(
+    folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    truth, masks, filled = folders
+    monkeypatch.setattr("mend.evaluate.run.certify", lambda names, device: {})  # which looks too
+    seen, layers = [], Classifier.layers
+    monkeypatch.setattr(Classifier, "layers", lambda self, image: seen.append(len(image)) or layers(self, image))
+    evaluate_folders(truth, [filled], masks, tmp_path / "r", ["lpips-cifar"], "cpu")
+    assert sum(seen) == 2 * 4, "each original and each filling"
+    rows = pd.read_parquet(tmp_path / "r" / "filled.parquet")
+    assert rows["lpips-cifar"].tolist() == rows["lpips-cifar_raw"].tolist()
 
 
 def test_folders_filled_by_any_program_are_scored(folders: tuple[Path, Path, Path], tmp_path: Path):

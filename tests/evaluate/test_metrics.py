@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch.nn.functional import max_pool2d
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from mend.errors import InputError
 from mend.evaluate import certificate
 from mend.evaluate import metrics as module
 from mend.evaluate.metrics import METRICS, PSNR_CAP, Batch, FeatureSets, WeightsMissing, band, mae, psnr, similarity, ssim
+from mend.models.classifier import difference
 from mend.train.losses import LOSSES
 
 
@@ -210,6 +213,9 @@ def test_sets_that_look_alike_are_told_from_sets_that_do_not():
     assert module.frechet(far) == pytest.approx(8 * 9, rel=1e-6), "equal covariances: the squared distance of the means"
     assert module.unpaired_indiscernible(near) > 40 > 1 > module.unpaired_indiscernible(far)
     assert module.paired_indiscernible(near) > 25 > 1 > module.paired_indiscernible(far)
+    assert module.paired_indiscernible(FeatureSets(truth, truth.clone())) == 50, "nobody can tell them apart"
+    some = torch.cat([truth[:100], truth[100:] + 3])
+    assert module.paired_indiscernible(FeatureSets(truth, some)) == pytest.approx(100 / 6, abs=1), "a third is half"
 
 
 def test_the_rim_of_a_hole_is_its_pixels_near_a_known_one():
@@ -221,6 +227,26 @@ def test_the_rim_of_a_hole_is_its_pixels_near_a_known_one():
     edge = torch.zeros(1, 1, 32, 32)
     edge[..., :8, :] = 1
     assert band(edge)[..., :6, :].sum() == 0, "the border of the image is no known pixel"
+
+
+def test_the_quick_ways_give_the_numbers_of_the_plain_ones():
+    """SSIM beside torchmetrics, the rim beside a maximum over squares, LPIPS-CIFAR of a part beside that of the whole."""
+    generator, whole = torch.Generator().manual_seed(0), module.lpips_cifar(torch.device("cpu"))
+    for height, width, hole in ((37, 50, (5, 9, 30, 44)), (160, 233, (60, 64, 70, 75)), (150, 97, (0, 20, 60, 97))):
+        image, noise = torch.rand(2, 2, 3, height, width, generator=generator)
+        top, bottom, left, right = hole
+        missing = torch.zeros(2, 1, height, width)
+        missing[..., top:bottom, left:right] = 1
+        filled = torch.where(missing > 0, noise, image)
+        theirs = structural_similarity_index_measure(filled, image, data_range=1.0, reduction="none", return_full_image=True)
+        assert torch.allclose(similarity(filled, image), theirs[1], atol=5e-5)
+        reach = max(2, min(height, width) // 32)
+        squares = max_pool2d(1 - missing, 2 * reach + 1, stride=1, padding=reach)
+        assert torch.equal(band(missing), missing * squares)
+        a, b = Batch(filled), Batch(image)
+        part = whole(a, b)
+        assert not (a.looked_at and b.looked_at) or height == 37, "the whole of a large picture was looked at"
+        assert torch.allclose(part, difference(a.maps, b.maps), rtol=1e-5)
 
 
 def test_lpips_cifar_is_nothing_for_equal_pictures_and_can_be_trained_on(pair: tuple[torch.Tensor, torch.Tensor]):

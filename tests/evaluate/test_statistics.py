@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mend.evaluate.statistics import bootstrap, coverage_label, groups, scores
+from mend.evaluate import statistics
+from mend.evaluate.statistics import bootstrap, coverage_label, groups, nested_bootstrap, scores, training_interval
 
 
 def test_the_bootstrap_covers_the_mean_as_often_as_it_says():
@@ -53,3 +54,45 @@ def test_holes_of_one_image_are_no_independent_evidence():
 def test_few_images_have_no_interval():
     found = scores(pd.DataFrame({"psnr": np.arange(9.0), "image": [f"{i}" for i in range(9)]}))
     assert (found["psnr"].mean, found["psnr"].low) == (4.0, None)
+
+
+@pytest.mark.parametrize(("trainings", "between", "noise"), [(5, 0.05, 0.1), (5, 0.05, 1.0), (2, 0.05, 0.3)])
+def test_an_interval_over_trainings_covers_as_often_as_it_says(
+    trainings: int, between: float, noise: float, monkeypatch: pytest.MonkeyPatch
+):
+    """300 experiments: columns in which two recipes are equally good, trainings differ, and images are hard or easy."""
+    monkeypatch.setattr(statistics, "RESAMPLES", 300)
+    rng, images, experiments = np.random.default_rng(0), 100, 300
+    hard = rng.normal(0, 5, (1, images, experiments))
+
+    def train() -> np.ndarray:
+        own = rng.normal(0, between, (trainings, 1, experiments))
+        return hard + own + rng.normal(0, noise, (trainings, images, experiments))
+
+    a, b = train(), train()
+    low, high = nested_bootstrap(a, b, np.arange(images), (True, True))
+    # Where trainings differ image by image rather than as a whole, the interval is wider than it need be.
+    assert 0.92 < ((low <= 0) & (high >= 0)).mean() < (0.99 if noise < 0.5 else 1.01)
+    if noise < 0.5:
+        low, high = bootstrap(a[0] - b[0], np.arange(images))
+        assert ((low <= 0) & (high >= 0)).mean() < 0.8, "one training each, resampled over images, covers far less"
+    ends = [training_interval(*(group[:, :, i].mean(1).tolist() for group in (a, b))) for i in range(experiments)]
+    assert 0.92 < np.mean([low <= 0 <= high for low, high in ends]) < 0.99
+
+
+def test_what_is_not_trained_adds_nothing_to_the_spread_over_trainings():
+    rng = np.random.default_rng(0)
+    image = rng.normal(0, 1, (1, 50, 1))
+    group, filler = image + rng.normal(0, 0.1, (4, 1, 1)), image + 0.0
+    (low,), (high,) = nested_bootstrap(group, filler, np.arange(50), (True, False))
+    means = group.mean((1, 2)) - filler.mean()
+    half = 3.182 * means.std(ddof=1) / 2  # Student's t of three degrees of freedom
+    assert (high - low) / 2 == pytest.approx(half, rel=0.15)
+    assert training_interval(group.mean((1, 2)).tolist(), [float(filler.mean())]) == pytest.approx(
+        (means.mean() - half, means.mean() + half), rel=1e-3
+    )
+
+
+def test_few_images_have_no_interval_over_trainings_either():
+    values = np.zeros((2, 9, 1))
+    assert np.isnan(nested_bootstrap(values, values, np.arange(9), (True, True))).all()

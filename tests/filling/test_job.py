@@ -96,7 +96,7 @@ def test_jobs_that_cannot_be(tmp_path: Path):
         Job(photo, options=Options(object="dog", hole="black"))
     for options, said in (
         (Options(hole="blak"), "unknown mark of a hole 'blak'. Did you mean 'black'"),
-        (Options(max_memory="2"), "the memory is '2'; expected a number and a unit"),
+        (Options(max_memory="2"), "`max_memory` is '2'; expected a number and a unit"),
         (Options(feather=2), "give `grow=2` or more"),
         (Options(model="nowhere"), "no model"),
         (Options(quality=50), "`quality` is 50 for a-filled.png"),
@@ -186,7 +186,7 @@ def test_standard_input_that_cannot_be_used(tmp_path: Path, piped: Piped):
     for words, given, said in (
         (("-", "--mask", "-", "-o", "-"), b"x", "which holds one file. Name the other"),
         (("-", "--mask", one), b"x", "has no name from which to make another. Name a file"),
-        (("-", "--mask", one, "-o", "-"), b"", "is empty"),
+        (("-", "--mask", one, "-o", "-"), b"", "nothing came from standard input"),
         (("-", "--mask", one, "-o", "-"), b"no picture", "is not a picture"),
         (("-", "--mask", one, "-o", "-"), one.read_bytes()[:60], "is damaged"),
         (("-", "--mask", one, "-o", "-", "--keep-mask", one), one.read_bytes(), "is an input"),
@@ -196,3 +196,38 @@ def test_standard_input_that_cannot_be_used(tmp_path: Path, piped: Piped):
         assert (code, out) == (1, b""), words
         assert said in err
     assert [file.name for file in tmp_path.iterdir()] == ["m.png"]
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp", "a.tif"])
+def test_of_several_frames_the_first_is_filled_where_that_is_asked_for(name: str, tmp_path: Path):
+    frames = [Image.fromarray(smooth(24, 32, seed)) for seed in range(3)]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
+    one = mask(tmp_path / "m.png")
+    for photo in (tmp_path / name, (tmp_path / name).read_bytes()):
+        with pytest.raises(InputError, match="has 3 frames or pages, and one can be filled. Add `first_frame=True` to fill"):
+            fill_file(Job(photo, one, name=name, options=TELEA))
+    result = fill_file(Job(tmp_path / name, one, options=Options(model="telea", first_frame=True)))
+    assert "pixels outside the hole are identical as read (" in result.notes[0]
+    assert ": the first of 3 is taken)" in result.notes[0]
+    assert not any("the first of 3" in note for note in result.notes[1:]), "said twice"
+    assert read_image(result.data or b"").losses == []
+    opened = read_image(tmp_path / name)  # by somebody who sees what was opened
+    assert np.array_equal(fill_file(Job(opened, one, name=name, options=TELEA)).filled.pixels, result.filled.pixels)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_transparent_hole_is_made_opaque_where_that_is_asked_for(channels: int, tmp_path: Path):
+    pixels = np.dstack([smooth(24, 32, 0)[..., : channels - 1], np.full((24, 32), 200, np.uint8)])
+    pixels[6:14, 8:20, -1] = 0
+    write_image(tmp_path / "a.png", pixels)
+    one, filled = mask(tmp_path / "m.png"), {}
+    for opaque in (False, True):
+        result = fill_file(Job(tmp_path / "a.png", one, options=Options(model="telea", opaque=opaque)))
+        filled[opaque] = read_image(result.data or b"").pixels
+        said = ["96 of the 96 pixels of the hole are not opaque, and stay so", "`opaque=True` makes what is filled opaque"]
+        assert [note for note in said if note in result.notes] == ([] if opaque else said)
+    inside = result.hole[0, 0] > 0
+    assert not filled[False][inside, -1].any()
+    assert (filled[True][inside, -1] == 255).all()
+    assert (filled[True][~inside, -1] == 200).all()
+    assert np.array_equal(filled[True][..., :-1], filled[False][..., :-1])

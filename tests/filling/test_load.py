@@ -2,6 +2,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from conftest import ROOT, smooth
 from mend.errors import InputError
 from mend.filling import load as module
 from mend.filling.load import load_filler, onnx_suffices
+from mend.filling.options import Options
 from mend.images import write_image
 from mend.inpaint.onnx import DEFAULT
 
@@ -26,8 +28,7 @@ def test_it_is_chosen_on_the_cpu_and_where_no_gpu_is_to_be_seen(monkeypatch: pyt
     [
         ([], "ONNX Runtime on cpu"),
         (["--feather", "2", "--grow", "3"], "ONNX Runtime on cpu"),
-        (["--texture"], "ONNX Runtime on cpu"),
-        (["--seam"], "ONNX Runtime on cpu"),
+        (["--smooth"], "ONNX Runtime on cpu"),
         (["--model", str(DEFAULT)], "PyTorch on cpu"),
         (["--model", "telea"], "no network"),
     ],
@@ -55,6 +56,12 @@ def test_options_that_do_not_fit_a_network_of_other_people_are_refused():
         load_filler("lama", "cuda")
 
 
+@pytest.mark.parametrize("model", [None, "lama"])
+def test_a_seam_is_refused_where_there_is_none(model: str | None):
+    with pytest.raises(InputError, match="leaves them as they are. Leave `seam` out"):
+        load_filler(model, seam=True)
+
+
 def test_an_exported_run_is_filled_without_pytorch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """`mend export RUN -o RUN/model/model.onnx` makes it so."""
     shutil.copytree(DEFAULT, tmp_path / "run" / "model")
@@ -65,3 +72,16 @@ def test_an_exported_run_is_filled_without_pytorch(monkeypatch: pytest.MonkeyPat
     filler = load_filler(tmp_path / "run")
     assert filler.runtime == "ONNX Runtime on cpu"
     assert np.abs(filler(masked + 0.4 * (1 - hole), hole) - expected).max() < 1e-5
+
+
+def test_the_network_in_the_box_has_texture_unless_smooth_and_others_where_it_is_asked():
+    fillers = [load_filler(), load_filler(smooth=True), load_filler("telea"), load_filler("telea", texture=True)]
+    assert [filler.name for filler in fillers] == ["pyramid, texture", "pyramid", "telea", "telea, texture"]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"), [({"texture": True}, "Leave one"), ({"model": "telea"}, "for the network in the box")]
+)
+def test_smooth_beside_what_it_does_not_fit(more: dict[str, Any], why: str):
+    with pytest.raises(InputError, match=why):
+        Options(smooth=True, **more).check()

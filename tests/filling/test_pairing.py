@@ -113,17 +113,17 @@ def test_a_folder_says_how_many_jpegs_were_encoded_again(tmp_path: Path, capsys:
     for name in ("a.jpg", "b.JPEG", "c.png"):
         picture(tmp_path / "photos" / name)
     words = ("fill", tmp_path / "photos", "--mask", mask(tmp_path / "m.png"), "-o", tmp_path / "out", "--model", "telea")
-    assert "2 of them are JPEGs, which change a little everywhere; --format png keeps" in run_mend(capsys, *words)[1]
+    assert "2 of them are JPEGs, which change a little outside the hole; --format png keeps" in run_mend(capsys, *words)[1]
     assert "JPEGs" not in run_mend(capsys, *words, "--format", "png")[1]
     write_image(tmp_path / "m.png", np.zeros((24, 32, 1), np.uint8))
     assert "JPEGs" not in run_mend(capsys, *words)[1], "they were copied"
 
 
 def test_what_is_no_picture_is_said_and_what_is_hidden_is_not(tree: Path):
-    for name in ("a.heic", "b/notes.txt", ".hidden", ".thumbnails/a.txt"):
+    for name in ("a.svg", "b/notes.txt", ".hidden", ".thumbnails/a.txt"):
         (tree / "photos" / name).parent.mkdir(exist_ok=True)
         (tree / "photos" / name).write_text("x")
-    assert plan_folder(tree / "photos", tree / "out", tree / "masks").notes == ["no pictures, left alone: a.heic, b/notes.txt"]
+    assert plan_folder(tree / "photos", tree / "out", tree / "masks").notes == ["no pictures, left alone: a.svg, b/notes.txt"]
 
 
 def test_folders_inside_each_other(tree: Path):

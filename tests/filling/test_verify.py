@@ -3,8 +3,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from conftest import smooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ def test_one_changed_value_is_found_where_it_is(seed: int, channels: int, dtype:
     assert verdict.outside == 96 - 6
     if not inside:
         assert (verdict.changed, verdict.largest, verdict.first) == (1, 7, (x, y))
-        assert f"1 of 90 pixels outside the hole (1.1%) differ, by at most 7 of {np.iinfo(dtype).max} levels" in str(verdict)
+        assert f"1 of 90 pixels outside the hole (1.11%) differ, by at most 7 of {np.iinfo(dtype).max} levels" in str(verdict)
 
 
 def test_depth_and_channels_may_differ_where_the_values_do_not():
@@ -130,7 +132,7 @@ def test_fill_then_verify(name: str, suffix: str, tmp_path: Path, capsys: pytest
 def test_how_a_jpeg_was_made_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     photo = photograph(tmp_path, "colour.jpg")
     words = ("fill", photo, "--mask", tmp_path / "mask.png", "--model", "mean-colour", "-o", tmp_path / "out.jpg")
-    assert "re-encoded with the input's tables" in mend(capsys, *words)[1]
+    assert "only the blocks in which something is filled are encoded anew" in mend(capsys, *words)[1]
     assert ".jpg is lossy: quality 70" in mend(capsys, *words, "--quality", "70")[1]
 
 
@@ -192,3 +194,32 @@ def test_a_file_of_which_nothing_is_filled_stays_as_it_is(tmp_path: Path, capsys
     assert record["files"]["a.jpg"]["notes"] == ["nothing is to be filled: the file is copied as it is"]
     assert mend(capsys, "fill", tmp_path / "in" / "a.jpg", *words, tmp_path / "b.jpg", "--quality", "1")[0] == 0
     assert (tmp_path / "b.jpg").stat().st_size < len(before)
+
+
+@pytest.mark.parametrize("kind", ["LAB", "CMYK", "channels", "bits"])
+def test_what_was_lost_in_reading_is_part_of_the_verdict(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pixels = smooth(48, 64, 1)
+    said = {
+        "LAB": "LAB converted to RGB",
+        "CMYK": "CMYK converted to RGB; it has no ICC profile, colours are approximate",
+        "channels": "the first 3 of 5 channels are taken",
+        "bits": "10 bits a channel cut to 8",
+    }[kind]
+    photo, mask, out = tmp_path / ("a.avif" if kind == "bits" else "a.tif"), tmp_path / "m.png", tmp_path / "out.png"
+    if kind == "channels":
+        extra = {"extrasamples": ["unspecified", "unspecified"]}
+        tifffile.imwrite(photo, np.dstack([pixels, pixels[..., :2]]), photometric="rgb", **extra)
+    elif kind == "bits":
+        photo.write_bytes(cv2.imencode(".avif", pixels.astype(np.uint16) * 4, [cv2.IMWRITE_AVIF_DEPTH, 10])[1].tobytes())
+    else:
+        Image.merge(kind, [Image.fromarray(pixels[..., i % 3]) for i in range(len(kind))]).save(photo)
+    write_image(mask, (hole(48, 64)[0, 0, ..., None] * 255).astype(np.uint8))
+    sentence = f"all 2,880 pixels outside the hole are identical as read ({said})"
+    code, shown, _ = mend(capsys, "fill", photo, "--mask", mask, "--model", "mean-colour", "-o", out)
+    assert (code, shown.count(said)) == (0, 1), "said twice"
+    assert sentence in shown
+    code, shown, _ = mend(capsys, "verify", photo, mask, out)
+    assert code == 0
+    assert f"{out}: {sentence}\n" in shown
+    verdict, _ = verify(out, mask, out)
+    assert str(verdict) == "all 2,880 pixels outside the hole are identical", "nothing was lost there"

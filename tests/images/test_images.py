@@ -1,8 +1,10 @@
 import io
 import itertools
 import struct
+import sys
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from mend.data.loaders import to_image
 from mend.errors import InputError
@@ -32,6 +34,7 @@ from mend.images import (
     output_beside,
     pad_to,
     peek,
+    picture_files,
     picture_from_pil,
     read_image,
     read_rgb,
@@ -40,7 +43,7 @@ from mend.images import (
 )
 from mend.images.files import PILLOWS_MOST
 from mend.images.metadata import PREVIEW, differences, upright_exif
-from mend.masks.hole import read_mask
+from mend.masks.hole import read_mask, understand_mask
 
 
 def test_convention_image_is_rgb_in_the_unit_interval():
@@ -323,7 +326,7 @@ def test_cmyk_becomes_srgb_by_its_profile(tmp_path: Path, monkeypatch: pytest.Mo
 def test_lab_is_converted(tmp_path: Path):
     Image.merge("LAB", [Image.new("L", (4, 4), level) for level in (120, 130, 140)]).save(tmp_path / "lab.tif")
     picture = read_image(tmp_path / "lab.tif")
-    assert picture.notes == ["LAB converted to RGB"]
+    assert picture.notes == picture.losses == ["LAB converted to RGB"]
     assert picture.pixels[0, 0] == pytest.approx([121, 110, 91], abs=2)
 
 
@@ -421,7 +424,7 @@ def test_a_tiff_that_is_misread_or_converted_says_so(order: str, tmp_path: Path)
     assert read_image(tmp_path / "a.tif").notes == ["its colours, which were multiplied by alpha, are divided by it"]
     five = np.dstack([rgba, rgba[..., :1]])
     tifffile.imwrite(tmp_path / "a.tif", five, photometric="rgb", extrasamples=["unassalpha", "unspecified"], byteorder=order)
-    assert read_image(tmp_path / "a.tif").notes == ["the first 4 of 5 channels are taken"]
+    assert read_image(tmp_path / "a.tif").losses == ["the first 4 of 5 channels are taken"]
     deep = planar.transpose(1, 2, 0)[..., [0, 1, 2, 0]]
     tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb", extrasamples=["unspecified"], byteorder=order)
     picture = read_image(tmp_path / "a.tif")
@@ -554,7 +557,7 @@ def test_sixteen_bit_grey_with_alpha_is_said_to_become_colour(tmp_path: Path):
         ("a.gif", {}, "animation: the first of 2 is taken"),
         ("a.webp", {"lossless": True}, "animation: the first of 2 is taken"),
         ("a.tif", {}, "several pages: the first of 2 is taken"),
-        ("a.mpo", {}, "several pictures in one JPEG, as phones make them: the first of 2 is taken"),
+        ("a.mpo", {}, "several pictures in one file, as phones make them: the main one of 2 is taken"),
     ],
 )
 def test_of_several_frames_the_first_is_taken_and_said(name: str, options: dict[str, Any], said: str, tmp_path: Path):
@@ -562,6 +565,7 @@ def test_of_several_frames_the_first_is_taken_and_said(name: str, options: dict[
     red.save(tmp_path / name, save_all=True, append_images=[blue], **options)
     picture = read_image(tmp_path / name)
     assert said in picture.notes
+    assert picture.losses == [said]
     assert np.abs(picture.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 1
 
 
@@ -687,7 +691,6 @@ BROKEN = {
     "empty.png": (b"", r"is empty \(0 bytes\)"),
     "text.png": (b"just words", "is not a picture"),
     "grey-alpha.tif": (_deep_grey_alpha.getvalue(), "is a TIFF of a kind that Pillow cannot read. Convert it"),
-    "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0", "is HEIC, which Pillow cannot read. Convert it"),
 }
 
 
@@ -701,6 +704,67 @@ def test_broken_files_are_named(name: str, tmp_path: Path):
     assert name in str(caught.value)
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_heic_is_read_or_the_message_names_the_extra(installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if installed:
+        pillow_heif = pytest.importorskip("pillow_heif")
+        given = smooth(64, 48, 0)
+        pillow_heif.from_pillow(Image.fromarray(given)).save(tmp_path / "IMG_1.HEIC", quality=95)
+        picture = read_image(tmp_path / "IMG_1.HEIC")
+        assert (picture.source, picture.notes) == ({"format": "HEIF"}, [])
+        assert np.abs(picture.pixels - given.astype(int)).mean() < 5
+        assert output_beside(tmp_path / "IMG_1.HEIC", "HEIF").name == "IMG_1-filled.png"
+        assert picture_files(tmp_path) == [tmp_path / "IMG_1.HEIC"]
+        (tmp_path / "IMG_1.HEIC").write_bytes((tmp_path / "IMG_1.HEIC").read_bytes()[:400])
+        with pytest.raises(InputError, match=r"IMG_1\.HEIC is "):
+            read_image(tmp_path / "IMG_1.HEIC")
+    else:
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+        with pytest.raises(InputError, match=r"phone\.heic is HEIC, which needs pillow-heif.*pip install '\.\[heif\]'"):
+            read_image(tmp_path / "phone.heic")
+
+
+def test_pages_that_are_smaller_copies_or_masks_do_not_count(tmp_path: Path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(smooth(40, 30, 0), photometric="rgb")
+        writer.write(smooth(20, 15, 0), photometric="rgb", subfiletype=1)
+        writer.write(np.zeros((40, 30), np.bool_), photometric=4, subfiletype=4)
+    picture = read_image(tmp_path / "a.tif")
+    assert (picture.losses, picture.source.get("frames")) == ([], None)
+    assert np.array_equal(picture.pixels, smooth(40, 30, 0))
+
+
+@pytest.mark.parametrize("error", [TypeError("Missing dimensions"), SyntaxError("unknown pixel mode"), KeyError(3)], ids=repr)
+def test_whatever_a_decoder_raises_is_a_sentence_about_the_file(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 8, 3), np.uint8), photometric="rgb")
+
+    def fail(self: object) -> None:
+        raise error
+
+    monkeypatch.setattr(TiffImageFile, "load", fail)
+    readers: list[Callable[[Path], object]] = [read_image, understand_mask, read_rgb, read_mask]
+    for read in readers:
+        with pytest.raises(InputError, match=r"a\.tif is damaged: .*Copy it again"):
+            read(tmp_path / "a.tif")
+
+
+def test_a_page_that_cannot_be_read_is_counted_and_the_first_is_taken(tmp_path: Path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for i in range(3):
+            writer.write(smooth(40, 30, i), photometric="rgb")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as opened:
+        place = opened.pages[1].tags[258].valueoffset  # type: ignore[union-attr]
+    content[place] = 77  # bits a sample
+    (tmp_path / "a.tif").write_bytes(content)
+    picture = read_image(tmp_path / "a.tif")
+    assert picture.losses == ["several pages: the first of 3 is taken"]
+    assert np.array_equal(picture.pixels, smooth(40, 30, 0))
+
+
 def test_a_truncated_picture_is_named(tmp_path: Path):
     Image.fromarray(smooth(64, 64, 0)).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:600])
@@ -712,6 +776,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monke
     def denied(file: object) -> Image.Image:
         raise PermissionError(13, "Permission denied", str(file))
 
+    Image.new("L", (4, 3)).save(tmp_path / "a.png")
     monkeypatch.setattr("mend.images.files.Image.open", denied)
     with pytest.raises(InputError, match=r"a\.png may not be read: no permission"):
         read_image(tmp_path / "a.png")

@@ -9,7 +9,7 @@ from conftest import ROOT
 from made_networks import KEYS, write_toml
 
 from mend.errors import InputError
-from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, grown, read_contract
+from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, grown, read_contract, write_contract
 
 
 def test_the_shipped_contracts_are_whole():
@@ -45,6 +45,7 @@ def test_the_shipped_contracts_are_whole():
         ({"keeps_known": 1}, "true or false"),
         ({"hub": "lama"}, "expected owner/name"),
         ({"sha256": "abc"}, "64 hexadecimal"),
+        ({"memory": 0}, "expected a whole number of bytes"),
         ({"bytes": True}, "expected a whole number"),
     ],
 )
@@ -60,6 +61,13 @@ def test_a_contract_is_read(tmp_path: Path):
     assert read_contract(write_toml(tmp_path / "net.toml", multiple=None, fixed=256)).side == 256
     assert read_contract(write_toml(tmp_path / "net.toml")).side == 1024
     assert read_contract(write_toml(tmp_path / "net.toml", multiple=24)).side == 1008
+
+
+def test_a_contract_that_was_written_is_read_again(tmp_path: Path):
+    for one in (*SHIPPED.values(), contract(licence='"free" as in ½\\n', memory=7, keeps_known=False)):
+        write_contract(one, tmp_path / "net.toml")
+        assert read_contract(tmp_path / "net.toml") == one
+    assert "grow" not in (tmp_path / "net.toml").read_text(encoding="utf-8"), "keys that say nothing are left out"
 
 
 def contract(**keys: Any) -> Contract:

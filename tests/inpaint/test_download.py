@@ -131,7 +131,7 @@ def test_another_file_than_expected_is_removed(hub: Hub, cache: Path):
 
 
 def test_a_file_that_the_hub_has_not_is_said(hub: Hub):
-    with pytest.raises(InputError, match="does not give other.onnx: .*give its path as `model`"):
+    with pytest.raises(InputError, match="does not give other.onnx: .*give its path instead of lama"):
         fetch("lama", contract(CONTENT, file="other.onnx"))
 
 
@@ -139,7 +139,13 @@ def test_offline_is_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError) as caught:
         load_network("migan")
-    for said in ("migan_pipeline_v2.onnx", str(cache), "cannot be reached", "andraniksargsyan/migan", "the network in the box"):
+    for said in (
+        "migan_pipeline_v2.onnx",
+        str(cache),
+        "cannot be reached",
+        "andraniksargsyan/migan",
+        "the network in the box is used",
+    ):
         assert said in str(caught.value)
 
 
@@ -166,7 +172,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(hub: Hub, cache: Path, k
     with pytest.raises(InputError, match="HF_HOME") as caught:
         fetch("lama", contract(CONTENT))
     assert str(cache) in str(caught.value)
-    assert "give its path as `model`" in str(caught.value)
+    assert "give its path instead of lama" in str(caught.value)
 
 
 def test_what_is_in_a_cache_that_cannot_be_written_is_used(hub: Hub, monkeypatch: pytest.MonkeyPatch):

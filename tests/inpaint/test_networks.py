@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import mend, smooth
+from conftest import mend, peak, smooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_networks import made_graph, write_network, write_toml
@@ -23,6 +23,7 @@ from mend.images import Picture, mask_out
 from mend.inpaint.graphs import OnnxGraph
 from mend.inpaint.networks import Network, is_network, load_network, plan_windows
 from mend.inpaint.onnx import GRAPH, PyramidOnnx
+from mend.inpaint.plan import make_plan
 from mend.inpaint.scales import halve
 
 
@@ -419,6 +420,27 @@ def test_weights_are_counted_in_what_pytorch_wrote():
     graph.file = GRAPH
     assert graph.parameters == sum(math.prod(one.dims) for one in onnx.load(GRAPH, load_external_data=False).graph.initializer)
     assert graph.parameters == PyramidOnnx().parameters
+
+
+@pytest.mark.parametrize("side", [64, None])
+def test_memory_is_promised_where_the_contract_says_how_much_a_pixel_takes(tmp_path: Path, side: int | None):
+    if sys.platform != "linux":
+        pytest.skip("the peak of a process is read from /proc")
+    sizes = {"multiple": None, "fixed": side} if side else {"multiple": 8, "largest": 512}
+    file = write_network(tmp_path, made_graph(fixed=side), memory=100, **sizes)
+    image, hole = scene(1200, 1600, (300, 900, 400, 1100))
+    Image.fromarray((image[0].transpose(1, 2, 0) * 255).astype(np.uint8)).save(tmp_path / "p.png")
+    Image.fromarray((hole[0, 0] * 255).astype(np.uint8)).save(tmp_path / "m.png")
+    plan = make_plan(load_network(file), hole)
+    words = ["fill", str(tmp_path / "p.png"), "--mask", str(tmp_path / "m.png"), "--model", str(file)]
+    words += ["-o", str(tmp_path / "o.png"), "--max-memory"]
+    assert plan.memory is not None
+    assert plan.memory / 2 < peak([*words, f"{plan.memory / 2**20 + 1:.0f}MB"]) <= plan.memory
+    with pytest.raises(InputError, match="which is too little"):
+        make_plan(load_network(file), hole, plan.memory - 1)
+    write_toml(file.with_suffix(".toml"), file=file.name, **sizes)
+    with pytest.raises(InputError, match="is not known, so none can be promised. .* its contract may say it, as memory"):
+        make_plan(load_network(file), hole, 2**40)
 
 
 # --- TorchScript -----------------------------------------------------------------------------------------------------

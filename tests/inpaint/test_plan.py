@@ -88,7 +88,10 @@ def test_the_pyramid_keeps_to_its_own_tile_or_a_smaller_one():
 
 
 def test_a_promise_that_cannot_be_kept_is_refused():
-    with pytest.raises(InputError, match=r"0.5 GB are too little: 3000×2000 pixels take 1.\d GB even in the smallest tiles"):
+    with pytest.raises(
+        InputError,
+        match=r"`max_memory` is 512 MB, which is too little: 3000×2000 pixels take 1.\d GB even in the smallest tiles",
+    ):
         make_plan(filler("pyramid", 48), hole(2000, 3000, (0, 0, 9)), GB // 2)
     with pytest.raises(InputError, match="not known"):
         make_plan(Classical("biharmonic"), hole(20, 20), GB)
@@ -118,5 +121,8 @@ def test_memory_without_a_unit_is_refused():
 def test_a_mask_that_is_much_larger_than_its_picture_counts():
     check_mask("the mask m.png", 10**6, 10**6, 2**20)  # of the same size: the plan of the picture has the say
     check_mask("the mask m.png", 10**7, 10**7 - 1, PROGRAM + MASK * 10**7 + READ * 10**7)
-    with pytest.raises(InputError, match=r"1 GB are too little: the mask m\.png has 50,000,000 pixels, its picture 1,000,000"):
+    with pytest.raises(
+        InputError,
+        match=r"`max_memory` is 1.0 GB, which is too little: the mask m\.png has 50,000,000 pixels, its picture 1,000,000",
+    ):
         check_mask("the mask m.png", 5 * 10**7, 10**6, 2**30)

@@ -56,6 +56,21 @@ def test_a_hole_that_leaves_no_patch_is_said():
     assert filler.notes(np.zeros_like(hole)) == []
 
 
+def test_a_thin_hole_gets_no_texture():
+    masked, hole = scene()
+    hole[:] = 0
+    hole[..., 10:16, 5:60] = 1
+    hole[..., 30:50, 20:26] = 1
+    masked = masked * (1 - hole)
+    telea = Classical("telea")
+    assert np.array_equal(Textured(telea)(masked, hole), telea(masked, hole))
+    thin = hole > 0
+    hole[..., 30:50, 40:60] = 1
+    masked = masked * (1 - hole)
+    assert np.array_equal(Textured(telea)(masked, hole)[..., thin[0, 0]], telea(masked, hole)[..., thin[0, 0]])
+    assert not np.array_equal(Textured(telea)(masked, hole), telea(masked, hole))
+
+
 def test_what_the_filler_says_is_said():
     filler = Classical("telea")
     filler.notes = lambda hole: ["too dark"]  # type: ignore[method-assign]

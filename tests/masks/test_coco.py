@@ -150,7 +150,7 @@ def test_a_picture_is_found_by_its_name_and_its_folders(save: Save, tmp_path: Pa
     entry = {"images": [{"id": 0, "file_name": "e/1.png", "width": 9, "height": 1}], "annotations": []}
     assert understand_mask(save(entry, "e.json"), (1, 9), photo="e/1.png").notes == ["nothing is marked: the hole is empty"]
     assert understand_mask(save(entry, "e.json"), (1, 9), photo="p/1.png").notes[0].startswith("taken for e/1.png there")
-    with pytest.raises(InputError, match=r"has 2 pictures '1\.png'.*Their folders do not tell them apart"):
+    with pytest.raises(InputError, match=r"has 2 pictures called '1\.png', and their folders do not tell them apart"):
         found(["a/1.png", "b/1.png"], "photos/1.png")
 
 
@@ -159,7 +159,7 @@ def test_what_is_not_coco_is_refused(save: Save):
     sizes = [{"size": [1, 2], "counts": [2]}, {"size": [2, 1], "counts": [2]}]
     for content, size, photo, said in (
         (annotations(), None, "", "annotates several pictures; say which one"),
-        (annotations(), None, "a.jpeg", "has 0 pictures 'a.jpeg'.* Did you mean 'a.jpg'"),
+        (annotations(), None, "a.jpeg", "has no picture called 'a.jpeg'.* Did you mean 'a.jpg'"),
         (annotations(), (40, 50), "a.jpg", "is 6×4, its picture 50×40"),
         (several, (4, 6), "", "annotates several pictures"),
         (sizes, None, "", "several sizes"),

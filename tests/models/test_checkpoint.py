@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mend.errors import InputError
+from mend.inpaint.folder import read_config
 from mend.models import MODELS, build
-from mend.models.checkpoint import load_model, read_config, save_model
+from mend.models.checkpoint import load_model, save_model
 
 
 @pytest.fixture

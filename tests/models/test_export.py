@@ -6,8 +6,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from conftest import ROOT, mend, smooth
 
 from mend.errors import InputError
+from mend.images import read_image, write_image
+from mend.inpaint.contracts import read_contract
 from mend.inpaint.onnx import DEFAULT, GRAPH
 from mend.models import MODELS, build
 from mend.models.checkpoint import load_model, save_model
@@ -25,7 +28,9 @@ def test_every_network_is_exported_for_any_size_and_gives_what_it_gives_in_pytor
             value.copy_(torch.rand_like(value) + 0.5 if key.endswith("running_var") else torch.randn_like(value) * 0.15)
     save_model(tmp_path / "model", network, model, options, {})
     for place in (tmp_path, tmp_path / "model"):
-        assert export(tmp_path / "model", place / "x.onnx") < 1e-4
+        off, toml = export(tmp_path / "model", place / "x.onnx")
+        assert off < 1e-4
+        assert toml == (None if model in ("pyramid", "structure") else place / "x.toml")
         nodes = onnx.load(place / "x.onnx", load_external_data=False).graph.node
         assert not any(node.metadata_props or node.doc_string for node in nodes), "the paths of a machine"
         session = onnxruntime.InferenceSession(place / "x.onnx")
@@ -42,6 +47,42 @@ def test_every_network_is_exported_for_any_size_and_gives_what_it_gives_in_pytor
     sizes = [(place / "x.onnx").stat().st_size for place in (tmp_path, tmp_path / "model")]
     weights = sum(value.numel() * 4 for value in network.state_dict().values())
     assert sizes[1] < sizes[0] - weights // 2, "its weights are those beside it"
+
+
+def test_an_exported_network_fills_with_its_contract_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    trained = ROOT / "results" / "cifar10-object-v1" / "models" / "unet-w16"
+    code, said, _ = mend(capsys, "export", trained, "-o", tmp_path / "mine.onnx")
+    assert code == 0
+    assert f"mine.toml: its contract; now 'mend fill PHOTO --mask MASK --model {tmp_path / 'mine.onnx'}'" in said
+    image, hole = smooth(60, 76, 1), np.zeros((60, 76), np.uint8)
+    hole[20:40, 30:44] = 255
+    write_image(tmp_path / "p.png", image)
+    write_image(tmp_path / "m.png", hole[..., None])
+    filled = []
+    for model in (trained, tmp_path / "mine.onnx"):
+        words = ("fill", tmp_path / "p.png", "--mask", tmp_path / "m.png", "--device", "cpu", "-o", tmp_path / "o.png")
+        code, _, said = mend(capsys, *words, "--model", model, "--max-memory", "6GB")
+        assert code == 0, said
+        filled.append(read_image(tmp_path / "o.png").pixels.astype(int))
+    assert "ONNX Runtime" in said
+    assert np.abs(filled[0] - filled[1]).max() <= 1
+    assert (filled[0] != image).any()
+
+
+def test_a_contract_that_is_there_keeps_its_licence_and_what_is_none_stays(tmp_path: Path):
+    save_model(tmp_path / "model", build("unet", width=2), "unet", {"width": 2}, {})
+    export(tmp_path / "model", tmp_path / "x.onnx")
+    toml = tmp_path / "x.toml"
+    toml.write_text(toml.read_text().replace('"yours"', '"CC0-1.0"'))
+    save_model(tmp_path / "model", build("unet", width=3), "unet", {"width": 3}, {})
+    export(tmp_path / "model", tmp_path / "x.onnx")
+    again = read_contract(toml)
+    assert (again.licence, again.bytes) == ("CC0-1.0", (tmp_path / "x.onnx").stat().st_size)
+    toml.write_text("epochs = 3\n")
+    (tmp_path / "x.onnx").unlink()
+    with pytest.raises(InputError, match="unknown key 'epochs' in x.toml"):
+        export(tmp_path / "model", tmp_path / "x.onnx")
+    assert (toml.read_text(), (tmp_path / "x.onnx").exists()) == ("epochs = 3\n", False)
 
 
 def test_the_graph_in_the_box_is_the_network_in_the_box_and_small():

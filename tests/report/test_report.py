@@ -17,7 +17,7 @@ from mend.evaluate.result import Score, read_result
 from mend.evaluate.run import evaluate
 from mend.report import headline, markdown_table, metric_table, picture_grid, report, write_into
 from mend.report.gallery import APART, EXTREMES
-from mend.report.tables import as_text, latex_table, readme_table, seeds_table
+from mend.report.tables import as_text, latex_table, readme_table, trainings_table
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +93,11 @@ def test_the_headline_does_not_claim_more_than_the_paired_interval(result: Path)
     varied = np.random.default_rng(0).standard_normal(len(rows))
     for change, said in (
         (varied, "no difference shown"),
-        (0.1 + 0.01 * varied, r"0\.\d+ dB less on the same images \(0\.\d+ to"),
+        (0.1 + 0.01 * varied, r"0\.\d+ dB less on the same images \(0\.\d+ to .* of these weights"),
     ):
         other = rows.assign(psnr=rows["psnr"] - change)
-        second = replace(one, metrics={"psnr": replace(one.metrics["psnr"], mean=one.mean("psnr") - 0.01)})
+        scores = {"psnr": replace(one.metrics["psnr"], mean=one.mean("psnr") - 0.01)}
+        second = replace(one, metrics=scores, model=replace(one.model, model="unet"))
         text = headline(replace(evaluated, methods={"tiny": one, "b": second}), {"tiny": rows, "b": other})
         assert re.search(said, text), text
 
@@ -174,15 +175,39 @@ def test_without_its_pictures_the_report_has_no_gallery(result: Path, tmp_path: 
     assert "images.html" not in page.read_text()
 
 
-def test_several_seeds_of_a_recipe_are_one_row(result: Path):
+def test_several_seeds_of_a_recipe_are_one_row(result: Path, tmp_path: Path):
     evaluated = read_result(result)
-    assert seeds_table(evaluated, ["tiny", "telea"]) is None
-    tiny, methods = evaluated.methods["tiny"], dict(evaluated.methods)
+    assert trainings_table(evaluated, ["tiny", "telea"]) is None
+    tiny, methods = evaluated.methods["tiny"], {"telea": evaluated.methods["telea"]}
+    rows = {name: pd.read_parquet(result / f"{name}.parquet") for name in ("tiny", "telea")}
+    tables = {"telea": rows["telea"]}
     for i, value in enumerate((20.0, 21.0, 22.0)):
-        trained = replace(tiny.model.trained, config={**tiny.model.trained.config, "seed": i})
+        # Its data lay elsewhere, and its record knows a key more: it is the same recipe.
+        config = {**tiny.model.trained.config, "seed": i, "data": f"place {i}"} | ({"start": None} if i else {})
+        trained = replace(tiny.model.trained, config=config)
         scores = {"psnr": Score(mean=value, n=1), "mae": Score(mean=1.0, n=1)}
-        methods[f"run{i}"] = replace(tiny, model=replace(tiny.model, trained=trained), metrics=scores)
-    header, rows = seeds_table(replace(evaluated, methods=methods), ["telea", "run0", "run1", "run2"])
-    assert header[:2] == ["Recipe", "Seeds"]
-    assert [cell.text for cell in rows[0]] == ["unet-aspp, width 4", "3", "21.000 ± 1.000", "1.000 ± 0.000"]
-    assert len(rows) == 1
+        methods[f"run{i}"] = replace(tiny, weights=f"w{i}", model=replace(tiny.model, trained=trained), metrics=scores)
+        tables[f"run{i}"] = rows["tiny"]
+    several = replace(evaluated, methods=methods)
+    header, lines = metric_table(several, list(methods))
+    assert [line[0].text for line in lines] == ["telea", "unet-aspp-w4 (3 trainings)", "elsewhere *"]
+    assert (lines[1][header.index("PSNR (dB) ↑")].text, lines[1][2].note) == ("21.00", "± 1.000")
+    header, each = trainings_table(several, list(methods))
+    assert header[:2] == ["Training", "Seed"]
+    assert [(line[0].text, line[1].text, line[2].text) for line in each] == [
+        ("run0", "0", "20.00"),
+        ("run1", "1", "21.00"),
+        ("run2", "2", "22.00"),
+    ]
+    assert "±: standard deviation over trainings that differ in the seed" in readme_table(several)
+    assert headline(several, tables).startswith("unet-aspp-w4 reaches the highest PSNR of the networks, 21.00 dB, mean of 3")
+
+
+def test_a_column_that_nobody_has_is_not_shown_to_readers(result: Path):
+    evaluated = read_result(result)
+    with_fid = replace(evaluated, protocol=replace(evaluated.protocol, metrics=("psnr", "fid")))
+    text = readme_table(replace(with_fid, unavailable={"fid": "pretrained weights not available"}))
+    assert "FID ↓" not in text
+    assert "n/a" not in text
+    assert "Not measured (pretrained weights not available): FID." in text
+    assert METRICS["fid"].definition not in text

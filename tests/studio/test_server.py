@@ -126,7 +126,7 @@ def test_the_same_file_as_the_command_line(studio: Studio, files: Path, tmp_path
     assert digest(answer.content) == expected
     kept = Path(photo).suffix if Path(photo).suffix in (".jpeg", ".tif", ".tiff", ".webp", ".png") else ".png"
     suffix = ".jpg" if photo in ("grey.jpg", "cmyk.jpg") else kept
-    assert f'filename="{Path(photo).stem}-mended{suffix}"' in answer.headers["content-disposition"]
+    assert f'filename="{Path(photo).stem}-filled{suffix}"' in answer.headers["content-disposition"]
     assert digest(on_the_page(studio, tmp_path, photo)) == expected
     assert not list(studio.temporary.rglob(f"*{Path(photo).stem}*")), "a name became a path"
 
@@ -144,17 +144,17 @@ def test_a_mask_is_loaded_on_the_page_and_a_result_filled_again(studio: Studio, 
     # the result as the next input: nothing marked in vain, and what was filled is what is filled on
     mask = data_url(files / "mask.png")
     again = studio.ask(f"{at}/{loaded['picture']}/fill", json={"model": "mean-colour", "mask": mask, "grow": 3})
-    assert float(str(again["share"])) > 0.0911
+    assert float(str(again["coverage"])) > 0.0911
     pixels = [np.load(next(studio.temporary.rglob(f"{one['picture']}/pixels.npy"))) for one in (loaded, again)]
     same = (pixels[0] == pixels[1]).all(-1)
-    assert same.mean() == pytest.approx(1 - float(str(again["share"])), abs=0.02), "a JPEG was read back as it is lossy"
+    assert same.mean() == pytest.approx(1 - float(str(again["coverage"])), abs=0.02), "a JPEG was read back as it is lossy"
 
 
 def test_the_options_of_the_command_line(studio: Studio, files: Path):
     seen = {digest(by_command_line(files, "photo.jpg", "--model", "telea"))}
     for words, flags in (
         ({"model": "mend"}, []),
-        ({"model": "mend", "texture": "true"}, ["--texture"]),
+        ({"model": "mend", "smooth": "true"}, ["--smooth"]),
         ({"grow": "5", "feather": "3"}, ["--model", "telea", "--grow", "5", "--feather", "3"]),
         ({"model": "mean-colour"}, ["--model", "mean-colour"]),
         ({"model": "mean-colour", "seam": "true"}, ["--model", "mean-colour", "--seam"]),
@@ -166,8 +166,8 @@ def test_the_options_of_the_command_line(studio: Studio, files: Path):
         assert found == digest(by_command_line(files, "photo.jpg", *flags)), words
         assert found not in seen, words
         seen.add(found)
-    textured = post(studio, files, "photo.jpg", model="mend with texture")
-    assert textured.content == post(studio, files, "photo.jpg", model="mend", texture="true").content
+    smooth = post(studio, files, "photo.jpg", model="mend, smooth")
+    assert smooth.content == post(studio, files, "photo.jpg", model="mend", smooth="true").content
 
 
 def test_the_form_has_the_options_of_the_command_line():
@@ -241,7 +241,7 @@ def test_coco_annotations_are_a_mask(studio: Studio, files: Path):
 
 
 def test_a_filling_is_followed_and_its_result_fetched(studio: Studio, files: Path):
-    answer = post(studio, files, "photo.png", path="/fills", model="mend", texture="true")
+    answer = post(studio, files, "photo.png", path="/fills", model="mend", smooth="true")
     assert answer.status_code == 202
     at = answer.headers["location"]
     assert answer.json() == {"key": at.removeprefix("/fills/"), "progress": at, "result": f"{at}/result"}
@@ -249,7 +249,7 @@ def test_a_filling_is_followed_and_its_result_fetched(studio: Studio, files: Pat
     assert all("stage" in line for line in lines[:-1])
     assert lines[-1]["done"]["result"] == f"{at}/result"
     result = studio.client.get(f"{at}/result")
-    assert digest(result.content) == digest(by_command_line(files, "photo.png", "--texture"))
+    assert digest(result.content) == digest(by_command_line(files, "photo.png", "--smooth"))
     assert json.loads(result.headers["x-mend-notes"]) == lines[-1]["done"]["notes"]
     assert [json.loads(line) for line in studio.client.get(at).text.splitlines()] == lines[-1:]
     assert studio.client.delete(at).status_code == 204
@@ -511,11 +511,11 @@ def test_a_segmenter_whose_weights_are_here_selects_objects(monkeypatch: pytest.
         def masks(self, pixels: np.ndarray) -> np.ndarray:
             return (pixels[..., 0] == 200).astype(np.uint8)
 
-    pixels = np.random.default_rng(0).integers(0, 100, (60, 90, 3), np.uint8)  # nothing that a graph would hold together
+    pixels = np.random.default_rng(0).integers(0, 100, (60, 90, 3), np.uint8)
     pixels[20:40, 30:60, 0] = 200
     Image.fromarray(pixels).save(tmp_path / "preview.webp", lossless=True)
     monkeypatch.setattr(tasks, "_load_segmenter", Finder)
-    tasks.select_object(lambda *said: None, str(tmp_path), 0.5, 0.5, str(tmp_path / "found"))
+    tasks.select_object(lambda *said: None, str(tmp_path), [(0.5, 0.5, True)], None, None, str(tmp_path / "found"))
     mask = np.asarray(Image.open(tmp_path / "found")) > 0
     assert mask[20:40, 30:60].all()
     assert mask.sum() < 1.5 * 20 * 30
@@ -527,7 +527,7 @@ def test_a_click_selects_what_is_there(studio: Studio, files: Path):
     write_image(files / "box.png", pixels)
     session = studio.session()
     picture = studio.open(session, files / "box.png")["picture"]
-    found = studio.ask(f"/sessions/{session}/pictures/{picture}/select", json={"x": 0.4, "y": 0.4})
+    found = studio.ask(f"/sessions/{session}/pictures/{picture}/select", json={"points": [{"x": 0.4, "y": 0.4}]})
     (files / "found.png").write_bytes(base64.b64decode(str(found["image"]).partition(",")[2]))
     mask = np.asarray(Image.open(files / "found.png")) > 0
     truth = pixels[..., 1] == 30
@@ -541,7 +541,7 @@ def test_a_click_finds_something_in_any_picture(tmp_path: Path):
     for pixels in (np.zeros((50, 80, 3), np.uint8), np.zeros((1, 1, 3), np.uint8), np.zeros((2, 300, 3), np.uint8), noise):
         Image.fromarray(pixels).save(tmp_path / "preview.webp", lossless=True)
         for x, y in ((0, 0), (1, 1), (0.5, 0.5)):
-            tasks.select_object(lambda *said: None, str(tmp_path), x, y, str(tmp_path / "found"))
+            tasks.select_object(lambda *said: None, str(tmp_path), [(x, y, True)], None, None, str(tmp_path / "found"))
             mask = np.asarray(Image.open(tmp_path / "found"))
             assert mask[min(int(y * len(mask)), len(mask) - 1), min(int(x * mask.shape[1]), mask.shape[1] - 1)] == 255
 
@@ -656,7 +656,7 @@ def test_each_mask_has_its_own_key(studio: Studio, files: Path):
     other[30:40, 5:50] = 255
     write_image(files / "other.png", other)
     keys = [studio.ask(f"{at[0]}/mask", content=(files / name).read_bytes())["mask"] for name in ("mask.png", "other.png")]
-    shares = [studio.ask(f"{at[0]}/fill", json={"model": "telea", "loaded": key})["share"] for key in keys]
+    shares = [studio.ask(f"{at[0]}/fill", json={"model": "telea", "loaded": key})["coverage"] for key in keys]
     assert shares == [pytest.approx(250 / 2745), pytest.approx(450 / 2745)]
     assert "no longer" in str(studio.ask(f"{at[1]}/fill", json={"model": "telea", "loaded": keys[0]})["error"])
 
@@ -1251,10 +1251,16 @@ def test_every_classical_filler_is_offered_and_a_file(tmp_path: Path, monkeypatc
 
     monkeypatch.setitem(CLASSICAL, "newest", CLASSICAL["telea"])
     found = list_methods([])
-    assert list(found)[:3] == ["mend", "mend with texture", "telea"]
+    assert list(found)[:3] == ["mend", "mend, smooth", "telea"]
     assert set(CLASSICAL) <= set(found)
     assert set(WHAT) <= set(CLASSICAL)
+    with monkeypatch.context() as without:
+        without.setattr("mend.inpaint.classical.find_spec", lambda name: None)
+        assert set(CLASSICAL) - set(list_methods([])) == {"biharmonic"}, "scikit-image is not there"
     (tmp_path / "net.onnx").touch()
+    with pytest.raises(InputError, match="lama is not on this machine yet, .*'mend fill PHOTO --mask MASK --model lama'"):
+        list_methods(["lama"])
+    monkeypatch.setattr("mend.studio.methods.find_fetched", lambda contract: tmp_path / contract.file)
     found = list_methods([str(tmp_path / "net.onnx"), "lama"])
     assert [found[name].model for name in ("net", "lama")] == [str(tmp_path / "net.onnx"), "lama"]
     with pytest.raises(InputError, match="there is no model in gone.onnx: .* lama"):
@@ -1320,7 +1326,7 @@ words = {"photo": str(folder / "source.png"), "name": "a.png", "mask": str(folde
 tasks.warm(ignore, options)
 assert tasks.fill_picture(ignore, **words, options=options, score=True)["psnr"] > 5
 tasks.fill_upload(ignore, **words, options=options)
-tasks.fill_upload(ignore, **words, options=options | {"texture": True})
+tasks.fill_upload(ignore, **words, options=options | {"smooth": True})
 try:
     tasks.read_rows(ignore, file="rows.parquet", by="", up=True, count=1)
 except ValueError as error:

@@ -1,18 +1,23 @@
 import json
+import shutil
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
+from statistics import stdev
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from mend.errors import InputError
+from mend.evaluate.metrics import METRICS
 from mend.evaluate.protocol import Drawn, Protocol
-from mend.evaluate.result import read_result
+from mend.evaluate.result import Result, read_result, write_result
 from mend.evaluate.run import evaluate
 from mend.masks.store import MaskSet
 from mend.report.tables import reproduction_text
 from mend.train.config import TrainConfig
-from mend.train.reproduce import reproduce
+from mend.train.reproduce import compare_results, reproduce
 from mend.train.run import train
 
 
@@ -38,7 +43,9 @@ def test_masks_training_and_evaluation_done_again_give_the_old_numbers(result: P
         return lambda done, of: None
 
     lines = reproduce(result, tmp_path / "again", device="cpu", progress=progress)
-    assert [(line.method, line.metric) for line in lines] == [(m, n) for m in ("tiny", "telea") for n in ("psnr", "mae")]
+    alone = [(m, n) for m in ("tiny", "telea") for n in ("psnr", "mae")]
+    assert [(line.method, line.metric) for line in lines[:4]] == alone
+    assert {line.metric for line in lines[4:]} == {"psnr", "mae"}, "and a difference for each"
     assert all(line.within for line in lines), reproduction_text(lines)
     assert stages == ["train tiny", "evaluate"]
     assert (tmp_path / "again" / "runs" / "tiny" / "model" / "model.safetensors").exists(), "it was trained, not copied"
@@ -51,7 +58,7 @@ def test_masks_training_and_evaluation_done_again_give_the_old_numbers(result: P
         assert lines[method, "psnr"].within == met
         assert lines["tiny", "mae"].within
     assert "OUTSIDE" in reproduction_text(list(lines.values()))
-    assert "3 of 4 numbers within tolerance" in reproduction_text(list(lines.values()))
+    assert "5 of 6 numbers within tolerance" in reproduction_text(list(lines.values()))
 
 
 def test_mask_sets_are_made_anew_from_their_archives(result: Path, tmp_path: Path, masks: Path):
@@ -79,12 +86,86 @@ def test_fillers_alone_need_their_masks_too(result: Path, tmp_path: Path, masks:
     assert [(line.method, line.within) for line in lines] == [("telea", True)] * 2
 
 
+COMMITTED = read_result(ROOT / "results" / "cifar10-object-v1")
+
+
+@pytest.mark.parametrize("pair", list(combinations(COMMITTED.methods, 2)), ids=" ".join)
+def test_two_methods_that_changed_places_are_seen(pair: tuple[str, str]):
+    one, two = pair
+    methods = dict(COMMITTED.methods)
+    for name, other in ((one, two), (two, one)):
+        methods[name] = replace(methods[name], metrics=COMMITTED.methods[other].metrics)
+    lines = compare_results(COMMITTED, replace(COMMITTED, methods=methods))
+    assert not all(line.within for line in lines)
+    assert "OUTSIDE" in reproduction_text(lines) or "ANOTHER ORDER" in reproduction_text(lines)
+
+
+def test_a_change_of_place_within_the_tolerance_is_seen_by_the_order():
+    names = ("unet-aspp-w16", "unet-simple-w16")
+    change = {name: (sign * METRICS["psnr"].tolerance / 2) for name, sign in zip(names, (-1, 1), strict=True)}
+    lines = compare_results(COMMITTED, moved(COMMITTED, change))
+    assert all(line.within for line in lines if line.method in names), "each number alone is near enough"
+    assert [line.method for line in lines if line.turned] == [" − ".join(names)]
+
+
+def moved(result: Result, by: dict[str, float]) -> Result:
+    """The result with the PSNR of some methods changed by so much."""
+    methods = dict(result.methods)
+    for name, change in by.items():
+        scores = methods[name].metrics
+        psnr = replace(scores["psnr"], mean=(scores["psnr"].mean or 0) + change)
+        methods[name] = replace(methods[name], metrics={**scores, "psnr": psnr})
+    return replace(result, methods=methods)
+
+
+def several(result: Result, name: str, changes: list[float]) -> Result:
+    """The result with more trainings of a network, their PSNR changed by so much, each by another seed."""
+    method = result.methods[name]
+    trained = method.model.trained
+    assert trained
+    names = [f"{name}-s{i + 1}" for i in range(len(changes))]
+    others = {
+        again: replace(
+            method,
+            weights=again,
+            model=replace(
+                method.model, trained=replace(trained, config={**trained.config, "seed": i + 1, "data": "elsewhere"})
+            ),
+        )
+        for i, again in enumerate(names)
+    }
+    return moved(replace(result, methods={**result.methods, **others}), dict(zip(names, changes, strict=True)))
+
+
+def test_the_tolerance_is_that_of_the_spread_over_seeds_where_there_are_enough():
+    changes = [0.02, -0.01, 0.015, -0.03]
+    lines = compare_results(COMMITTED, COMMITTED, several(COMMITTED, "unet-w16", changes))
+    (line,) = [line for line in lines if (line.method, line.metric) == ("unet-simple-w16", "psnr")]
+    assert line.tolerance == pytest.approx(3.5 * 2**0.5 * stdev([0, *changes]), rel=1e-3), "of all networks"
+    few = compare_results(COMMITTED, COMMITTED, several(COMMITTED, "unet-w16", changes[:2]))
+    assert {line.tolerance for line in few if (line.method, line.metric) == ("unet-simple-w16", "psnr")} == {
+        METRICS["psnr"].tolerance
+    }
+    (classical,) = [line for line in lines if (line.method, line.metric) == ("telea", "psnr")]
+    assert classical.tolerance < 0.05, "what is not trained is exact"
+
+
+def test_several_seeds_are_found_in_the_result_or_beside_it(result: Path, tmp_path: Path):
+    mine = read_result(result)
+    changes = [0.01, -0.01, 0.02, 0.0]
+    reproduce(result, tmp_path / "again", device="cpu")
+    shutil.copy(result, tmp_path / "tiny.json")
+    write_result(tmp_path / "tiny-seeds", several(mine, "tiny", changes))
+    (line, *_) = reproduce(tmp_path / "tiny.json", tmp_path / "again", device="cpu")
+    assert line.tolerance == pytest.approx(3.5 * 2**0.5 * stdev([0, *changes]), rel=1e-3)
+
+
 def test_a_network_trained_on_crops_is_trained_again(folder: Path, tmp_path: Path):
     config = TrainConfig(str(folder), "strokes", "pyramid", width=4, crop=16, epochs=1, batch_size=8, workers=0)
     run = train(config, tmp_path / "small")
     protocol = Protocol("tiny-v1", "Tiny", str(folder), ("psnr",), drawn=Drawn(("boxes",), ((0.1, 0.3),)))
     result = evaluate([str(run)], protocol, tmp_path / "crops", device="cpu")
-    (line,) = reproduce(result, tmp_path / "again", device="cpu")
+    (line,) = reproduce(result, tmp_path / "again", device="cpu")  # and no difference: it is alone
     assert line.new == line.old
     assert (tmp_path / "again" / "runs" / "small" / "metrics.csv").exists()
 

@@ -1,0 +1,102 @@
+"""Trainings of one recipe, which differ in their random seed alone: found in a result, and how far their scores spread."""
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+from mend.errors import InputError, nearest
+from mend.evaluate.result import MethodResult, Result
+
+ELSEWHERE = ("data", "masks", "workers", "compile")  # of a training's record: where it was made and how fast, not what
+Recipe = dict[str, Any]
+
+
+def recipe(method: MethodResult) -> Recipe | None:
+    """What trainings of one recipe have in common; None for a method that was not trained by mend.
+
+    Pictures and masks count by content. A key that an older record lacks was not known then, and counts as unset.
+    """
+    trained = method.model.trained
+    if trained is None:
+        return None
+    known = {key: value for key, value in trained.config.items() if value and key not in (*ELSEWHERE, "seed")}
+    content = {"images": trained.images, "pictures": trained.fingerprint, "mask set": trained.mask_set}
+    return {**known, "model": method.model.model, "width": method.model.width, **content}
+
+
+def group_trainings(result: Result, methods: Iterable[str]) -> list[list[str]]:
+    """The methods, those of one recipe together, in the order of the first of each."""
+    groups: list[tuple[Recipe | None, list[str]]] = []
+    for name in methods:
+        made = recipe(result.methods[name])
+        together = next((names for other, names in groups if made is not None and other == made), None)
+        if together is None:
+            groups.append((made, [name]))
+        else:
+            together.append(name)
+    return [names for _, names in groups]
+
+
+def group_name(result: Result, names: Sequence[str]) -> str:
+    """What a group of trainings is called: its network and width; a method alone by its own name."""
+    if len(names) == 1:
+        return names[0]
+    model = result.methods[names[0]].model
+    return f"{model.model}-w{model.width}"
+
+
+def find_group(text: str, result: Result) -> list[str]:
+    """The methods that `text` names: one, several with commas between them, or those that a pattern such as unet-w16* fits.
+
+    Names are those of the result, or run folders. Raises InputError for one that was not evaluated, and for several that are no
+    trainings of one recipe.
+    """
+    there, found = result.methods, list[str]()
+    for part in text.split(","):
+        name = Path(part.strip()).name
+        fits = [method for method in there if fnmatchcase(method, name)] if "*" in name else [name] if name in there else []
+        if not fits:
+            raise InputError(f"no result for {name!r}.{nearest(name, list(there))} Evaluated: {', '.join(there)}.")
+        found += [method for method in fits if method not in found]
+    _check_group(found, result)
+    return found
+
+
+def _check_group(names: list[str], result: Result) -> None:
+    """InputError where several methods are no trainings of one recipe."""
+    first, *others = names
+    if not others:
+        return
+    recipes = {name: recipe(result.methods[name]) for name in names}
+    for name, made in recipes.items():
+        if made is None:
+            raise InputError(f"{name} was not trained by mend, so it has no other trainings: compare it alone.")
+        model = result.methods[name].model
+        if model.trained is None or model.trained.config.get("seed") is None:
+            raise InputError(f"the record of {name} has no seed, so nothing says that it is another training. Leave it out.")
+    for name in others:
+        one, two = recipes[first] or {}, recipes[name] or {}
+        differs = [f"{k} {one.get(k)} and {two.get(k)}" for k in dict.fromkeys((*one, *two)) if one.get(k) != two.get(k)]
+        if differs:
+            raise InputError(
+                f"{first} and {name} are no trainings of one recipe: {'; '.join(differs)}. A group differs in the seed alone."
+            )
+    weights: dict[str, str] = {}
+    for name in names:
+        same = weights.setdefault(result.methods[name].weights, name)
+        if same != name:
+            raise InputError(f"{same} and {name} are the same training: their weights are equal. Leave one out.")
+
+
+def spread(result: Result, metric: str) -> tuple[float, int]:
+    """The standard deviation of a metric over trainings of one recipe, pooled over recipes, and its degrees of freedom: 0 where
+    no recipe was trained twice."""
+    squares, degrees = 0.0, 0
+    for names in group_trainings(result, result.methods):
+        there = [mean for name in names if (mean := result.methods[name].mean(metric)) is not None]
+        if len(there) > 1:
+            squares += stdev(there) ** 2 * (len(there) - 1)
+            degrees += len(there) - 1
+    return (squares / degrees) ** 0.5 if degrees else 0.0, degrees
