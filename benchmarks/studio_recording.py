@@ -87,9 +87,6 @@ def act(recorder: Recorder) -> None:
     page.wait_for_selector("body[data-state=marking]:not([aria-busy])")
     page.wait_for_selector("#clear:enabled")
     page.click("#clear")  # the example comes with its mark: here one paints it
-    page.eval_on_selector(
-        "#model", "(one) => { one.value = [...one.options].find((method) => /texture/.test(method.value))?.value ?? one.value }"
-    )
     page.eval_on_selector("#size", "(one) => { one.value = 46; one.dispatchEvent(new Event('input')) }")
     recorder.stay(900)
     recorder.move(*recorder.at(0.5025, 0.31))

@@ -88,10 +88,11 @@ def prepare_picture(report: Report, photo: str, name: str) -> Facts:
 def show_full(report: Report, photo: str) -> Facts:
     """Write a picture for a browser at its full size, which a preview may not have; alpha on white."""
     report("reading the picture")
-    shown, folder = _in_eight_bits(_read_picture(Path(photo))), Path(photo).parent
+    picture, folder = _read_picture(Path(photo)), Path(photo).parent
+    shown = _in_eight_bits(picture)
     if shown.mode in ("LA", "RGBA"):
         shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown.convert("RGBA"))
-    shown.convert("RGB").save(folder / "full.part", format="JPEG", quality=95)
+    shown.convert("RGB").save(folder / "full.part", format="JPEG", quality=95, icc_profile=_profile(picture))
     (folder / "full.part").replace(folder / "full.jpg")
     return {}
 
@@ -293,24 +294,30 @@ def _write_preview(folder: Path, picture: Picture) -> None:
     shown = _in_eight_bits(picture)
     height, width = _preview_size(picture.pixels.shape[:2])
     shown = shown.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0) if width < shown.width else shown
-    _save_preview(folder, shown.convert("RGBA" if shown.mode in ("LA", "RGBA") else "RGB"))
+    _save_preview(folder, shown.convert("RGBA" if shown.mode in ("LA", "RGBA") else "RGB"), _profile(picture))
 
 
-def _save_preview(folder: Path, shown: Image.Image) -> None:
+def _save_preview(folder: Path, shown: Image.Image, profile: bytes | None) -> None:
     data = io.BytesIO()
-    shown.save(data, format="WEBP", quality=90)
+    shown.save(data, format="WEBP", quality=90, icc_profile=profile)
     write_bytes(folder / "preview.webp", data.getvalue())  # whole, since it may be asked for meanwhile
 
 
 def _show_smooth(report: Report, folder: Path, out: Path, raw: np.ndarray, hole: np.ndarray) -> None:
     """Write the preview of a filling to which texture is still to come: that of the picture in `folder`, filled at its size."""
     with Image.open(folder / "preview.webp") as opened:
-        shown = np.asarray(opened.convert("RGB"), np.float32)
+        shown, profile = np.asarray(opened.convert("RGB"), np.float32), opened.info.get("icc_profile")
     scale = partial(cv2.resize, dsize=(shown.shape[1], shown.shape[0]), interpolation=cv2.INTER_AREA)
     inside = scale(hole[0, 0])
     filled = np.stack([scale(plane * hole[0, 0]) for plane in raw[0]], axis=-1)
-    _save_preview(out, Image.fromarray(np.rint(shown * (1 - inside[..., None]) + 255 * filled).clip(0, 255).astype(np.uint8)))
+    pixels = np.rint(shown * (1 - inside[..., None]) + 255 * filled).clip(0, 255).astype(np.uint8)
+    _save_preview(out, Image.fromarray(pixels), profile)
     report("adding texture", preview=True)
+
+
+def _profile(picture: Picture) -> bytes | None:
+    """What the numbers of a picture mean as colours; of a grey one, which is shown in three channels, nothing."""
+    return picture.metadata.get("icc_profile") if picture.pixels.shape[2] >= 3 else None
 
 
 def _in_eight_bits(picture: Picture) -> Image.Image:

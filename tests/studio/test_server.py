@@ -27,7 +27,7 @@ import pytest
 from conftest import ROOT, smooth
 from made_networks import made_graph, write_network
 from made_results import write_means
-from PIL import Image
+from PIL import Image, ImageCms
 from running_studio import Studio, stuck
 
 from mend.cli import main
@@ -774,6 +774,17 @@ def test_a_picture_comes_back_as_a_file_and_never_as_a_page(studio: Studio, file
     assert answer.content == (files / "photo.png").read_bytes()
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["content-disposition"].startswith("attachment")
+
+
+def test_what_the_page_shows_has_the_colours_of_the_picture(studio: Studio, tmp_path: Path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()  # any other than the browser's own
+    Image.fromarray(COLOUR).save(tmp_path / "photo.tif", icc_profile=profile)
+    session = studio.session()
+    at = f"/sessions/{session}/pictures/{studio.open(session, tmp_path / 'photo.tif', 'photo.tif')['picture']}"
+    studio.ask(f"{at}/full")
+    for part in ("preview", "full"):
+        shown = Image.open(io.BytesIO(studio.client.get(f"{at}/{part}").content))
+        assert shown.info.get("icc_profile") == profile, part
 
 
 def test_names_that_are_no_names(studio: Studio, files: Path):

@@ -43,6 +43,7 @@ export class Easel {
         throw new Error("The browser cannot show this picture. Open it again.");
       });
     }
+    $("easel").classList.remove("glimpse");
     const [width, height] = this.viewport.size;
     if (width !== size[0] || height !== size[1]) this.viewport.open(size); // else one goes on where one looked
     this.compare(this.comparing && picture !== original);
@@ -51,7 +52,11 @@ export class Easel {
   // An image to see until the result is there, which replaces it.
   async glimpse(src) {
     const image = Object.assign(new Image(), { src });
-    await image.decode().then(() => ($("photo").src = src), () => {});
+    const see = () => {
+      $("photo").src = src;
+      $("easel").classList.add("glimpse");
+    };
+    await image.decode().then(see, () => {}); // what cannot be shown yet is soon there
   }
 
   compare(on) {

@@ -72,10 +72,11 @@ async function showable(one, options, stage) {
   one.shown = await (await server.fetch(one, "full", options)).blob();
 }
 
+const draw = (one) => easel.show(url(one.shown), url(version(one.root).shown), [one.width, one.height]);
+
 // Show a version, with what is marked on it. Unless it can be shown nothing changes.
 async function go(to, runs = to.draft) {
-  const root = version(to.root);
-  await easel.show(url(to.shown), url(root.shown), [to.width, to.height]);
+  await draw(to);
   if (current) current.draft = marks.packed;
   const same = current && current.width === to.width && current.height === to.height;
   if (current?.root !== to.root) {
@@ -313,7 +314,7 @@ function select({ box, point }, event) {
     const points = [...(refined?.points ?? []), ...(point ? [{ x: point[0], y: point[1], add: kind !== "take" }] : [])];
     const wanted = { points, box: box ?? refined?.box ?? null };
     const base = refined?.base ?? marks.bytes.slice();
-    const found = await server.askOf(current, "/select", { ...options, body: JSON.stringify({ ...wanted, x: point?.[0], y: point?.[1] }) }, stage);
+    const found = await server.askOf(current, "/select", { ...options, body: JSON.stringify(wanted) }, stage);
     await marks.add(found.image, base);
     selected = { ...wanted, base };
     update();
@@ -358,7 +359,7 @@ function fill() {
       const found = await filled(input, { ...asked(), model: $("model").value }, options, progress);
       await turn(await receive(found, options, stage), null);
     } finally {
-      easel.show(url(current.shown), url(version(current.root).shown), [current.width, current.height]); // after a glimpse
+      await draw(current); // after a glimpse
     }
   });
 }
