@@ -32,6 +32,7 @@ DEPTH = 4.0  # pixels from a hole's middle to its rim at the coarsest scale: a p
 SEARCHED = 60_000  # pixels of the coarsest scale, where every patch is compared with every other
 MATCHED = 1_500_000  # pixels of a scale at which patches are compared at all: above it, copies are only enlarged
 SMOOTH = 1.5 / 255  # roughness of what has no grain to be seen; from twice that on, all is texture
+ALIKE = 4 / 255  # how far texture may be from the filling, blurred, where that is to stay; from twice that on, all is texture
 FEWEST = 500  # known patches that a coarser scale must have to be gone to: a choice among fewer repeats itself
 
 
@@ -80,8 +81,24 @@ def _synthesize(image: np.ndarray, hole: np.ndarray, report: Report) -> None:
         done += missing.size
         report(done, of)
     assert copies is not None
-    share = thick[hole] * ((measure_roughness(image, hole)[hole] - SMOOTH) / SMOOTH).clip(0, 1)
-    image[:, hole] += share * (copies.colours(image) - image[:, hole])
+    colours = copies.colours(image)
+    image[:, hole] += thick[hole] * share_texture(image, hole, colours) * (colours - image[:, hole])
+
+
+def share_texture(image: np.ndarray, hole: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """How much texture, of `colours` (3, N), each pixel of the hole takes in the place of the filling in the image: (N,).
+
+    All, unless there is no grain about it and the two differ in nothing else: a copied sky has steps, one that was filled has
+    none. Where they differ in more the filling is a guess, and the texture was seen elsewhere in the picture.
+    """
+    rough = ((measure_roughness(image, hole)[hole] - SMOOTH) / SMOOTH).clip(0, 1)
+    apart = np.zeros_like(rough)
+    for channel, values in zip(image, colours, strict=True):
+        change = np.zeros_like(channel)
+        change[hole] = values - channel[hole]
+        apart = np.maximum(apart, np.abs(cv2.GaussianBlur(change, (0, 0), 4, borderType=cv2.BORDER_REFLECT)[hole]))
+    alike = (2 - apart / ALIKE).clip(0, 1)
+    return 1 - alike * (1 - rough)
 
 
 def _shrink(hole: np.ndarray) -> list[np.ndarray]:
