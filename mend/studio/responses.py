@@ -5,7 +5,8 @@ import asyncio
 import base64
 import json
 import traceback
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,9 +18,10 @@ from starlette.exceptions import HTTPException as HTTPError
 from starlette.requests import ClientDisconnect
 
 from mend.errors import InputError
-from mend.studio.sessions import Gone
+from mend.studio.sessions import Gone, Item, hold
 from mend.studio.workers import Busy, Fault, Messages
 
+Facts = dict[str, Any]
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -90,6 +92,30 @@ def stream_lines(messages: Messages) -> StreamingResponse:
             await messages.aclose()
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+async def follow(
+    task: Messages,
+    *items: Item,
+    also: Facts = {},  # noqa: B006, which nobody changes
+    done: Callable[[Facts], Facts] = lambda facts: facts,
+    undo: Callable[[], None] = lambda: None,
+    after: Callable[[], None] = lambda: None,
+) -> Messages:
+    """The messages of a task that works on items, which stay meanwhile; each tells what `also` is to be known.
+
+    `done` makes of its facts what the page is told; `undo` is called when it did not come to its end, `after` in any case.
+    """
+    try:
+        with hold(*items):
+            async with aclosing(task):
+                async for message in task:
+                    yield {"done": done(message["done"])} if "done" in message else {**also, **message}
+    except BaseException:
+        undo()
+        raise
+    finally:
+        after()
 
 
 async def wait_for(messages: Messages) -> dict[str, Any]:

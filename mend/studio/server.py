@@ -12,10 +12,9 @@ import secrets
 import shutil
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
@@ -25,17 +24,27 @@ from mend.data.assets import VERSION
 from mend.errors import InputError, pick
 from mend.studio.access import MEGABYTES, Access
 from mend.studio.api import Fills, add_api
+from mend.studio.batches import add_batches
 from mend.studio.examples import EXAMPLES, draw_thumbnail
 from mend.studio.methods import Method
-from mend.studio.responses import answer_errors, decode_data_url, find, read_json, receive_file, stream_lines, wait_for
+from mend.studio.responses import (
+    Facts,
+    answer_errors,
+    decode_data_url,
+    find,
+    follow,
+    read_json,
+    receive_file,
+    stream_lines,
+    wait_for,
+)
 from mend.studio.runs import find_results, find_rows, find_runs, find_samples, read_evaluation, read_run
 from mend.studio.sessions import Item, Session, Sessions, hold, safe_name
-from mend.studio.workers import Messages, Workers
+from mend.studio.workers import Workers
 
 PAGE = Path(__file__).parent / "page"
 PARTS = {file.name: file for file in PAGE.iterdir() if file.suffix in (".css", ".js", ".svg")}
 EXPIRING = 60.0  # seconds from one look for what has expired to the next
-Facts = dict[str, Any]
 ROWS = 100  # of a table of scores: the first, in the order asked for
 
 
@@ -198,7 +207,8 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         if not path.is_file():
             raise HTTPException(404)
         kind = "application/octet-stream" if part == "source" else None  # as it came, whatever its name says
-        return FileResponse(path, media_type=kind, filename=name, headers={"Cache-Control": "private, max-age=3600"})
+        kept = "no-store" if item.tasks else "private, max-age=3600"  # a preview of what is at work may still change
+        return FileResponse(path, media_type=kind, filename=name, headers={"Cache-Control": kept})
 
     # --- Masks and filling ---
 
@@ -217,26 +227,30 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         return prepare_mask(item, mask)
 
     def prepare_mask(item: Item, mask: Path, **more: object) -> StreamingResponse:
-        preview = Path(f"{mask}.preview")
-
         def done(_: Facts) -> Facts:
             item.masks.append(mask.name)
-            return {**more, "mask": mask.name, "image": take_image(preview)}
-
-        def undo() -> None:
-            for file in (mask, preview):
-                file.unlink(missing_ok=True)
+            return {**more, "mask": mask.name, "image": image_url(mask)}
 
         task = workers.pictures.run("prepare_mask", mask=str(mask), size=item.size)
-        return stream_lines(follow(task, item, done=done, undo=undo))
+        return stream_lines(follow(task, item, done=done, undo=lambda: mask.unlink(missing_ok=True)))
 
     @page.post("/sessions/{token}/pictures/{key}/select")
     async def select(token: str, key: str, request: Request) -> StreamingResponse:
-        asked = await read_json(request, Point)
+        asked = await read_json(request, Selection)
         item = sessions.find(token).item(key)
+        if not (asked.points or asked.box or asked.lasso):
+            raise InputError("nothing was pointed at. Click the object, or draw a box or a line around it.")
         target = item.folder / f"selected-{secrets.token_hex(8)}"
-        task = workers.pictures.run("select_object", folder=str(item.folder), x=asked.x, y=asked.y, mask=str(target))
-        return stream_lines(follow(task, item, done=lambda _: {"image": take_image(target)}))
+        points = [(point.x, point.y, point.add) for point in asked.points]
+        words = {"folder": str(item.folder), "points": points, "box": asked.box, "lasso": asked.lasso, "mask": str(target)}
+
+        def done(_: Facts) -> Facts:
+            return {"image": image_url(target)}
+
+        def remove() -> None:
+            target.unlink(missing_ok=True)
+
+        return stream_lines(follow(workers.pictures.run("select_object", **words), item, done=done, after=remove))
 
     @page.post("/sessions/{token}/pictures/{key}/fill")
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
@@ -260,7 +274,9 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
             into.suffix = facts.pop("suffix")
             return {"picture": result, "name": item.name, **facts}
 
-        return stream_lines(follow(task, item, into, done=done, undo=lambda: session.remove(result)))
+        return stream_lines(follow(task, item, into, also={"picture": result}, done=done, undo=lambda: session.remove(result)))
+
+    add_batches(page, sessions, workers, models, device)
 
     # --- Links ---
 
@@ -311,41 +327,31 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
     return page
 
 
-async def follow(
-    task: Messages,
-    *items: Item,
-    done: Callable[[Facts], Facts] = lambda facts: facts,
-    undo: Callable[[], None] = lambda: None,
-) -> Messages:
-    """The messages of a task that works on items, which stay meanwhile.
-
-    `done` makes of its facts what the page is told; `undo` is called when it did not come to its end.
-    """
-    try:
-        with hold(*items):
-            async with aclosing(task):
-                async for message in task:
-                    yield {"done": done(message["done"])} if "done" in message else message
-    except BaseException:
-        undo()
-        raise
-
-
-def take_image(file: Path) -> str:
-    """The data URL of a PNG, which is removed."""
-    url = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
-    file.unlink()
-    return url
+def image_url(file: Path) -> str:
+    """The data URL of a PNG."""
+    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------------
 
 
-class Point(BaseModel):
-    """Where a click was, in shares of the picture's width and height."""
+Share = Annotated[float, Field(ge=0, le=1)]  # of the picture's width, or of its height
 
-    x: float = Field(ge=0, le=1)
-    y: float = Field(ge=0, le=1)
+
+class Point(BaseModel):
+    """Where a click was, and whether what is there belongs to the object, or not."""
+
+    x: Share
+    y: Share
+    add: bool = True
+
+
+class Selection(BaseModel):
+    """Which object is meant: all clicks on it, the first first, and a box (left, top, right, bottom) or a line around it."""
+
+    points: list[Point] = Field([], max_length=200)
+    box: tuple[Share, Share, Share, Share] | None = None
+    lasso: list[tuple[Share, Share]] | None = Field(None, min_length=3, max_length=5000)
 
 
 class Filling(BaseModel):

@@ -97,9 +97,9 @@ def safe_suffix(name: str) -> str:
 
 
 def folder_size(folder: Path) -> int:
-    """In bytes, of the files in it."""
+    """In bytes, of all files in it."""
     total = 0
-    for file in folder.iterdir():
+    for file in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):  # a task has renamed it meanwhile
             total += file.stat().st_size
     return total

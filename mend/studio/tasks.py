@@ -1,9 +1,10 @@
 """What the studio does to pictures: files in, files out, one thing after another, in a process of its own.
 
 `python -m mend.studio.tasks` reads one task a line from standard input, [name, arguments], and answers in lines of JSON:
-{"stage": words} as it goes, with the "share" done where that is known, then {"done": facts} or {"error": sentence}. A process
-can be ended in the middle of anything, which a thread cannot: so everything can be cancelled, and a picture that takes all
-memory takes no page with it. It imports no PyTorch unless the model of a task needs it.
+{"stage": words} as it goes, with the "share" done and the seconds "left" where these are known, and "preview" where that of
+what comes can be seen already; then {"done": facts} or {"error": sentence}. A process can be ended in the middle of anything,
+which a thread cannot: so everything can be cancelled, and a picture that takes all memory takes no page with it. It imports no
+PyTorch unless the model of a task needs it.
 
 A picture of the page is a folder: `source`, the file as it came; `preview.webp`; and a result has `pixels.npy`, `mask.png` and
 `result`.
@@ -17,9 +18,10 @@ import shutil
 import sys
 import threading
 import traceback
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -31,27 +33,34 @@ import numpy as np
 from PIL import Image
 
 from mend.errors import InputError
+from mend.filling.folder import fill_folder
 from mend.filling.inpainter import Inpainter
 from mend.filling.job import Job, Result, fill_file, filler_arguments, load_filler
 from mend.filling.options import Options
-from mend.images import Picture, open_picture, read_image, write_bytes
+from mend.filling.pairing import Pair, Plan
+from mend.filling.summary import Outcome
+from mend.images import Picture, open_picture, output_suffix, peek, read_image, write_bytes
 from mend.images.deep import png_chunks
-from mend.masks.hole import Undecided, resize_hole, understand_mask
+from mend.inpaint.filler import Filler, Wrapper
+from mend.inpaint.texture import Textured
+from mend.masks.hole import Undecided, understand_mask
+from mend.masks.stamp import find_letters, place_region
+from mend.progress import Report as Progress
+from mend.progress import ignore
+from mend.studio.pace import Pace
 from mend.studio.scores import measure
 
 MEGAPIXELS = 100
 PNG = b"\x89PNG\r\n\x1a\n"
 CHUNKS = 100_000  # of a PNG: one of 200 MB has so many where each holds 2 kB, less than any program writes
 PREVIEW = 1600  # longest side of what the page shows, in pixels
-SEGMENTED = 384  # longest side of what is segmented for a click
-REACH = 0.25  # of its longest side: how far from a click an object may reach
-ALIKE = 8  # levels by which what is of one colour may differ
 REFUSED = {"EPS", "WMF"}  # formats that Pillow hands to Ghostscript, or to Windows, which is for nothing that strangers send
 SHOWN = {"WEBP": "WebP", "MPO": "JPEG", "JPEG2000": "JPEG 2000"}  # formats by the names that people know
 
 Facts = dict[str, Any]
 Size = tuple[int, int]  # height, width
-Report = Callable[..., None]  # of a stage, and of the share done where that is known
+Report = Callable[..., None]  # of a stage, and of the share done and the seconds left where these are known
+Show = Callable[[np.ndarray, np.ndarray], None]  # given a filling (B, 3, H, W) and its hole (B, 1, H, W)
 
 
 # --- Tasks -----------------------------------------------------------------------------------------------------------
@@ -79,16 +88,17 @@ def prepare_picture(report: Report, photo: str, name: str) -> Facts:
 def show_full(report: Report, photo: str) -> Facts:
     """Write a picture for a browser at its full size, which a preview may not have; alpha on white."""
     report("reading the picture")
-    shown, folder = _in_eight_bits(_read_picture(Path(photo))), Path(photo).parent
+    picture, folder = _read_picture(Path(photo)), Path(photo).parent
+    shown = _in_eight_bits(picture)
     if shown.mode in ("LA", "RGBA"):
         shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown.convert("RGBA"))
-    shown.convert("RGB").save(folder / "full.part", format="JPEG", quality=95)
+    shown.convert("RGB").save(folder / "full.part", format="JPEG", quality=95, icc_profile=_profile(picture))
     (folder / "full.part").replace(folder / "full.jpg")
     return {}
 
 
 def prepare_mask(report: Report, mask: str, size: Size) -> Facts:
-    """Read the uploaded file `mask` as `mend fill` does, and make it an 8-bit PNG; a preview lies beside."""
+    """Read the uploaded file `mask` as `mend fill` does, and make it an 8-bit PNG of the picture's size."""
     report("reading the mask")
     _check_size(Path(mask), "the mask")
     try:
@@ -96,20 +106,19 @@ def prepare_mask(report: Report, mask: str, size: Size) -> Facts:
     except Undecided as error:
         raise InputError(f"cannot tell which part of the mask is the hole: {error.why}. Make it white on black.") from None
     write_bytes(Path(mask), _png(inside))
-    write_bytes(Path(f"{mask}.preview"), _png(resize_hole(inside, _preview_size(size))))
     return {}
 
 
-def select_object(report: Report, folder: str, x: float, y: float, mask: str) -> Facts:
-    """Write the object at (x, y), shares of the width and the height, to the file `mask`, of the preview's size."""
+def select_object(report: Report, folder: str, points: list[Any], box: Any, lasso: list[Any] | None, mask: str) -> Facts:
+    """Write the object meant by clicks, a box or a lasso to `mask`, of the preview's size; see `mend.segment.select`."""
     report("finding the object")
-    found = _find_object(Path(folder), x, y)
-    outlines, _ = cv2.findContours(found, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    found = cv2.drawContours(np.zeros_like(found), outlines, -1, 1, cv2.FILLED)  # what it encloses goes with it
-    found = cv2.dilate(found, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), iterations=2)  # and its soft edge
+    from mend.segment.select import grow, select
+
     with Image.open(Path(folder) / "preview.webp") as preview:
-        size = preview.height, preview.width
-    write_bytes(Path(mask), _png(resize_hole(found > 0, size)))
+        pixels = np.array(preview.convert("RGB"))
+    segmenter = None if box or lasso else _load_segmenter()  # which knows what a click means, but not which part of it
+    found = select(pixels, [tuple(point) for point in points], box, lasso, segmenter and segmenter.masks)
+    write_bytes(Path(mask), _png(grow(found)))
     return {}
 
 
@@ -121,7 +130,8 @@ def fill_picture(report: Report, photo: str, name: str, mask: str, out: str, opt
     """
     _check_marks(Path(mask))
     picture, target = _read_picture(Path(photo), name), Path(out)
-    result, facts = _fill(report, Job(picture, Path(mask), name=name, options=Options(**options)), target)
+    job = Job(picture, Path(mask), name=name, options=Options(**options))
+    result, facts = _fill(report, job, target, partial(_show_smooth, report, Path(photo).parent, target))
     shutil.copyfile(photo, target / Path(photo).name)
     np.save(target / "pixels.npy", result.filled.pixels)
     write_bytes(target / "mask.png", _png(result.hole[0, 0] > 0))
@@ -138,16 +148,99 @@ def fill_upload(report: Report, photo: str, name: str, mask: str, out: str, opti
     return _fill(report, Job(Path(photo), Path(mask), name=name, options=Options(**options)), Path(out))[1]
 
 
-def _fill(report: Report, job: Job, out: Path) -> tuple[Result, Facts]:
-    """Do a job, and write `result` into the folder `out`."""
+def _fill(report: Report, job: Job, out: Path, show: Show | None = None) -> tuple[Result, Facts]:
+    """Do a job, and write `result` into the folder `out`; `show` is as for `_load_filler`."""
     report("loading the model")
-    filler = _load_filler(job.options)
+    filler = _load_filler(job.options, show)
     report("reading the picture")
-    result = fill_file(job, filler, lambda done, of: report("filling", done / of), lambda _: report("filling"))
+    pace = _load_pace(filler.name)
+
+    def begin(_: str) -> None:
+        pace.begin()
+        report("filling")
+
+    result = fill_file(job, filler, lambda done, of: report("filling", done / of, pace.left(done / of)), begin)
+    pace.end()
     assert result.data is not None  # no output was named
     suffix = Path(result.name).suffix
     write_bytes(out / f"result{suffix}", result.data)
     return result, {"suffix": suffix, "seconds": result.seconds, "coverage": result.coverage, "notes": result.notes}
+
+
+def fill_batch(
+    report: Report, folder: str, names: dict[str, str], region: dict[str, Any] | None, options: dict[str, Any]
+) -> Facts:
+    """Fill the pictures of a batch (see `mend.studio.batches`) into its `filled.zip`. `names` are those to show, by the file;
+    each is told when it is done."""
+    place = Path(folder)
+    photos, masks, filled = place / "photos", place / "masks", place / "filled"
+    shutil.rmtree(filled, ignore_errors=True)
+    outcomes: dict[str, Facts] = {}
+
+    def settle(file: str, outcome: Outcome, done: int, of: int) -> None:
+        outcomes[file] = {"name": names[file], "error": outcome.error and hide(outcome.error, file), "notes": outcome.notes}
+        report(f"filled {done} of {of}", done / of, pace.left(done / of), file=outcomes[file])
+
+    def hide(error: str, file: str) -> str:
+        said = _hide_path(error, str(photos / file), names[file])
+        return _hide_path(_hide_path(said, str(masks), "its mask"), str(place / "mask"), "the mask")
+
+    report("reading the pictures")
+    pairs = _pair_batch(place, [photos / file for file in names], region)
+    chosen = Options(**options)
+    report("loading the model")
+    filler = _load_filler(chosen)
+    pace = Pace()
+    filled.mkdir()
+    summary = fill_folder(Plan(filled, pairs, []), chosen, filler, settle)
+    taken: set[str] = set()
+    with zipfile.ZipFile(place / "filled.part", "w") as archive:  # pictures are compressed already
+        for file, outcome in sorted(summary.files.items()):
+            if outcome.output is not None:
+                archive.write(outcome.output, _unused_name(names[file], Path(outcome.output).suffix, taken))
+    (place / "filled.part").replace(place / "filled.zip")
+    return {"files": [outcomes[file] for file in names], "filled": summary.count("filled")}
+
+
+def _pair_batch(place: Path, photos: list[Path], region: dict[str, Any] | None) -> list[Pair]:
+    """Each picture of a batch with its mask: that of a region, its own, or the one for all; else with what is wrong."""
+    pairs = []
+    for photo in photos:
+        own, common = place / "masks" / f"{photo.stem}.png", place / "mask"
+        problem = ""
+        try:
+            _check_size(photo)
+            kind = output_suffix(photo.suffix, peek(photo)[0])
+            if region is not None:
+                own = place / "masks" / f"{photo.stem}-region.png"
+                write_bytes(own, _png(_mask_region(read_image(photo), region)))
+            elif own.exists() or common.exists():
+                _check_size(own if own.exists() else common, "the mask")
+            else:
+                problem = "it has no mask"
+        except InputError as error:
+            kind, problem = photo.suffix, str(error)
+        mask = own if own.exists() else common
+        pairs.append(Pair(photo.name, photo, mask, place / "filled" / f"{photo.stem}{kind}", problem=problem))
+    return pairs
+
+
+def _mask_region(picture: Picture, region: dict[str, Any]) -> np.ndarray:
+    """The mask of a `mend.studio.batches.Region`, bool (h, w)."""
+    mask = np.zeros(picture.pixels.shape[:2], np.bool_)
+    height, width = mask.shape
+    part = place_region(region["box"], region["drawn"], (height, width))
+    mask[part] = find_letters(np.array(_in_eight_bits(picture).convert("RGB"))[part]) if region["letters"] else True
+    return mask
+
+
+def _unused_name(name: str, suffix: str, taken: set[str]) -> str:
+    """What a filled picture is called among others: photo-mended.png, or photo-mended-2.png where that is taken."""
+    stem = f"{Path(name).stem}-mended"
+    tries = (f"{stem}{suffix}", *(f"{stem}-{number}{suffix}" for number in range(2, len(taken) + 3)))
+    free = next(one for one in tries if one.casefold() not in taken)
+    taken.add(free.casefold())
+    return free
 
 
 def read_rows(report: Report, **how: Any) -> Facts:
@@ -160,7 +253,10 @@ def read_rows(report: Report, **how: Any) -> Facts:
 
 TASKS: dict[str, Callable[..., Facts]] = {
     task.__name__: task
-    for task in (warm, prepare_picture, show_full, prepare_mask, select_object, fill_picture, fill_upload, read_rows)
+    for task in (
+        *(warm, prepare_picture, show_full, prepare_mask, select_object),
+        *(fill_picture, fill_upload, fill_batch, read_rows),
+    )
 }
 
 
@@ -198,7 +294,30 @@ def _write_preview(folder: Path, picture: Picture) -> None:
     shown = _in_eight_bits(picture)
     height, width = _preview_size(picture.pixels.shape[:2])
     shown = shown.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0) if width < shown.width else shown
-    shown.convert("RGBA" if shown.mode in ("LA", "RGBA") else "RGB").save(folder / "preview.webp", quality=90)
+    _save_preview(folder, shown.convert("RGBA" if shown.mode in ("LA", "RGBA") else "RGB"), _profile(picture))
+
+
+def _save_preview(folder: Path, shown: Image.Image, profile: bytes | None) -> None:
+    data = io.BytesIO()
+    shown.save(data, format="WEBP", quality=90, icc_profile=profile)
+    write_bytes(folder / "preview.webp", data.getvalue())  # whole, since it may be asked for meanwhile
+
+
+def _show_smooth(report: Report, folder: Path, out: Path, raw: np.ndarray, hole: np.ndarray) -> None:
+    """Write the preview of a filling to which texture is still to come: that of the picture in `folder`, filled at its size."""
+    with Image.open(folder / "preview.webp") as opened:
+        shown, profile = np.asarray(opened.convert("RGB"), np.float32), opened.info.get("icc_profile")
+    scale = partial(cv2.resize, dsize=(shown.shape[1], shown.shape[0]), interpolation=cv2.INTER_AREA)
+    inside = scale(hole[0, 0])
+    filled = np.stack([scale(plane * hole[0, 0]) for plane in raw[0]], axis=-1)
+    pixels = np.rint(shown * (1 - inside[..., None]) + 255 * filled).clip(0, 255).astype(np.uint8)
+    _save_preview(out, Image.fromarray(pixels), profile)
+    report("adding texture", preview=True)
+
+
+def _profile(picture: Picture) -> bytes | None:
+    """What the numbers of a picture mean as colours; of a grey one, which is shown in three channels, nothing."""
+    return picture.metadata.get("icc_profile") if picture.pixels.shape[2] >= 3 else None
 
 
 def _in_eight_bits(picture: Picture) -> Image.Image:
@@ -238,43 +357,6 @@ def _png(mask: np.ndarray) -> bytes:
     return data.getvalue()
 
 
-def _find_object(folder: Path, x: float, y: float) -> np.ndarray:
-    """What is at (x, y) as uint8 (h, w), 1 = it: an object where a segmenter's weights are here and it finds one; else what
-    GrabCut tells from its surroundings."""
-    with Image.open(folder / "preview.webp") as preview:
-        small = preview.convert("RGB")
-    small.thumbnail((SEGMENTED, SEGMENTED))
-    pixels = np.array(small)
-    height, width = pixels.shape[:2]
-    at = min(int(x * width), width - 1), min(int(y * height), height - 1)
-    segmenter = _load_segmenter()
-    found = np.zeros((height, width), bool) if segmenter is None else segmenter.masks(pixels[None])[0] > 0
-    if not found[at[::-1]]:
-        found = _cut_out(pixels, at)
-    _, parts = cv2.connectedComponents(found.astype(np.uint8), connectivity=4)
-    return (parts == parts[at[::-1]]).astype(np.uint8)
-
-
-def _cut_out(pixels: np.ndarray, at: tuple[int, int]) -> np.ndarray:
-    """What is at (x, y), by GrabCut (Rother et al., 2004): it may reach as far as `REACH`, close by it is likely, and what has
-    its colour all the way belongs to it."""
-    height, width = pixels.shape[:2]
-    radius = round(REACH * max(height, width))
-    mask = np.full((height, width), cv2.GC_BGD, np.uint8)
-    cv2.circle(mask, at, radius, cv2.GC_PR_BGD, cv2.FILLED)
-    cv2.circle(mask, at, radius // 3, cv2.GC_PR_FGD, cv2.FILLED)
-    same = np.zeros((height + 2, width + 2), np.uint8)  # as OpenCV has it, with a margin
-    how = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | 1 << 8
-    cv2.floodFill(pixels, same, at, 0, (ALIKE,) * 3, (ALIKE,) * 3, how)
-    mask[(same[1:-1, 1:-1] > 0) & (mask != cv2.GC_BGD)] = cv2.GC_FGD
-    cv2.circle(mask, at, 2, cv2.GC_FGD, cv2.FILLED)
-    if (mask & 1).all():  # the object is all there is
-        return mask > 0
-    cv2.setRNGSeed(0)  # the same click finds the same
-    cv2.grabCut(pixels, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
-    return (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
-
-
 @lru_cache(1)
 def _load_segmenter() -> Any:
     """A DeepLabV3 whose weights lie in PyTorch's cache, or None: the studio downloads nothing."""
@@ -293,24 +375,53 @@ def _load_segmenter() -> Any:
 # --- The process -----------------------------------------------------------------------------------------------------
 
 
-def _load_filler(options: Options) -> Inpainter:
-    return _load_kept_filler(Options(**filler_arguments(options)))
+def _load_filler(options: Options, show: Show | None = None) -> Inpainter:
+    """What fills. `show` is given the smooth filling to which texture is still to come."""
+    smooth = {"smooth": options.model is None, "texture": False}
+    filler = _load_kept_filler(Options(**{**filler_arguments(options), **smooth}))
+    if not (options.texture or (options.model is None and not options.smooth)):
+        return filler
+    return Inpainter(Textured(filler.filler if show is None else Shown(filler.filler, show)))
 
 
-@lru_cache(2)  # a process has one model, with texture and without
+@lru_cache(1)  # a process has one model
 def _load_kept_filler(options: Options) -> Inpainter:
     return load_filler(options)
+
+
+@lru_cache(8)
+def _load_pace(filler: str) -> Pace:
+    return Pace()
+
+
+class Shown(Wrapper):
+    """A filler whose fillings are shown, before something else is made of them."""
+
+    def __init__(self, filler: Filler, show: Show) -> None:
+        super().__init__(filler)
+        self.version, self.show = filler.version, show
+
+    def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Progress = ignore) -> np.ndarray:
+        """As `Filler`."""
+        raw = self.filler(masked, hole, tile, report)
+        self.show(raw, hole)
+        return raw
 
 
 def _hide_paths(sentence: str, arguments: dict[str, Any]) -> str:
     """A sentence with names in place of the paths among a task's arguments."""
     for argument, name in (("mask", "the mask"), ("photo", arguments.get("name", "the picture")), ("out", "the result")):
         if argument in arguments:
-            sentence = name.join(re.split(rf"{re.escape(arguments[argument])}(?:[/\\][\w-]+(?:\.\w+)*)?", sentence))
+            sentence = _hide_path(sentence, arguments[argument], name)
     model = arguments.get("options", {}).get("model")
     if model is not None:
         sentence = sentence.replace(model, Path(model).name)
     return sentence.replace("the mask the mask", "the mask")
+
+
+def _hide_path(sentence: str, path: str, name: str) -> str:
+    """A sentence with a name in place of a path, or of a file in that folder."""
+    return name.join(re.split(rf"{re.escape(path)}(?:[/\\][\w-]+(?:\.\w+)*)?", sentence))
 
 
 def read_tasks() -> Iterator[str]:
@@ -340,8 +451,9 @@ def main() -> None:
         def answer(**message: Any) -> None:
             print(json.dumps(message), file=answers, flush=True)
 
-        def report(stage: str, share: float | None = None) -> None:
-            answer(stage=stage) if share is None else answer(stage=stage, share=share)
+        def report(stage: str, share: float | None = None, left: float | None = None, **more: Any) -> None:
+            known = {"share": share, "left": left}
+            answer(stage=stage, **{name: value for name, value in known.items() if value is not None}, **more)
 
         try:
             answer(done=TASKS[name](report, **arguments))

@@ -26,6 +26,7 @@ from browsing import (
     shot,
     show_more,
     shown,
+    turn_to,
     until,
 )
 from conftest import smooth
@@ -353,6 +354,26 @@ def test_dark_and_a_name_from_right_to_left(browser: Any, studio: Studio, photo:
     context.close()
 
 
+def test_a_look_at_the_history_loses_nothing(page: Any, photo: Path, tmp_path: Path):
+    open_photo(page, photo)
+    paint(page, (0.4, 0.4), (0.6, 0.5))
+    fill(page)
+    paint(page, (0.2, 0.2), (0.4, 0.2))
+    of_result = marked(page)
+    write_image(tmp_path / "other.png", smooth(200, 300, 8))
+    open_photo(page, tmp_path / "other.png")
+    paint(page, (0.2, 0.2), (0.3, 0.6))
+    of_other = marked(page)
+    turn_to(page, 2)
+    assert (page.text_content("#name"), marked(page)) == ("photo.png", of_result)
+    turn_to(page, 3)
+    assert (page.text_content("#name"), marked(page)) == ("other.png", of_other)
+    shot(page, "3-history")
+    page.click("#undo")
+    idle(page)
+    assert (page.text_content("#name"), marked(page)) == ("photo.png", of_result)
+
+
 @every_size
 def test_the_names_of_methods_are_not_cut_off(page: Any, photo: Path):
     open_photo(page, photo)
@@ -453,13 +474,6 @@ def test_a_picture_is_dropped_or_pasted(page: Any, photo: Path, way: str):
     page.wait_for_selector("body[data-state=marking]")
     assert page.inner_text("#name") == "held.png"
     assert "400 × 300" in page.inner_text("#facts")
-
-
-def test_an_example_needs_one_click(page: Any):
-    page.click("#examples button:first-child")
-    until(page, READY)
-    idle(page)
-    fill(page)
 
 
 def test_what_goes_wrong_is_one_sentence(page: Any, photo: Path, tmp_path: Path):

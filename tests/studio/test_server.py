@@ -27,7 +27,7 @@ import pytest
 from conftest import ROOT, smooth
 from made_networks import made_graph, write_network
 from made_results import write_means
-from PIL import Image
+from PIL import Image, ImageCms
 from running_studio import Studio, stuck
 
 from mend.cli import main
@@ -511,11 +511,11 @@ def test_a_segmenter_whose_weights_are_here_selects_objects(monkeypatch: pytest.
         def masks(self, pixels: np.ndarray) -> np.ndarray:
             return (pixels[..., 0] == 200).astype(np.uint8)
 
-    pixels = np.random.default_rng(0).integers(0, 100, (60, 90, 3), np.uint8)  # nothing that a graph would hold together
+    pixels = np.random.default_rng(0).integers(0, 100, (60, 90, 3), np.uint8)
     pixels[20:40, 30:60, 0] = 200
     Image.fromarray(pixels).save(tmp_path / "preview.webp", lossless=True)
     monkeypatch.setattr(tasks, "_load_segmenter", Finder)
-    tasks.select_object(lambda *said: None, str(tmp_path), 0.5, 0.5, str(tmp_path / "found"))
+    tasks.select_object(lambda *said: None, str(tmp_path), [(0.5, 0.5, True)], None, None, str(tmp_path / "found"))
     mask = np.asarray(Image.open(tmp_path / "found")) > 0
     assert mask[20:40, 30:60].all()
     assert mask.sum() < 1.5 * 20 * 30
@@ -527,7 +527,7 @@ def test_a_click_selects_what_is_there(studio: Studio, files: Path):
     write_image(files / "box.png", pixels)
     session = studio.session()
     picture = studio.open(session, files / "box.png")["picture"]
-    found = studio.ask(f"/sessions/{session}/pictures/{picture}/select", json={"x": 0.4, "y": 0.4})
+    found = studio.ask(f"/sessions/{session}/pictures/{picture}/select", json={"points": [{"x": 0.4, "y": 0.4}]})
     (files / "found.png").write_bytes(base64.b64decode(str(found["image"]).partition(",")[2]))
     mask = np.asarray(Image.open(files / "found.png")) > 0
     truth = pixels[..., 1] == 30
@@ -541,7 +541,7 @@ def test_a_click_finds_something_in_any_picture(tmp_path: Path):
     for pixels in (np.zeros((50, 80, 3), np.uint8), np.zeros((1, 1, 3), np.uint8), np.zeros((2, 300, 3), np.uint8), noise):
         Image.fromarray(pixels).save(tmp_path / "preview.webp", lossless=True)
         for x, y in ((0, 0), (1, 1), (0.5, 0.5)):
-            tasks.select_object(lambda *said: None, str(tmp_path), x, y, str(tmp_path / "found"))
+            tasks.select_object(lambda *said: None, str(tmp_path), [(x, y, True)], None, None, str(tmp_path / "found"))
             mask = np.asarray(Image.open(tmp_path / "found"))
             assert mask[min(int(y * len(mask)), len(mask) - 1), min(int(x * mask.shape[1]), mask.shape[1] - 1)] == 255
 
@@ -751,7 +751,7 @@ def test_no_file_outside_the_session_can_be_read(studio: Studio, files: Path):
     key = picture["picture"]
     tries = [
         "/page/..%2fserver.py", "/page/../server.py", "/page/%2e%2e/server.py", "/examples/..%2f..%2fetc%2fpasswd",
-        f"/sessions/{other}/pictures/{key}/preview", f"/sessions/{session}/pictures/{key}/source",
+        f"/sessions/{other}/pictures/{key}/preview", f"/sessions/{other}/pictures/{key}/source",
         f"/sessions/{session}/pictures/{key}/..%2f..%2fsource", f"/sessions/{session}/pictures/..%2f{key}/preview",
         f"/sessions/..%2f{session}/pictures/{key}/preview", "/fills/..%2f..%2fetc%2fpasswd", "/fills/%2e%2e/result",
         f"/fills/{secret}/result", f"//fills/{secret}", "/docs/..%2fserver.py", "/results/%2fetc/passwd",
@@ -760,11 +760,31 @@ def test_no_file_outside_the_session_can_be_read(studio: Studio, files: Path):
         request = httpx.Request("GET", f"{studio.address}{path}")
         request.url = request.url.copy_with(raw_path=path.encode())  # httpx would tidy the dots away
         answer = studio.client.send(request)
-        assert answer.status_code in (400, 403, 404), path
+        assert answer.status_code in (400, 403, 404, 410), path
         request.method = "HEAD"
         assert studio.client.send(request).status_code >= 400, path
         assert "secret" not in answer.text.replace("secret.txt", "")
         assert "root:" not in answer.text
+
+
+def test_a_picture_comes_back_as_a_file_and_never_as_a_page(studio: Studio, files: Path):
+    session = studio.session()
+    picture = studio.open(session, files / "photo.png", "page.html")
+    answer = studio.client.get(f"/sessions/{session}/pictures/{picture['picture']}/source")
+    assert answer.content == (files / "photo.png").read_bytes()
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"].startswith("attachment")
+
+
+def test_what_the_page_shows_has_the_colours_of_the_picture(studio: Studio, tmp_path: Path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()  # any other than the browser's own
+    Image.fromarray(COLOUR).save(tmp_path / "photo.tif", icc_profile=profile)
+    session = studio.session()
+    at = f"/sessions/{session}/pictures/{studio.open(session, tmp_path / 'photo.tif', 'photo.tif')['picture']}"
+    studio.ask(f"{at}/full")
+    for part in ("preview", "full"):
+        shown = Image.open(io.BytesIO(studio.client.get(f"{at}/{part}").content))
+        assert shown.info.get("icc_profile") == profile, part
 
 
 def test_names_that_are_no_names(studio: Studio, files: Path):

@@ -1,6 +1,9 @@
 // The picture as it is seen: as large as one wants, with its marks over it; or before and after, one over the other.
 import { $ } from "./dom.js";
 
+const BELOW = 32; // CSS pixels of the room that its buttons take, besides a margin
+const LOW = 320; // a room of so many has none to spare
+
 export class Easel {
   comparing = false; // before and after
   split = 0.5; // how much of what is seen is before
@@ -40,6 +43,7 @@ export class Easel {
         throw new Error("The browser cannot show this picture. Open it again.");
       });
     }
+    $("easel").classList.remove("glimpse");
     const [width, height] = this.viewport.size;
     if (width !== size[0] || height !== size[1]) this.viewport.open(size); // else one goes on where one looked
     this.compare(this.comparing && picture !== original);
@@ -48,7 +52,11 @@ export class Easel {
   // An image to see until the result is there, which replaces it.
   async glimpse(src) {
     const image = Object.assign(new Image(), { src });
-    await image.decode().then(() => ($("photo").src = src), () => {});
+    const see = () => {
+      $("photo").src = src;
+      $("easel").classList.add("glimpse");
+    };
+    await image.decode().then(see, () => {}); // what cannot be shown yet is soon there
   }
 
   compare(on) {
@@ -70,7 +78,7 @@ export class Easel {
     const [width, height] = room.map((side) => Math.round(side * devicePixelRatio));
     if ($("overlay").width !== width || $("overlay").height !== height) Object.assign($("overlay"), { width, height });
     this.viewport.density = devicePixelRatio;
-    this.viewport.resize(room);
+    this.viewport.resize(room, room[1] > LOW ? BELOW : 0);
   }
 
   // The box of what is seen of the picture, in the room: [left, top, right, bottom].

@@ -110,7 +110,9 @@ export class Marks {
     const pen = sheet.getContext("2d");
     pen.drawImage(image, 0, 0, sheet.width, sheet.height);
     const { data } = pen.getImageData(0, 0, sheet.width, sheet.height);
-    this.#set(base.map((value, i) => (value || data[4 * i] >= 128 ? 1 : 0)));
+    const bytes = base.slice();
+    for (let i = 0; i < bytes.length; i++) bytes[i] ||= data[4 * i] >= 128 ? 1 : 0;
+    this.#set(bytes);
   }
 
   clear() {
@@ -165,9 +167,14 @@ export class Marks {
   #commit(box) {
     const { data } = this.pen.getImageData(...box);
     const before = this.#read(box);
-    const after = before.map((_, i) => (data[4 * i + 3] >= 128 ? 1 : 0));
+    const after = new Uint8Array(before.length);
+    let same = true;
+    for (let i = 0; i < after.length; i++) {
+      after[i] = data[4 * i + 3] >= 128 ? 1 : 0;
+      same &&= after[i] === before[i];
+    }
     this.#write(box, after);
-    if (before.every((value, i) => value === after[i])) {
+    if (same) {
       this.draw();
       return false;
     }

@@ -72,10 +72,11 @@ async function showable(one, options, stage) {
   one.shown = await (await server.fetch(one, "full", options)).blob();
 }
 
+const draw = (one) => easel.show(url(one.shown), url(version(one.root).shown), [one.width, one.height]);
+
 // Show a version, with what is marked on it. Unless it can be shown nothing changes.
 async function go(to, runs = to.draft) {
-  const root = version(to.root);
-  await easel.show(url(to.shown), url(root.shown), [to.width, to.height]);
+  await draw(to);
   if (current) current.draft = marks.packed;
   const same = current && current.width === to.width && current.height === to.height;
   if (current?.root !== to.root) {
@@ -313,7 +314,7 @@ function select({ box, point }, event) {
     const points = [...(refined?.points ?? []), ...(point ? [{ x: point[0], y: point[1], add: kind !== "take" }] : [])];
     const wanted = { points, box: box ?? refined?.box ?? null };
     const base = refined?.base ?? marks.bytes.slice();
-    const found = await server.askOf(current, "/select", { ...options, body: JSON.stringify({ ...wanted, x: point?.[0], y: point?.[1] }) }, stage);
+    const found = await server.askOf(current, "/select", { ...options, body: JSON.stringify(wanted) }, stage);
     await marks.add(found.image, base);
     selected = { ...wanted, base };
     update();
@@ -358,7 +359,7 @@ function fill() {
       const found = await filled(input, { ...asked(), model: $("model").value }, options, progress);
       await turn(await receive(found, options, stage), null);
     } finally {
-      easel.show(url(current.shown), url(version(current.root).shown), [current.width, current.height]); // after a glimpse
+      await draw(current); // after a glimpse
     }
   });
 }
@@ -501,9 +502,8 @@ function more(open) {
 $("more-shown").onclick = () => more(!body.classList.contains("more"));
 $("overlay").addEventListener("pointerdown", () => more(false));
 
-// Why Fill does nothing now; nothing where it does something.
+// Why there is nothing to fill; nothing where there is.
 function why() {
-  if (tasks.running) return "Wait until this is done, or cancel it.";
   if (marks.empty) return marks.tool === "object" ? "First click what should go." : "First paint over what should go.";
   return "";
 }
@@ -513,7 +513,7 @@ function say() {
   const result = current?.from && marks.empty && !tasks.running;
   $("download").classList.toggle("second", !result);
   const done = result && `Done: ${(100 * current.share).toFixed(1)} % filled by ${current.model} in ${seconds(current.seconds)}.`;
-  $("why").textContent = done || why() || `${share < 0.1 ? "Under 0.1" : share.toFixed(1)} % of the picture is marked.`;
+  $("why").textContent = tasks.running ? "" : done || why() || `${share < 0.1 ? "Under 0.1" : share.toFixed(1)} % of the picture is marked.`;
 }
 
 function update() {
@@ -529,7 +529,7 @@ function update() {
   $("undo").disabled = busy || !steps.done.length;
   $("redo").disabled = busy || !steps.undone.length;
   $("clear").disabled = busy || marks.empty;
-  $("fill").setAttribute("aria-disabled", Boolean(why()));
+  $("fill").setAttribute("aria-disabled", busy || Boolean(why()));
   say();
   compare.update(busy || marks.empty);
   $("history").hidden = versions.length === 0;

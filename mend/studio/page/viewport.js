@@ -8,8 +8,10 @@ const MARGIN = 24; // of the room, around the whole picture
 export class Viewport {
   size = [1, 1]; // of the picture
   room = [1, 1];
+  free = [1, 1]; // the room without what lies at its lower edge
   scale = 1; // CSS pixels for one pixel of the picture
   corner = [0, 0]; // where the picture's begins in the room
+  margin = MARGIN;
   fitted = true; // the whole picture is seen, and stays so when the room changes
   onchange = () => {};
 
@@ -23,16 +25,17 @@ export class Viewport {
     this.fit();
   }
 
-  resize(room, margin = MARGIN) {
+  resize(room, below = 0) {
     const middle = this.toPicture(this.room.map((side) => side / 2));
-    [this.room, this.margin] = [room, Math.min(margin, ...room.map((side) => side / 8))];
+    [this.room, this.free] = [room, [room[0], room[1] - below]];
+    this.margin = Math.min(MARGIN, ...room.map((side) => side / 8));
     if (this.fitted) return this.fit();
     this.#place(middle, room.map((side) => side / 2), this.scale);
   }
 
   // The scale at which the whole picture is seen: small ones up to twice their size.
   get whole() {
-    return Math.min(2, ...this.size.map((side, i) => Math.max(1, this.room[i] - 2 * (this.margin ?? MARGIN)) / side));
+    return Math.min(2, ...this.size.map((side, i) => Math.max(1, this.free[i] - 2 * this.margin) / side));
   }
 
   // The scale at which a pixel of the picture is one of the screen.
@@ -45,7 +48,7 @@ export class Viewport {
   }
 
   fit() {
-    this.#place(this.size.map((side) => side / 2), this.room.map((side) => side / 2), this.whole);
+    this.#place(this.size.map((side) => side / 2), this.free.map((side) => side / 2), this.whole);
     this.fitted = true;
   }
 
@@ -83,10 +86,9 @@ export class Viewport {
     this.fitted = false;
     this.corner = at.map((value, i) => {
       const side = this.size[i] * this.scale;
-      const spare = this.room[i] - side;
-      const margin = this.margin ?? MARGIN;
+      const spare = this.free[i] - side;
       const wanted = value - point[i] * this.scale;
-      return spare >= 2 * margin ? spare / 2 : Math.min(margin, Math.max(spare - margin, wanted));
+      return spare >= 2 * this.margin ? spare / 2 : Math.min(this.margin, Math.max(spare - this.margin, wanted));
     });
     this.onchange();
   }

@@ -23,6 +23,12 @@ test("the whole picture is seen at first, small ones at most at twice their size
   assert.equal(opened([100, 80]).scale, 2);
 });
 
+test("what lies at the lower edge covers nothing of the whole picture", () => {
+  const view = opened([4000, 4000]);
+  view.resize([1000, 800], 40);
+  near([view.toRoom([0, 0])[1], view.toRoom([0, 4000])[1]], [24, 800 - 40 - 24]);
+});
+
 test("what is under the pointer stays there while one zooms", () => {
   const view = opened();
   view.zoomTo(0.5);

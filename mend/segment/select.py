@@ -1,0 +1,273 @@
+"""The object that a person means by clicks, a box or a line around it, told from the picture's own colours, without a network.
+
+Where it may be is known roughly. What has colours and grain that are seldom outside belongs to it, more so in the middle;
+borders keep to edges of the picture (He et al., *Guided image filtering*, 2010), and GrabCut has the last word (Rother et al.,
+2004). All of it at a reduced size; the border is then found again at the full one.
+"""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+Point = tuple[float, float, bool]  # x and y in shares of the width and the height; whether what is there belongs to it
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in the same shares
+
+SIDE = 320  # pixels of the longer side of what is looked at
+AROUND = 0.35  # of the rough shape's longer side: what is seen of its surroundings
+ROUNDS = 5
+GRABCUT_ROUNDS = 4
+BINS = 12  # of each of three colours
+SURE = 20.0  # log odds beyond which nothing is asked
+MIDDLE, EDGE = 2.0, -1.5  # log odds of what is in the middle of the rough shape, and at its edge, before its colours are known
+COLOUR, MEAN, GRAIN = 0.5, 0.4, 0.15  # what a pixel's colour, that of its neighbourhood, and the grain there count
+CLICK, CLICKED = 0.015, 0.25  # of the shape's longer side: what a click settles, and how far what looks the same goes with it
+ALIKE = (18, 12, 12)  # levels of L, a and b by which that may differ
+REACHES = (0.06, 0.12, 0.22, 0.35)  # of the picture's longer side: how far from a click an object may go
+GROW = 0.01  # of the longer side; see `grow`
+
+FindObjects = Callable[[np.ndarray], np.ndarray]  # masks (n, H, W) of pictures uint8 (n, H, W, 3): all objects in each
+
+
+def select(
+    pixels: np.ndarray,
+    points: Sequence[Point] = (),
+    box: Box | None = None,
+    lasso: Sequence[tuple[float, float]] | None = None,
+    find_objects: FindObjects | None = None,
+) -> np.ndarray:
+    """The object in uint8 (H, W, 3) pixels, bool (H, W): within a box or a lasso, or at the clicks; holes in it are filled.
+
+    Clicks after the first, or with a box or a lasso, take away or add what is there. Where there are only clicks, the object
+    may come from `find_objects`. The same arguments give the same.
+    """
+    shape = _draw_shape(pixels.shape[:2], box, lasso)
+    if shape is None and find_objects is not None:
+        shape = _find_shape(pixels, points, find_objects)
+    found = _tell_apart(pixels, shape, points) if shape is not None else _try_reaches(pixels, points)
+    return _tidy(found, points)
+
+
+def grow(found: np.ndarray) -> np.ndarray:
+    """An object with its rim, bool (H, W): `GROW` of the longer side more. A rim that stays is filled back in.
+
+    `benchmarks/object_selection.py` measures it.
+    """
+    reach = max(1, round(GROW * max(found.shape)))
+    return cv2.dilate(found.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)) > 0
+
+
+# --- Where it is, roughly --------------------------------------------------------------------------------------------
+
+
+def _draw_shape(size: tuple[int, int], box: Box | None, lasso: Sequence[tuple[float, float]] | None) -> np.ndarray | None:
+    """What a box or a lasso encloses, uint8 (H, W); None without one."""
+    if box is None and lasso is None:
+        return None
+    left, top, right, bottom = box or (0, 0, 0, 0)
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)] if lasso is None else lasso
+    scaled = np.array(corners, np.float64) * size[::-1]
+    return cv2.fillPoly(np.zeros(size, np.uint8), [np.rint(scaled).astype(np.int32).clip(0, np.array(size[::-1]) - 1)], 1)
+
+
+def _find_shape(pixels: np.ndarray, points: Sequence[Point], find_objects: FindObjects) -> np.ndarray | None:
+    """The objects found by a network that are at clicks, uint8 (H, W), a little larger; None where there is none."""
+    objects = find_objects(pixels[None])[0].astype(np.uint8)
+    _, parts = cv2.connectedComponents(objects, connectivity=4)
+    labels = {_at(parts, point) for point in points if point[2]} - {0}
+    return cv2.dilate(np.isin(parts, [*labels]).astype(np.uint8), np.ones((15, 15), np.uint8)) if labels else None
+
+
+def _try_reaches(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray:
+    """What is found within circles of several sizes around the clicks: that whose border is the clearest edge."""
+    height, width = pixels.shape[:2]
+    edges = _measure_edges(pixels)
+    best, found = -np.inf, np.zeros((height, width), np.bool_)
+    for reach in REACHES:
+        shape = np.zeros((height, width), np.uint8)
+        for x, y, add in points:
+            if add:
+                cv2.circle(shape, (int(x * width), int(y * height)), max(2, round(reach * max(height, width))), 1, cv2.FILLED)
+        one = _tidy(_tell_apart(pixels, shape, points), points)
+        rim = one ^ (cv2.erode(one.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+        at_limit = rim & (cv2.erode(shape, np.ones((5, 5), np.uint8)) == 0)  # there it is cut off by the circle
+        clear = float(edges[rim].mean()) * (1 - at_limit.sum() / rim.sum()) if rim.any() else -np.inf
+        if clear > best:
+            best, found = clear, one
+    return found
+
+
+def _measure_edges(pixels: np.ndarray) -> np.ndarray:
+    """How strong an edge is at each pixel, float32 (H, W)."""
+    smooth = cv2.GaussianBlur(cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB), (0, 0), 1.5).astype(np.float32)
+    return np.asarray(np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)).sum(axis=2))
+
+
+# --- What belongs to it ----------------------------------------------------------------------------------------------
+
+
+def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point]) -> np.ndarray:
+    """Which pixels (H, W) belong to the object that lies within a `shape`, uint8 (H, W)."""
+    rows, columns, scale = _look_at(shape)
+    part = pixels[rows, columns]
+    size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
+    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    within = cv2.resize(shape[rows, columns], size, interpolation=cv2.INTER_NEAREST)
+    origin = np.array([columns.start, rows.start])
+    clicks = [
+        (*((np.array([x, y]) * pixels.shape[1::-1] - origin) * size / part.shape[1::-1]).tolist(), add) for x, y, add in points
+    ]
+    expected = _expect(small, within, clicks)
+    likely = _weigh(small, expected)
+    found = _cut(small, likely, expected)
+    result = np.zeros(shape.shape, np.bool_)
+    result[rows, columns] = _enlarge(found, part)
+    return result
+
+
+def _look_at(shape: np.ndarray) -> tuple[slice, slice, float]:
+    """The rows and the columns around a shape, and by what they are scaled."""
+    x, y, width, height = cv2.boundingRect(shape)
+    margin = int(AROUND * max(width, height)) + 2
+    rows = slice(max(0, y - margin), min(shape.shape[0], y + height + margin))
+    columns = slice(max(0, x - margin), min(shape.shape[1], x + width + margin))
+    return rows, columns, min(1.0, SIDE / max(rows.stop - rows.start, columns.stop - columns.start))
+
+
+def _expect(pixels: np.ndarray, within: np.ndarray, clicks: Sequence[Point]) -> np.ndarray:
+    """The log odds that a pixel belongs to the object, (h, w), by where it is: within the shape, and near clicks."""
+    depth = cv2.distanceTransform(np.pad(within, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    expected = np.where(within > 0, EDGE + (MIDDLE - EDGE) * depth / max(depth.max(), 1e-6), -SURE).astype(np.float32)
+    smooth = cv2.cvtColor(cv2.GaussianBlur(pixels, (0, 0), 1), cv2.COLOR_RGB2LAB)
+    height, width = within.shape
+    longest = max(cv2.boundingRect(within)[2:])
+    y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
+    for at_x, at_y, add in clicks:
+        if not (0 <= at_x <= width and 0 <= at_y <= height):
+            continue
+        sign = 1 if add else -1
+        away = (x - at_x) ** 2 + (y - at_y) ** 2
+        alike = np.zeros((height + 2, width + 2), np.uint8)  # as OpenCV has it, with a margin
+        how = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | 1 << 8
+        cv2.floodFill(smooth, alike, (min(int(at_x), width - 1), min(int(at_y), height - 1)), 0, ALIKE, ALIKE, how)
+        same = (alike[1:-1, 1:-1] > 0) & (away <= (CLICKED * longest) ** 2)
+        expected[same & (expected > -SURE)] += sign * 5
+        expected[away <= max(1.5, CLICK * longest) ** 2] = sign * SURE
+    return expected
+
+
+def _weigh(pixels: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """How likely it is that a pixel belongs to the object, (h, w): by where it is, and by its colours, which are learned from
+    what is likely."""
+    features = _describe(pixels)
+    guide = pixels.astype(np.float32) / 255
+    likely = (1 / (1 + np.exp(-expected))).astype(np.float32)
+    for _ in range(ROUNDS):
+        odds = sum(weight * _compare(bins, likely) for bins, weight in features)
+        likely = 1 / (1 + np.exp(-(np.clip(odds, -6, 6) + expected)))
+        likely = _smooth(guide, likely.astype(np.float32)).clip(0, 1)
+        likely[expected >= SURE], likely[expected <= -SURE] = 1, 0
+    return likely
+
+
+def _describe(pixels: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """The bins (h, w) in which a pixel's colour falls, that of its neighbourhood, and the grain there; each with its weight."""
+    lab = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / (100, 75, 75) + (0, 0.5, 0.5)
+    lab = lab.astype(np.float32)
+    reach = max(2.0, 0.012 * max(pixels.shape))
+    mean = cv2.GaussianBlur(lab, (0, 0), reach)
+    spread = cv2.GaussianBlur(lab[..., 0] ** 2, (0, 0), reach) - mean[..., 0] ** 2
+    grain = np.stack([mean[..., 0], 4 * np.sqrt(spread.clip(0)), np.full_like(spread, 0.5)], axis=-1)
+
+    def bins(values: np.ndarray) -> np.ndarray:
+        return (values * BINS).clip(0, BINS - 1).astype(np.int64) @ (BINS**2, BINS, 1)
+
+    return [(bins(lab), COLOUR), (bins(mean), MEAN), (bins(grain), GRAIN)]
+
+
+def _compare(bins: np.ndarray, likely: np.ndarray) -> np.ndarray:
+    """For each pixel, the logarithm of how much more often what falls in its bin belongs to the object than to the rest."""
+    log = []
+    for weight in (likely, 1 - likely):
+        counts: np.ndarray = np.bincount(bins.ravel(), weight.ravel(), BINS**3).reshape(BINS, BINS, BINS)
+        for axis in range(3):  # neighbouring bins lend each other
+            padded = np.pad(counts, [(1, 1) if one == axis else (0, 0) for one in range(3)])
+            before, after = (np.delete(padded, [0, 1] if first else [-1, -2], axis) for first in (False, True))
+            counts = (before + 2 * counts + after) / 4
+        log.append(np.log(counts / max(counts.sum(), 1e-9) + 2e-5).ravel())
+    return (log[0] - log[1])[bins]
+
+
+def _smooth(guide: np.ndarray, values: np.ndarray, reach: int = 5, level: float = 1e-3) -> np.ndarray:
+    """Values (h, w) made smooth, but for edges of the guide (h, w, 3) in [0, 1]: the guided filter for colours."""
+
+    def blur(plane: np.ndarray) -> np.ndarray:
+        return cv2.blur(plane, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REFLECT)
+
+    means, mean = blur(guide), blur(values)
+    against = blur(guide * values[..., None]) - means * mean[..., None]
+    spread = blur((guide[..., :, None] * guide[..., None, :]).reshape(*values.shape, 9)).reshape(*values.shape, 3, 3)
+    spread = spread - means[..., :, None] * means[..., None, :] + level * np.eye(3, dtype=np.float32)
+    slope = np.linalg.solve(spread, against[..., None])[..., 0]
+    offset = mean - (slope * means).sum(axis=-1)
+    return (blur(slope) * guide).sum(axis=-1) + blur(offset)
+
+
+def _cut(pixels: np.ndarray, likely: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """The object, float32 (h, w), 0 or 1: what is likely, cut out by GrabCut; left alone where that finds something else."""
+    found = likely > 0.5
+    mask = np.where(found, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    mask[(likely < 0.06) | (expected <= -SURE)] = cv2.GC_BGD
+    mask[(likely > 0.94) | (expected >= SURE)] = cv2.GC_FGD
+    if 0 < np.count_nonzero(mask & 1) < mask.size:
+        cv2.setRNGSeed(0)  # the same clicks find the same
+        cv2.grabCut(pixels, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+        cut = (mask & 1) > 0
+        if (cut & found).sum() >= 0.4 * (cut | found).sum():
+            found = cut
+    return found.astype(np.float32)
+
+
+def _enlarge(found: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """What was found at a reduced size, at that of the pixels, bool (H, W): its border goes to the nearest edge there."""
+    height, width = pixels.shape[:2]
+    large = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)
+    if found.shape != (height, width):
+        reach = max(2, round(width / found.shape[1]))
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+        large = _smooth_grey(grey, large, reach)
+    return large >= 0.5
+
+
+def _smooth_grey(guide: np.ndarray, values: np.ndarray, reach: int, level: float = 1e-4) -> np.ndarray:
+    """As `_smooth`, by a guide (h, w), in far less time."""
+
+    def blur(plane: np.ndarray) -> np.ndarray:
+        return cv2.blur(plane, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REFLECT)
+
+    means, mean = blur(guide), blur(values)
+    slope = (blur(guide * values) - means * mean) / (blur(guide * guide) - means * means + level)
+    return blur(slope) * guide + blur(mean - slope * means)
+
+
+# --- Afterwards ------------------------------------------------------------------------------------------------------
+
+
+def _tidy(found: np.ndarray, points: Sequence[Point]) -> np.ndarray:
+    """The object's large parts, and those that were clicked, with what they enclose, unless that was taken away."""
+    _, parts, facts, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+    areas = facts[1:, cv2.CC_STAT_AREA]
+    if not len(areas):
+        return found
+    kept = {*np.flatnonzero(areas >= 0.1 * areas.max()) + 1, *(_at(parts, point) for point in points if point[2])} - {0}
+    found = np.isin(parts, [*kept])
+    _, gaps, facts, _ = cv2.connectedComponentsWithStats((~found).astype(np.uint8), connectivity=4)
+    open_ones = {0, *np.concatenate([gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]])}
+    open_ones |= {_at(gaps, point) for point in points if not point[2]}
+    open_ones |= {*np.flatnonzero(facts[:, cv2.CC_STAT_AREA] > 0.05 * found.sum())}
+    return found | ~np.isin(gaps, [*open_ones])
+
+
+def _at(labels: np.ndarray, point: Point) -> int:
+    height, width = labels.shape
+    return int(labels[min(int(point[1] * height), height - 1), min(int(point[0] * width), width - 1)])

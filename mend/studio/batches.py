@@ -1,0 +1,112 @@
+"""Many pictures of the page at once: sent one by one, filled as `mend fill` fills a folder, fetched as a ZIP.
+
+A batch is an item of a session. Its folder has `photos` and `masks`, numbered, whatever they are called where they came from; a
+`mask`, if there is one for all; and `filled.zip` in the end.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import BaseModel, Field
+
+from mend.errors import InputError, pick
+from mend.studio.methods import Method
+from mend.studio.responses import follow, read_json, receive_file, stream_lines
+from mend.studio.sessions import ROOM, Item, Session, Sessions, hold, safe_name, safe_suffix
+from mend.studio.workers import Workers
+
+MOST = 1000  # pictures of a batch
+ZIP = "filled.zip"
+Share = Annotated[float, Field(ge=0, le=1)]  # of the picture's width, or of its height
+
+
+class Region(BaseModel):
+    """A box (left, top, right, bottom) where something stands in every picture, drawn on one of this height and width; of what
+    is in it `letters` alone, if these are meant."""
+
+    box: tuple[Share, Share, Share, Share]
+    drawn: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    letters: bool = False
+
+
+class Batch(BaseModel):
+    """How a batch is to be filled; where, its masks say, or a region."""
+
+    model: str
+    grow: int = Field(0, ge=0, le=1000)
+    region: Region | None = None
+
+
+def add_batches(page: APIRouter, sessions: Sessions, workers: Workers, models: dict[str, Method], device: str) -> None:
+    """Add the routes of batches; arguments as in `make_app`."""
+
+    def find_batch(token: str, key: str) -> tuple[Session, Item]:
+        session = sessions.find(token)
+        item = session.item(key)
+        if "names" not in item.facts:
+            raise HTTPException(404)
+        return session, item
+
+    async def receive(request: Request, item: Item, file: Path) -> None:
+        if item.bytes > ROOM:
+            raise InputError(f"the pictures are more than {ROOM // 10**9} GB. Do them in several goes, or use 'mend fill'.")
+        try:
+            with hold(item):
+                await receive_file(request, file)
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+
+    @page.post("/sessions/{token}/batches")
+    async def create(token: str) -> dict[str, Any]:
+        key, item = sessions.find(token).add("pictures")
+        item.facts["names"] = {}
+        for part in ("photos", "masks"):
+            (item.folder / part).mkdir()
+        return {"batch": key}
+
+    @page.post("/sessions/{token}/batches/{key}/pictures")
+    async def add_picture(token: str, key: str, request: Request, name: str = "picture") -> dict[str, Any]:
+        _, item = find_batch(token, key)
+        names = item.facts["names"]
+        if len(names) >= MOST:
+            raise InputError(f"a batch has up to {MOST} pictures. Do them in several goes, or use 'mend fill'.")
+        number = len(names) + 1
+        file = f"{number:04d}{safe_suffix(safe_name(name))}"
+        names[file] = safe_name(name)
+        try:
+            await receive(request, item, item.folder / "photos" / file)
+        except BaseException:
+            del names[file]
+            raise
+        return {"number": number}
+
+    @page.post("/sessions/{token}/batches/{key}/masks")
+    async def add_mask(token: str, key: str, request: Request, number: int | None = None) -> dict[str, Any]:
+        _, item = find_batch(token, key)
+        await receive(request, item, item.folder / ("mask" if number is None else f"masks/{number:04d}.png"))
+        return {}
+
+    @page.post("/sessions/{token}/batches/{key}/fill")
+    async def fill(token: str, key: str, request: Request) -> StreamingResponse:
+        asked = await read_json(request, Batch)
+        _, item = find_batch(token, key)
+        method = pick(models, asked.model, "model")
+        words = {"folder": str(item.folder), "names": item.facts["names"], "region": asked.region and asked.region.model_dump()}
+        options = {**method.options(device), "grow": asked.grow}
+        return stream_lines(follow(workers.model(method.process).run("fill_batch", **words, options=options), item))
+
+    @page.get("/sessions/{token}/batches/{key}/zip")
+    async def fetch(token: str, key: str) -> FileResponse:
+        _, item = find_batch(token, key)
+        if not (item.folder / ZIP).is_file():
+            raise HTTPException(404)
+        return FileResponse(item.folder / ZIP, filename="mended.zip", headers={"Cache-Control": "no-store"})
+
+    @page.delete("/sessions/{token}/batches/{key}", status_code=204)
+    async def remove(token: str, key: str) -> None:
+        session, item = find_batch(token, key)
+        if not item.tasks:
+            session.remove(key)

@@ -1,0 +1,44 @@
+"""How many seconds a filling still takes."""
+
+import time
+from collections.abc import Callable
+
+SURE = 1.0  # seconds that have to pass before anything is said
+
+
+class Pace:
+    """Tells the seconds left from the share done.
+
+    What is still to come is taken to need as long as it did the last time, in proportion to what is done; before there was a
+    last time, as long as what is done.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.start = clock()
+        self.times: dict[float, float] = {}  # seconds from the start by the share then done
+        self.last: list[tuple[float, float]] = []  # shares of the last filling, and the parts of its time in which they came
+
+    def begin(self) -> None:
+        self.start, self.times = self.clock(), {}
+
+    def left(self, share: float) -> float | None:
+        """Seconds until a filling ends of which this share is done; None as long as nothing is known."""
+        passed = self.times[share] = self.clock() - self.start
+        part = self._part(share)
+        return passed * (1 - part) / part if part and passed >= SURE else None
+
+    def end(self) -> None:
+        total = self.clock() - self.start
+        if total >= SURE and self.times:  # of less there is nothing to learn
+            self.last = [(share, passed / total) for share, passed in sorted(self.times.items())]
+
+    def _part(self, share: float) -> float:
+        """The part of the time that has passed when this share is done."""
+        before = (0.0, 0.0)
+        for after in [*self.last, (1.0, 1.0)]:
+            if share <= after[0]:
+                across = (share - before[0]) / (after[0] - before[0]) if after[0] > before[0] else 1.0
+                return before[1] + across * (after[1] - before[1])
+            before = after
+        return 1.0
