@@ -227,16 +227,16 @@ def _pair_batch(place: Path, photos: list[Path], region: dict[str, Any] | None) 
 
 def _mask_region(picture: Picture, region: dict[str, Any]) -> np.ndarray:
     """The mask of a `mend.studio.batches.Region`, bool (h, w)."""
-    mask = np.zeros(picture.pixels.shape[:2], np.bool_)
-    height, width = mask.shape
+    height, width = picture.pixels.shape[:2]
+    mask = np.zeros((height, width), np.bool_)
     part = place_region(region["box"], region["drawn"], (height, width))
     mask[part] = find_letters(np.array(_in_eight_bits(picture).convert("RGB"))[part]) if region["letters"] else True
     return mask
 
 
 def _unused_name(name: str, suffix: str, taken: set[str]) -> str:
-    """What a filled picture is called among others: photo-mended.png, or photo-mended-2.png where that is taken."""
-    stem = f"{Path(name).stem}-mended"
+    """What a filled picture is called among others: photo-filled.png, or photo-filled-2.png where that is taken."""
+    stem = f"{Path(name).stem}-filled"
     tries = (f"{stem}{suffix}", *(f"{stem}-{number}{suffix}" for number in range(2, len(taken) + 3)))
     free = next(one for one in tries if one.casefold() not in taken)
     taken.add(free.casefold())

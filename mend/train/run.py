@@ -88,7 +88,7 @@ def _build(config: TrainConfig) -> Network:
         return build(config.model, **_options(config))
 
 
-def _options(config: TrainConfig) -> dict[str, Any]:
+def _options(config: TrainConfig) -> dict[str, int]:
     return {"width": config.width} | ({"hole_channel": True} if config.hole_channel else {})
 
 
@@ -141,7 +141,7 @@ class RunFiles(pl.Callback):
         self.rows.append({"epoch": epoch, "step": trainer.global_step, **measured, "seconds": seconds})
         if not trainer.is_global_zero:
             return
-        write_table(self.out / "metrics.csv", self.rows)
+        _write_rows(self.out / "metrics.csv", self.rows)
         self._sample(trainer, pl_module, epoch)
         if measured["val_psnr"] > self.best:
             self.best = measured["val_psnr"]
@@ -165,8 +165,8 @@ class RunFiles(pl.Callback):
         write_image(self.out / "samples" / f"epoch-{epoch:03d}.png", grid(rows, scale=max(1, 64 // image.shape[-1])))
 
 
-def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows of one kind as a CSV file, whole or not at all."""
+def _write_rows(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write rows to a CSV file, whole or not at all."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
