@@ -61,7 +61,9 @@ def report(result: str | Path, out: str | Path, runs: list[str] | None = None, w
     page = gallery(shown, folder, rows)
     if page:
         write_bytes(out / "images.html", page.encode())
-    write_bytes(out / "report.html", _html(shown, rows, pictures, bool(page)).encode())
+    # Where the pictures were deleted since, the page that was made of them still shows what it did.
+    with_gallery = bool(page) or (out / "images.html").exists()
+    write_bytes(out / "report.html", _html(shown, rows, pictures, with_gallery).encode())
     return out / "report.html"
 
 
