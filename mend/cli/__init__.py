@@ -54,8 +54,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _describe_misuse(error: CycloptsError, tokens: list[str]) -> str:
     """What is wrong with a command line that was not understood."""
-    if isinstance(error, MissingArgumentError) and error.argument is not None and error.keyword is None:
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
         command = " ".join(["mend", *(error.command_chain or [])])
+        if error.keyword is not None:
+            return f"{error.keyword} needs a value after it; '{command} --help' says what it is."
         name = error.argument.name.lstrip("-").upper() if error.argument.index is not None else error.argument.name
         return f"'{command}' needs {name}; '{command} --help' says what that is."
     if not (isinstance(error, UnusedCliTokensError) and tokens[:1] == ["fill"]):

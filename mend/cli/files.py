@@ -17,6 +17,8 @@ STANDARD_OUTPUT = (STANDARD, Path("/dev/stdout"))
 def _path(_: object, tokens: Sequence[Token]) -> Path:
     """A path, which may begin with a dash, but is no mistyped option, and no address."""
     value = tokens[0].value
+    if not value:
+        raise ValueError("the name of a file is empty; perhaps a variable of the shell is not set.")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value):
         raise ValueError(f"{value} is an address; mend reads files of this machine only. Download it, and name the file.")
     if value.startswith("-") and value != "-" and not Path(value).exists() and (value.startswith("--") or "." not in value):

@@ -1,5 +1,6 @@
 """Picture files read and written: nothing else opens or encodes one."""
 
+import errno
 import io
 import os
 import struct
@@ -197,7 +198,9 @@ def _explain_write_errors(path: Path) -> Iterator[None]:
         yield
     except PermissionError:
         raise InputError(f"{path} may not be written: no permission for it or its folder. Write to another folder.") from None
-    except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # which ends all work, and not that on one file
+            raise
         raise InputError(f"{path} cannot be written: {error.strerror}. Write to another folder, or by another name.") from None
 
 

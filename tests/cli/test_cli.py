@@ -186,6 +186,9 @@ def test_bad_input_is_one_line_and_exit_1(photo: Path, run: Path, capsys: pytest
     [
         ("fill", 2, "'mend fill' needs PHOTO; 'mend fill --help' says"),
         ("train", 2, "'mend train' needs --data; "),
+        ("fill photo.png --mask", 2, "--mask needs a value after it; 'mend fill --help' says"),
+        ("fill photo.png --mask=", 2, "the name of a file is empty"),
+        (f"fill photo.png --mask mask.png -o {300 * 'x'}.png", 1, ".png: file name too long."),
         ("fill photo.png mask.png", 2, "what is mask.png? If it is the mask, write --mask mask.png."),
         ("fill photo.png b.png --mask mask.png", 2, "what is b.png? To fill many, put them into a folder"),
         ("fill photo.png --mask mask.png --texture yes", 2, "what is yes?"),
@@ -238,15 +241,24 @@ def test_a_picture_on_standard_output_is_called_so(photo: Path):
         assert done.stdout.startswith(b"\x89PNG")
 
 
-def test_a_full_disk_is_said(photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(28, "No space left on device", str(self))
+@pytest.mark.parametrize(
+    ("number", "system", "said"),
+    [
+        (28, "No space left on device", "no space left on the disk"),
+        (30, "Read-only file system", "o.png cannot be written: Read-only file system. Write to another folder"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_said(
+    number: int, system: str, said: str, photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(self: Path, data: bytes) -> int:
+        raise OSError(number, system, str(self))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     code, _, err = mend(
         capsys, "fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea"
     )
-    assert (code, "no space left on the disk" in err) == (1, True)
+    assert (code, said in err) == (1, True), err
     assert not (photo / "o.png").exists()
 
 
