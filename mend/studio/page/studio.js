@@ -26,7 +26,7 @@ const steps = new Steps();
 const watched = [new Runs($("trainings")), new Scores($("scores"))];
 let limits = {};
 // A picture or a result: {id, name, width, height, kind, notes, file, shown}, where it came from: {from, root}, ids; of a result
-// also {model, seconds, share, number}; what was marked when it was left: draft; and its {key, session} on the server.
+// also {model, seconds, coverage, number}; what was marked when it was left: draft; and its {key, session} on the server.
 let versions = [];
 let current = null; // the version that is open
 let selected = null; // the object that clicks refine: {points, box, base}
@@ -335,8 +335,8 @@ async function filled(input, wanted, options, stage) {
 }
 
 // The version that a result is. Its file is fetched, so that nothing more is needed of the server.
-async function receive({ input, picture: key, model, share, seconds, notes }, options, stage) {
-  const one = { id: token(), key, session: server.session, from: input.id, root: input.root, model, share, seconds, notes };
+async function receive({ input, picture: key, model, coverage, seconds, notes }, options, stage) {
+  const one = { id: token(), key, session: server.session, from: input.id, root: input.root, model, coverage, seconds, notes };
   const answer = await server.fetch(one, "result", options);
   const suffix = /\.\w+(?="?$)/.exec(answer.headers.get("Content-Disposition"))?.[0] ?? "";
   const number = 1 + versions.filter((other) => other.from && other.root === one.root).length;
@@ -512,7 +512,7 @@ function say() {
   const share = (100 * marks.count) / marks.bytes.length;
   const result = current?.from && marks.empty && !tasks.running;
   $("download").classList.toggle("second", !result);
-  const done = result && `Done: ${(100 * current.share).toFixed(1)} % filled by ${current.model} in ${seconds(current.seconds)}.`;
+  const done = result && `Done: ${(100 * current.coverage).toFixed(1)} % filled by ${current.model} in ${seconds(current.seconds)}.`;
   $("why").textContent = tasks.running ? "" : done || why() || `${share < 0.1 ? "Under 0.1" : share.toFixed(1)} % of the picture is marked.`;
 }
 
