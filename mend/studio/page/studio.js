@@ -393,9 +393,9 @@ function notify(text) {
   $("notice").textContent = text;
 }
 
-// Pages of this browser that are open: each holds a lock under its key. Where there are no locks, none is known.
+// Pages of this browser that are open: each holds a lock under its key. Over a network without TLS there are no locks.
 async function openPages() {
-  const { held = [] } = (await navigator.locks?.query()) ?? {};
+  const { held } = await navigator.locks.query();
   return new Set(held.map((lock) => lock.name));
 }
 
@@ -414,11 +414,12 @@ async function pageKey() {
 }
 
 async function recover() {
+  if (compare.linked) sessionStorage.removeItem("page"); // what a link shows takes no other work's place
   const store = await Store.open();
   recovery = new Recovery(store, await pageKey());
   const kept = await recovery.load();
   if (kept) return restore(kept);
-  const left = await recovery.latest(await openPages());
+  const left = navigator.locks && (await recovery.latest(await openPages()));
   const found = left && (await recovery.load(left));
   if (!found) return recovery.forget(null);
   $("left-name").textContent = found.versions.find((one) => one.id === found.current).name;
