@@ -17,7 +17,7 @@ from mend.inpaint.onnx import DEFAULT
 from mend.models.checkpoint import load_model
 from mend.train.config import TrainConfig, read_recipe
 from mend.train.losses import make_terms, weighted_over_scales
-from mend.train.run import CropData
+from mend.train.module import CropData
 
 BATCHES = 20
 

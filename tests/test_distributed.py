@@ -331,8 +331,9 @@ def test_two_processes_train_as_one_does_after_one_was_killed_and_both_were_stop
     (tmp_path / "photos").mkdir()
     for i in range(27):
         Image.fromarray(smooth(40, 50, i)).save(tmp_path / "photos" / f"{i}.jpg")
+    # Without workers: one that is forked beside Gloo's threads sometimes hangs (CPython 3.11). `tests/train` has them.
     config = TrainConfig(
-        str(tmp_path / "photos"), "strokes", "pyramid", width=4, epochs=12, batch_size=7, crop=32, workers=1, precision="fp32"
+        str(tmp_path / "photos"), "strokes", "pyramid", width=4, epochs=12, batch_size=7, crop=32, workers=0, precision="fp32"
     )
     one, two = tmp_path / "one", tmp_path / "two"
     train(config, one)

@@ -1,6 +1,5 @@
 """The docs: what they tell a reader to type works, what they say of the results is so, and the site asks no other host."""
 
-import json
 import os
 import re
 import shutil
@@ -144,11 +143,6 @@ def test_the_readme_is_short_and_its_links_lead_somewhere():
     links = re.findall(r"\]\(([^)]+)\)", PAGES["README.md"])
     assert len(links) > 5
     assert not [link for link in links if not link.startswith("http") and not (ROOT / link.partition("#")[0]).exists()]
-
-
-def test_the_readme_says_how_large_an_installation_is():
-    measured = json.loads((ROOT / "results" / "performance.json").read_text(encoding="utf-8"))["installing"]["cases"]
-    assert f"{measured['fill a photograph']['now']['megabytes']:.0f} MB, no PyTorch" in PAGES["README.md"]
 
 
 def test_every_protocol_and_metric_is_explained():

@@ -50,7 +50,8 @@ def fill(
 
     Args:
         photo: the picture; 8 or 16 bits, grey or colour, with or without alpha; - for standard input. Or a folder of pictures.
-        mask: white where the picture is to be filled, or COCO annotations (.json); what cannot be decided is asked. One
+        mask: white where the picture is to be filled, or the picture itself painted over there, or annotations of COCO or
+            LabelMe (.json); what cannot be decided is asked. One
             for all pictures of a folder, or annotations of them all; - for standard input.
         masks: folder of masks, for a folder of pictures: that of a/b.jpg is a/b.png, or has another suffix, .json for COCO.
         output: file to write; its suffix names the format; - for standard output. PHOTO-filled beside the photo unless given:
@@ -246,7 +247,7 @@ def check(mask: File, *, photo: File | None = None, marked: Marked = "auto", out
     """Say what is seen in a mask and what would be filled. Exits with 1 where that cannot be decided.
 
     Args:
-        mask: a picture, or COCO annotations (.json).
+        mask: a picture, or annotations of COCO or LabelMe (.json).
         photo: the picture that the mask is for; whether it fits is checked too.
         output: picture to write: the hole shown on the photo, or on plain grey.
     """
@@ -258,9 +259,10 @@ def check(mask: File, *, photo: File | None = None, marked: Marked = "auto", out
 
     if output is not None:
         spare(output, mask, *([photo] if photo else []))
-    image = read_image(photo).image() if photo else None
+    picture = read_image(photo) if photo else None
+    image = picture.image() if picture else None
     size = (image.shape[-2], image.shape[-1]) if image is not None else None
-    reading = understand_mask(mask, size, marked, str(photo or ""))
+    reading = understand_mask(mask, size, marked, str(photo or ""), picture)
     found = find_parts(reading.hole)
     print(as_flags("\n  ".join([reading.seen, *reading.notes])))
     print(f"hole: {reading.marked}, {reading.hole.mean():.1%} of the picture, {len(found)} part{'s' * (len(found) != 1)}")

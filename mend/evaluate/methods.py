@@ -14,10 +14,11 @@ from mend.data.loaders import to_image
 from mend.errors import InputError, nearest
 from mend.evaluate.pictures import SHARED
 from mend.evaluate.protocol import Protocol
+from mend.evaluate.reading import scored_reader
 from mend.evaluate.result import Model, model_from
-from mend.evaluate.scenes import Scenes, folder_fillings
+from mend.evaluate.scenes import Scenes, folder_fillings, pictures_by_name
 from mend.filling.load import load_filler
-from mend.images import mask_out, read_rgb
+from mend.images import mask_out
 from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
 from mend.inpaint.folder import model_folder
@@ -45,9 +46,12 @@ def method_names(methods: Sequence[str]) -> dict[str, str]:
     taken = sorted({name for name in names.values() if name in SHARED})
     if taken:
         raise InputError(f"a run's folder names its method, and {', '.join(taken)} is taken; rename the folder.")
-    doubles = {n for n in names.values() if list(names.values()).count(n) > 1}
-    if doubles:
-        raise InputError(f"two methods are called {', '.join(sorted(doubles))}; rename one of them.")
+    for name in names.values():
+        if len(alike := [method for method, called in names.items() if called == name]) > 1:
+            raise InputError(
+                f"{' and '.join(alike)} would both be called {name} in the table: a run has the name of its folder, whatever "
+                "link leads to it. Rename the folder, or leave one out."
+            )
     return names
 
 
@@ -92,10 +96,10 @@ def _training(method: str) -> list[dict[str, float | None]]:
 
 def folder_method(folder: str | Path, truth: str | Path, scenes: Scenes) -> Method:
     """The pictures of a folder as fillings of those in `truth`. InputError where they cannot be that."""
-    files = folder_fillings(truth, folder)
+    files, originals, read = folder_fillings(truth, folder), list(pictures_by_name(truth).values()), scored_reader()
 
     def fill(places: np.ndarray, masked: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        pictures = [read_rgb(files[i]) for i in places]
+        pictures = [read(files[i], originals[i]) for i in places]
         for i, picture in zip(places, pictures, strict=True):
             if picture.shape[:2] != scenes.sizes[i]:
                 (height, width), (h, w) = picture.shape[:2], scenes.sizes[i]

@@ -16,6 +16,7 @@ from mend.data.loaders import to_image
 from mend.data.sources import Images, content_id, image_files, load_images, set_aside
 from mend.errors import InputError
 from mend.evaluate.protocol import Protocol
+from mend.evaluate.reading import scored_reader
 from mend.images import picture_files, read_rgb
 from mend.masks.hole import read_mask
 from mend.masks.store import find_set
@@ -141,10 +142,11 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
     Names are paths within the folder without their suffix. Raises InputError with a list where one side lacks a file, and for a
     mask of another size.
     """
-    pictures = _by_name(truth)
+    pictures = pictures_by_name(truth)
     paired = _paired(truth, pictures, masks)
     names, sizes, ids = list(pictures), [], []
-    read = remember(lambda i: read_rgb(pictures[names[i]]))
+    read_scored = scored_reader()
+    read = remember(lambda i: read_scored(pictures[names[i]], None))
     for i in range(len(names)):
         pixels = read(i)
         sizes.append(pixels.shape[:2])
@@ -158,11 +160,11 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
 
 def folder_fillings(truth: str | Path, filled: str | Path) -> list[Path]:
     """The filled picture for each of the pictures in `truth`, in its order, as `folder_scenes` has it."""
-    return list(_paired(truth, _by_name(truth), filled).values())
+    return list(_paired(truth, pictures_by_name(truth), filled).values())
 
 
 def _paired(truth: str | Path, pictures: dict[str, Path], folder: str | Path) -> dict[str, Path]:
-    others = _by_name(folder)
+    others = pictures_by_name(folder)
     missing, extra = sorted(set(pictures) - set(others)), sorted(set(others) - set(pictures))
     if missing or extra:
         said = [f"{len(names)} {kind} ({_some(names)})" for kind, names in (("missing", missing), ("extra", extra)) if names]
@@ -173,7 +175,8 @@ def _paired(truth: str | Path, pictures: dict[str, Path], folder: str | Path) ->
     return {name: others[name] for name in pictures}
 
 
-def _by_name(folder: str | Path) -> dict[str, Path]:
+def pictures_by_name(folder: str | Path) -> dict[str, Path]:
+    """The pictures of a folder by their paths in it, without suffix. InputError where two have one name."""
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"there is no folder {root}.")

@@ -127,7 +127,7 @@ class Inpainter:
         return filled.to_pil()
 
     def _fill_alone(self, picture: Picture, mask: Any, marked: str, name: str = "") -> Picture:
-        hole = _read_hole(mask, picture.pixels.shape[:2], marked, name)
+        hole = _read_hole(mask, picture.pixels.shape[:2], marked, name, picture)
         if len(hole) > 1:
             raise InputError(f"{len(hole)} masks for one picture; give one, or a tensor (B, 3, H, W) with as many images.")
         return self.fill_picture(picture, hole)
@@ -159,11 +159,11 @@ def is_tensor(value: Any) -> "TypeGuard[Tensor]":
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _read_hole(mask: Any, size: tuple[int, int], marked: str, photo: str = "") -> np.ndarray:
+def _read_hole(mask: Any, size: tuple[int, int], marked: str, photo: str = "", picture: Picture | None = None) -> np.ndarray:
     """`as_hole` of tensors, too; what there is to say about how the mask was read is warned of."""
     if is_tensor(mask):
         mask = (mask.float() if mask.is_floating_point() else mask).numpy(force=True)  # numpy has no bfloat16
-    hole, notes = as_hole(mask, size, marked, photo)
+    hole, notes = as_hole(mask, size, marked, photo, picture)
     for note in notes:
         warnings.warn(f"{Path(mask).name if isinstance(mask, (str, Path)) else 'the mask'}: {note}", stacklevel=4)
     return hole

@@ -34,7 +34,8 @@ class Job:
     """One photograph to fill. A string stands for the path of a file.
 
     photo      a file, its bytes, or a picture in memory
-    mask       a file or its bytes: white is filled, or as `options.hole` says; COCO annotations (.json). None for an object
+    mask       a file or its bytes: white is filled, or as `options.hole` says; the photograph painted over; COCO or LabelMe
+               annotations (.json). None for an object
     output     the file to write, whose suffix names the format; None: the bytes come back in the `Result`, as PNG, JPEG, WebP
                or TIFF where the photograph is one, else as PNG
     keep_mask  a PNG to write: the hole that was filled, as a mask
@@ -247,7 +248,7 @@ def find_hole(job: Job, picture: Picture) -> tuple[np.ndarray, np.ndarray | None
         name = f"the mask {job.mask.name}" if isinstance(job.mask, Path) else "the mask"
         check_mask(name, peek(job.mask)[1], picture.pixels[..., 0].size, options.most_memory)
     photo = str(job.photo) if isinstance(job.photo, Path) and not job.name else job.name
-    reading = understand_mask(job.mask, picture.pixels.shape[:2], options.hole, photo)
+    reading = understand_mask(job.mask, picture.pixels.shape[:2], options.hole, photo, picture)
     return *widen(reading.hole, options.grow or 0, options.feather), reading.notes
 
 

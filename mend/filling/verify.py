@@ -59,7 +59,7 @@ def verify(before: Path, mask: Path, after: Path, marked: str = "auto", grow: in
     differ, of both as 16 bits or as RGBA.
     """
     pictures = read_image(before), read_image(after)
-    hole, _ = widen(understand_mask(mask, pictures[0].pixels.shape[:2], marked, str(before)).hole, grow)
+    hole, _ = widen(understand_mask(mask, pictures[0].pixels.shape[:2], marked, str(before), pictures[0]).hole, grow)
     verdict = compare(pictures[0], hole, pictures[1])
     lines = [] if verdict.first is None else [f"the first that differs: x={verdict.first[0]}, y={verdict.first[1]}"]
     outside = hole[0, 0] == 0

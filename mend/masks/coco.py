@@ -1,6 +1,7 @@
-"""COCO annotations, of one picture or of a whole data set, as what they mark in a picture.
+"""COCO annotations, of one picture or of a whole data set, and LabelMe's, as what they mark in a picture.
 
 https://cocodataset.org/#format-data: polygons, run lengths (RLE), compressed or not, annotations, and data sets of them.
+https://github.com/wkentaro/labelme: polygons, rectangles and circles of one picture.
 """
 
 import json
@@ -17,40 +18,47 @@ from typing import Any
 import numpy as np
 
 from mend.errors import InputError, nearest
+from mend.images.files import MOST
 
-KINDS = 'polygons [[x, y, x, y, …], …], an RLE {"size", "counts"}, annotations {"segmentation"}, or {"images", "annotations"}'
+CORNERS = {"polygon": 3, "rectangle": 2, "circle": 2}  # points that LabelMe's shapes have at least
+KINDS = (
+    'COCO: polygons [[x, y, x, y, …], …], an RLE {"size", "counts"}, annotations {"segmentation"}, {"images", "annotations"}; '
+    'or LabelMe: {"shapes"}'
+)
 
 
 def read_coco(file: Path | bytes, size: tuple[int, int] | None, photo: str) -> tuple[np.ndarray, str, list[str]]:
-    """All that a COCO file, or its bytes, marks in `photo` united, bool (H, W), in words what it was, and what to note."""
+    """All that a COCO or LabelMe file, or its bytes, marks in `photo` united, bool (H, W), in words what it was, and notes."""
     path = Path("the mask") if isinstance(file, bytes) else file  # as messages call it
     photo, taken = str(Path(photo).resolve()) if photo else "", ""
     try:
         with _reading:
             data = _parse(path, file) if isinstance(file, bytes) else _read(file, file.stat().st_mtime_ns)
+        if isinstance(data, dict) and "shapes" in data:
+            return _draw_labelme(path, data, size)
         if isinstance(data, _DataSet):
             image = _find_entry(path, data, photo)
             taken = image["file_name"] if photo else ""
             size = (int(image["height"]), int(image["width"]))
             data = data.annotations.get(image["id"], [])
-        found = _list_segments(path, data)
-        segments = [segment for segment in found if segment != []]
-        parts = [_draw(path, segment, size) for segment in segments]
+        named = _list_segments(path, data)
     except FileNotFoundError:
         raise InputError(f"there is no file {path}.") from None
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path} is not COCO ({type(error).__name__}: {error}). Expected {KINDS}.") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise InputError(f"{path} is JSON, but no annotations. Expected {KINDS}.") from None
+    notes = [] if not taken or _compare_ends(taken, photo)[0] else [f"taken for {taken} there, by its name"]
+    segments = [(name, segment) for name, segment in named if segment != []]
+    parts = [_draw(path, name, segment, size, notes) for name, segment in segments]
     if not parts:
         if size is None:
             raise InputError(f"{path} marks nothing, and does not say in how large a picture. Add `photo`.")
-        parts = [np.zeros(size, np.bool_)]
+        parts = [_nothing(path, *size)]
     if len({part.shape for part in parts}) > 1:
         raise InputError(f"the annotations of {path} are for pictures of several sizes. Give those of one picture.")
-    empty = len(found) - len(segments)
-    notes = [] if not taken or _compare_ends(taken, photo)[0] else [f"taken for {taken} there, by its name"]
-    notes += [f"segmentations that are empty and mark nothing: {empty} of {len(found)}"] if empty else []
+    empty = len(named) - len(segments)
+    notes += [f"segmentations that are empty and mark nothing: {empty} of {len(named)}"] if empty else []
     return np.logical_or.reduce(parts), f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}", notes
 
 
@@ -75,7 +83,7 @@ def _parse(path: Path, content: bytes) -> Any:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}. Expected COCO: {KINDS}.") from None
+        raise InputError(f"{path} is not JSON: {error}. Expected {KINDS}.") from None
     if not (isinstance(data, dict) and "images" in data):
         return data
     images, annotations = defaultdict(list), defaultdict(list)
@@ -119,39 +127,113 @@ def _compare_ends(entry: str, photo: str) -> tuple[bool, int]:
     return common == len(parts), common
 
 
-def _list_segments(path: Path, data: Any) -> list[Any]:
-    """The segmentations of one picture, each a list of polygons or an RLE."""
+def _list_segments(path: Path, data: Any) -> list[tuple[str, Any]]:
+    """The segmentations of one picture, each a list of polygons or an RLE, and what messages call it."""
     if isinstance(data, dict):
-        return [data.get("segmentation", data)]
+        return [_name_segment(data, 1)]
+    if not isinstance(data, list):
+        raise TypeError(f"{type(data).__name__} is neither a list nor an object")
     if data and all(isinstance(item, dict) for item in data):
         if len({annotation.get("image_id") for annotation in data}) > 1:
             raise InputError(f'{path} annotates several pictures without "images" to name them. Give the annotations of one.')
-        return [annotation.get("segmentation", annotation) for annotation in data]
-    if not isinstance(data, list):
-        raise TypeError(f"{type(data).__name__} is neither a list nor an object")
-    return [data] if data else []
+        return [_name_segment(annotation, i) for i, annotation in enumerate(data, 1)]
+    return [("its list", data)] if data else []
 
 
-def _draw(path: Path, segment: Any, size: tuple[int, int] | None) -> np.ndarray:
+def _name_segment(annotation: dict[str, Any], place: int) -> tuple[str, Any]:
+    name = f"annotation {annotation['id']}" if "id" in annotation else f"segmentation {place}"
+    return name, annotation.get("segmentation", annotation)
+
+
+def _draw(path: Path, name: str, segment: Any, size: tuple[int, int] | None, notes: list[str]) -> np.ndarray:
     """A segmentation as bool (H, W). As in pycocotools, a pixel belongs to a polygon if its centre, at +0.5, lies inside."""
     if isinstance(segment, dict):
-        height, width = (int(side) for side in segment["size"])
-        counts = _decode_counts(segment["counts"]) if isinstance(segment["counts"], str) else segment["counts"]
-        if sum(counts) != height * width:
-            raise InputError(
-                f"an RLE of {path} runs over {sum(counts)} pixels, its size {width}×{height} has {height * width}."
-            )
-        runs = np.arange(len(counts), dtype=np.uint8) % 2 == 1  # the first run is background, perhaps of length 0
-        return np.repeat(runs, counts).reshape(width, height).T  # column after column
+        return _draw_runs(path, name, segment)
+    if not isinstance(segment, list):
+        raise InputError(f"{name} of {path} is {json.dumps(segment)[:40]}. Expected {KINDS}.")
     if size is None:
         raise InputError(f"{path} has polygons, which do not say how large their picture is. Add `photo`.")
-    inside = np.zeros(size, np.bool_)
-    for points in [segment] if not isinstance(segment[0], list) else segment:
-        x, y = np.array(points, np.float64).reshape(-1, 2).T
-        if len(x) < 3 or not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise InputError(f"a polygon of {path} has {len(x)} points; expected three or more, none of them infinite.")
-        inside |= draw_polygon(y - 0.5, x - 0.5, size)
+    inside = _nothing(path, *size)
+    for points in segment if isinstance(segment[0], list) else [segment]:
+        x, y = _read_points(path, f"a polygon of {name}", points)
+        if len(x) < 3:
+            notes.append(f"a polygon of {name} has {len(x)} points, marks nothing and is left out")
+        else:
+            inside |= draw_polygon(y - 0.5, x - 0.5, size)
     return inside
+
+
+def _read_points(path: Path, name: str, points: Any) -> np.ndarray:
+    """Points as (2, N), x and y. InputError, in which they are called `name`, for what is none."""
+    try:
+        numbers = np.array(points, np.float64).ravel()
+    except (TypeError, ValueError):
+        raise InputError(f"{name} in {path} holds what is no number; expected x, y, x, y, …") from None
+    if len(numbers) % 2:
+        raise InputError(
+            f'{name} in {path} has {len(numbers)} numbers; expected pairs, x and y. Run lengths are {{"size", "counts"}}.'
+        )
+    if not np.isfinite(numbers).all():
+        raise InputError(f"{name} in {path} holds {'NaN' if np.isnan(numbers).any() else 'infinity'}; expected pixels.")
+    return numbers.reshape(-1, 2).T
+
+
+def _draw_runs(path: Path, name: str, segment: dict[str, Any]) -> np.ndarray:
+    try:
+        height, width = (int(side) for side in segment["size"])
+        counts = segment["counts"]
+        counts = np.array(_decode_counts(counts) if isinstance(counts, str) else counts, np.int64)
+        if counts.ndim != 1 or (counts < 0).any():
+            raise ValueError("a run of fewer than 0 pixels")
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InputError(
+            f'the RLE of {name} in {path} is damaged. Expected {{"size": [height, width], "counts": [0, 10, 90, …]}}, or its '
+            "counts as COCO's text."
+        ) from None
+    _nothing(path, height, width)
+    if counts.sum() != height * width:
+        raise InputError(
+            f"the RLE of {name} in {path} runs over {counts.sum()} pixels, its size {width}×{height} has {height * width}."
+        )
+    runs = np.repeat(np.arange(len(counts)) % 2 == 1, counts)  # the first run is background, perhaps of length 0
+    return runs.reshape(width, height).T  # column after column
+
+
+def _nothing(path: Path, height: int, width: int) -> np.ndarray:
+    if not (height > 0 and width > 0 and height * width <= MOST):
+        raise InputError(f"{path} is for a picture of {width}×{height} pixels; expected a size that a picture has.")
+    return np.zeros((height, width), np.bool_)
+
+
+def _draw_labelme(path: Path, data: dict[str, Any], size: tuple[int, int] | None) -> tuple[np.ndarray, str, list[str]]:
+    """What LabelMe's shapes mark, as `read_coco` has it; lines and points mark no area."""
+    notes, others = list[str](), list[str]()
+    try:
+        if data.get("imageHeight") and data.get("imageWidth"):
+            size = int(data["imageHeight"]), int(data["imageWidth"])
+        shapes = [(str(shape.get("shape_type") or "polygon"), shape["points"]) for shape in data["shapes"]]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f'{path} has "shapes", but not as LabelMe: a list of {{"shape_type", "points"}}.') from None
+    if size is None:
+        raise InputError(f"{path} does not say how large its picture is. Add `photo`.")
+    inside = _nothing(path, *size)
+    for i, (kind, points) in enumerate(shapes, 1):
+        if kind not in CORNERS:
+            others.append(kind)
+            continue
+        x, y = _read_points(path, f"shape {i}, a {kind},", points)
+        if len(x) < CORNERS[kind]:
+            notes.append(f"shape {i}, a {kind}, has {len(x)} points, marks nothing and is left out")
+            continue
+        if kind == "rectangle":
+            x, y = np.array([x.min(), x.max(), x.max(), x.min()]), np.array([y.min(), y.min(), y.max(), y.max()])
+        elif kind == "circle":  # its centre, and a point of its rim
+            radius, turn = math.hypot(x[1] - x[0], y[1] - y[0]), np.linspace(0, 2 * np.pi, 360, endpoint=False)
+            x, y = x[0] + radius * np.cos(turn), y[0] + radius * np.sin(turn)
+        inside |= draw_polygon(y - 0.5, x - 0.5, size)
+    if others:
+        notes.append(f"shapes that mark no area and are left out: {', '.join(sorted(set(others)))}")
+    return inside, f"LabelMe, {len(shapes) - len(others)} shape{'s' * (len(shapes) - len(others) != 1)}", notes
 
 
 def draw_polygon(y: np.ndarray, x: np.ndarray, size: tuple[int, int]) -> np.ndarray:

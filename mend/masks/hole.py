@@ -13,12 +13,24 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mend.errors import InputError, pick
-from mend.images import as_rgb, decode, explain_read_errors, is_deep, is_turned, open_picture, read_image, write_image
+from mend.images import (
+    Picture,
+    as_rgb,
+    decode,
+    explain_read_errors,
+    is_deep,
+    is_turned,
+    open_picture,
+    read_image,
+    to_pixels,
+    write_image,
+)
 from mend.images.picture import count_frames
 from mend.masks.coco import read_coco
 
 NEAR = 32  # levels this close to black or white count as such: JPEG noise stays below it, away from edges
 COLOURED = 48  # a pixel whose channels differ by so much is coloured; the darkest paint of VOC and DAVIS masks differs by 64
+NOISE = 12  # levels by which JPEG changes most pixels at most
 EDGE = 8  # pixels: as far as JPEG noise, whose blocks are 8×8, or smoothing reaches from an edge
 MOST = 0.6  # a hole larger than this share of its picture is rarely meant
 TINT = np.array([230, 57, 70])
@@ -49,16 +61,18 @@ def check_hole(hole: np.ndarray, size: tuple[int, int] | None, name: str = "the 
     return hole
 
 
-def as_hole(mask: Any, size: tuple[int, int], marked: str = "auto", photo: str = "") -> tuple[np.ndarray, list[str]]:
+def as_hole(
+    mask: Any, size: tuple[int, int], marked: str = "auto", photo: str = "", picture: Picture | None = None
+) -> tuple[np.ndarray, list[str]]:
     """A mask of any kind that `Inpainter` takes as a hole (B, 1, H, W), and what there is to say about how it was read.
 
-    `size` is the (height, width) it must have. A file or a Pillow image is read by `understand_mask`, to which `marked` and
-    `photo` go. In arrays booleans are taken as they are, floats at one half; integers up to 1 are zeros and ones, others 8-bit
-    levels at 128, or 16-bit ones at 32768. `marked` is "auto", "white" or "black" for them. InputError for what has another
-    shape, size or range, or could mean labels.
+    `size` is the (height, width) it must have. A file or a Pillow image is read by `understand_mask`, to which `marked`,
+    `photo` and `picture` go. In arrays booleans are taken as they are, floats at one half; integers up to 1 are zeros and ones,
+    others 8-bit levels at 128, or 16-bit ones at 32768. `marked` is "auto", "white" or "black" for them. InputError for what
+    has another shape, size or range, or could mean labels.
     """
     if isinstance(mask, (str, os.PathLike, Image.Image)):
-        reading = understand_mask(mask if isinstance(mask, Image.Image) else Path(mask), size, marked, photo)
+        reading = understand_mask(mask if isinstance(mask, Image.Image) else Path(mask), size, marked, photo, picture)
         return reading.hole, reading.notes
     if marked not in ("auto", "white", "black"):
         raise InputError(f"hole={marked!r} is for mask files and Pillow images; an array is white or black where the hole is.")
@@ -107,14 +121,19 @@ class Reading:
 
 
 def understand_mask(
-    mask: str | Path | bytes | Image.Image, size: tuple[int, int] | None = None, marked: str = "auto", photo: str = ""
+    mask: str | Path | bytes | Image.Image,
+    size: tuple[int, int] | None = None,
+    marked: str = "auto",
+    photo: str = "",
+    picture: Picture | None = None,
 ) -> Reading:
-    """A mask as a hole of its picture's `size`, (height, width): a picture file or its bytes, COCO annotations (.json), or a
-    Pillow image.
+    """A mask as a hole of its picture's `size`, (height, width): a picture file or its bytes, COCO or LabelMe annotations
+    (.json), or a Pillow image.
 
     `marked` says what marks the hole, a name of `MARKS`; "auto" decides where there is only one sense in it: white on black,
-    noise and smooth edges allowed, or colours on black. A mask of the same shape in another size is scaled. `photo` is the
-    picture's path, by which COCO annotations of several pictures name it.
+    noise and smooth edges allowed, or colours on black; or, with the `picture` at hand, where that was painted over.
+    A mask of the same shape in another size is scaled. `photo` is the picture's path, by which COCO annotations of several
+    pictures name it.
 
     Raises Undecided, with the facts and what to add, for all that cannot be decided; InputError for a damaged file or another
     shape.
@@ -125,21 +144,33 @@ def understand_mask(
             raise InputError(f"{name} says itself what the hole is. Leave out `hole`.")
         inside, marked, notes = read_coco(mask if isinstance(mask, bytes) else Path(name), size, photo)
         _check_shape(name, inside.shape, size)
-        seen = f"{name}: {inside.shape[1]}×{inside.shape[0]}, COCO"
+        seen = f"{name}: {inside.shape[1]}×{inside.shape[0]}, {marked.partition(',')[0]}"
     else:
         look = _inspect(mask, name)
         _check_shape(name, look.highest.shape, size)
         seen, notes = f"{name}: {look.facts()}", look.notes
-        if marked == "auto":
-            marked, why = _decide(name, look)
-            notes += why
-        elif marked in ("opaque", "transparent") and look.alpha is None:
-            raise InputError(f'`hole="{marked}"` needs an alpha channel, and there is none. {seen}.')
-        inside = pick(MARKS, marked, "mark of a hole")(look)
+        painted = None
+        try:
+            if marked == "auto":
+                marked, why = _decide(name, look)
+                notes += why
+            elif marked in ("opaque", "transparent") and look.alpha is None:
+                raise InputError(f'`hole="{marked}"` needs an alpha channel, and there is none. {seen}.')
+            elif marked == "painted" and look.coloured.any() and not _is_flat_paint(look.paint):
+                raise Undecided(
+                    f"what is coloured in {name} has many colours, as a photograph has. Paint on black, or on the photograph "
+                    f"itself. {seen}.",
+                    "it has many colours",
+                )
+        except Undecided:
+            painted = _find_painted(look, picture)
+            if painted is None:
+                raise
+            marked = "painted"
+            notes.append("it is the photograph, painted over in places: where it differs is the hole")
+        inside = pick(MARKS, marked, "mark of a hole")(look) if painted is None else painted
         if marked == "white" and look.top > 0 and not inside.any():
             raise InputError(f"nothing in {name} is white: its values end at {look.top:g} of {look.full}. {seen}.")
-        if marked == "painted" and inside.any() and not _is_flat_paint(look.paint):
-            raise InputError(f"what is coloured in {name} has many colours, as a photograph has. Paint on black. {seen}.")
     if size is not None and inside.shape != tuple(size):
         notes.append(f"scaled from {inside.shape[1]}×{inside.shape[0]} to the picture's {size[1]}×{size[0]}")
         inside = resize_hole(inside, size)
@@ -295,6 +326,30 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
     raise Undecided(
         f"cannot tell which part of {name} is the hole: {why}. It is {look.facts()}. {advice} the hole white on black.", why
     )
+
+
+def _find_painted(look: _Look, picture: Picture | None) -> np.ndarray | None:
+    """Where a mask differs from the picture, if it is that picture painted over: bool (H, W); else None.
+
+    Where most pixels are the very same every difference counts. Else it was saved as a JPEG, whose noise is nothing on average,
+    and differences are followed from where they are something on average. One that is transparent may be what was erased, or an
+    object that was cut out.
+    """
+    if picture is None or look.highest.shape != picture.pixels.shape[:2] or not look.opaque.all():
+        return None
+    own, other = np.asarray(look.colours.convert("RGB")), to_pixels(picture.image())[0]
+    apart = reduce(np.maximum, (cv2.absdiff(own[..., i], other[..., i]) for i in range(3)))
+    if _share(apart <= NOISE) < 1 - MOST or apart.max() <= NEAR:
+        return None
+    if _share(apart == 0) >= 1 - MOST:
+        return apart > 0
+    average = cv2.blur(own.astype(np.float32) - other, (5, 5))
+    average = reduce(np.maximum, (abs(average[..., i]) for i in range(3)))
+    near = cv2.dilate((average > NEAR).astype(np.uint8), np.ones((EDGE + 1, EDGE + 1), np.uint8)) > 0
+    found = ((average > NEAR) | (near & (apart > NOISE))).astype(np.uint8)
+    _, part = cv2.connectedComponents(cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((EDGE + 1, EDGE + 1), np.uint8)))
+    painted = np.isin(part, np.setdiff1d(part[average > COLOURED], 0))
+    return painted if painted.any() else None
 
 
 def _are_edges(between: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:

@@ -103,7 +103,7 @@ def add_batches(page: APIRouter, sessions: Sessions, workers: Workers, models: d
         _, item = find_batch(token, key)
         if not (item.folder / ZIP).is_file():
             raise HTTPException(404)
-        return FileResponse(item.folder / ZIP, filename="mended.zip", headers={"Cache-Control": "no-store"})
+        return FileResponse(item.folder / ZIP, filename="filled.zip", headers={"Cache-Control": "no-store"})
 
     @page.delete("/sessions/{token}/batches/{key}", status_code=204)
     async def remove(token: str, key: str) -> None:

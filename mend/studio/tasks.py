@@ -178,7 +178,12 @@ def fill_batch(
     outcomes: dict[str, Facts] = {}
 
     def settle(file: str, outcome: Outcome, done: int, of: int) -> None:
-        outcomes[file] = {"name": names[file], "error": outcome.error and hide(outcome.error, file), "notes": outcome.notes}
+        outcomes[file] = {
+            "number": int(Path(file).stem),
+            "name": names[file],
+            "error": outcome.error and hide(outcome.error, file),
+            "notes": outcome.notes,
+        }
         report(f"filled {done} of {of}", done / of, pace.left(done / of), file=outcomes[file])
 
     def hide(error: str, file: str) -> str:
@@ -235,8 +240,8 @@ def _mask_region(picture: Picture, region: dict[str, Any]) -> np.ndarray:
 
 
 def _unused_name(name: str, suffix: str, taken: set[str]) -> str:
-    """What a filled picture is called among others: photo-mended.png, or photo-mended-2.png where that is taken."""
-    stem = f"{Path(name).stem}-mended"
+    """What a filled picture is called among others: photo-filled.png, or photo-filled-2.png where that is taken."""
+    stem = f"{Path(name).stem}-filled"
     tries = (f"{stem}{suffix}", *(f"{stem}-{number}{suffix}" for number in range(2, len(taken) + 3)))
     free = next(one for one in tries if one.casefold() not in taken)
     taken.add(free.casefold())

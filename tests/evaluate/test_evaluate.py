@@ -190,7 +190,7 @@ def test_bad_arguments_are_refused(run: Path, protocol: Protocol, masks: Path, r
     others = make_masks(load_images(protocol.data, "test"), "boxes", tmp_path / "boxes").folder
     for arguments, said in (
         ((["teela"], protocol, tmp_path / "r"), "unknown method 'teela'.*Did you mean 'telea'"),
-        (([str(run), str(run / "model")], protocol, tmp_path / "r"), "two methods are called tiny"),
+        (([str(run), str(run / "model")], protocol, tmp_path / "r"), "would both be called tiny"),
         (([str(run)], protocol, tmp_path / "r", None, str(masks / "train")), "is for .*not for"),
         (([str(run)], replace(protocol, name="other"), result), "holds another protocol"),
         (([str(run)], replace(protocol, masks=str(others)), result), r"\(mask_set differ\)"),

@@ -127,6 +127,36 @@ def test_an_empty_segmentation_marks_nothing_and_is_said(save: Save):
     assert not inside(save({"segmentation": []}, "one.json"), (4, 6)).any()
 
 
+def test_a_polygon_of_two_points_is_left_out_by_name(save: Save):
+    file = save([{"id": 12, "segmentation": [[1, 1, 1, 3], [0, 0, 6, 0, 6, 4, 0, 4]]}], "m.json")
+    reading = understand_mask(file, (4, 6))
+    assert reading.hole.all()
+    assert reading.notes[0] == "a polygon of annotation 12 has 2 points, marks nothing and is left out"
+    alone = understand_mask(save([{"id": 12, "segmentation": [[1, 1, 1, 3]]}], "m.json"), (4, 6))
+    assert alone.notes[1:] == ["nothing is marked: the hole is empty"]
+
+
+def test_labelme_marks_by_polygons_rectangles_and_circles(save: Save):
+    shapes: list[dict[str, object]] = [
+        {"points": [[0, 0], [4, 0], [4, 4], [0, 4]], "shape_type": "polygon"},
+        {"points": [[20, 10], [16, 6]], "shape_type": "rectangle"},
+        {"points": [[30, 20], [33, 24]], "shape_type": "circle"},
+        {"points": [[0, 0], [9, 9]], "shape_type": "line"},
+        {"points": [[0, 0], [9, 9]], "shape_type": None},
+    ]
+    file = save({"version": "5.5.0", "shapes": shapes, "imageHeight": 40, "imageWidth": 50, "imagePath": "a.jpg"}, "a.json")
+    reading = understand_mask(file, (40, 50))
+    y, x = np.mgrid[:40, :50] + 0.5
+    expected = ((x < 4) & (y < 4)) | ((x > 16) & (x < 20) & (y > 6) & (y < 10)) | (np.hypot(x - 30, y - 20) < 5)
+    assert np.array_equal(reading.hole[0, 0] > 0, expected)
+    assert (reading.seen, reading.marked) == (f"{file}: 50×40, LabelMe", "LabelMe, 4 shapes")
+    assert reading.notes == [
+        "shape 5, a polygon, has 2 points, marks nothing and is left out",
+        "shapes that mark no area and are left out: line",
+    ]
+    assert np.array_equal(understand_mask(save({"shapes": shapes}, "b.json"), (40, 50)).hole[0, 0] > 0, expected)
+
+
 def test_a_byte_order_mark_is_no_fault(save: Save):
     assert inside(save(b"\xef\xbb\xbf" + json.dumps({"size": [1, 1], "counts": [0, 1]}).encode(), "m.json")).all()
 
@@ -165,28 +195,44 @@ def test_what_is_not_coco_is_refused(save: Save):
         (sizes, None, "", "several sizes"),
         ([[0, 0, 2, 0, 2, 2]], None, "", "Add `photo`"),
         ([], None, "", "Add `photo`"),
-        ([[0, 0, 2, 0]], (4, 6), "", "has 2 points"),
-        ([[0, 0, 2, 0, float("nan"), 2]], (4, 6), "", "none of them infinite"),
-        ([[0, 0, 2, 0, 2]], (4, 6), "", "is not COCO"),
-        ([["a"]], (4, 6), "", "is not COCO"),
-        ({"shapes": []}, (4, 6), "", "is not COCO"),
-        ("text", (4, 6), "", "is not COCO"),
-        (3, (4, 6), "", "is not COCO"),
-        (None, (4, 6), "", "is not COCO"),
-        ([None], (4, 6), "", "is not COCO"),
-        ({"images": [{}], "annotations": []}, (4, 6), "", "is not COCO"),
+        ([[0, 0, 2, 0, float("nan"), 2]], (4, 6), "", "a polygon of its list in .* holds NaN"),
+        ([[0, 0, 2, 0, float("inf"), 2]], (4, 6), "", "holds infinity"),
+        ([[0, 0, 2, 0, 2]], (4, 6), "", "has 5 numbers; expected pairs"),
+        (
+            [{"id": 7, "segmentation": [0, 10, 14]}],
+            (4, 6),
+            "",
+            'annotation 7 .* has 3 numbers.*Run lengths are {"size", "counts"}',
+        ),
+        ([{"id": 7, "segmentation": "x"}], (4, 6), "", 'annotation 7 of .* is "x"'),
+        ([["a"]], (4, 6), "", "holds what is no number"),
+        ({"size": [4, 6]}, (4, 6), "", "the RLE of segmentation 1 in .* is damaged"),
+        ({"size": [4], "counts": [24]}, (4, 6), "", "is damaged"),
+        ({"size": [4, 6], "counts": [30, -6]}, (4, 6), "", "is damaged"),
+        ({"size": [4, 6], "counts": {}}, (4, 6), "", "is damaged"),
+        ({"size": [4000000, 6000000], "counts": [24000000000000]}, None, "", "a picture of 6000000×4000000 pixels"),
+        ({"shapes": [{"points": [[0, 0], [2]]}]}, (4, 6), "", "holds what is no number"),
+        ({"shapes": [{"points": [[0, 0], [float("nan"), 2], [1, 1]]}]}, (4, 6), "", "shape 1, a polygon, in .* holds NaN"),
+        ({"shapes": [{}]}, (4, 6), "", "not as LabelMe"),
+        ({"shapes": 3}, (4, 6), "", "not as LabelMe"),
+        ({"shapes": []}, None, "", "Add `photo`"),
+        ("text", (4, 6), "", "no annotations. Expected COCO"),
+        (3, (4, 6), "", "no annotations. Expected COCO"),
+        (None, (4, 6), "", "no annotations. Expected COCO"),
+        ([None], (4, 6), "", "has 1 numbers; expected pairs"),
+        ({"images": [{}], "annotations": []}, (4, 6), "", "no annotations. Expected COCO"),
         (
             {"images": [{"id": 1, "file_name": "a.jpg", "height": 4, "width": 6}], "annotations": {"1": []}},
             (4, 6),
             "a.jpg",
-            "is not COCO",
+            "no annotations. Expected COCO",
         ),
-        ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, (4, 6), "a.jpg", "is not COCO"),
+        ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, (4, 6), "a.jpg", "no annotations. Expected COCO"),
         ({"size": [2, 2], "counts": [3]}, None, "", "runs over 3 pixels, its size 2×2 has 4"),
-        ({"size": [2, 2], "counts": [5, -1]}, None, "", "is not COCO"),
-        ({"size": [2, 2], "counts": "1é"}, None, "", "is not COCO"),
-        ({"size": [2, 2], "counts": "1 "}, None, "", "' ' in an RLE"),
-        ({"size": [2, 2], "counts": "T"}, None, "", "ends within a number"),
+        ({"size": [2, 2], "counts": [5, -1]}, None, "", "is damaged"),
+        ({"size": [2, 2], "counts": "1é"}, None, "", "is damaged"),
+        ({"size": [2, 2], "counts": "1 "}, None, "", "is damaged"),
+        ({"size": [2, 2], "counts": "T"}, None, "", "is damaged"),
     ):
         with pytest.raises(InputError, match=said):
             understand_mask(save(content, "m.json"), size, photo=photo)

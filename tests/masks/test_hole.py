@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
 from mend.errors import InputError
-from mend.images import Picture, write_image
+from mend.images import Picture, read_image, write_image
 from mend.masks.hole import (
     Undecided,
     as_hole,
@@ -271,7 +271,9 @@ def test_a_mark_that_is_not_there_or_everywhere_is_refused(save: Save):
     y, x = np.mgrid[:90, :120].astype(np.uint8)
     photograph = np.array(Image.fromarray(np.dstack([x * 2, np.full_like(x, 255), 70 + y * 2]), "HSV").convert("RGB"))
     photograph[shape()] = (255, 0, 255)
-    with pytest.raises(InputError, match=r"what is coloured in .*m\.png has many colours, as a photograph has. Paint on black"):
+    with pytest.raises(
+        InputError, match=r"what is coloured in .*m\.png has many colours, as a photograph has. Paint on black, or"
+    ):
         understand_mask(save(photograph), None, "painted")
     with pytest.raises(Undecided) as error:
         understand_mask(save(photograph))
@@ -480,3 +482,47 @@ def test_a_strict_mask_without_white_is_refused(tmp_path: Path):
         read_mask(tmp_path / "ones.png")
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "none.png")
     assert not read_mask(tmp_path / "none.png").any()
+
+
+def photograph() -> np.ndarray:
+    noise = np.random.default_rng(1).integers(-9, 10, (96, 128, 1))
+    return (smooth(96, 128, 4) + noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("paint", [(255, 255, 255), (255, 0, 0), (0, 0, 0)], ids=str)
+@pytest.mark.parametrize("how", [("m.png", {}), ("m.jpg", {"quality": 90}), ("m.jpg", {"quality": 75})], ids=str)
+@pytest.mark.parametrize("marked", ["auto", "painted"])
+def test_the_photograph_painted_over_is_a_mask(paint: tuple[int, ...], how: tuple[str, Any], marked: str, save: Save):
+    pixels = photograph()
+    if how[1]:  # then it was a JPEG before it was painted
+        pixels = read_image(save(pixels, "before.jpg", quality=92)).pixels
+    painted = pixels.copy()
+    painted[30:60, 40:90] = paint
+    file, name = save(painted, how[0], **how[1]), how[0]
+    reading = understand_mask(file, (96, 128), marked, picture=Picture(pixels))
+    found, expected = reading.hole[0, 0] > 0, np.zeros((96, 128), np.bool_)
+    expected[30:60, 40:90] = True
+    wide = cv2.dilate(expected.astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
+    assert not (found & ~wide).any(), "noise is taken for paint"
+    assert (found & expected).sum() >= 0.999 * expected.sum()
+    assert name == "m.jpg" or np.array_equal(found, expected)
+    assert reading.marked == "painted"
+    assert "it is the photograph, painted over in places: where it differs is the hole" in reading.notes
+
+
+def test_the_photograph_in_part_transparent_is_asked_about(save: Save):
+    """It may have been erased there, or what is left may be an object cut out."""
+    layer = np.dstack([photograph(), np.full((96, 128), 255, np.uint8)])
+    layer[30:60, 40:90, 3] = 0
+    with pytest.raises(Undecided, match='`hole="transparent"`'):
+        understand_mask(save(layer, "m.png"), (96, 128), picture=Picture(photograph()))
+
+
+def test_another_photograph_is_no_mask_nor_is_the_same(save: Save):
+    pixels = photograph()
+    others = {"another": smooth(96, 128, 9), "the same": pixels, "turned": pixels[::-1], "smaller": pixels[:48, :64]}
+    for name, other in others.items():
+        for how in ("m.png", "m.jpg"):
+            with pytest.raises(Undecided, match="cannot tell which part"):
+                understand_mask(save(np.ascontiguousarray(other), how), None, picture=Picture(pixels))
+            assert name

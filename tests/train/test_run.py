@@ -20,7 +20,8 @@ from mend.masks.crops import make_hole_drawer
 from mend.models.checkpoint import load_model
 from mend.segment.make import make_masks
 from mend.train.config import TrainConfig
-from mend.train.run import CropData, _build, train
+from mend.train.module import CropData
+from mend.train.run import _build, train
 
 
 @pytest.fixture(scope="module")

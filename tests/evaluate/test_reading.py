@@ -1,0 +1,89 @@
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import smooth
+from PIL import Image, ImageCms
+
+from mend.evaluate.methods import folder_method
+from mend.evaluate.reading import scored_reader
+from mend.evaluate.scenes import folder_scenes
+from mend.images import Picture, write_image
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def read(file: Path, original: Path | None = None) -> tuple[np.ndarray, list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pixels = scored_reader()(file, original)
+    return pixels, [str(warning.message).partition(": ")[2] for warning in caught]
+
+
+def test_what_is_as_good_as_rgb_is_scored_without_a_word(tmp_path: Path):
+    pixels = smooth(16, 24, 0)
+    few = Image.fromarray(pixels // 64 * 64).quantize(256)
+    opaque = Image.fromarray(np.dstack([pixels, np.full((16, 24), 255, np.uint8)]))
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.rot90(pixels)).save(tmp_path / "turned.png", exif=exif)
+    opaque.save(tmp_path / "opaque.png")
+    few.save(tmp_path / "palette.png")
+    for name, expected in (("turned", pixels), ("opaque", pixels), ("palette", np.asarray(few.convert("RGB")))):
+        found, said = read(tmp_path / f"{name}.png")
+        assert np.array_equal(found, expected), name
+        assert said == [], name
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("alpha.png", "its transparency is not scored, only the colours under it"),
+        ("deep.png", "more than 8 bits a channel are scored as 8"),
+        ("grey.png", "more than 8 bits a channel are scored as 8"),
+        ("cmyk.tif", "CMYK is scored as RGB"),
+        ("two.gif", "the first of its frames or pages is scored"),
+        ("key.png", "its transparency is not scored, only the colours under it"),
+    ],
+)
+def test_what_is_not_scored_is_said(name: str, said: str, tmp_path: Path):
+    pixels, file = smooth(16, 24, 0), tmp_path / name
+    if name == "alpha.png":
+        write_image(file, np.dstack([pixels, np.full((16, 24), 128, np.uint8)]))
+    elif name in ("deep.png", "grey.png"):
+        write_image(file, Picture((pixels.astype(np.uint16) * 257)[..., : 1 if name == "grey.png" else 3]))
+    elif name == "cmyk.tif":
+        Image.fromarray(pixels).convert("CMYK").save(file)
+    elif name == "two.gif":
+        Image.fromarray(pixels).save(file, save_all=True, append_images=[Image.fromarray(smooth(16, 24, 1))])
+    else:
+        Image.fromarray(pixels).save(file, transparency=tuple(int(level) for level in pixels[0, 0]))
+    found, words = read(file)
+    assert words == [said]
+    if name in ("alpha.png", "deep.png", "key.png"):
+        assert np.array_equal(found, pixels)
+
+
+def test_profiles_of_a_pair_are_compared(tmp_path: Path):
+    for name, profile in (("with.png", PROFILE), ("again.png", PROFILE), ("without.png", None)):
+        Image.fromarray(smooth(16, 24, 0)).save(tmp_path / name, icc_profile=profile)
+    assert read(tmp_path / "with.png", tmp_path / "again.png")[1] == []
+    (said,) = read(tmp_path / "with.png", tmp_path / "without.png")[1]
+    assert said.startswith("its ICC profile is not that of its original")
+
+
+def test_a_folder_says_each_kind_once(tmp_path: Path):
+    for i in range(3):
+        pixels, alpha = smooth(16, 24, i), np.full((16, 24), 128, np.uint8)
+        write_image(tmp_path / "truth" / f"{i}.png", pixels)
+        write_image(tmp_path / "filled" / f"{i}.png", np.dstack([pixels, alpha]))
+        write_image(tmp_path / "masks" / f"{i}.png", np.pad(np.full((4, 4, 1), 255, np.uint8), ((6, 6), (10, 10), (0, 0))))
+    scenes = folder_scenes(tmp_path / "truth", tmp_path / "masks")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        method = folder_method(tmp_path / "filled", tmp_path / "truth", scenes)
+        for places, image, hole in scenes.batches():
+            method.fill(places, image.numpy(), hole.numpy())
+    (said,) = [str(warning.message) for warning in caught]
+    assert said.startswith(f"{tmp_path / 'filled' / '0.png'}, and perhaps others: its transparency is not scored")
