@@ -151,9 +151,14 @@ export class Compare {
     });
   }
 
-  // What a link in the address shows, in a session of one's own.
+  // The link in the address, or null.
+  get linked() {
+    return new URLSearchParams(location.hash.slice(1)).get("compare");
+  }
+
+  // What it shows, in a session of one's own.
   async follow() {
-    const link = new URLSearchParams(location.hash.slice(1)).get("compare");
+    const link = this.linked;
     if (link === null) return;
     address();
     this.studio.view("compare");

@@ -417,7 +417,7 @@ async function pageKey() {
 }
 
 async function recover() {
-  if (compare.linked) sessionStorage.removeItem("page"); // what a link shows takes no other work's place
+  if (compare.linked !== null) sessionStorage.removeItem("page"); // what a link shows takes no other work's place
   const store = await Store.open();
   recovery = new Recovery(store, await pageKey());
   const kept = await recovery.load();
