@@ -113,7 +113,7 @@ def test_a_folder_says_how_many_jpegs_were_encoded_again(tmp_path: Path, capsys:
     for name in ("a.jpg", "b.JPEG", "c.png"):
         picture(tmp_path / "photos" / name)
     words = ("fill", tmp_path / "photos", "--mask", mask(tmp_path / "m.png"), "-o", tmp_path / "out", "--model", "telea")
-    assert "2 of them are JPEGs, which change a little outside the hole; --format png keeps" in run_mend(capsys, *words)[1]
+    assert "2 of them are JPEGs, which change a little around the hole; --format png keeps" in run_mend(capsys, *words)[1]
     assert "JPEGs" not in run_mend(capsys, *words, "--format", "png")[1]
     write_image(tmp_path / "m.png", np.zeros((24, 32, 1), np.uint8))
     assert "JPEGs" not in run_mend(capsys, *words)[1], "they were copied"

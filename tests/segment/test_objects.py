@@ -156,7 +156,7 @@ def test_filling_an_object_from_the_command_line(tmp_path: Path, capsys: pytest.
     for words, expected in (
         (("--object", "dog"), "knows no names such as 'dog'"),
         (("--object", "largest", "--segmenter", "felzenswalb"), "Did you mean 'felzenszwalb'"),
-        (("--object", "largest", "--mask", "m.png"), "Give one of --mask"),
+        (("--object", "largest", "--mask", "m.png"), "give one of them"),
     ):
         words = (*words, *(("--segmenter", "felzenszwalb") if "--segmenter" not in words else ()))
         code, _, errors = run_mend(capsys, "fill", tmp_path / "photos", *words, "--model", "telea", "-o", tmp_path / "x")
