@@ -5,6 +5,8 @@ import { $, make, seconds } from "./dom.js";
 import { Easel } from "./easel.js";
 import { Gestures } from "./gestures.js";
 import { Marks } from "./marks.js";
+import { openPages, pageKey, token } from "./pages.js";
+import { Pointing } from "./pointing.js";
 import { Recovery } from "./recovery.js";
 import { sentence } from "./request.js";
 import { Runs } from "./runs.js";
@@ -53,7 +55,6 @@ const batch = new Batch(server);
 
 // --- Versions ------------------------------------------------------------------------------------------------------
 
-const token = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const version = (id) => versions.find((one) => one.id === id);
 const urls = new WeakMap(); // of files
 
@@ -231,14 +232,15 @@ function resize(by) {
   sliders();
 }
 
+const pointing = new Pointing($("box"), viewport);
 const gestures = new Gestures($("overlay"), viewport, {
   moves: () => easel.comparing || Boolean(tasks.running),
   step: () => (marks.tool === "object" ? 40 : marks.size),
-  begin: (point) => (marks.tool === "object" ? drawBox(point) : marks.begin(point)),
-  extend: (point) => (marks.tool === "object" ? drawBox(point) : marks.extend(point)),
-  cancel: () => (marks.tool === "object" ? dropBox() : marks.cancel()),
+  begin: (point) => (marks.tool === "object" ? pointing.to(point) : marks.begin(point)),
+  extend: (point) => (marks.tool === "object" ? pointing.to(point) : marks.extend(point)),
+  cancel: () => (marks.tool === "object" ? pointing : marks).cancel(),
   end(event) {
-    if (marks.tool === "object") select(dropBox(), event);
+    if (marks.tool === "object") select(pointing.end(), event);
     else if (marks.end()) atOnce();
   },
   resize,
@@ -289,32 +291,12 @@ $("load").onchange = () => {
 
 // --- Objects -------------------------------------------------------------------------------------------------------
 
-const CLICK = 6; // CSS pixels: what moves less is a click
-let dragged = null; // [from, to]: a click or a box that is being drawn, in the picture
-
-function drawBox(point) {
-  dragged = [dragged?.[0] ?? point, point];
-  const [a, b] = dragged.map((one) => viewport.toRoom(one));
-  const [left, top] = a.map((value, i) => Math.min(value, b[i]));
-  const [width, height] = a.map((value, i) => Math.abs(value - b[i]));
-  $("box").hidden = Math.max(width, height) < CLICK;
-  Object.assign($("box").style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px` });
-}
-
-function dropBox() {
-  const shares = dragged.map((point) => point.map((value, i) => Math.min(1, Math.max(0, value / viewport.size[i]))));
-  const isBox = !$("box").hidden;
-  dragged = null;
-  $("box").hidden = true;
-  return isBox ? { box: shares[0].map((value, i) => Math.min(value, shares[1][i])).concat(shares[0].map((value, i) => Math.max(value, shares[1][i]))) } : { point: shares[1] };
-}
-
 // A click or a box marks an object; further clicks add to it what is missing, and take away what is too much.
 function select({ box, point }, event) {
   const kind = event?.shiftKey ? "add" : event?.altKey ? "take" : document.querySelector("[name=click]:checked").value;
   const refined = point && kind !== "new" ? selected : null;
   return task(async (options, stage) => {
-    const points = [...(refined?.points ?? []), ...(point ? [{ x: point[0], y: point[1], add: kind !== "take" }] : [])];
+    const points = [...(refined?.points ?? []), ...(point ? [{ x: point[0], y: point[1], add: kind !== "take" || !refined }] : [])];
     const wanted = { points, box: box ?? refined?.box ?? null };
     const base = refined?.base ?? marks.bytes.slice();
     const found = await server.askOf(current, "/select", { ...options, body: JSON.stringify(wanted) }, stage);
@@ -394,26 +376,6 @@ function keep() {
 
 function notify(text) {
   $("notice").textContent = text;
-}
-
-// Pages of this browser that are open: each holds a lock under its key. Over a network without TLS there are no locks.
-async function openPages() {
-  const { held } = await navigator.locks.query();
-  return new Set(held.map((lock) => lock.name));
-}
-
-// The key of this page, which outlives it: a page that is loaded again has it; a copy of it gets another.
-async function pageKey() {
-  const before = sessionStorage.getItem("page");
-  const hold = (key) => new Promise((got) => {
-    if (!navigator.locks) return got(true);
-    navigator.locks.request(key, { ifAvailable: true }, (lock) => (got(Boolean(lock)), lock && new Promise(() => {})));
-  });
-  if (before && (await hold(before))) return before;
-  const key = token();
-  await hold(key);
-  sessionStorage.setItem("page", key);
-  return key;
 }
 
 async function recover() {
