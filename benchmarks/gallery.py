@@ -130,8 +130,8 @@ def page(scenes: list[Scene], at: str) -> str:
     parts = [
         f"# {len(scenes)} photographs, something taken away",
         "What is marked (upper left), filled by G'MIC's `inpaint_matchpatch` (upper right), by mend as it was at commit\n"
-        f"{BEFORE} (lower left), and by `mend fill` as it is (lower right). None was left out because of how it came out. Made by\n"
-        f"`benchmarks/gallery.py` at commit {at}.",
+        f"{BEFORE} (lower left), and by `mend fill` as it is (lower right). None was left out because of how it came out.\n"
+        f"Made by `benchmarks/gallery.py` at commit {at}.",
     ]
     for scene in scenes:
         parts += [f"## {scene.name}", f"![{scene.kind}]({scene.name}.webp)", scene.seen]

@@ -18,7 +18,8 @@ GOES_ON = "The same command goes on from what was finished."
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. Bad input prints its message and exits with 1, Ctrl-C with 130; `--debug` shows tracebacks."""
+    """Run the command line. Bad input prints its message and exits with 1, a misspelt command line with 2, Ctrl-C with 130;
+    `--debug` shows tracebacks."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     distributed.handle_signals()

@@ -140,9 +140,12 @@ def train(
         out: run folder; runs/MODEL-wWIDTH unless given.
     """
     from mend.progress import progress
-    from mend.train.run import train as run
+    from mend.train.config import check_run
 
     folder = out or Path("runs") / f"{config.model}-w{config.width}"
+    check_run(config, folder)  # before PyTorch is imported, which takes seconds
+    from mend.train.run import train as run
+
     with progress(f"train {folder.name}", "steps") as on_step:
         run(config, folder, on_step)
     if distributed.FIRST:
@@ -181,8 +184,8 @@ def evaluate(
         out: the result, OUT.json and OUT/; results/PROTOCOL unless given.
     """
     from mend.evaluate import run as module
-    from mend.evaluate.metrics import Unavailable
     from mend.evaluate.protocol import read_protocol
+    from mend.evaluate.weights import Unavailable
     from mend.inpaint.classical import CLASSICAL
     from mend.progress import progress, sum_reports
 

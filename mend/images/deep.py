@@ -14,6 +14,7 @@ from mend.images.metadata import ORIENTATION
 from mend.images.picture import Picture
 
 SEARCHED = ("PPM", "JPEG2000", "AVIF")  # formats in which the depth of the channels may stand anywhere
+FAXES = ("group3", "group4", "tiff_ccitt")  # compressions of a TIFF
 GREY_WITH_ALPHA = 4  # the colour type of a PNG
 _HEADER = re.compile(rb"P([36])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)")  # of a PPM: width, height and the value of white
 
@@ -100,16 +101,29 @@ def _scale_to_16_bits(levels: np.ndarray, white: int) -> np.ndarray:
     return np.rint(np.minimum(np.arange(65536), white) * (65535 / white)).astype(np.uint16)[levels]
 
 
+def is_undecided(content: bytes, opened: Image.Image) -> bool:
+    """Whether OpenCV finds other pixels in a fax (H, W): of a damaged one libtiff leaves rows as its memory happens to be,
+    which nothing else tells."""
+    other, own = _imdecode(content), np.asarray(opened.convert("L"))
+    return other is not None and other.shape == own.shape and not any(np.array_equal(other, ink) for ink in (own, 255 - own))
+
+
 def _decode_by_opencv(content: bytes) -> np.ndarray | None:
     """The levels (H, W, C) of a colour picture as the file has them, None where OpenCV finds no such."""
-    import cv2
-
-    said = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # else it warns of tags it does not know
-    deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    cv2.utils.logging.setLogLevel(said)
+    deep = _imdecode(content)
     if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
         return None
     return deep[..., [2, 1, 0, 3][: deep.shape[2]]]
+
+
+def _imdecode(content: bytes) -> np.ndarray | None:
+    import cv2
+
+    said = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # else it warns of tags it does not know
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(said)
 
 
 def _match_orientation(deep: np.ndarray | None, pixels: np.ndarray, opened: Image.Image) -> np.ndarray | None:

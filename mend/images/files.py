@@ -15,7 +15,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
-from mend.images.deep import SEARCHED, deep_png, jpeg_2000, largest_level, normalise_grey_tiff, png_chunks, restore_depth
+from mend.images.deep import (
+    FAXES,
+    SEARCHED,
+    deep_png,
+    is_undecided,
+    jpeg_2000,
+    largest_level,
+    normalise_grey_tiff,
+    png_chunks,
+    restore_depth,
+)
 from mend.images.heif import is_heif, register_heif
 from mend.images.metadata import ORIENTATION, save_arguments, tiff_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil, source_format
@@ -56,6 +66,8 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
             raise InputError(
                 f"{name} has 16 bits and its channels one after another: Pillow misreads it. Save it as PNG first."
             )
+        elif opened.info.get("compression") in FAXES and is_undecided(_content(file), opened):
+            raise InputError(f"{name} is damaged: some of its rows cannot be read. Copy it again from where it came.")
         if opened.format == "JPEG2000":
             _repair_white(file, name, opened)
         return opened

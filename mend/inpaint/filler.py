@@ -4,6 +4,7 @@ numpy in, numpy out, so that nothing which only uses a filler needs to know the 
 the studio's list, the evaluation and the report ask the filler what it is; nobody asks for its class.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -53,7 +54,7 @@ class Filler(Protocol):
     @property
     def parameters(self) -> int: ...
     @property
-    def config(self) -> dict[str, Any]: ...
+    def config(self) -> Mapping[str, Any]: ...
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """`raw` (B, 3, H, W) in [0, 1] from what is known (B, 3, H, W), zeros in the hole, and the hole (B, 1, H, W), float32.

@@ -2,11 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from mend.errors import InputError
 
 VERSION = 1
+
+
+class ModelConfig(TypedDict):
+    """What `config.json` says: the network is `build(model, **options)`; `trained` is how its weights came about, and `version`
+    counts the formats of the file."""
+
+    version: int
+    model: str
+    options: dict[str, Any]
+    trained: dict[str, Any]
 
 
 def model_folder(path: str | Path) -> Path:
@@ -26,8 +36,8 @@ def find_model(path: Path) -> Path | None:
     return next((folder for folder in (path, path / "model") if (folder / "config.json").is_file()), None)
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
-    """The `config.json` of a model or run folder, checked: it has "model", "options" and "trained"."""
+def read_config(path: str | Path) -> ModelConfig:
+    """The `config.json` of a model or run folder, checked. InputError for what is none."""
     file = model_folder(path) / "config.json"
     try:
         config = json.loads(file.read_text(encoding="utf-8"))

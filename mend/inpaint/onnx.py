@@ -11,13 +11,13 @@ import os
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mend.data.assets import ASSETS
 from mend.inpaint.filler import Memory
-from mend.inpaint.folder import model_folder, read_config
+from mend.inpaint.folder import ModelConfig, model_folder, read_config
 from mend.inpaint.scales import REACH, RELAX, STRIDE, fill_scales
 from mend.progress import Report, ignore
 
@@ -50,7 +50,7 @@ class PyramidOnnx:
         return hashlib.sha256((self.folder / "model.safetensors").read_bytes()).hexdigest()
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> ModelConfig:
         return read_config(self.folder)
 
     @cached_property

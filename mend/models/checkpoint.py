@@ -17,7 +17,7 @@ from torch import nn
 from mend.data.assets import ASSETS
 from mend.errors import InputError
 from mend.images import write_bytes
-from mend.inpaint.folder import VERSION, model_folder, read_config
+from mend.inpaint.folder import VERSION, ModelConfig, model_folder, read_config
 from mend.models import build
 from mend.models.network import Network
 
@@ -26,12 +26,12 @@ def save_model(folder: str | Path, network: nn.Module, model: str, options: dict
     """Write the network `build(model, **options)` to `folder`; `trained` says how its weights came about."""
     folder = Path(folder)
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    config = {"version": VERSION, "model": model, "options": options, "trained": trained}
+    config = ModelConfig(version=VERSION, model=model, options=options, trained=trained)
     write_bytes(folder / "model.safetensors", save(weights))
     write_bytes(folder / "config.json", json.dumps(config, indent=2).encode() + b"\n")
 
 
-def load_model(path: str | Path) -> tuple[Network, dict[str, Any]]:
+def load_model(path: str | Path) -> tuple[Network, ModelConfig]:
     """The network in a model folder or a run folder, in evaluation mode on the CPU, and its config.
 
     Raises InputError for a missing folder, a damaged or foreign file, or weights that do not fit the config.

@@ -1,5 +1,6 @@
 """A network as a `Filler`, by PyTorch."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def load_network(path: str | Path, device: str = "auto") -> "TorchFiller":
 class TorchFiller:
     """A network as a `Filler`, on a device. `config` says what it is."""
 
-    def __init__(self, network: Network, device: torch.device, config: dict[str, Any]) -> None:
+    def __init__(self, network: Network, device: torch.device, config: Mapping[str, Any]) -> None:
         self.network, self.device, self.config = network.eval().to(device), device, config
         self.name = str(config.get("model", "network"))
         self.runtime = f"PyTorch on {device}"

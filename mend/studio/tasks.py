@@ -232,8 +232,8 @@ def _pair_batch(place: Path, photos: list[Path], region: dict[str, Any] | None) 
 
 def _mask_region(picture: Picture, region: dict[str, Any]) -> np.ndarray:
     """The mask of a `mend.studio.batches.Region`, bool (h, w)."""
-    mask = np.zeros(picture.pixels.shape[:2], np.bool_)
-    height, width = mask.shape
+    height, width = picture.pixels.shape[:2]
+    mask = np.zeros((height, width), np.bool_)
     part = place_region(region["box"], region["drawn"], (height, width))
     mask[part] = find_letters(np.array(_in_eight_bits(picture).convert("RGB"))[part]) if region["letters"] else True
     return mask

@@ -53,9 +53,7 @@ class Inpainting(pl.LightningModule):
         if (at_once or batch_index % 50 == 0 or self.trainer.is_last_batch) and not loss.isfinite():
             raise InputError(
                 f"the loss is {loss.item()} {'at' if at_once else 'by'} batch {batch_index} of epoch {self.current_epoch} "
-                f"(step {self.global_step}). "
-                f"Try a smaller learning rate (now {self.config.lr:g}) or precision fp32 (now {self.config.precision}); "
-                "the last epoch's checkpoint is kept."
+                f"(step {self.global_step}). {advise(self.config)}"
             )
         for name, value in terms.items():
             self._log(f"loss/{name}", value, mine / data.counts["train"])
@@ -99,6 +97,12 @@ class Inpainting(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def advise(config: TrainConfig) -> str:
+    """What to do about a loss that is no number."""
+    now = f"Try a smaller learning rate (now {config.lr:g}) or precision fp32 (now {config.precision}); "
+    return now + "the last epoch's checkpoint is kept."
 
 
 def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:

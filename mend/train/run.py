@@ -6,9 +6,9 @@ runs/<name>/config.toml · checkpoints/{best,last}.ckpt · model/ · metrics.csv
 import csv
 import io
 import logging
+import math
 import signal
 import time
-import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import tomli_w
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -30,9 +29,9 @@ from mend.models import build
 from mend.models.checkpoint import commit, load_model, save_model
 from mend.models.device import device_name, find_device, has_bf16
 from mend.models.network import Network
-from mend.train.config import TrainConfig
+from mend.train.config import TrainConfig, check_run, write_config
 from mend.train.losses import LOSSES, load_features
-from mend.train.module import ArrayData, CropData, Inpainting
+from mend.train.module import ArrayData, CropData, Inpainting, advise
 
 SAMPLES = 12  # validation pictures in the grid of each epoch
 
@@ -45,6 +44,7 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
     is no longer finite.
     """
     out = Path(out)
+    check_run(config, out)  # before any data is read
     for name in config.loss:
         pick(LOSSES, name, "loss")
     if config.loss.get("features"):
@@ -55,7 +55,7 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
         )
     network = _build(config)
     data = CropData(config) if config.crop else ArrayData(config)
-    _write_config(config, out)
+    write_config(config, out)
     trained = {**data.facts, "commit": commit(), "torch": torch.__version__, "config": asdict(config)}
     on_ctrl_c = signal.getsignal(signal.SIGINT)
     with _quiet():
@@ -88,7 +88,7 @@ def _build(config: TrainConfig) -> Network:
         return build(config.model, **_options(config))
 
 
-def _options(config: TrainConfig) -> dict[str, Any]:
+def _options(config: TrainConfig) -> dict[str, int]:
     return {"width": config.width} | ({"hole_channel": True} if config.hole_channel else {})
 
 
@@ -136,12 +136,17 @@ class RunFiles(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Inpainting)
         measured = {k: float(v) for k, v in trainer.callback_metrics.items() if "/" not in k}  # waits for a GPU's queue
+        if not all(math.isfinite(measured[k]) for k in ("val_psnr", "val_loss")):
+            raise InputError(
+                f"the loss on the validation pictures is {measured['val_loss']:g}, their PSNR {measured['val_psnr']:g}, after "
+                f"epoch {trainer.current_epoch + 1}. {advise(self.config)}"
+            )
         seconds = time.perf_counter() - self.started
         epoch = trainer.current_epoch + 1
         self.rows.append({"epoch": epoch, "step": trainer.global_step, **measured, "seconds": seconds})
         if not trainer.is_global_zero:
             return
-        write_table(self.out / "metrics.csv", self.rows)
+        _write_rows(self.out / "metrics.csv", self.rows)
         self._sample(trainer, pl_module, epoch)
         if measured["val_psnr"] > self.best:
             self.best = measured["val_psnr"]
@@ -165,31 +170,13 @@ class RunFiles(pl.Callback):
         write_image(self.out / "samples" / f"epoch-{epoch:03d}.png", grid(rows, scale=max(1, 64 // image.shape[-1])))
 
 
-def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows of one kind as a CSV file, whole or not at all."""
+def _write_rows(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write rows to a CSV file, whole or not at all."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(path, text.getvalue().encode())
-
-
-def _write_config(config: TrainConfig, out: Path) -> None:
-    """Write the run's config.toml, or InputError when the folder holds a run of another configuration."""
-    file = out / "config.toml"
-    values = {key: value for key, value in asdict(config).items() if value is not None}
-    if file.exists():
-        defaults = asdict(TrainConfig("", ""))  # for what a run of an earlier version did not know yet
-        there = {**defaults, **tomllib.loads(file.read_text(encoding="utf-8"))}
-        differs = [
-            f"{key} is {there.get(key)!r} there and {values.get(key)!r} now"
-            for key in sorted({*there, *values})
-            if there.get(key) != values.get(key)
-        ]
-        if differs:
-            raise InputError(f"{out} is a run of another configuration: {'; '.join(differs)}. Choose another `out`.")
-        return
-    write_bytes(file, tomli_w.dumps(values).encode())
 
 
 # --- Lightning -------------------------------------------------------------------------------------------------------

@@ -765,6 +765,25 @@ def test_a_page_that_cannot_be_read_is_counted_and_the_first_is_taken(tmp_path: 
     assert np.array_equal(picture.pixels, smooth(40, 30, 0))
 
 
+@pytest.mark.parametrize("compression", ["group3", "group4"])
+@pytest.mark.parametrize("white", [0, 1])
+def test_a_fax_is_read_and_a_damaged_one_is_named(compression: str, white: int, tmp_path: Path):
+    """Of that libtiff leaves rows as its memory happens to be: every reading of the file gives other pixels."""
+    page = Image.fromarray(smooth(90, 120, 0)).convert("1")
+    page.save(tmp_path / "a.tif", compression=compression, tiffinfo={262: white})
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels[..., 0], np.asarray(page.convert("L")))
+    if compression == "group3":  # in which every row is for itself
+        return
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    with Image.open(tmp_path / "a.tif") as opened:
+        start, length = opened.tag_v2[273][0], opened.tag_v2[279][0]  # type: ignore[attr-defined]
+    content[start + length // 3 : start + length // 3 + 40] = bytes(40)
+    (tmp_path / "a.tif").write_bytes(content)
+    for read in (read_image, read_mask):
+        with pytest.raises(InputError, match=r"a\.tif is damaged"):
+            read(tmp_path / "a.tif")
+
+
 def test_a_truncated_picture_is_named(tmp_path: Path):
     Image.fromarray(smooth(64, 64, 0)).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:600])
