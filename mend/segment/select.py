@@ -17,12 +17,12 @@ SIDE = 320  # pixels of the longer side of what is looked at
 AROUND = 0.35  # of the rough shape's longer side: what is seen of its surroundings
 ROUNDS = 5
 GRABCUT_ROUNDS = 4
+LOST = 0.15  # of what was likely: what GrabCut leaves less of, it has lost
 BINS = 12  # of each of three colours
 SURE = 20.0  # log odds beyond which nothing is asked
 MIDDLE, EDGE = 2.0, -1.5  # log odds of what is in the middle of the rough shape, and at its edge, before its colours are known
 COLOUR, MEAN, GRAIN = 0.5, 0.4, 0.15  # what a pixel's colour, that of its neighbourhood, and the grain there count
-CLICK, CLICKED = 0.015, 0.25  # of the shape's longer side: what a click settles, and how far what looks the same goes with it
-ALIKE = (18, 12, 12)  # levels of L, a and b by which that may differ
+CLICK, NEAR = 0.02, 0.06  # of the shape's longer side: how far around a click it is settled, and made likely
 REACHES = (0.06, 0.12, 0.22, 0.35)  # of the picture's longer side: how far from a click an object may go
 GROW = 0.01  # of the longer side; see `grow`
 
@@ -45,7 +45,11 @@ def select(
     if shape is None and find_objects is not None:
         shape = _find_shape(pixels, points, find_objects)
     found = _tell_apart(pixels, shape, points) if shape is not None else _try_reaches(pixels, points)
-    return _tidy(found, points)
+    found = _tidy(found, points)
+    height, width = found.shape
+    for x, y, add in points:  # however small a picture is
+        found[min(int(y * height), height - 1), min(int(x * width), width - 1)] = add
+    return found
 
 
 def grow(found: np.ndarray) -> np.ndarray:
@@ -117,7 +121,7 @@ def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point]) 
     clicks = [
         (*((np.array([x, y]) * pixels.shape[1::-1] - origin) * size / part.shape[1::-1]).tolist(), add) for x, y, add in points
     ]
-    expected = _expect(small, within, clicks)
+    expected = _expect(within, clicks)
     likely = _weigh(small, expected)
     found = _cut(small, likely, expected)
     result = np.zeros(shape.shape, np.bool_)
@@ -134,25 +138,19 @@ def _look_at(shape: np.ndarray) -> tuple[slice, slice, float]:
     return rows, columns, min(1.0, SIDE / max(rows.stop - rows.start, columns.stop - columns.start))
 
 
-def _expect(pixels: np.ndarray, within: np.ndarray, clicks: Sequence[Point]) -> np.ndarray:
-    """The log odds that a pixel belongs to the object, (h, w), by where it is: within the shape, and near clicks."""
+def _expect(within: np.ndarray, clicks: Sequence[Point]) -> np.ndarray:
+    """The log odds that a pixel belongs to the object, (h, w), by where it is: within the shape, and near
+    clicks."""
     depth = cv2.distanceTransform(np.pad(within, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     expected = np.where(within > 0, EDGE + (MIDDLE - EDGE) * depth / max(depth.max(), 1e-6), -SURE).astype(np.float32)
-    smooth = cv2.cvtColor(cv2.GaussianBlur(pixels, (0, 0), 1), cv2.COLOR_RGB2LAB)
     height, width = within.shape
     longest = max(cv2.boundingRect(within)[2:])
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
     for at_x, at_y, add in clicks:
-        if not (0 <= at_x <= width and 0 <= at_y <= height):
-            continue
+        away = ((x - at_x) ** 2 + (y - at_y) ** 2) / longest**2
         sign = 1 if add else -1
-        away = (x - at_x) ** 2 + (y - at_y) ** 2
-        alike = np.zeros((height + 2, width + 2), np.uint8)  # as OpenCV has it, with a margin
-        how = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | 1 << 8
-        cv2.floodFill(smooth, alike, (min(int(at_x), width - 1), min(int(at_y), height - 1)), 0, ALIKE, ALIKE, how)
-        same = (alike[1:-1, 1:-1] > 0) & (away <= (CLICKED * longest) ** 2)
-        expected[same & (expected > -SURE)] += sign * 5
-        expected[away <= max(1.5, CLICK * longest) ** 2] = sign * SURE
+        expected[expected > -SURE] += (sign * 4 * np.exp(-away / (2 * NEAR**2)))[expected > -SURE]
+        expected[away <= max(CLICK, 1 / longest) ** 2] = sign * SURE  # a pixel at least
     return expected
 
 
@@ -214,7 +212,7 @@ def _smooth(guide: np.ndarray, values: np.ndarray, reach: int = 5, level: float 
 
 
 def _cut(pixels: np.ndarray, likely: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """The object, float32 (h, w), 0 or 1: what is likely, cut out by GrabCut; left alone where that finds something else."""
+    """The object, float32 (h, w), 0 or 1: what is likely, cut out by GrabCut."""
     found = likely > 0.5
     mask = np.where(found, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     mask[(likely < 0.06) | (expected <= -SURE)] = cv2.GC_BGD
@@ -223,7 +221,7 @@ def _cut(pixels: np.ndarray, likely: np.ndarray, expected: np.ndarray) -> np.nda
         cv2.setRNGSeed(0)  # the same clicks find the same
         cv2.grabCut(pixels, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
         cut = (mask & 1) > 0
-        if (cut & found).sum() >= 0.4 * (cut | found).sum():
+        if np.count_nonzero(cut) >= LOST * np.count_nonzero(found):  # else it took the object for its surroundings
             found = cut
     return found.astype(np.float32)
 
