@@ -1,4 +1,5 @@
 // The page of the studio: a picture, what is marked on it, and what became of it.
+import { Batch } from "./batch.js";
 import { Compare } from "./compare.js";
 import { $, make, seconds } from "./dom.js";
 import { Easel } from "./easel.js";
@@ -47,6 +48,8 @@ const compare = new Compare({
     update();
   },
 });
+
+const batch = new Batch(server);
 
 // --- Versions ------------------------------------------------------------------------------------------------------
 
@@ -156,7 +159,7 @@ async function add(facts, file, options, stage) {
 }
 
 function openFile(file) {
-  if (body.dataset.view === "runs") view("fill");
+  if (["runs", "batch"].includes(body.dataset.view)) view("fill");
   return task(async (options, stage) => {
     fits(file);
     stage("sending the picture");
@@ -458,7 +461,7 @@ const KEYS = {
 
 addEventListener("keydown", (event) => {
   if (event.key === "?" && !event.target.closest("select, dialog")) return $("help").showModal();
-  if (!current || $("help").open || body.dataset.view === "runs") return;
+  if (!current || $("help").open || ["runs", "batch"].includes(body.dataset.view)) return;
   const control = event.ctrlKey || event.metaKey;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (control && ["z", "y"].includes(key)) {
@@ -518,12 +521,13 @@ function say() {
 
 function update() {
   const name = body.dataset.view;
-  const training = name === "runs";
+  const apart = ["runs", "batch"].includes(name); // from the picture that is open
   const state = (body.dataset.state = !current ? "empty" : name === "compare" && compared ? "compared" : "marking");
-  $("runs").hidden = !training;
-  $("welcome").hidden = training || state !== "empty";
-  $("easel").hidden = training || state !== "marking";
-  $("grid").hidden = training || state !== "compared";
+  $("runs").hidden = name !== "runs";
+  $("batch").hidden = name !== "batch";
+  $("welcome").hidden = apart || state !== "empty";
+  $("easel").hidden = apart || state !== "marking";
+  $("grid").hidden = apart || state !== "compared";
   $("look").hidden = !current?.from;
   const busy = Boolean(tasks.running);
   $("undo").disabled = busy || !steps.done.length;
@@ -547,6 +551,7 @@ async function start() {
   const offered = Object.entries(limits.models);
   $("model").replaceChildren(...offered.map(([name, what]) => new Option(`${name}: ${what}`, name)));
   compare.offer(offered);
+  batch.offer(offered);
   $("examples").replaceChildren(
     ...limits.examples.map((name) => {
       const image = make("img", { src: `/examples/${name}`, alt: `Example: ${name}` });
