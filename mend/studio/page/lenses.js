@@ -75,7 +75,7 @@ export class Lenses {
   }
 
   draw() {
-    const { size, scale, corner, percent, actual } = this.viewport;
+    const { size, scale, corner, percent, actual, whole } = this.viewport;
     for (const lens of this.lenses) {
       const style = { width: `${size[0] * scale}px`, height: `${size[1] * scale}px`, translate: corner.map((side) => `${side}px`).join(" ") };
       Object.assign(lens.image.style, style, { imageRendering: scale > 3 * actual ? "pixelated" : "auto" });
@@ -85,6 +85,6 @@ export class Lenses {
       }
     }
     $("lens-percent").textContent = `${percent} %`;
-    $("lens-fit").setAttribute("aria-pressed", this.viewport.fitted);
+    $("lens-fit").setAttribute("aria-pressed", scale === whole);
   }
 }
