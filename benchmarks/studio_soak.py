@@ -126,8 +126,8 @@ def by_click(client: httpx.Client, pixels: np.ndarray, mask: np.ndarray) -> Call
     def ask() -> bool:
         session = f"/sessions/{client.post('/sessions').json()['session']}"
         picture = last(client.post(f"{session}/pictures", content=data)).get("picture")
-        point = {"points": [{"x": 0.4, "y": 0.4}]}
-        found = last(client.post(f"{session}/pictures/{picture}/select", json=point)).get("image", ",")
+        click = {"points": [{"x": 0.4, "y": 0.4}]}
+        found = last(client.post(f"{session}/pictures/{picture}/select", json=click)).get("image", ",")
         client.post(f"{session}/close")
         data_of_mask = base64.b64decode(found.partition(",")[2])
         if not data_of_mask:

@@ -14,15 +14,17 @@ Point = tuple[float, float, bool]  # x and y in shares of the width and the heig
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in the same shares
 
 SIDE = 320  # pixels of the longer side of what is looked at
+TRIED = 160  # where several sizes are tried
 AROUND = 0.35  # of the rough shape's longer side: what is seen of its surroundings
 ROUNDS = 5
-GRABCUT_ROUNDS = 4
+GRABCUT_ROUNDS = 2
+LOST = 0.15  # of what was likely: what GrabCut leaves less of, it has lost
 BINS = 12  # of each of three colours
+BLUR, LEVEL = 5, 1e-3  # of the guided filter: its radius in pixels, and how weak an edge may be
 SURE = 20.0  # log odds beyond which nothing is asked
 MIDDLE, EDGE = 2.0, -1.5  # log odds of what is in the middle of the rough shape, and at its edge, before its colours are known
 COLOUR, MEAN, GRAIN = 0.5, 0.4, 0.15  # what a pixel's colour, that of its neighbourhood, and the grain there count
-CLICK, CLICKED = 0.015, 0.25  # of the shape's longer side: what a click settles, and how far what looks the same goes with it
-ALIKE = (18, 12, 12)  # levels of L, a and b by which that may differ
+CLICK, NEAR = 0.02, 0.06  # of the shape's longer side: how far around a click it is settled, and made likely
 REACHES = (0.06, 0.12, 0.22, 0.35)  # of the picture's longer side: how far from a click an object may go
 GROW = 0.01  # of the longer side; see `grow`
 
@@ -44,8 +46,12 @@ def select(
     shape = _draw_shape(pixels.shape[:2], box, lasso)
     if shape is None and find_objects is not None:
         shape = _find_shape(pixels, points, find_objects)
-    found = _tell_apart(pixels, shape, points) if shape is not None else _try_reaches(pixels, points)
-    return _tidy(found, points)
+    shape = _choose_circles(pixels, points) if shape is None else shape
+    found = _tidy(_tell_apart(pixels, shape, points, SIDE), points)
+    height, width = found.shape
+    for x, y, add in points:  # however small a picture is
+        found[min(int(y * height), height - 1), min(int(x * width), width - 1)] = add
+    return found
 
 
 def grow(found: np.ndarray) -> np.ndarray:
@@ -78,23 +84,31 @@ def _find_shape(pixels: np.ndarray, points: Sequence[Point], find_objects: FindO
     return cv2.dilate(np.isin(parts, [*labels]).astype(np.uint8), np.ones((15, 15), np.uint8)) if labels else None
 
 
-def _try_reaches(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray:
-    """What is found within circles of several sizes around the clicks: that whose border is the clearest edge."""
-    height, width = pixels.shape[:2]
-    edges = _measure_edges(pixels)
-    best, found = -np.inf, np.zeros((height, width), np.bool_)
+def _choose_circles(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray:
+    """Circles around the clicks, uint8 (H, W), of that size of several within which what is found has the clearest border."""
+    small = cv2.resize(
+        pixels, None, fx=(scale := min(1.0, 2 * TRIED / max(pixels.shape))), fy=scale, interpolation=cv2.INTER_AREA
+    )
+    edges = _measure_edges(small)
+    best, chosen = -np.inf, REACHES[0]
     for reach in REACHES:
-        shape = np.zeros((height, width), np.uint8)
-        for x, y, add in points:
-            if add:
-                cv2.circle(shape, (int(x * width), int(y * height)), max(2, round(reach * max(height, width))), 1, cv2.FILLED)
-        one = _tidy(_tell_apart(pixels, shape, points), points)
+        shape = _draw_circles(small.shape[:2], points, reach)
+        one = _tidy(_tell_apart(small, shape, points, TRIED), points)
         rim = one ^ (cv2.erode(one.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
         at_limit = rim & (cv2.erode(shape, np.ones((5, 5), np.uint8)) == 0)  # there it is cut off by the circle
         clear = float(edges[rim].mean()) * (1 - at_limit.sum() / rim.sum()) if rim.any() else -np.inf
         if clear > best:
-            best, found = clear, one
-    return found
+            best, chosen = clear, reach
+    return _draw_circles(pixels.shape[:2], points, chosen)
+
+
+def _draw_circles(size: tuple[int, int], points: Sequence[Point], reach: float) -> np.ndarray:
+    shape = np.zeros(size, np.uint8)
+    for x, y, add in points:
+        if add:
+            at = min(int(x * size[1]), size[1] - 1), min(int(y * size[0]), size[0] - 1)
+            cv2.circle(shape, at, max(2, round(reach * max(size))), 1, cv2.FILLED)
+    return shape
 
 
 def _measure_edges(pixels: np.ndarray) -> np.ndarray:
@@ -106,9 +120,9 @@ def _measure_edges(pixels: np.ndarray) -> np.ndarray:
 # --- What belongs to it ----------------------------------------------------------------------------------------------
 
 
-def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point]) -> np.ndarray:
-    """Which pixels (H, W) belong to the object that lies within a `shape`, uint8 (H, W)."""
-    rows, columns, scale = _look_at(shape)
+def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point], side: int) -> np.ndarray:
+    """Which pixels (H, W) belong to the object that lies within a `shape`, uint8 (H, W); looked at so many pixels large."""
+    rows, columns, scale = _look_at(shape, side)
     part = pixels[rows, columns]
     size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
     small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
@@ -117,7 +131,7 @@ def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point]) 
     clicks = [
         (*((np.array([x, y]) * pixels.shape[1::-1] - origin) * size / part.shape[1::-1]).tolist(), add) for x, y, add in points
     ]
-    expected = _expect(small, within, clicks)
+    expected = _expect(within, clicks)
     likely = _weigh(small, expected)
     found = _cut(small, likely, expected)
     result = np.zeros(shape.shape, np.bool_)
@@ -125,34 +139,28 @@ def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point]) 
     return result
 
 
-def _look_at(shape: np.ndarray) -> tuple[slice, slice, float]:
+def _look_at(shape: np.ndarray, side: int) -> tuple[slice, slice, float]:
     """The rows and the columns around a shape, and by what they are scaled."""
     x, y, width, height = cv2.boundingRect(shape)
     margin = int(AROUND * max(width, height)) + 2
     rows = slice(max(0, y - margin), min(shape.shape[0], y + height + margin))
     columns = slice(max(0, x - margin), min(shape.shape[1], x + width + margin))
-    return rows, columns, min(1.0, SIDE / max(rows.stop - rows.start, columns.stop - columns.start))
+    return rows, columns, min(1.0, side / max(rows.stop - rows.start, columns.stop - columns.start))
 
 
-def _expect(pixels: np.ndarray, within: np.ndarray, clicks: Sequence[Point]) -> np.ndarray:
-    """The log odds that a pixel belongs to the object, (h, w), by where it is: within the shape, and near clicks."""
+def _expect(within: np.ndarray, clicks: Sequence[Point]) -> np.ndarray:
+    """The log odds that a pixel belongs to the object, (h, w), by where it is: within the shape, and near
+    clicks."""
     depth = cv2.distanceTransform(np.pad(within, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     expected = np.where(within > 0, EDGE + (MIDDLE - EDGE) * depth / max(depth.max(), 1e-6), -SURE).astype(np.float32)
-    smooth = cv2.cvtColor(cv2.GaussianBlur(pixels, (0, 0), 1), cv2.COLOR_RGB2LAB)
     height, width = within.shape
     longest = max(cv2.boundingRect(within)[2:])
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
     for at_x, at_y, add in clicks:
-        if not (0 <= at_x <= width and 0 <= at_y <= height):
-            continue
+        away = ((x - at_x) ** 2 + (y - at_y) ** 2) / longest**2
         sign = 1 if add else -1
-        away = (x - at_x) ** 2 + (y - at_y) ** 2
-        alike = np.zeros((height + 2, width + 2), np.uint8)  # as OpenCV has it, with a margin
-        how = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | 1 << 8
-        cv2.floodFill(smooth, alike, (min(int(at_x), width - 1), min(int(at_y), height - 1)), 0, ALIKE, ALIKE, how)
-        same = (alike[1:-1, 1:-1] > 0) & (away <= (CLICKED * longest) ** 2)
-        expected[same & (expected > -SURE)] += sign * 5
-        expected[away <= max(1.5, CLICK * longest) ** 2] = sign * SURE
+        expected[expected > -SURE] += (sign * 4 * np.exp(-away / (2 * NEAR**2)))[expected > -SURE]
+        expected[away <= max(CLICK, 1 / longest) ** 2] = sign * SURE  # a pixel at least
     return expected
 
 
@@ -160,12 +168,12 @@ def _weigh(pixels: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """How likely it is that a pixel belongs to the object, (h, w): by where it is, and by its colours, which are learned from
     what is likely."""
     features = _describe(pixels)
-    guide = pixels.astype(np.float32) / 255
+    smooth = _make_smoother(pixels.astype(np.float32) / 255)
     likely = (1 / (1 + np.exp(-expected))).astype(np.float32)
     for _ in range(ROUNDS):
         odds = sum(weight * _compare(bins, likely) for bins, weight in features)
         likely = 1 / (1 + np.exp(-(np.clip(odds, -6, 6) + expected)))
-        likely = _smooth(guide, likely.astype(np.float32)).clip(0, 1)
+        likely = smooth(likely.astype(np.float32)).clip(0, 1)
         likely[expected >= SURE], likely[expected <= -SURE] = 1, 0
     return likely
 
@@ -198,23 +206,29 @@ def _compare(bins: np.ndarray, likely: np.ndarray) -> np.ndarray:
     return (log[0] - log[1])[bins]
 
 
-def _smooth(guide: np.ndarray, values: np.ndarray, reach: int = 5, level: float = 1e-3) -> np.ndarray:
-    """Values (h, w) made smooth, but for edges of the guide (h, w, 3) in [0, 1]: the guided filter for colours."""
+def _make_smoother(guide: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes values (h, w) smooth, but for edges of the guide, float32 (h, w, 3) in [0, 1]: the guided filter."""
 
     def blur(plane: np.ndarray) -> np.ndarray:
-        return cv2.blur(plane, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REFLECT)
+        return cv2.blur(plane, (2 * BLUR + 1,) * 2, borderType=cv2.BORDER_REFLECT)
 
-    means, mean = blur(guide), blur(values)
-    against = blur(guide * values[..., None]) - means * mean[..., None]
-    spread = blur((guide[..., :, None] * guide[..., None, :]).reshape(*values.shape, 9)).reshape(*values.shape, 3, 3)
-    spread = spread - means[..., :, None] * means[..., None, :] + level * np.eye(3, dtype=np.float32)
-    slope = np.linalg.solve(spread, against[..., None])[..., 0]
-    offset = mean - (slope * means).sum(axis=-1)
-    return (blur(slope) * guide).sum(axis=-1) + blur(offset)
+    means = blur(guide)
+    spread = blur((guide[..., :, None] * guide[..., None, :]).reshape(*guide.shape[:2], 9)).reshape(*guide.shape[:2], 3, 3)
+    spread = spread - means[..., :, None] * means[..., None, :] + LEVEL * np.eye(3, dtype=np.float32)
+    inverse = np.linalg.inv(spread)
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        mean = blur(values)
+        against = blur(guide * values[..., None]) - means * mean[..., None]
+        slope = np.einsum("hwij,hwj->hwi", inverse, against)
+        offset = mean - (slope * means).sum(axis=-1)
+        return (blur(slope) * guide).sum(axis=-1) + blur(offset)
+
+    return smooth
 
 
 def _cut(pixels: np.ndarray, likely: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """The object, float32 (h, w), 0 or 1: what is likely, cut out by GrabCut; left alone where that finds something else."""
+    """The object, float32 (h, w), 0 or 1: what is likely, cut out by GrabCut."""
     found = likely > 0.5
     mask = np.where(found, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     mask[(likely < 0.06) | (expected <= -SURE)] = cv2.GC_BGD
@@ -223,7 +237,7 @@ def _cut(pixels: np.ndarray, likely: np.ndarray, expected: np.ndarray) -> np.nda
         cv2.setRNGSeed(0)  # the same clicks find the same
         cv2.grabCut(pixels, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
         cut = (mask & 1) > 0
-        if (cut & found).sum() >= 0.4 * (cut | found).sum():
+        if np.count_nonzero(cut) >= LOST * np.count_nonzero(found):  # else it took the object for its surroundings
             found = cut
     return found.astype(np.float32)
 
@@ -240,7 +254,7 @@ def _enlarge(found: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 
 
 def _smooth_grey(guide: np.ndarray, values: np.ndarray, reach: int, level: float = 1e-4) -> np.ndarray:
-    """As `_smooth`, by a guide (h, w), in far less time."""
+    """As `_make_smoother`, by a guide (h, w), in far less time."""
 
     def blur(plane: np.ndarray) -> np.ndarray:
         return cv2.blur(plane, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REFLECT)

@@ -45,10 +45,10 @@ def read_run(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _numbers(row: dict[str, str]) -> dict[str, float]:
-    """What a row holds; a loss that is no longer a number is left out, as JSON has none for it."""
+def _numbers(row: dict[str, str]) -> dict[str, float | None]:
+    """What a row holds; None for what is no longer a number, as JSON has none for it."""
     values = {name: float(value) for name, value in row.items() if value}
-    return {name: value for name, value in values.items() if math.isfinite(value)}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def find_samples(folder: Path) -> dict[str, Path]:

@@ -178,7 +178,12 @@ def fill_batch(
     outcomes: dict[str, Facts] = {}
 
     def settle(file: str, outcome: Outcome, done: int, of: int) -> None:
-        outcomes[file] = {"name": names[file], "error": outcome.error and hide(outcome.error, file), "notes": outcome.notes}
+        outcomes[file] = {
+            "number": int(Path(file).stem),
+            "name": names[file],
+            "error": outcome.error and hide(outcome.error, file),
+            "notes": outcome.notes,
+        }
         report(f"filled {done} of {of}", done / of, pace.left(done / of), file=outcomes[file])
 
     def hide(error: str, file: str) -> str:

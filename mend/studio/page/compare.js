@@ -1,9 +1,17 @@
-// Methods side by side: the same hole of the same picture, filled by each.
+// Methods side by side: the same hole of the same picture, filled by each; looked at closely, chosen from, and linked to.
+import { Choices } from "./choices.js";
+import { Lenses } from "./lenses.js";
 import { sentence } from "./request.js";
 import { $, make, seconds } from "./dom.js";
 
+const SLOW = new Set(["biharmonic", "harmonic"]); // which may take minutes
+
 export class Compare {
   shown = null; // what a link is to show
+  figures = []; // of the results, in the order in which they are shown
+  chosen = null; // the result that a person chose of these
+  choices = new Choices($("choices"));
+  lenses = new Lenses((key, options) => this.full(key, options));
 
   // What it needs of the studio: its marks, tasks and pictures; see studio.js.
   constructor(studio) {
@@ -17,21 +25,21 @@ export class Compare {
 
   // The methods that there are, with what each is.
   offer(methods) {
-    const boxes = methods.map(([name, what], i) => {
-      const checked = i < 4 && name !== "biharmonic"; // which may take minutes
-      const box = make("input", { type: "checkbox", value: name, checked, onchange: this.studio.update });
+    const quick = methods.filter(([name]) => !SLOW.has(name)).slice(0, 3).map(([name]) => name);
+    const boxes = methods.map(([name, what]) => {
+      const box = make("input", { type: "checkbox", value: name, checked: quick.includes(name), onchange: this.studio.update });
       const text = make("span", {}, name, " ", make("small", { className: "quiet", textContent: what }));
       return make("label", { className: "check" }, box, text);
     });
     $("methods").replaceChildren(...boxes);
   }
 
-  get chosen() {
+  get ticked() {
     return [...document.querySelectorAll("#methods :checked")].map((box) => box.value);
   }
 
   update(blocked) {
-    const count = this.chosen.length;
+    const count = this.ticked.length;
     $("compare").disabled = blocked || count < 2 || count > 6;
     $("link").hidden = !this.shown;
   }
@@ -58,41 +66,80 @@ export class Compare {
   compare() {
     const { studio } = this;
     return studio.task(async (options, stage) => {
-      const [input, chosen, score] = [studio.picture(), this.chosen, $("score").checked];
+      const [input, ticked, score, blind] = [studio.picture(), this.ticked, $("score").checked, $("blind").checked];
       const wanted = { ...studio.asked(), score, compared: true };
       const [marked, before] = [studio.kept(), studio.marks.shown($("photo"))];
       const figures = [];
       this.shown = null;
-      for (const [i, model] of chosen.entries()) {
-        const said = (what, share) => stage(`${i + 1} of ${chosen.length}, ${model}: ${what}`, share);
+      for (const [i, model] of ticked.entries()) {
+        const what = blind ? "" : `, ${model}`;
+        const said = (words, share, message) => stage(`${i + 1} of ${ticked.length}${what}: ${words}`, share, message);
         const failed = (error) => {
           if (error.name === "AbortError") throw error;
           return { model, error: error.message };
         };
         figures.push({ ...(await studio.filled(input, { ...wanted, model }, options, said).catch(failed)), marked });
-        this.draw(before, figures);
+        if (!blind) this.draw(input, before, figures, false);
       }
-      const done = figures.findLast((one) => one.picture); // the first is the first to give way
-      if (done) this.shown = { picture: input.key, result: done.picture, methods: chosen, score };
+      this.draw(input, before, blind ? shuffle(figures) : figures, blind);
+      const done = figures.find((one) => one.picture);
+      const last = figures.findLast((one) => one.picture); // the first is the first to give way
+      if (done) this.shown = { picture: input.key, result: last.picture, methods: ticked, score };
     });
   }
 
-  draw(before, figures) {
-    const best = Math.max(...figures.map((one) => one.psnr ?? -1));
-    const figure = (image, title, text, name = "span") =>
-      make("figure", {}, image, make("figcaption", {}, make("b", { textContent: title }), make(name, { textContent: text })));
-    $("grid").replaceChildren(
-      figure(make("img", { src: before, alt: "What was marked" }), "Marked", ""),
-      ...figures.map((one) => {
-        if (one.error) return figure(make("p", { className: "failed", textContent: sentence(one.error) }), one.model, "");
-        const image = make("img", { src: this.studio.preview(one.picture), alt: `Filled by ${one.model}` });
-        const numbers = "psnr" in one ? ` · PSNR ${one.psnr.toFixed(2)} dB · SSIM ${one.ssim.toFixed(3)}` : "";
-        const reveal = () => this.studio.task((...how) => this.studio.reveal(one, ...how).then(() => this.studio.view("fill")));
-        const open = make("button", { type: "button", onclick: reveal }, image);
-        return figure(open, one.model, `${seconds(one.seconds)}${numbers}`, figures.length > 1 && one.psnr === best ? "mark" : "span");
-      }),
-    );
+  // `blind`: names and numbers are hidden until one is chosen.
+  draw(input, before, figures, blind) {
+    Object.assign(this, { input, before, figures, blind, chosen: null });
+    this.redraw();
     this.studio.show("compared");
+  }
+
+  redraw() {
+    const { figures, blind, chosen } = this;
+    const hidden = blind && !chosen;
+    const filled = figures.filter((one) => one.picture);
+    const best = Math.max(...figures.map((one) => one.psnr ?? -1));
+    const name = (one, i) => (hidden ? `Result ${"ABCDEF"[i]}` : one.model);
+    const view = (one, i) => {
+      if (one.error) return make("p", { className: "failed", textContent: sentence(one.error) });
+      const image = make("img", { src: this.studio.preview(one.picture), alt: `Filled by ${name(one, i)}`, draggable: false });
+      return this.lenses.frame(image, one.picture);
+    };
+    const caption = (one, i) => {
+      const numbers = "psnr" in one ? ` · PSNR ${one.psnr.toFixed(2)} dB · SSIM ${one.ssim.toFixed(3)}` : "";
+      const told = hidden || one.error ? "" : `${seconds(one.seconds)}${numbers}`;
+      const text = make(!hidden && figures.length > 1 && one.psnr === best ? "mark" : "span", { textContent: told });
+      const acts = one.error ? [] : [this.acts(one, name(one, i), filled)];
+      const mark = one === chosen ? [make("span", { className: "chosen", textContent: "Chosen" })] : [];
+      return make("figcaption", {}, make("b", { textContent: name(one, i) }), text, ...mark, ...acts);
+    };
+    const marked = make("img", { src: this.before, alt: "What was marked", draggable: false });
+    this.lenses.clear([this.input.width, this.input.height]);
+    const first = make("figure", {}, this.lenses.frame(marked), make("figcaption", {}, make("b", { textContent: "Marked" })));
+    const others = figures.map((one, i) => make("figure", {}, view(one, i), caption(one, i)));
+    $("results").replaceChildren(first, ...others);
+    $("blind-said").textContent = hidden ? "Which looks best? The names are shown when you have chosen." : "";
+  }
+
+  acts(one, name, filled) {
+    const { studio } = this;
+    const row = make("span", { className: "acts" });
+    const button = (textContent, ariaLabel, onclick) => row.append(make("button", { type: "button", textContent, ariaLabel, onclick }));
+    if (this.blind && !this.chosen) {
+      button("This one", `${name} looks best`, () => {
+        this.chosen = one;
+        this.choices.add(one.model, filled.filter((other) => other !== one).map((other) => other.model), this.input.name);
+        this.redraw();
+      });
+    } else button("Use it", `Go on with the result of ${name}`, () => studio.task((...how) => studio.reveal(one, ...how).then(() => studio.view("fill"))));
+    return row;
+  }
+
+  // The address of a picture or a result at its full size.
+  async full(key, options) {
+    await this.studio.request(`/pictures/${key}/full`, options);
+    return this.studio.preview(key).replace(/preview$/, "full");
   }
 
   link() {
@@ -104,9 +151,14 @@ export class Compare {
     });
   }
 
-  // What a link in the address shows, in a session of one's own.
+  // The link in the address, or null.
+  get linked() {
+    return new URLSearchParams(location.hash.slice(1)).get("compare");
+  }
+
+  // What it shows, in a session of one's own.
   async follow() {
-    const link = new URLSearchParams(location.hash.slice(1)).get("compare");
+    const link = this.linked;
     if (link === null) return;
     address();
     this.studio.view("compare");
@@ -116,10 +168,16 @@ export class Compare {
       await this.studio.open(found, options);
       for (const box of document.querySelectorAll("#methods input")) box.checked = found.methods.includes(box.value);
       $("score").checked = found.score;
+      $("blind").checked = false;
       address(link);
     });
     if (found) this.compare();
   }
+}
+
+function shuffle(list) {
+  const left = [...list];
+  return list.map(() => left.splice(Math.floor(Math.random() * left.length), 1)[0]);
 }
 
 // The page's address leads to a comparison, or only to the page.

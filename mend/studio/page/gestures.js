@@ -10,7 +10,8 @@ export class Gestures {
   keyboard = false; // whether keys brought it there
   space = false; // is held
 
-  // `acts` says what becomes of it: begin, extend, end, cancel, resize(by), show.
+  // `acts` says what becomes of it: begin, extend, end and cancel a stroke, resize(by), show and hide the cursor; the `step` of
+  // an arrow key; and whether a drag `moves` the picture now.
   constructor(element, viewport, acts) {
     Object.assign(this, { element, viewport, acts });
     this.pointers = new Map(); // the fingers, or the mouse, that are down: where they are
@@ -120,7 +121,7 @@ export class Gestures {
       this.point = wanted.map((value, i) => Math.min(Math.max(value, 0), this.viewport.room[i] - 1));
       this.viewport.pan(...this.point.map((value, i) => value - wanted[i])); // at an edge the picture moves instead
       this.acts.show();
-    } else if (event.key === " " && this.keyboard && !event.repeat) {
+    } else if (event.key === " " && this.keyboard && !event.repeat && !this.acts.moves()) {
       const point = this.viewport.toPicture(this.point);
       this.acts.begin(point);
       this.acts.end(event);

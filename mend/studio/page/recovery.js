@@ -25,7 +25,7 @@ export class Recovery {
       this.wanted = null;
       for (const { id, file, shown } of versions) {
         if (this.written.has(id)) continue;
-        await this.store.put("files", id, { file, shown });
+        await this.store.put("files", id, shown === file ? { file } : { file, shown });
         this.written.add(id);
       }
       const bare = versions.map(({ file, shown, ...one }) => one);
@@ -42,7 +42,7 @@ export class Recovery {
       const files = await this.store.get("files", one.id);
       if (!files) return null;
       this.written.add(one.id);
-      versions.push({ ...one, ...files });
+      versions.push({ ...one, shown: files.file, ...files });
     }
     return { ...kept, versions };
   }

@@ -3,6 +3,12 @@ import { watch } from "./request.js";
 import { make } from "./dom.js";
 
 const NAMES = { val_psnr: "Validation PSNR (dB)", val_ssim: "Validation SSIM", val_loss: "Validation loss", loss: "Training loss" };
+const MEANINGS = {
+  val_psnr: "How close the filling is to what was there, pixel by pixel; higher is better.",
+  val_ssim: "How much of the structure is as it was, at most 1; higher is better.",
+  val_loss: "What the training makes small, on pictures that it does not learn from.",
+  loss: "What the training makes small, on pictures that it learns from.",
+};
 const COLOURS = ["#1f5f5b", "#b4452f", "#3d5a9e", "#8a6d1a", "#7b3f8c", "#4c6b1f"];
 
 export class Runs {
@@ -48,8 +54,9 @@ export class Runs {
     this.table.replaceChildren(this.drawTable(names, shown));
     if (focus) [...this.table.querySelectorAll("[data-key]")].find((one) => one.dataset.key === focus)?.focus();
     this.curves.replaceChildren(...Object.entries(NAMES).map(([key, title]) => {
-      const lines = shown.map((name) => this.runs[name].rows.filter((row) => key in row).map((row) => [row.epoch, row[key]]));
-      return make("figure", { className: "card" }, make("figcaption", { textContent: title, className: "heading" }), chart(lines, title));
+      const lines = shown.map((name) => ({ name, points: this.runs[name].rows.filter((row) => key in row).map((row) => [row.epoch, row[key]]) }));
+      const caption = make("figcaption", { textContent: title, className: "heading" });
+      return make("figure", { className: "card" }, caption, make("p", { textContent: MEANINGS[key], className: "quiet" }), chart(lines, title));
     }));
     this.drawSamples();
   }
@@ -60,7 +67,7 @@ export class Runs {
     table.append(make("caption", { textContent: "Trainings", className: "heading" }), make("thead", {}, make("tr", {}, ...head)));
     for (const name of names) {
       const { config, rows, error } = this.runs[name];
-      const best = rows.reduce((a, b) => (b.val_psnr > (a.val_psnr ?? -1) ? b : a), {});
+      const best = rows.reduce((a, b) => ((b.val_psnr ?? -1) > (a.val_psnr ?? -1) ? b : a), {});
       const box = make("input", { type: "checkbox", checked: this.chosen.has(name), ariaLabel: `Show the curves of ${name}` });
       box.onchange = () => (box.checked ? this.chosen.add(name) : this.chosen.delete(name), this.draw());
       const swatch = make("i");
@@ -97,14 +104,16 @@ function look(i) {
   return { colour, dashes: i < COLOURS.length ? "none" : "6 4", swatch: { className: i < COLOURS.length ? "" : "dashed", style: `--colour: ${colour}` } };
 }
 
-// Lines of points (x, y) on one pair of axes.
+// Lines {name, points: (x, y)} on one pair of axes; y is null where it is no number, which is marked. Pointing at an epoch tells
+// the values there.
 function chart(lines, title) {
   const [width, height, left, bottom] = [270, 170, 48, 24];
-  const points = lines.flat();
+  const points = lines.flatMap((line) => line.points);
+  const numbers = points.filter(([, value]) => value !== null);
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title} by epoch` });
-  if (!points.length) return svg;
-  const range = (i) => [Math.min(...points.map((p) => p[i])), Math.max(...points.map((p) => p[i]))];
-  const [[x0, x1], [y0, y1]] = [range(0), range(1)];
+  if (!numbers.length) return svg;
+  const range = (of, i) => [Math.min(...of.map((p) => p[i])), Math.max(...of.map((p) => p[i]))];
+  const [[x0, x1], [y0, y1]] = [range(points, 0), range(numbers, 1)];
   const x = (value) => left + ((value - x0) / (x1 - x0 || 1)) * (width - left - 8);
   const y = (value) => height - bottom - ((value - y0) / (y1 - y0 || 1)) * (height - bottom - 12);
   for (const [i, value] of [y0, (y0 + y1) / 2, y1].entries()) {
@@ -116,10 +125,52 @@ function chart(lines, title) {
   for (const value of new Set([x0, x1])) svg.append(draw("text", { x: x(value), y: height - 6, "text-anchor": value === x0 ? "start" : "end" }, value));
   lines.forEach((line, i) => {
     const { colour, dashes } = look(i);
-    svg.append(draw("polyline", { points: line.map(([a, b]) => `${x(a)},${y(b)}`).join(" "), stroke: colour, "stroke-dasharray": dashes, class: "curve" }));
-    if (line.length) svg.append(draw("circle", { cx: x(line.at(-1)[0]), cy: y(line.at(-1)[1]), r: 3, fill: colour }));
+    const known = line.points.filter(([, value]) => value !== null);
+    svg.append(draw("polyline", { points: known.map(([a, b]) => `${x(a)},${y(b)}`).join(" "), stroke: colour, "stroke-dasharray": dashes, class: "curve" }));
+    if (known.length) svg.append(draw("circle", { cx: x(known.at(-1)[0]), cy: y(known.at(-1)[1]), r: 3, fill: colour }));
+    const lost = line.points.find(([, value]) => value === null);
+    if (!lost) return;
+    const [at, from] = [x(lost[0]), known.findLast(([epoch]) => epoch < lost[0])];
+    const mark = draw("text", { x: at, y: (from ? y(from[1]) : 12) + 5, "text-anchor": "middle", class: "lost", style: `fill: ${colour}` }, "×");
+    mark.append(draw("title", {}, `${line.name}: no longer a number from epoch ${lost[0]} on`));
+    svg.append(mark);
   });
-  return svg;
+  return make("div", { className: "chart" }, svg, pointed(svg, lines, { x, width, height, bottom }));
+}
+
+// What is told where somebody points at a chart, or goes through it with the arrow keys: the values at the nearest epoch.
+function pointed(svg, lines, { x, width, height, bottom }) {
+  const epochs = [...new Set(lines.flatMap((line) => line.points.map(([epoch]) => epoch)))].sort((a, b) => a - b);
+  const told = make("p", { className: "told quiet" });
+  told.setAttribute("role", "status");
+  const rule = draw("line", { y1: 8, y2: height - bottom, class: "pointed", visibility: "hidden" });
+  svg.append(rule);
+  svg.setAttribute("tabindex", "0");
+  let at = null;
+  const show = (i) => {
+    at = Math.min(Math.max(i, 0), epochs.length - 1);
+    const values = lines.map(({ name, points }) => [name, points.find(([epoch]) => epoch === epochs[at])?.[1]]).filter(([, value]) => value !== undefined);
+    told.textContent = `Epoch ${epochs[at]}: ${values.map(([name, value]) => `${name} ${value === null ? "not a number" : value.toPrecision(5)}`).join(", ")}`;
+    for (const end of ["x1", "x2"]) rule.setAttribute(end, x(epochs[at]));
+    rule.setAttribute("visibility", "visible");
+  };
+  svg.onpointermove = (event) => {
+    const box = svg.getBoundingClientRect();
+    const to = ((event.clientX - box.left) / box.width) * width;
+    const far = epochs.map((epoch) => Math.abs(x(epoch) - to));
+    show(far.indexOf(Math.min(...far)));
+  };
+  svg.onpointerleave = () => {
+    told.textContent = "";
+    rule.setAttribute("visibility", "hidden");
+  };
+  svg.onkeydown = (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    show(at === null ? (step > 0 ? 0 : epochs.length - 1) : at + step);
+  };
+  return told;
 }
 
 function draw(tag, attributes, text = "") {

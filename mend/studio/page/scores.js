@@ -3,6 +3,14 @@ import { request, sentence, watch } from "./request.js";
 import { make } from "./dom.js";
 
 const NAMES = { psnr: "PSNR (dB)", ssim: "SSIM", mae: "MAE (/255)", name: "Image", class: "Class", coverage: "Coverage" };
+const MEANINGS = {
+  psnr: "PSNR: how close the filling is to what was there, pixel by pixel, in decibels; higher is better.",
+  ssim: "SSIM: how much of the structure is as it was, at most 1; higher is better.",
+  mae: "MAE: by how much a value is off on average, of 255; lower is better.",
+  lpips: "LPIPS: how different the two look to a network that was trained on people's judgement; lower is better.",
+  fid: "FID: how different all fillings together are from real pictures; lower is better.",
+  kid: "KID: like FID, and fair to few pictures; lower is better.",
+};
 const VIEWS = { hole: "in the hole", band: "at the rim", raw: "raw" };
 
 export class Scores {
@@ -38,7 +46,9 @@ export class Scores {
     });
     const heads = ["Method", ...metrics.map(label)].map((textContent) => make("th", { textContent, scope: "col" }));
     const caption = make("caption", { textContent: `${title}, n = ${n}`, className: "heading" });
-    return make("div", { className: "card" }, make("table", {}, caption, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
+    const meant = metrics.filter((metric) => metric in MEANINGS).map((metric) => make("p", { className: "quiet", textContent: MEANINGS[metric] }));
+    const table = make("table", {}, caption, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
+    return make("div", { className: "card" }, table, ...meant);
   }
 
   async images(asked) {

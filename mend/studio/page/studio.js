@@ -1,9 +1,12 @@
 // The page of the studio: a picture, what is marked on it, and what became of it.
+import { Batch } from "./batch.js";
 import { Compare } from "./compare.js";
 import { $, make, seconds } from "./dom.js";
 import { Easel } from "./easel.js";
 import { Gestures } from "./gestures.js";
 import { Marks } from "./marks.js";
+import { openPages, pageKey, token } from "./pages.js";
+import { Pointing } from "./pointing.js";
 import { Recovery } from "./recovery.js";
 import { sentence } from "./request.js";
 import { Runs } from "./runs.js";
@@ -26,7 +29,7 @@ const steps = new Steps();
 const watched = [new Runs($("trainings")), new Scores($("scores"))];
 let limits = {};
 // A picture or a result: {id, name, width, height, kind, notes, file, shown}, where it came from: {from, root}, ids; of a result
-// also {model, seconds, share, number}; what was marked when it was left: draft; and its {key, session} on the server.
+// also {model, seconds, coverage, number}; what was marked when it was left: draft; and its {key, session} on the server.
 let versions = [];
 let current = null; // the version that is open
 let selected = null; // the object that clicks refine: {points, box, base}
@@ -48,9 +51,10 @@ const compare = new Compare({
   },
 });
 
+const batch = new Batch(server);
+
 // --- Versions ------------------------------------------------------------------------------------------------------
 
-const token = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const version = (id) => versions.find((one) => one.id === id);
 const urls = new WeakMap(); // of files
 
@@ -156,7 +160,7 @@ async function add(facts, file, options, stage) {
 }
 
 function openFile(file) {
-  if (body.dataset.view === "runs") view("fill");
+  if (["runs", "batch"].includes(body.dataset.view)) view("fill");
   return task(async (options, stage) => {
     fits(file);
     stage("sending the picture");
@@ -228,14 +232,15 @@ function resize(by) {
   sliders();
 }
 
+const pointing = new Pointing($("box"), viewport);
 const gestures = new Gestures($("overlay"), viewport, {
   moves: () => easel.comparing || Boolean(tasks.running),
   step: () => (marks.tool === "object" ? 40 : marks.size),
-  begin: (point) => (marks.tool === "object" ? drawBox(point) : marks.begin(point)),
-  extend: (point) => (marks.tool === "object" ? drawBox(point) : marks.extend(point)),
-  cancel: () => (marks.tool === "object" ? dropBox() : marks.cancel()),
+  begin: (point) => (marks.tool === "object" ? pointing.to(point) : marks.begin(point)),
+  extend: (point) => (marks.tool === "object" ? pointing.to(point) : marks.extend(point)),
+  cancel: () => (marks.tool === "object" ? pointing : marks).cancel(),
   end(event) {
-    if (marks.tool === "object") select(dropBox(), event);
+    if (marks.tool === "object") select(pointing.end(), event);
     else if (marks.end()) atOnce();
   },
   resize,
@@ -286,32 +291,12 @@ $("load").onchange = () => {
 
 // --- Objects -------------------------------------------------------------------------------------------------------
 
-const CLICK = 6; // CSS pixels: what moves less is a click
-let dragged = null; // [from, to]: a click or a box that is being drawn, in the picture
-
-function drawBox(point) {
-  dragged = [dragged?.[0] ?? point, point];
-  const [a, b] = dragged.map((one) => viewport.toRoom(one));
-  const [left, top] = a.map((value, i) => Math.min(value, b[i]));
-  const [width, height] = a.map((value, i) => Math.abs(value - b[i]));
-  $("box").hidden = Math.max(width, height) < CLICK;
-  Object.assign($("box").style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px` });
-}
-
-function dropBox() {
-  const shares = dragged.map((point) => point.map((value, i) => Math.min(1, Math.max(0, value / viewport.size[i]))));
-  const isBox = !$("box").hidden;
-  dragged = null;
-  $("box").hidden = true;
-  return isBox ? { box: shares[0].map((value, i) => Math.min(value, shares[1][i])).concat(shares[0].map((value, i) => Math.max(value, shares[1][i]))) } : { point: shares[1] };
-}
-
 // A click or a box marks an object; further clicks add to it what is missing, and take away what is too much.
 function select({ box, point }, event) {
   const kind = event?.shiftKey ? "add" : event?.altKey ? "take" : document.querySelector("[name=click]:checked").value;
   const refined = point && kind !== "new" ? selected : null;
   return task(async (options, stage) => {
-    const points = [...(refined?.points ?? []), ...(point ? [{ x: point[0], y: point[1], add: kind !== "take" }] : [])];
+    const points = [...(refined?.points ?? []), ...(point ? [{ x: point[0], y: point[1], add: kind !== "take" || !refined }] : [])];
     const wanted = { points, box: box ?? refined?.box ?? null };
     const base = refined?.base ?? marks.bytes.slice();
     const found = await server.askOf(current, "/select", { ...options, body: JSON.stringify(wanted) }, stage);
@@ -335,8 +320,8 @@ async function filled(input, wanted, options, stage) {
 }
 
 // The version that a result is. Its file is fetched, so that nothing more is needed of the server.
-async function receive({ input, picture: key, model, share, seconds, notes }, options, stage) {
-  const one = { id: token(), key, session: server.session, from: input.id, root: input.root, model, share, seconds, notes };
+async function receive({ input, picture: key, model, coverage, seconds, notes }, options, stage) {
+  const one = { id: token(), key, session: server.session, from: input.id, root: input.root, model, coverage, seconds, notes };
   const answer = await server.fetch(one, "result", options);
   const suffix = /\.\w+(?="?$)/.exec(answer.headers.get("Content-Disposition"))?.[0] ?? "";
   const number = 1 + versions.filter((other) => other.from && other.root === one.root).length;
@@ -393,32 +378,13 @@ function notify(text) {
   $("notice").textContent = text;
 }
 
-// Pages of this browser that are open: each holds a lock under its key. Where there are no locks, none is known.
-async function openPages() {
-  const { held = [] } = (await navigator.locks?.query()) ?? {};
-  return new Set(held.map((lock) => lock.name));
-}
-
-// The key of this page, which outlives it: a page that is loaded again has it; a copy of it gets another.
-async function pageKey() {
-  const before = sessionStorage.getItem("page");
-  const hold = (key) => new Promise((got) => {
-    if (!navigator.locks) return got(true);
-    navigator.locks.request(key, { ifAvailable: true }, (lock) => (got(Boolean(lock)), lock && new Promise(() => {})));
-  });
-  if (before && (await hold(before))) return before;
-  const key = token();
-  await hold(key);
-  sessionStorage.setItem("page", key);
-  return key;
-}
-
 async function recover() {
+  if (compare.linked !== null) sessionStorage.removeItem("page"); // what a link shows takes no other work's place
   const store = await Store.open();
   recovery = new Recovery(store, await pageKey());
   const kept = await recovery.load();
   if (kept) return restore(kept);
-  const left = await recovery.latest(await openPages());
+  const left = navigator.locks && (await recovery.latest(await openPages()));
   const found = left && (await recovery.load(left));
   if (!found) return recovery.forget(null);
   $("left-name").textContent = found.versions.find((one) => one.id === found.current).name;
@@ -458,7 +424,7 @@ const KEYS = {
 
 addEventListener("keydown", (event) => {
   if (event.key === "?" && !event.target.closest("select, dialog")) return $("help").showModal();
-  if (!current || $("help").open || body.dataset.view === "runs") return;
+  if (!current || $("help").open || ["runs", "batch"].includes(body.dataset.view)) return;
   const control = event.ctrlKey || event.metaKey;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (control && ["z", "y"].includes(key)) {
@@ -512,18 +478,19 @@ function say() {
   const share = (100 * marks.count) / marks.bytes.length;
   const result = current?.from && marks.empty && !tasks.running;
   $("download").classList.toggle("second", !result);
-  const done = result && `Done: ${(100 * current.share).toFixed(1)} % filled by ${current.model} in ${seconds(current.seconds)}.`;
+  const done = result && `Done: ${(100 * current.coverage).toFixed(1)} % filled by ${current.model} in ${seconds(current.seconds)}.`;
   $("why").textContent = tasks.running ? "" : done || why() || `${share < 0.1 ? "Under 0.1" : share.toFixed(1)} % of the picture is marked.`;
 }
 
 function update() {
   const name = body.dataset.view;
-  const training = name === "runs";
+  const apart = ["runs", "batch"].includes(name); // from the picture that is open
   const state = (body.dataset.state = !current ? "empty" : name === "compare" && compared ? "compared" : "marking");
-  $("runs").hidden = !training;
-  $("welcome").hidden = training || state !== "empty";
-  $("easel").hidden = training || state !== "marking";
-  $("grid").hidden = training || state !== "compared";
+  $("runs").hidden = name !== "runs";
+  $("batch").hidden = name !== "batch";
+  $("welcome").hidden = apart || state !== "empty";
+  $("easel").hidden = apart || state !== "marking";
+  $("grid").hidden = apart || state !== "compared";
   $("look").hidden = !current?.from;
   const busy = Boolean(tasks.running);
   $("undo").disabled = busy || !steps.done.length;
@@ -547,6 +514,7 @@ async function start() {
   const offered = Object.entries(limits.models);
   $("model").replaceChildren(...offered.map(([name, what]) => new Option(`${name}: ${what}`, name)));
   compare.offer(offered);
+  batch.offer(offered);
   $("examples").replaceChildren(
     ...limits.examples.map((name) => {
       const image = make("img", { src: `/examples/${name}`, alt: `Example: ${name}` });
