@@ -45,6 +45,7 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
     """
     out = Path(out)
     check_run(config, out)  # before any data is read
+    _precision(config)
     for name in config.loss:
         pick(LOSSES, name, "loss")
     if config.loss.get("features"):
