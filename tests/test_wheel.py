@@ -1,5 +1,7 @@
 """The wheel alone in a new environment, as `pip install mend-inpainting` brings it: it fills, and has no PyTorch."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -173,3 +175,28 @@ def test_python_is_told_as_well(run: Run):
     assert run(code="import mend, os; os.makedirs('runs/mine', exist_ok=True); mend.load('runs/mine')").stderr.endswith(
         "mend.errors.InputError: torch is not installed. Run in the folder of mend: pip install '.[train]'.\n"
     )
+
+
+def test_the_notebooks_first_cell_installs_mend_where_there_is_nothing(tmp_path: Path):
+    """As in Colab: from a Git address, here this repository's own folder, into an environment that has no mend; by uv, which is
+    quicker than pip."""
+    cells = json.loads((ROOT / "notebooks" / "inpainting.ipynb").read_text(encoding="utf-8"))["cells"]
+    source = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    quick = f'{sys.executable!r}, "-m", "uv", "pip", "install", "--python", sys.executable'
+    for old, new in (
+        ('"https://github.com/mend-inpainting/mend"', repr(str(ROOT))),
+        ('sys.executable, "-m", "pip", "install"', quick),
+    ):
+        assert source.count(old) == 1
+        source = source.replace(old, new)
+    uv("venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [
+        tmp_path / "venv" / "bin" / "python",
+        "-c",
+        source + "\nimport mend.train.run, mend.report; print(mend.__file__)",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"; trains in (bf16|fp16|fp32)\n", done.stdout)
+    assert str(tmp_path / "venv") in done.stdout.splitlines()[-1]

@@ -33,6 +33,14 @@ def device_name(device: torch.device) -> str:
     return name if distributed.WORLD == 1 else f"{distributed.WORLD} × {name}"
 
 
+def best_precision() -> str:
+    """How the device that will be used trains fastest without losing much: bf16 where it multiplies that natively, on another
+    GPU fp16 (with a loss that is scaled, since its numbers are few), else fp32."""
+    if has_bf16():
+        return "bf16"
+    return "fp16" if torch.cuda.is_available() else "fp32"
+
+
 def has_bf16() -> bool:
     """Whether the device that will be used multiplies bfloat16 natively."""
     if torch.cuda.is_available():

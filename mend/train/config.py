@@ -10,7 +10,7 @@ from mend.data.assets import read_toml
 from mend.errors import InputError, unknown
 from mend.images import write_bytes
 
-Precision = Literal["auto", "bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Schedule = Literal["constant", "cosine"]
 
 
@@ -61,7 +61,7 @@ class TrainConfig:
     ema: float = 0.0
     """Decay of the moving average of the weights that is judged and saved; 0 for none."""
     precision: Precision = "auto"
-    """Precision of the numbers that the network computes with; auto is bf16 where the processor has it."""
+    """Precision of the numbers that the network computes with; auto is bf16 where the device has it, else fp16 on a GPU."""
     compile: bool = False
     """Compile the network first (torch.compile)."""
     seed: int = 0

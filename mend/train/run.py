@@ -27,7 +27,7 @@ from mend.errors import InputError, pick
 from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
 from mend.models import build
 from mend.models.checkpoint import commit, load_model, save_model
-from mend.models.device import device_name, find_device, has_bf16
+from mend.models.device import best_precision, device_name, find_device
 from mend.models.network import Network
 from mend.train.config import TrainConfig, check_run, write_config
 from mend.train.losses import LOSSES, load_features
@@ -45,6 +45,7 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
     """
     out = Path(out)
     check_run(config, out)  # before any data is read
+    _precision(config)
     for name in config.loss:
         pick(LOSSES, name, "loss")
     if config.loss.get("features"):
@@ -221,8 +222,10 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def _precision(config: TrainConfig) -> Any:
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16())
-    return "bf16-mixed" if bf16 else "32-true"
+    precision = best_precision() if config.precision == "auto" else config.precision
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise InputError("precision fp16 is for GPUs, and there is none here. Leave it out, or take bf16 or fp32.")
+    return {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}[precision]  # with fp16 Lightning scales the loss
 
 
 @contextmanager

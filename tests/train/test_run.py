@@ -23,7 +23,7 @@ from mend.models.checkpoint import load_model
 from mend.segment.make import make_masks
 from mend.train.config import TrainConfig, check_run, write_config
 from mend.train.module import CropData
-from mend.train.run import _build, train
+from mend.train.run import _build, _precision, train
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +193,14 @@ def test_the_average_of_the_weights_is_what_is_saved(config: TrainConfig, tmp_pa
     name = "head.weight"
     assert torch.equal(network.state_dict()[name], state[f"average.module.{name}"])
     assert not torch.equal(network.state_dict()[name], state[f"network.{name}"])
+
+
+def test_fp16_is_for_gpus_where_the_loss_is_scaled(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="precision fp16 is for GPUs, and there is none here"):
+            train(replace(config, precision="fp16"), tmp_path / "run")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert _precision(replace(config, precision="fp16")) == "16-mixed"
 
 
 def test_bf16_and_compiled_training_run(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
