@@ -167,7 +167,9 @@ def text(found: dict[str, Any]) -> str:
     parts.append(table(["", *(f"{name} (n = {counts[name]})" for name in ("own", "borrowed"))], rows))
     if "conventions" in found:
         parts += ["# The published numbers by other conventions\n"]
-        parts.append(f"PSNR and SSIM of n = {found['count']} test images: the nearest eight combinations, and every tenth of the others.\n")
+        parts.append(
+            f"PSNR and SSIM, n = {found['count']} test images: the nearest eight combinations, every tenth of the others.\n"
+        )
         shown = [
             [one["holes"], one["view"], one["psnr"], one["ssim"], f"{one['distance']:.2f}"]
             + [f"{one[name]['psnr']:.2f} · {one[name]['ssim']:.3f}" for name in PUBLISHED]
