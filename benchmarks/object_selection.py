@@ -13,6 +13,8 @@ core, at 2 megapixels, from a box: the photographs enlarged.
 import json
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,24 +34,11 @@ TIMED = 12  # of the objects
 
 def measure(photos: Path) -> dict[str, Any]:
     outlines = json.loads(OUTLINES.read_text(encoding="utf-8"))
-    overlaps: dict[str, list[float]] = {}
-    growth, seconds = [], []
-    for i, one in enumerate(outlines):
-        pixels = np.asarray(Image.open(photos / one["photo"]).convert("RGB"))
-        truth = draw(one["outline"], pixels.shape[:2])
-        box = around(truth)
-        for name, first, given in (("box", [], box), ("click", [middle(truth)], None)):
-            points: list[Point] = first
-            for clicks in range(CLICKS + 1):
-                found = select(pixels, points, given)
-                overlaps.setdefault(f"{name} and {clicks} clicks" if clicks else f"one {name}", []).append(
-                    overlap(found, truth)
-                )
-                points = points + correct(found, truth)
-            if given and overlaps[f"box and {CLICKS} clicks"][-1] >= FOUND:
-                growth.append(reach(found, truth) / max(truth.shape))
-        if i < TIMED:
-            seconds.append(time_at(pixels, box, 2_000_000))
+    with ProcessPoolExecutor() as pool:
+        each = list(pool.map(partial(measure_one, photos), outlines))
+    growth = [one["growth"] for one in each if one["box and 2 clicks"] >= FOUND]
+    overlaps = {name: [one[name] for one in each] for name in each[0] if name != "growth"}
+    seconds = [time_at(*read(photos, one), 2_000_000) for one in outlines[:TIMED]]
     shares = {name: {"median": float(np.median(v)), "mean": float(np.mean(v))} for name, v in overlaps.items()}
     quantiles = {f"{q} %": float(np.percentile(growth, q)) for q in (50, 75, 90)}
     return {
@@ -59,6 +48,28 @@ def measure(photos: Path) -> dict[str, Any]:
         "growth": {"n": len(growth), "quantiles": quantiles},
         "seconds_of_a_core_at_2_megapixels": {"n": TIMED, "median": float(np.median(seconds)), "most": float(max(seconds))},
     }
+
+
+def measure_one(photos: Path, one: dict[str, Any]) -> dict[str, float]:
+    """The overlaps of one object's selections with its outline, and the growth of the last from a box."""
+    cv2.setNumThreads(1)
+    pixels, truth = read(photos, one)
+    measured = {}
+    for name, first, box in (("box", [], around(truth)), ("click", [middle(truth)], None)):
+        points: list[Point] = list(first)
+        for clicks in range(CLICKS + 1):
+            found = select(pixels, points, box)
+            measured[f"{name} and {clicks} clicks" if clicks else f"one {name}"] = overlap(found, truth)
+            if box and clicks == CLICKS:
+                measured["growth"] = reach(found, truth) / max(truth.shape)
+            points += correct(found, truth)
+    return measured
+
+
+def read(photos: Path, one: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """A photograph, and which of its pixels are the object."""
+    pixels = np.asarray(Image.open(photos / one["photo"]).convert("RGB"))
+    return pixels, draw(one["outline"], pixels.shape[:2])
 
 
 def draw(outline: list[list[int]], size: tuple[int, ...]) -> np.ndarray:
@@ -99,11 +110,11 @@ def reach(found: np.ndarray, truth: np.ndarray) -> float:
     return float(np.percentile(cv2.distanceTransform((~found).astype(np.uint8), cv2.DIST_L2, 5)[truth], 99))
 
 
-def time_at(pixels: np.ndarray, box: Box, size: int) -> float:
+def time_at(pixels: np.ndarray, truth: np.ndarray, size: int) -> float:
     scale = (size / (pixels.shape[0] * pixels.shape[1])) ** 0.5
     large = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     start = time.process_time()
-    select(large, (), box)
+    select(large, (), around(truth))
     return time.process_time() - start
 
 

@@ -25,7 +25,13 @@ SURE = 20.0  # log odds beyond which nothing is asked
 MIDDLE, EDGE = 2.0, -1.5  # log odds of what is in the middle of the rough shape, and at its edge, before its colours are known
 COLOUR, MEAN, GRAIN = 0.5, 0.4, 0.15  # what a pixel's colour, that of its neighbourhood, and the grain there count
 CLICK, NEAR = 0.02, 0.06  # of the shape's longer side: how far around a click it is settled, and made likely
-REACHES = (0.06, 0.12, 0.22, 0.35)  # of the picture's longer side: how far from a click an object may go
+REACHES = (
+    0.1,
+    0.15,
+    0.22,
+    0.3,
+    0.4,
+)  # of the picture's longer side: how far from a click an object may go; smaller, it is a part
 GROW = 0.01  # of the longer side; see `grow`
 
 FindObjects = Callable[[np.ndarray], np.ndarray]  # masks (n, H, W) of pictures uint8 (n, H, W, 3): all objects in each
@@ -96,7 +102,7 @@ def _choose_circles(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray:
         one = _tidy(_tell_apart(small, shape, points, TRIED), points)
         rim = one ^ (cv2.erode(one.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
         at_limit = rim & (cv2.erode(shape, np.ones((5, 5), np.uint8)) == 0)  # there it is cut off by the circle
-        clear = float(edges[rim].mean()) * (1 - at_limit.sum() / rim.sum()) if rim.any() else -np.inf
+        clear = float(edges[rim].mean()) ** 0.5 * (1 - at_limit.sum() / rim.sum()) ** 2 if rim.any() else -np.inf
         if clear > best:
             best, chosen = clear, reach
     return _draw_circles(pixels.shape[:2], points, chosen)

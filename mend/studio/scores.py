@@ -1,6 +1,7 @@
 """How close a result is to the picture, where it is intact under the mask: PSNR and SSIM in the hole, without PyTorch.
 
-The definitions, and to rounding the numbers, are those of `mend.evaluate.metrics`.
+The definitions, and to rounding the numbers, are those of `mend.evaluate.metrics`, which work on PyTorch's tensors: the studio
+does without PyTorch, and a test holds the two together.
 """
 
 import cv2

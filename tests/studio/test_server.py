@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -1404,7 +1405,11 @@ def test_a_broken_run_is_said_beside_the_others(tmp_path: Path):
     assert found["rows"]["error"].startswith("metrics.csv cannot be read: could not convert string to float")
     assert found["rows"]["config"] == {"model": "unet"}
     assert found["more"]["error"].startswith("metrics.csv cannot be read")
-    assert found["nan"] == {"config": {"model": "unet"}, "rows": [{"epoch": 1, "loss": 0.5}, {"epoch": 2}], "samples": []}
+    assert found["nan"] == {
+        "config": {"model": "unet"},
+        "rows": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}],
+        "samples": [],
+    }
     json.dumps(found, allow_nan=False)
     assert read_run(tmp_path)["error"] == "config.toml cannot be read: No such file or directory."
 
@@ -1435,3 +1440,101 @@ def test_what_cannot_be_served_is_said(capsys: pytest.CaptureFixture[str], tmp_p
         with pytest.raises(SystemExit):
             main(["studio", "--no-open-page", "--port", "0", *words])
         assert said in capsys.readouterr().err
+
+
+def test_the_smooth_filling_is_shown_first(studio: Studio, files: Path):
+    pixels = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    write_image(files / "grain.png", pixels)
+    mask = np.zeros((240, 320, 1), np.uint8)
+    mask[80:160, 100:200] = 255
+    write_image(files / "grain-mask.png", mask)
+    session = studio.session()
+    at = f"/sessions/{session}/pictures"
+    picture = studio.open(session, files / "grain.png")["picture"]
+    asked = {"model": "mend", "mask": data_url(files / "grain-mask.png")}
+    smooth = None
+    with studio.client.stream("POST", f"{at}/{picture}/fill", json=asked) as answer:
+        for message in map(json.loads, answer.iter_lines()):
+            if message.get("preview"):
+                smooth = studio.client.get(f"{at}/{message['picture']}/preview")
+    done = message["done"]
+    assert smooth is not None
+    assert smooth.headers["cache-control"] == "no-store", "else the browser would keep it"
+    final = studio.client.get(f"{at}/{done['picture']}/preview")
+    first, last = (np.asarray(Image.open(io.BytesIO(one.content))).astype(int) for one in (smooth, final))
+    inside = mask[..., 0] > 0
+    assert first[inside].std() < 0.6 * last[inside].std()
+    assert np.abs(first - last)[:60].mean() < 0.3 * np.abs(first - last)[inside].mean()  # WebP loses a little everywhere
+
+
+def test_ctrl_c_in_the_middle_of_a_filling_ends_it_quietly(tmp_path: Path, files: Path):
+    running = Studio(tmp_path)
+    session = running.session()
+    write_image(files / "slow.png", smooth(600, 800, 2))
+    mask = np.zeros((600, 800, 1), np.uint8)
+    mask[50:550, 50:750] = 255
+    write_image(files / "slow-mask.png", mask)
+    picture = running.open(session, files / "slow.png")["picture"]
+    asked = {"model": "biharmonic", "mask": data_url(files / "slow-mask.png")}
+    seconds = None
+    with httpx.stream(
+        "POST", f"{running.address}/sessions/{session}/pictures/{picture}/fill", json=asked, timeout=60
+    ) as answer:
+        for line in answer.iter_lines():
+            if json.loads(line).get("stage") == "filling" and seconds is None:
+                seconds = time.monotonic()
+                running.process.send_signal(signal.SIGINT)
+    assert json.loads(line) == {"error": "the studio is ending."}
+    running.process.wait(60)
+    assert seconds is not None
+    assert time.monotonic() - seconds < 4.5, "uvicorn waited for the answer"
+    running.end()  # nothing was left, and no traceback printed
+
+
+def batch(studio: Studio, session: str, files: dict[str, bytes]) -> str:
+    at = f"/sessions/{session}/batches"
+    at = f"{at}/{studio.ask(at)['batch']}"
+    for i, (name, data) in enumerate(files.items()):
+        assert studio.ask(f"{at}/pictures", params={"name": name}, content=data) == {"number": i + 1}
+    return at
+
+
+def test_many_pictures_are_filled_into_a_zip(studio: Studio, files: Path):
+    session = studio.session()
+    photo, mask = ((files / name).read_bytes() for name in ("photo.png", "mask.png"))
+    names = {"a.png": photo, "A.png": photo, "../../b.jpg": (files / "photo.jpg").read_bytes(), "c.png": b"none"}
+    at = batch(studio, session, names)
+    said = studio.ask(f"{at}/fill", json={"model": "telea"})
+    assert [file["error"] for file in said["files"]][:3] == 3 * ["it has no mask"]  # type: ignore[attr-defined]
+    assert studio.client.get(f"{at}/zip").status_code == 200
+    studio.ask(f"{at}/masks", content=mask)
+    answer = studio.client.post(f"{at}/fill", json={"model": "telea"})
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [line["file"]["number"] for line in lines if "file" in line][-1] <= 4
+    done = lines[-1]["done"]
+    assert done["filled"] == 3
+    error = done["files"][3]["error"]
+    assert "c.png" in error
+    assert str(studio.temporary) not in answer.text
+    with zipfile.ZipFile(io.BytesIO(studio.client.get(f"{at}/zip").content)) as archive:
+        assert sorted(archive.namelist()) == ["A-filled-2.png", "a-filled.png", "b-filled.jpg"]
+        assert archive.read("a-filled.png") == by_command_line(files, "photo.png", "--model", "telea")
+    studio.client.delete(at)
+    assert studio.client.get(f"{at}/zip").status_code == 410
+
+
+def test_a_mask_of_its_own_goes_before_the_one_for_all(studio: Studio, files: Path):
+    session = studio.session()
+    at = batch(studio, session, dict.fromkeys(("a.png", "b.png"), (files / "photo.png").read_bytes()))
+    other = np.zeros((45, 61, 1), np.uint8)
+    other[30:35, 5:10] = 255
+    write_image(files / "other.png", other)
+    studio.ask(f"{at}/masks", content=(files / "mask.png").read_bytes())
+    studio.ask(f"{at}/masks", params={"number": 2}, content=(files / "other.png").read_bytes())
+    assert studio.ask(f"{at}/fill", json={"model": "telea"})["filled"] == 2
+    with zipfile.ZipFile(io.BytesIO(studio.client.get(f"{at}/zip").content)) as archive:
+        assert archive.read("b-filled.png") == by_command_line(files, "photo.png", "--model", "telea", mask="other.png")
+    picture = studio.open(session, files / "photo.png")["picture"]
+    assert studio.client.post(f"/sessions/{session}/batches/{picture}/fill", json={"model": "telea"}).status_code == 404
+    wrong = studio.client.post(f"{at}/fill", json={"model": "telea", "region": {"box": [0, 0, 2, 1], "drawn": [10, 10]}})
+    assert wrong.status_code == 400
