@@ -217,6 +217,7 @@ def _call(*words: object) -> tuple[str, str]:
 
 
 def _fill(photo: Path, output: Path | None, options: list[object]) -> tuple[str, str]:
+    from mend.errors import InputError
     from mend.filling.verify import compare
     from mend.images import read_image
     from mend.masks.hole import understand_mask
@@ -226,7 +227,10 @@ def _fill(photo: Path, output: Path | None, options: list[object]) -> tuple[str,
     made = [file for file in (output, *photo.parent.iterdir()) if file and file.exists() and file not in there]
     if outcome != "done":
         return ("left" if made else outcome), said
-    before, after = read_image(photo), read_image(made[0])
+    try:
+        before, after = read_image(photo), read_image(made[0])
+    except InputError as error:
+        return "unsaid", f"{said}, and read again: {error}"
     hole = understand_mask(Path(str(options[1])), before.pixels.shape[:2], picture=before).hole
     if not compare(before, hole, after).untouched and "are identical" in said:
         return "unsaid", said
@@ -276,6 +280,7 @@ class Worker:
         try:
             return self.connection.recv() if self.connection.poll(4 * SECONDS) else None
         except EOFError:
+            self.process.join()
             return None
 
     def close(self) -> None:
