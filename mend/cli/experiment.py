@@ -140,9 +140,12 @@ def train(
         out: run folder; runs/MODEL-wWIDTH unless given.
     """
     from mend.progress import progress
-    from mend.train.run import train as run
+    from mend.train.config import check_run
 
     folder = out or Path("runs") / f"{config.model}-w{config.width}"
+    check_run(config, folder)  # before PyTorch is imported, which takes seconds
+    from mend.train.run import train as run
+
     with progress(f"train {folder.name}", "steps") as on_step:
         run(config, folder, on_step)
     if distributed.FIRST:

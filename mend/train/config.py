@@ -1,11 +1,14 @@
 """What a run depends on, and the recipes: named files that say what differs from the defaults, and why."""
 
+import json
+import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mend.data.assets import read_toml
 from mend.errors import InputError, unknown
+from mend.images import write_bytes
 
 Precision = Literal["auto", "bf16", "fp32"]
 Schedule = Literal["constant", "cosine"]
@@ -44,7 +47,7 @@ class TrainConfig:
     workers: int = 2
     """Processes that read pictures; with crop only."""
     epochs: int = 15
-    """Passes over the training images."""
+    """Passes over the training images; more than a run in this folder had go on with it, where the schedule is constant."""
     batch_size: int = 128
     """Images a step, over all processes."""
     lr: float = 1e-3
@@ -84,6 +87,50 @@ class TrainConfig:
                 raise unknown(name, value, get_args(known))
         if not self.loss or not all(weight >= 0 for weight in self.loss.values()):
             raise InputError(f"the loss is {self.loss}; expected at least one term, with weights of 0 or more.")
+
+
+def check_run(config: TrainConfig, out: str | Path) -> None:
+    """Raise InputError where the folder `out` holds a run of another configuration. With more epochs it is the same run, which
+    goes on, where the learning rate is constant."""
+    file = Path(out) / "config.toml"
+    if not file.exists():
+        return
+    defaults = asdict(TrainConfig("", ""))  # for what a run of an earlier version did not know yet
+    there = {**defaults, **tomllib.loads(file.read_text(encoding="utf-8"))}
+    now = asdict(config)
+    differs = [
+        f"{key} is {there.get(key)!r} there and {now.get(key)!r} now"
+        for key in sorted({*there, *now})
+        if there.get(key) != now.get(key)
+    ]
+    if not differs or (len(differs) == 1 and config.schedule == "constant" and config.epochs > there["epochs"]):
+        return
+    if len(differs) == 1 and config.epochs > there["epochs"]:
+        raise InputError(
+            f"{out} is a run of {there['epochs']} epochs by the schedule {config.schedule}, which ends at a learning rate of "
+            f"zero: {config.epochs} epochs are another training from the first step on. Choose another `out`."
+        )
+    raise InputError(f"{out} is a run of another configuration: {'; '.join(differs)}. Choose another `out`.")
+
+
+def write_config(config: TrainConfig, out: Path) -> None:
+    """Write the run's config.toml, and more epochs into its model's record too. InputError as `check_run`."""
+    import tomli_w
+
+    check_run(config, out)
+    values = {key: value for key, value in asdict(config).items() if value is not None}
+    file, model = out / "config.toml", out / "model" / "config.json"
+    if not file.exists():
+        write_bytes(file, tomli_w.dumps(values).encode())
+        return
+    there = tomllib.loads(file.read_text(encoding="utf-8"))
+    if there.get("epochs") == config.epochs:
+        return
+    write_bytes(file, tomli_w.dumps({**there, "epochs": config.epochs}).encode())
+    if model.exists():
+        record = json.loads(model.read_text(encoding="utf-8"))
+        record["trained"]["config"]["epochs"] = config.epochs
+        write_bytes(model, json.dumps(record, indent=1).encode())
 
 
 def read_recipe(name: str | Path) -> dict[str, Any]:

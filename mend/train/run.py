@@ -7,9 +7,9 @@ import csv
 import hashlib
 import io
 import logging
+import math
 import signal
 import time
-import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,6 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
-import tomli_w
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -40,7 +39,7 @@ from mend.models import build
 from mend.models.checkpoint import commit, load_model, save_model
 from mend.models.device import device_name, find_device, has_bf16
 from mend.models.network import Network
-from mend.train.config import TrainConfig
+from mend.train.config import TrainConfig, check_run, write_config
 from mend.train.losses import LOSSES, load_features, make_terms, weighted, weighted_over_scales
 
 SAMPLES = 12  # validation pictures in the grid of each epoch
@@ -54,6 +53,7 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
     is no longer finite.
     """
     out = Path(out)
+    check_run(config, out)  # before any data is read
     for name in config.loss:
         pick(LOSSES, name, "loss")
     if config.loss.get("features"):
@@ -64,7 +64,7 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
         )
     network = _build(config)
     data = CropData(config) if config.crop else ArrayData(config)
-    _write_config(config, out)
+    write_config(config, out)
     trained = {**data.facts, "commit": commit(), "torch": torch.__version__, "config": asdict(config)}
     on_ctrl_c = signal.getsignal(signal.SIGINT)
     with _quiet():
@@ -132,9 +132,7 @@ class Inpainting(pl.LightningModule):
         if (at_once or batch_index % 50 == 0 or self.trainer.is_last_batch) and not loss.isfinite():
             raise InputError(
                 f"the loss is {loss.item()} {'at' if at_once else 'by'} batch {batch_index} of epoch {self.current_epoch} "
-                f"(step {self.global_step}). "
-                f"Try a smaller learning rate (now {self.config.lr:g}) or precision fp32 (now {self.config.precision}); "
-                "the last epoch's checkpoint is kept."
+                f"(step {self.global_step}). {_advice(self.config)}"
             )
         for name, value in terms.items():
             self._log(f"loss/{name}", value, mine / data.counts["train"])
@@ -178,6 +176,11 @@ class Inpainting(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _advice(config: TrainConfig) -> str:
+    now = f"Try a smaller learning rate (now {config.lr:g}) or precision fp32 (now {config.precision}); "
+    return now + "the last epoch's checkpoint is kept."
 
 
 def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -329,6 +332,11 @@ class RunFiles(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Inpainting)
         measured = {k: float(v) for k, v in trainer.callback_metrics.items() if "/" not in k}  # waits for a GPU's queue
+        if not all(math.isfinite(measured[k]) for k in ("val_psnr", "val_loss")):
+            raise InputError(
+                f"the loss on the validation pictures is {measured['val_loss']:g}, their PSNR {measured['val_psnr']:g}, after "
+                f"epoch {trainer.current_epoch + 1}. {_advice(self.config)}"
+            )
         seconds = time.perf_counter() - self.started
         epoch = trainer.current_epoch + 1
         self.rows.append({"epoch": epoch, "step": trainer.global_step, **measured, "seconds": seconds})
@@ -365,24 +373,6 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(path, text.getvalue().encode())
-
-
-def _write_config(config: TrainConfig, out: Path) -> None:
-    """Write the run's config.toml, or InputError when the folder holds a run of another configuration."""
-    file = out / "config.toml"
-    values = {key: value for key, value in asdict(config).items() if value is not None}
-    if file.exists():
-        defaults = asdict(TrainConfig("", ""))  # for what a run of an earlier version did not know yet
-        there = {**defaults, **tomllib.loads(file.read_text(encoding="utf-8"))}
-        differs = [
-            f"{key} is {there.get(key)!r} there and {values.get(key)!r} now"
-            for key in sorted({*there, *values})
-            if there.get(key) != values.get(key)
-        ]
-        if differs:
-            raise InputError(f"{out} is a run of another configuration: {'; '.join(differs)}. Choose another `out`.")
-        return
-    write_bytes(file, tomli_w.dumps(values).encode())
 
 
 # --- Lightning -------------------------------------------------------------------------------------------------------

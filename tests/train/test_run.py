@@ -3,6 +3,8 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import needs_signals, smooth, stopped
+from conftest import ROOT, needs_signals, smooth, stopped
 from PIL import Image
 
 from mend.data.sources import load_images, set_aside, split_rows
@@ -19,7 +21,7 @@ from mend.images import picture_files
 from mend.masks.crops import make_hole_drawer
 from mend.models.checkpoint import load_model
 from mend.segment.make import make_masks
-from mend.train.config import TrainConfig
+from mend.train.config import TrainConfig, check_run, write_config
 from mend.train.run import CropData, _build, train
 
 
@@ -93,6 +95,42 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(how: signal.Signals, 
 def test_a_run_folder_of_another_configuration_is_refused(config: TrainConfig, finished: Path):
     with pytest.raises(InputError, match="is a run of another configuration: lr is 0.001 there and 0.01 now"):
         train(replace(config, lr=0.01), finished)
+
+
+def test_a_finished_run_goes_on_for_more_epochs_as_if_it_had_been_begun_so(config: TrainConfig, finished: Path, tmp_path: Path):
+    train(replace(config, epochs=2), tmp_path / "run")
+    assert same(train(config, tmp_path / "run"), finished)
+    assert load_model(tmp_path / "run")[1]["trained"]["config"]["epochs"] == 3
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    with pytest.raises(InputError, match=r"epochs is 3 there and 2 now\. Choose another `out`"):
+        train(replace(config, epochs=2), tmp_path / "run")
+
+
+def test_a_run_that_ended_at_a_rate_of_zero_does_not_go_on(config: TrainConfig, tmp_path: Path):
+    ended = replace(config, schedule="cosine", epochs=1)
+    write_config(ended, tmp_path)
+    with pytest.raises(
+        InputError, match="a run of 1 epochs by the schedule cosine, which ends at a learning rate of zero: 5 epochs"
+    ):
+        check_run(replace(ended, epochs=5), tmp_path)
+
+
+def test_another_configuration_is_said_before_pytorch_is_imported_or_data_read(config: TrainConfig, tmp_path: Path):
+    write_config(replace(config, data="nowhere"), tmp_path)
+    words = ["train", "--data", "nowhere", "--masks", "none", "--out", str(tmp_path)]
+    loaded = "print([m for m in ('torch', 'lightning') if m in sys.modules])"
+    code = f"import sys, mend.cli\ntry:\n mend.cli.main({words})\nfinally:\n {loaded}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert "is a run of another configuration: batch_size is 16 there and 128 now" in done.stderr
+    assert (done.returncode, done.stdout.strip()) == (1, "[]")
+
+
+def test_a_validation_that_is_not_a_number_ends_the_training(config: TrainConfig, tmp_path: Path):
+    """The loss of the only step is finite: it is the step itself that ruins the weights."""
+    with pytest.raises(InputError, match=r"the loss on the validation pictures is nan.* epoch 1\. Try a smaller learning rate"):
+        train(replace(config, lr=1e30, epochs=1, batch_size=64), tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
 
 
 def test_a_damaged_checkpoint_is_named(config: TrainConfig, tmp_path: Path):
