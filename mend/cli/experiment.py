@@ -184,8 +184,8 @@ def evaluate(
         out: the result, OUT.json and OUT/; results/PROTOCOL unless given.
     """
     from mend.evaluate import run as module
-    from mend.evaluate.metrics import Unavailable
     from mend.evaluate.protocol import read_protocol
+    from mend.evaluate.weights import Unavailable
     from mend.inpaint.classical import CLASSICAL
     from mend.progress import progress, sum_reports
 

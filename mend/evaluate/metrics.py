@@ -7,16 +7,14 @@ Nothing here imports PyTorch before something is measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mend.errors import InputError
+from mend.evaluate.weights import pretrained
 
 if TYPE_CHECKING:
     import torch
@@ -25,28 +23,6 @@ if TYPE_CHECKING:
 PSNR_CAP = 100.0  # decibels: what an exact match counts as
 SUBSETS, SUBSET = 100, 1000  # of the kernel distance, as published
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
-
-
-class Unavailable(InputError):
-    """A metric that cannot be had here: its weights are missing, or there are too few images for it.
-
-    `result` is the evaluation that was made without it.
-    """
-
-    result: Path | None = None
-
-    @property
-    def reason(self) -> str:
-        """What a table says of it, with no path of this machine."""
-        return str(self)
-
-
-class WeightsMissing(Unavailable):
-    """A metric's pretrained weights are not on this machine and cannot be fetched."""
-
-    @property
-    def reason(self) -> str:
-        return "pretrained weights not available"
 
 
 class Batch:
@@ -220,20 +196,21 @@ def decibels(error: Tensor) -> Tensor:
 
 
 def lpips_vgg(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
-    return _lpips("vgg", "vgg16-397923af.pth", device)
+    return _lpips("vgg", "VGG16_Weights", device)
 
 
 def lpips_alex(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
-    return _lpips("alex", "alexnet-owt-7be5be79.pth", device)
+    return _lpips("alex", "AlexNet_Weights", device)
 
 
 @lru_cache(maxsize=4)
-def _lpips(kind: Any, file: str, device: torch.device) -> Callable[[Batch, Batch], Tensor]:
+def _lpips(kind: Any, weights: str, device: torch.device) -> Callable[[Batch, Batch], Tensor]:
     """Learned perceptual image patch similarity (Zhang et al., 2018, arXiv:1801.03924), by torchmetrics."""
     import torch
+    import torchvision.models
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-    with _weights("LPIPS", file):
+    with pretrained("LPIPS", getattr(torchvision.models, weights).DEFAULT.url, without_download()):
         net: Any = LearnedPerceptualImagePatchSimilarity(net_type=kind, normalize=True).net.to(device)
 
     @torch.no_grad()
@@ -260,19 +237,9 @@ def lpips_cifar(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
     return distance
 
 
-@contextmanager
-def _weights(metric: str, file: str) -> Iterator[None]:
-    """Turns a failed download into WeightsMissing, which names the file and where it is looked for."""
-    import torch
-
-    try:
-        yield
-    except OSError as error:  # URLError is one
-        raise WeightsMissing(
-            f"{metric} needs weights that could not be fetched ({error}). They are looked for in "
-            f"{Path(torch.hub.get_dir()) / 'checkpoints' / file}; put them there, or choose among the metrics that need no "
-            f"download: {', '.join(name for name, one in METRICS.items() if one.network in ('', 'cifar'))}."
-        ) from error
+def without_download() -> list[str]:
+    """The metrics that need no weights, or those that come with mend."""
+    return [name for name, one in METRICS.items() if one.network in ("", "cifar")]
 
 
 # --- Two sets, compared by what a network sees in their images -------------------------------------------------------
@@ -282,9 +249,9 @@ def _weights(metric: str, file: str) -> Iterator[None]:
 def inception(device: torch.device) -> Callable[[Batch], Tensor]:
     """2048 pooled features of the 2015 Inception, by torch-fidelity: 8-bit images, scaled to 299×299 as TensorFlow 1 did."""
     import torch
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-    with _weights("FID", INCEPTION_WEIGHTS):
+    with pretrained("FID", URL_INCEPTION_V3, without_download()):
         network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).eval().to(device)
 
     @torch.no_grad()

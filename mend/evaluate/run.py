@@ -15,13 +15,14 @@ from mend import distributed
 from mend.errors import InputError, pick
 from mend.evaluate.certificate import certify
 from mend.evaluate.methods import Method, filler_method, folder_method, method_names
-from mend.evaluate.metrics import METRICS, Unavailable, metric_of
+from mend.evaluate.metrics import METRICS, metric_of
 from mend.evaluate.pictures import SHARED, write_shared, write_strip
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.result import MethodResult, Result, add_methods, read_result, result_file, result_folder, rows_file
 from mend.evaluate.scenes import Scenes, folder_scenes, scenes_of
 from mend.evaluate.scores import Truth, find_missing, metric_keys, score
 from mend.evaluate.statistics import summarise
+from mend.evaluate.weights import Unavailable
 from mend.images import write_bytes
 from mend.inpaint.classical import CLASSICAL
 from mend.models.checkpoint import commit

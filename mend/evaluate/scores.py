@@ -22,7 +22,6 @@ from mend.evaluate.metrics import (
     METRICS,
     Batch,
     FeatureSets,
-    Unavailable,
     band,
     frechet,
     mean_over,
@@ -30,6 +29,7 @@ from mend.evaluate.metrics import (
 from mend.evaluate.pictures import pictures, side_of, small
 from mend.evaluate.result import Score, Scores
 from mend.evaluate.scenes import Scenes
+from mend.evaluate.weights import Unavailable
 from mend.images import composite, mask_out, write_bytes
 from mend.models.classifier import WEIGHTS
 

@@ -16,12 +16,13 @@ from mend import distributed
 from mend.data.loaders import to_image
 from mend.data.sources import load_images
 from mend.errors import InputError
-from mend.evaluate.metrics import Unavailable, WeightsMissing, psnr
+from mend.evaluate.metrics import psnr
 from mend.evaluate.pictures import pictures, small
 from mend.evaluate.protocol import Protocol, Published, read_protocol
 from mend.evaluate.result import read_result
 from mend.evaluate.run import evaluate, evaluate_folders
 from mend.evaluate.scenes import BATCH, scenes_of
+from mend.evaluate.weights import Unavailable, WeightsMissing
 from mend.filling.load import load_filler
 from mend.images import composite, mask_out
 from mend.inpaint.classical import Classical
@@ -110,13 +111,18 @@ def test_missing_weights_are_reported_or_raised_when_asked_for(
 ):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
+    asked: list[object] = []
+
     def offline(*args: object, **kwargs: object) -> None:
+        asked.append(args)
         raise OSError("no route to host")
 
-    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    monkeypatch.setattr("mend.evaluate.weights.urlopen", offline)
+    monkeypatch.setattr("mend.evaluate.weights._silent", [])
     with_fid = replace(protocol, metrics=("psnr", "lpips", "fid"))
     evaluate([str(run)], with_fid, tmp_path / "r", device="cpu")
     assert read_result(tmp_path / "r").unavailable.keys() == {"lpips", "fid"}
+    assert len(asked) == 1, "offline, nobody waits for each metric"
     with pytest.raises(WeightsMissing, match="LPIPS needs weights"):
         evaluate([str(run)], with_fid, tmp_path / "r", metrics=["mae", "lpips"], device="cpu")
     after = read_result(tmp_path / "r")

@@ -1,7 +1,12 @@
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request
 
 import numpy as np
 import pytest
@@ -11,9 +16,10 @@ from torch.nn.functional import max_pool2d
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from mend.errors import InputError
-from mend.evaluate import certificate
+from mend.evaluate import certificate, weights
 from mend.evaluate import metrics as module
-from mend.evaluate.metrics import METRICS, PSNR_CAP, Batch, FeatureSets, WeightsMissing, band, mae, psnr, similarity, ssim
+from mend.evaluate.metrics import METRICS, PSNR_CAP, Batch, FeatureSets, band, mae, psnr, similarity, ssim
+from mend.evaluate.weights import WeightsMissing
 from mend.models.classifier import difference
 from mend.train.losses import LOSSES
 
@@ -288,19 +294,70 @@ def test_every_metric_with_a_reference_is_certified_and_a_wrong_one_refused(monk
             certificate.certify((name,), cpu)
 
 
-def test_without_weights_the_error_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A server with every file, 300 MB large, and nothing on the disk; what was asked of it."""
+    asked: list[str] = []
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "_silent", [])
 
-    def offline(*args: object, **kwargs: object) -> None:
-        raise OSError("no route to host")
+    def answer(request: Request, timeout: float) -> Any:
+        asked.append(request.full_url)
+        return nullcontext(SimpleNamespace(headers={"Content-Length": "300000000"}))
 
-    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    monkeypatch.setattr(weights, "urlopen", answer)
+    return asked
+
+
+def test_without_a_network_the_error_names_the_file_and_nobody_asks_again(
+    served: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    asked: list[Request] = []
+
+    def offline(request: Request, timeout: float) -> None:
+        asked.append(request)
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(weights, "urlopen", offline)
     with pytest.raises(
         WeightsMissing, match=r"LPIPS needs weights.*vgg16-397923af\.pth.*no download: psnr, ssim, lpips-cifar, fid"
     ):
         module.lpips_vgg(torch.device("cpu"))
-    with pytest.raises(WeightsMissing, match=r"FID needs weights.*weights-inception-2015-12-05-6726825d\.pth"):
+    for _ in range(3):
+        with pytest.raises(WeightsMissing, match=r"FID needs weights.*weights-inception-2015-12-05-6726825d\.pth"):
+            module.inception(torch.device("cpu"))
+    assert len(asked) == 1
+    monkeypatch.setattr(weights, "AGAIN", 0.0)
+    with pytest.raises(WeightsMissing):
         module.inception(torch.device("cpu"))
+    assert len(asked) == 2, "the connection may be back"
+
+
+def test_the_first_use_says_how_large_the_weights_are_and_where_they_go(
+    served: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def cut_short(url: str, file: str, hash_prefix: str | None, progress: bool) -> None:
+        assert (hash_prefix, progress) == ("397923af", True)
+        raise RuntimeError("invalid hash value")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", cut_short)
+    with pytest.raises(WeightsMissing, match=r"could not be fetched \(invalid hash value\)"):
+        module.lpips_vgg(torch.device("cpu"))
+    assert f"LPIPS: fetching its weights, 300 MB, to {tmp_path}" in capsys.readouterr().err
+    assert len(served) == 1
+
+
+def test_a_file_that_was_cut_short_is_named(served: list[str], tmp_path: Path):
+    file = tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth"
+    file.parent.mkdir(parents=True)
+    torch.save({"features.0.weight": torch.zeros(9)}, file)
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(
+        WeightsMissing, match=r"vgg16-397923af\.pth, the weights of LPIPS, is damaged: it has 500 bytes.* Delete"
+    ):
+        module.lpips_vgg(torch.device("cpu"))
+    assert not served
+    assert WeightsMissing("").reason == "pretrained weights not available"
 
 
 def test_every_metric_says_what_it_is():
