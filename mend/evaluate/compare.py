@@ -136,6 +136,19 @@ def _intervals(
         yield column, *done[column]
 
 
+def differences_by(
+    labels: "pd.Series[str]", columns: list[str], a: list[pd.DataFrame], b: list[pd.DataFrame], trainings: tuple[int, int]
+) -> list[Difference]:
+    """A minus B of per-image tables, one a training, in these columns, for the images of each of the `labels`."""
+    values = [np.stack([table[columns].to_numpy(np.float64) for table in tables]) for tables in (a, b)]
+    found: list[Difference] = []
+    for label, part in groups(a[0].reset_index(drop=True), labels.reset_index(drop=True)):
+        rows, images = part.index.to_numpy(), part["image"].to_numpy()
+        for column, n, means, interval in _intervals(columns, [group[:, rows] for group in values], images, trainings):
+            found.append(_judge(column, label, n, *means, interval, trainings))
+    return found
+
+
 def write_csv(file: str | Path, found: list[Difference]) -> None:
     """A row for each difference, whole or not at all."""
     write_bytes(Path(file), pd.DataFrame(found).to_csv(index=False).encode())

@@ -21,6 +21,7 @@ from mend.report.pictures import coverage_plot, curves_plot, picture_grid, png
 from mend.report.tables import (
     Cell,
     Table,
+    difference_table,
     footnotes,
     group_table,
     latex_table,
@@ -130,7 +131,8 @@ def _apart(rows: dict[str, pd.DataFrame], best: list[str], second: list[str]) ->
     return f"{a.mean() - b.mean():.2f} dB less on the same images ({low[0]:.2f} to {high[0]:.2f}, {over})"
 
 
-def _sections(result: Result, methods: list[str]) -> list[tuple[str, Table]]:
+def _sections(result: Result, rows: dict[str, pd.DataFrame]) -> list[tuple[str, Table]]:
+    methods = list(rows)
     sections = [(title, metric_table(result, methods, suffix)) for suffix, title in VIEWS.items()]
     each = trainings_table(result, methods)
     sections += [("Each training by itself", each)] if each else []
@@ -140,7 +142,8 @@ def _sections(result: Result, methods: list[str]) -> list[tuple[str, Table]]:
             sections.append(("PSNR inside the hole (dB ↑) by coverage", group_table(result, methods, "coverage")))
         if first.by_class:
             sections.append(("PSNR inside the hole (dB ↑) by class", group_table(result, methods, "class")))
-    return sections
+    differences = difference_table(result, rows)
+    return [*sections, *([differences] if differences else [])]
 
 
 def _training_lines(result: Result, methods: list[str]) -> list[str]:
@@ -159,7 +162,7 @@ def _training_lines(result: Result, methods: list[str]) -> list[str]:
 def _markdown(result: Result, rows: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> str:
     parts = [f"# {result.protocol.title}\n", headline(result, rows) + "\n", "![Picture grid](grid.png)\n"]
     methods = list(rows)
-    for title, table in _sections(result, methods):
+    for title, table in _sections(result, rows):
         parts += [f"## {title}\n", markdown_table(table, notes=True)]
     parts += ["\n".join(f"- {line.removeprefix('* ')}" for line in footnotes(result)) + "\n"]
     parts += ["## PSNR against coverage\n", "![PSNR against coverage](coverage.png)\n"]
@@ -191,7 +194,7 @@ img.grid { width: max(100%, 46rem); } img.plot { width: max(100%, 40rem); }
 
 def _html(result: Result, rows: dict[str, pd.DataFrame], pictures: dict[str, bytes], with_gallery: bool) -> str:
     methods = list(rows)
-    main, *others = _sections(result, methods)
+    main, *others = _sections(result, rows)
     notes = "".join(f"<li>{html.escape(line)}</li>" for line in footnotes(result))
     body = [
         f"<h1>{html.escape(result.protocol.title)}</h1>",

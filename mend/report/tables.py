@@ -8,11 +8,13 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 
 from mend.errors import InputError
-from mend.evaluate.compare import Difference
+from mend.evaluate.compare import Difference, differences_by
 from mend.evaluate.metrics import METRICS, Metric, metric_of
 from mend.evaluate.result import Result, Score
+from mend.evaluate.statistics import coverage_label
 from mend.evaluate.trainings import group_name, group_trainings
 from mend.inpaint.classical import CLASSICAL
 from mend.models import MODELS
@@ -94,6 +96,42 @@ def trainings_table(result: Result, methods: list[str]) -> Table | None:
             cells = [_cells(METRICS[n], [[scores.get(n)]])[0] for n in names]
             rows.append([Cell(method), Cell(str(trained.config["seed"]) if trained else ""), *cells])
     return (["Training", "Seed", *(_heading(METRICS[n]) for n in names)], rows) if rows else None
+
+
+CAUSES = ("psnr_hole", "psnr_band", "lpips-cifar")  # what differences are shown by coverage
+
+
+def difference_table(result: Result, rows: dict[str, pd.DataFrame]) -> tuple[str, Table] | None:
+    """By how much each network differs from the plain U-Net, bin by bin of coverage, with the title that says over what the
+    intervals are; None where there is no U-Net, or nothing beside it. In bold what is shown to be better."""
+    networks = [name for name in rows if result.methods[name].model.model in MODELS]
+    together = group_trainings(result, networks)
+    base = next((group for group in together if result.methods[group[0]].model.model == "unet"), None)
+    others = [group for group in together if group is not base]
+    columns = [column for column in CAUSES if all(column in rows[name] for name in networks)]
+    if base is None or not others or not columns:
+        return None
+    labels = coverage_label(rows[base[0]]["coverage"])
+    table: list[list[Cell]] = []
+    header = ["Difference from " + group_name(result, base)]
+    alone = any(len(group) == 1 for group in together)
+    for column in columns:
+        metric, view = METRICS[metric_of(column)], {"hole": " in the hole", "band": " at the rim"}
+        title = f"{_heading(metric)}{view.get(column.partition('_')[2], '')}"
+        for group in others:
+            sides = (base[:1], group[:1]) if alone else (base, group)
+            tables = [[rows[name] for name in names] for names in sides]
+            found = differences_by(labels, [column], tables[1], tables[0], (len(sides[1]), len(sides[0])))
+            cells = [_difference_cell(one, metric.digits) for one in found]
+            table.append([Cell(f"{group_name(result, group)}: {title}"), *cells])
+            header = [header[0], *(f"{one.group} (n = {one.n})" for one in found)]
+    over = "over images alone: of one training each they speak of these weights" if alone else "over trainings and images"
+    return f"By coverage of the hole; intervals {over}", (header, table)
+
+
+def _difference_cell(one: Difference, digits: int) -> Cell:
+    note = "" if np.isnan(one.low) else f"{one.low:+.{digits}f} to {one.high:+.{digits}f}"
+    return Cell(f"{one.difference:+.{digits}f}", one.better == "A", note)
 
 
 def _title(result: Result, group: list[str]) -> str:
