@@ -4,7 +4,7 @@
     python benchmarks/evaluation_speed.py folders ../shared/data/photos
 
 `cifar10` scores 10,000 images by PSNR, SSIM, MAE, LPIPS-CIFAR and FID-CIFAR in all views. `folders` makes pairs of photographs
-and their fillings by Telea, with boxes and strokes of 10, 20 and 30 % in turn, and scores them by PSNR, SSIM, MAE and
+and their fillings by one colour, with boxes and strokes of 10, 20 and 30 % in turn, and scores them by PSNR, SSIM, MAE and
 LPIPS-CIFAR: at 481×321, and for the growth, without LPIPS-CIFAR, a few of each size up to 12 megapixels. Runs `mend evaluate`
 as a process, into an empty folder. Each writes its part of results/evaluation-speed.json, with the load of the machine when it
 began: nothing else should run. Seconds of the processor say more than those of the clock where something does.
@@ -53,7 +53,7 @@ def evaluate(*words: str) -> dict[str, float]:
 
 def write_pairs(photos: list[Path], count: int, size: tuple[int, int] | None, out: Path) -> int:
     """Originals, masks and fillings under `out`; how many: at most `count`, those of 481×321 where no size (W, H) is given."""
-    fill, made = load_filler("telea"), 0
+    fill, made = load_filler("mean-colour"), 0
     for file in photos:
         pixels = read_rgb(file)
         if size is not None:
