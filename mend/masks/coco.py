@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from mend.errors import InputError, nearest
-from mend.images.files import MOST
 
+MOST = 200_000_000  # pixels of a picture that annotations are drawn for; the largest cameras have 150 million
 CORNERS = {"polygon": 3, "rectangle": 2, "circle": 2}  # points that LabelMe's shapes have at least
 KINDS = (
     'COCO: polygons [[x, y, x, y, …], …], an RLE {"size", "counts"}, annotations {"segmentation"}, {"images", "annotations"}; '
@@ -201,7 +201,9 @@ def _draw_runs(path: Path, name: str, segment: dict[str, Any]) -> np.ndarray:
 
 def _nothing(path: Path, height: int, width: int) -> np.ndarray:
     if not (height > 0 and width > 0 and height * width <= MOST):
-        raise InputError(f"{path} is for a picture of {width}×{height} pixels; expected a size that a picture has.")
+        raise InputError(
+            f"{path} is for a picture of {width}×{height} pixels; expected what a picture has, at most {MOST:,} pixels."
+        )
     return np.zeros((height, width), np.bool_)
 
 
@@ -243,7 +245,7 @@ def draw_polygon(y: np.ndarray, x: np.ndarray, size: tuple[int, int]) -> np.ndar
     too, when the number to the left of it is odd and the other is not (Hormann and Agathos, 2001).
     """
     height, width = size
-    right, left = (np.zeros((height, width + 1), np.int32) for _ in range(2))  # changes of the parity, from a column on
+    right, left = (np.zeros((height, width + 1), np.uint8) for _ in range(2))  # changes of the parity, from a column on
     for y0, x0, y1, x1 in zip(y, x, np.roll(y, -1), np.roll(x, -1), strict=True):
         rows = np.arange(math.ceil(max(0, min(y0, y1))), math.floor(min(height - 1, max(y0, y1))) + 1)
         if y0 == y1 or not len(rows):
@@ -255,7 +257,9 @@ def draw_polygon(y: np.ndarray, x: np.ndarray, size: tuple[int, int]) -> np.ndar
             (left, (y0 < rows) != (y1 < rows), column + (off >= 0)),
         ):
             np.add.at(parity, (rows[crosses], first[crosses].clip(0, width).astype(np.int64)), 1)
-    inside = ((right.cumsum(1) | left.cumsum(1)) & 1)[:, :width] > 0
+    for parity in (right, left):
+        np.bitwise_xor.accumulate(parity, axis=1, out=parity)
+    inside = ((right | left) & 1)[:, :width] > 0
     row, column = np.rint(y), np.rint(x)
     corner = (abs(y - row) < 1e-12) & (abs(x - column) < 1e-12)
     corner &= (row >= 0) & (row < height) & (column >= 0) & (column < width)

@@ -299,6 +299,11 @@ def footnotes(result: Result, intervals: bool = True, empty: bool = True) -> lis
     if any(len(group) > 1 for group in group_trainings(result, result.methods)):
         small = small.replace("images. ", "images; ±: standard deviation over trainings that differ in the seed. ")
     lines = [f"n = {count}, protocol {protocol.name}, mask set {result.mask_set[:12]}. {small}Marked: best of its column."]
+    if protocol.masks and protocol.drawn is None:
+        low, high = (f"{share:.0%}".replace("%", " %") for share in (protocol.policy.low, protocol.policy.high))
+        lines.append(
+            f"An image whose own object covers less than {low} or more than {high} of it has the hole of another image."
+        )
     reasons: dict[str, list[str]] = {}
     for name, reason in result.unavailable.items():
         reasons.setdefault(reason, []).append(METRICS[name].title)

@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 
 from mend.data.assets import read_toml
 from mend.errors import InputError, unknown
-from mend.images import write_bytes
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Schedule = Literal["constant", "cosine"]
@@ -116,6 +115,8 @@ def check_run(config: TrainConfig, out: str | Path) -> None:
 def write_config(config: TrainConfig, out: Path) -> None:
     """Write the run's config.toml, and more epochs into its model's record too. InputError as `check_run`."""
     import tomli_w
+
+    from mend.images import write_bytes  # which imports numpy, and a list of flags needs none
 
     check_run(config, out)
     values = {key: value for key, value in asdict(config).items() if value is not None}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
-from mend.evaluate.protocol import Protocol, Published
+from mend.evaluate.protocol import Drawn, Protocol, Published
 from mend.evaluate.result import Score, read_result
 from mend.evaluate.run import evaluate
 from mend.report import headline, markdown_table, metric_table, picture_grid, report, write_into
@@ -165,6 +165,13 @@ def test_images_can_be_left_out_of_the_table(result: Path, tmp_path: Path):
     assert "without doubles (5 images)" in text
     assert "n = 7 images" in text
     assert f"{rows['psnr'][5:].mean():.2f}" in text
+
+
+def test_the_report_says_that_holes_are_borrowed(result: Path):
+    evaluated = read_result(result)
+    assert "less than 1 % or more than 60 % of it has the hole of another image" in as_text(evaluated)
+    drawn = replace(evaluated.protocol, drawn=Drawn(("boxes",), ((0.1, 0.3),)))
+    assert "another image" not in as_text(replace(evaluated, protocol=drawn))
 
 
 def test_without_its_pictures_the_report_has_no_gallery(result: Path, tmp_path: Path):

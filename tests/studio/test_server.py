@@ -1337,7 +1337,7 @@ Image.fromarray(mask).save(folder / "mask.png")
 (folder / "out").mkdir()
 ignore = lambda *said: None
 tasks.prepare_picture(ignore, str(folder / "source.png"), "a.png")
-tasks.select_object(ignore, str(folder), 0.5, 0.5, str(folder / "found"))
+tasks.select_object(ignore, str(folder), [[0.5, 0.5, True]], None, None, str(folder / "found.png"))
 options = {"model": None, "device": "cpu"}
 words = {"photo": str(folder / "source.png"), "name": "a.png", "mask": str(folder / "mask.png"), "out": str(folder / "out")}
 tasks.warm(ignore, options)
