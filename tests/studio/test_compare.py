@@ -148,6 +148,8 @@ def test_results_are_zoomed_together_at_their_full_size(page: Any, tmp_path: Pat
         box.set_checked(box.get_attribute("value") in ("telea", "navier-stokes"))
     page.click("#compare")
     page.wait_for_selector("body[data-state=compared]:not([aria-busy])")
+    whole = page.eval_on_selector(".lens >> nth=1", "one => one.clientWidth - one.firstChild.getBoundingClientRect().width")
+    assert abs(whole) < 2, "the whole picture, without a margin"
     page.click("#lens-actual")
     page.hover(".lens >> nth=1")
     page.mouse.down()

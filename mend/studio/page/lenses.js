@@ -6,7 +6,7 @@ const KEYS = { "+": 1.5, "=": 1.5, "-": 1 / 1.5 };
 
 export class Lenses {
   lenses = []; // {frame, image, key}: what the server calls a picture that it has at full size
-  viewport = new Viewport(devicePixelRatio);
+  viewport = new Viewport(devicePixelRatio, 0);
 
   // `full` makes of a picture's key the address at which it is seen at full size.
   constructor(full) {
@@ -71,7 +71,7 @@ export class Lenses {
 
   resize() {
     const [first] = this.lenses;
-    if (first?.frame.clientWidth) this.viewport.resize([first.frame.clientWidth, first.frame.clientHeight], 0);
+    if (first?.frame.clientWidth) this.viewport.resize([first.frame.clientWidth, first.frame.clientHeight]);
   }
 
   draw() {

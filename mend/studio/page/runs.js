@@ -131,7 +131,8 @@ function chart(lines, title) {
     const lost = line.points.find(([, value]) => value === null);
     if (!lost) return;
     const [at, from] = [x(lost[0]), known.findLast(([epoch]) => epoch < lost[0])];
-    const mark = draw("text", { x: at, y: (from ? y(from[1]) : 12) + 5, "text-anchor": "middle", class: "lost", style: `fill: ${colour}` }, "×");
+    const mark = draw("text", { x: at, y: (from ? y(from[1]) : 12) + 5, "text-anchor": "middle", class: "lost" }, "×");
+    mark.style.fill = colour;
     mark.append(draw("title", {}, `${line.name}: no longer a number from epoch ${lost[0]} on`));
     svg.append(mark);
   });

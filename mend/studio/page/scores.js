@@ -10,6 +10,8 @@ const MEANINGS = {
   lpips: "LPIPS: how different the two look to a network that was trained on people's judgement; lower is better.",
   fid: "FID: how different all fillings together are from real pictures; lower is better.",
   kid: "KID: like FID, and fair to few pictures; lower is better.",
+  "p-ids": "P-IDS: how often, in %, a filling looks more real than the picture itself to a classifier; higher is better.",
+  "u-ids": "U-IDS: how often, in %, a classifier cannot tell fillings from real pictures; higher is better.",
 };
 const VIEWS = { hole: "in the hole", band: "at the rim", raw: "raw" };
 
@@ -46,7 +48,8 @@ export class Scores {
     });
     const heads = ["Method", ...metrics.map(label)].map((textContent) => make("th", { textContent, scope: "col" }));
     const caption = make("caption", { textContent: `${title}, n = ${n}`, className: "heading" });
-    const meant = metrics.filter((metric) => metric in MEANINGS).map((metric) => make("p", { className: "quiet", textContent: MEANINGS[metric] }));
+    const known = metrics.map((metric) => MEANINGS[metric.replace(/-cifar$/, "")]).filter(Boolean);
+    const meant = known.map((textContent) => make("p", { className: "quiet", textContent }));
     const table = make("table", {}, caption, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
     return make("div", { className: "card" }, table, ...meant);
   }

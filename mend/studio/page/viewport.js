@@ -15,9 +15,9 @@ export class Viewport {
   fitted = true; // the whole picture is seen, and stays so when the room changes
   onchange = () => {};
 
-  // `density` is the number of pixels of the screen in a CSS pixel.
-  constructor(density = 1) {
-    this.density = density;
+  // `density` is the number of pixels of the screen in a CSS pixel, `spare` the margin where there is room.
+  constructor(density = 1, spare = MARGIN) {
+    Object.assign(this, { density, spare });
   }
 
   open(size) {
@@ -28,7 +28,7 @@ export class Viewport {
   resize(room, below = 0) {
     const middle = this.toPicture(this.room.map((side) => side / 2));
     [this.room, this.free] = [room, [room[0], room[1] - below]];
-    this.margin = Math.min(MARGIN, ...room.map((side) => side / 8));
+    this.margin = Math.min(this.spare, ...room.map((side) => side / 8));
     if (this.fitted) return this.fit();
     this.#place(middle, room.map((side) => side / 2), this.scale);
   }
