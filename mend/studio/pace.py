@@ -25,8 +25,11 @@ class Pace:
     def left(self, share: float) -> float | None:
         """Seconds until a filling ends of which this share is done; None as long as nothing is known."""
         passed = self.times[share] = self.clock() - self.start
-        part = self._part(share)
-        return passed * (1 - part) / part if part and passed >= SURE else None
+        if self.last:
+            part = self._part(share)
+            return passed * (1 - part) / part if part and passed >= SURE else None
+        begun, first = next(iter(self.times.items()))  # what comes before the first share says nothing of the others
+        return (passed - first) * (1 - share) / (share - begun) if share > begun and passed >= SURE else None
 
     def end(self) -> None:
         total = self.clock() - self.start
