@@ -122,15 +122,17 @@ def main() -> None:
                 sheet.save(data, "WebP", quality=82, method=6)
                 write_bytes(OUT / f"{scene.name}.webp", data.getvalue())
             report(done + 1, len(scenes))
-    write_bytes(OUT / "README.md", page(scenes, at).encode())
+    if not asked.only:
+        write_bytes(OUT / "README.md", page(scenes, at).encode())
 
 
 def page(scenes: list[Scene], at: str) -> str:
     """The README of the gallery, whose pictures were made at a commit."""
     parts = [
         f"# {len(scenes)} photographs, something taken away",
-        "What is marked (upper left), filled by G'MIC's `inpaint_matchpatch` (upper right), by mend as it was at commit\n"
-        f"{BEFORE} (lower left), and by `mend fill` as it is (lower right). None was left out because of how it came out.\n"
+        "What is marked (upper left), filled by G'MIC's `inpaint_matchpatch` (upper right), by the network of commit\n"
+        f"{BEFORE} without texture (lower left), and by `mend fill` as it is (lower right). None was left out because\n"
+        "of how it came out.\n"
         f"Made by `benchmarks/gallery.py` at commit {at}.",
     ]
     for scene in scenes:

@@ -2,9 +2,9 @@
 
     python benchmarks/small_marks.py ../shared/data/photos/val
 
-Twenty photographs of the folder, each with scratches over 3 % of it, with specks of one pixel over 1 %, and with a date and a
-line of text. Writes results/small-marks.json: PSNR of the hole's pixels, with intervals over photographs, the differences on
-the same holes, and the seconds that a picture of two megapixels takes.
+Up to twenty photographs of the folder, each with scratches over 3 % of it, with specks of one pixel over 1 %, and with a date
+and a line of text. Writes results/small-marks.json: PSNR of the hole's pixels, with intervals over photographs, the differences
+on the same holes, and the seconds that a picture of two megapixels takes.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     files = picture_files(parser.parse_args().photos)
-    files = files[:: len(files) // PHOTOGRAPHS][:PHOTOGRAPHS]
+    files = files[:: max(1, len(files) // PHOTOGRAPHS)][:PHOTOGRAPHS]
     made = {"mend": load_filler(), **{name: load_filler(name) for name in METHODS}}
     rows: list[dict[str, Any]] = []
     with progress("small marks", "photographs") as report:

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 def load(
-    model: str | Path | None = None, device: str = "auto", smooth: bool = False, texture: bool = False, seam: bool = False
+    model: str | Path | None = None, device: str = "auto", *, smooth: bool = False, texture: bool = False, seam: bool = False
 ) -> "Inpainter":
     """An `Inpainter` from whatever `load_filler` takes; with the network in the box, and texture, unless a model is named."""
-    return Inpainter(load_filler(model, device, smooth, texture, seam))
+    return Inpainter(load_filler(model, device, smooth=smooth, texture=texture, seam=seam))
 
 
 @overload
-def fill(image: np.ndarray, mask: Any, smooth: bool = False, *, hole: str = "auto") -> np.ndarray: ...
+def fill(image: np.ndarray, mask: Any, *, smooth: bool = False, hole: str = "auto") -> np.ndarray: ...
 @overload
-def fill(image: "Tensor", mask: Any, smooth: bool = False, *, hole: str = "auto") -> "Tensor": ...
+def fill(image: "Tensor", mask: Any, *, smooth: bool = False, hole: str = "auto") -> "Tensor": ...
 @overload
-def fill(image: str | Path | Image.Image, mask: Any, smooth: bool = False, *, hole: str = "auto") -> Image.Image: ...
-def fill(image: Any, mask: Any, smooth: bool = False, *, hole: str = "auto") -> Any:
+def fill(image: str | Path | Image.Image, mask: Any, *, smooth: bool = False, hole: str = "auto") -> Image.Image: ...
+def fill(image: Any, mask: Any, *, smooth: bool = False, hole: str = "auto") -> Any:
     """Fill `image` where `mask` is white with the default network; see `Inpainter.__call__` for what they and `hole` may be.
 
     With `smooth` it is left without texture: nearer to what was there on average, and a blur in a large hole.

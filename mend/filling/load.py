@@ -16,7 +16,7 @@ GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.d
 
 @name_missing_extra()
 def load_filler(
-    model: str | Path | None = None, device: str = "auto", smooth: bool = False, texture: bool = False, seam: bool = False
+    model: str | Path | None = None, device: str = "auto", *, smooth: bool = False, texture: bool = False, seam: bool = False
 ) -> Filler:
     """A filler by name: a run folder, a model folder, a classical filler such as "telea", a network of somebody else (see
     `mend.inpaint.networks`) such as "lama" or FILE.onnx; None is the network in the box.
@@ -25,6 +25,7 @@ def load_filler(
     elsewhere in the picture (see `mend.inpaint.texture`), unless `smooth`; that of another does with `texture`. With `seam` a
     filling meets the picture all around the hole (see `mend.inpaint.blend`). Raises InputError for what is no model.
     """
+    check_texture(model, smooth, texture)
     foreign = model is not None and networks.is_network(model)
     if seam and (model is None or foreign):
         raise InputError(
@@ -43,6 +44,16 @@ def load_filler(
 
         filler = Textured(filler)
     return filler
+
+
+def check_texture(model: str | Path | None, smooth: bool, texture: bool) -> None:
+    """Raise InputError for `smooth` beside what it does not fit."""
+    if smooth and texture:
+        raise InputError("`smooth` leaves texture out, `texture` adds it. Leave one of them out.")
+    if smooth and model is not None:
+        raise InputError(
+            "`smooth` is for the network in the box: another `model` has no texture, unless by `texture`. Leave it out."
+        )
 
 
 def _load(model: str | Path | None, device: str) -> Filler:

@@ -46,16 +46,13 @@ class Options:
 
     def check(self) -> None:
         """Raise InputError for options that exclude each other."""
+        from mend.filling.load import check_texture
+
         if self.object and self.hole != "auto":
             raise InputError(
                 "`hole` says what marks the hole in a mask, and does not fit `object`, which needs none. Leave it out."
             )
-        if self.smooth and self.texture:
-            raise InputError("`smooth` leaves texture out, `texture` adds it. Leave one of them out.")
-        if self.smooth and self.model:
-            raise InputError(
-                "`smooth` is for the network in the box: another `model` has no texture, unless by `texture`. Leave it out."
-            )
+        check_texture(self.model, self.smooth, self.texture)
         if self.object and self.max_memory:
             raise InputError("`max_memory` does not count what finds an object. Leave it out, or give a `mask`.")
 

@@ -20,7 +20,8 @@ DESCRIPTOR = 32  # numbers of a patch: mean colour, guide, roughness, components
 AVERAGES = 7  # numbers at its beginning: mean colour, guide and roughness
 BLOCK = 64  # sources that are compared at once
 GUIDE = 1.0  # weight of the guide's colour beside the patch itself: with 4 the network's blur is followed where it is wrong
-ROUGHNESS = 2.0**2  # weight of the roughness beside the patch itself, all of whose pixels may be off by so much
+ROUGHNESS = 2.0**2  # weight of the roughness. Patches compared by their pixels alone come from where the picture is smooth:
+# of all that might be there, a smooth one is nearest to the average
 FADING = 1.3  # by how much the confidence in a target falls for each pixel that it is farther from the rim
 FADED = 200.0  # pixels from the rim at which that ends: from 390 on it would be less than a float can hold
 PAIRS = 200_000_000  # of a target and a source that a finer scale compares once, to mend what the coarsest got wrong
@@ -32,7 +33,7 @@ AROUND = ((0, 1), (0, -1), (1, 0), (-1, 0))
 class Scale(NamedTuple):
     """One scale of the picture.
 
-    pixels          (3, H, W) float32, whose hole is filled by votes
+    pixels          (3, H, W) float32, whose hole is filled by votes, and by copies in the last rounds
     guide           (3, H, W) float32, low frequencies that the filling shall have
     roughness       (H, W) float32, by how much its pixels shall differ from the mean about them
     missing         flat indices of the hole's pixels
@@ -100,9 +101,9 @@ def make_scale(image: np.ndarray, hole: np.ndarray, guide: np.ndarray) -> Scale:
 def measure_roughness(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """By how much the pixels of an image (3, H, W) differ from the mean about them: the root mean square (H, W).
 
-    In the hole (H, W) it is carried in from the rim, as heat is. Patches that are compared by their pixels alone are taken
-    from where the picture is smooth: of all that might be there, a smooth one is nearest to the average.
+    In the hole (H, W) it is carried in from the rim, as heat is.
     """
+    image = np.where(hole, np.float32(0), image)
     known = (~hole).astype(np.float32)
 
     def blur(values: np.ndarray, sigma: float) -> np.ndarray:
@@ -185,7 +186,10 @@ def describe_patches(scale: Scale, centres: np.ndarray, axes: np.ndarray) -> np.
 
 @compiled
 def describe(start: int, stop: int, scale: Scale, centres: np.ndarray, axes: np.ndarray, described: np.ndarray) -> None:
-    """Mean colour, guide and roughness at the centre, and the patch along the `axes` (24, 147); each weighs as 49 pixels do."""
+    """Mean colour, guide and roughness at the centre, and the patch along the `axes` (24, 147).
+
+    Colours weigh as the 49 pixels of the patch do; roughness as if all of them were off by it, times `ROUGHNESS`.
+    """
     pixels, guide, roughness, width = scale.pixels, scale.guide, scale.roughness, scale.pixels.shape[2]
     patch = np.empty((3, PATCH * PATCH), np.float32)
     for i in range(start, stop):

@@ -7,7 +7,7 @@ filling is where it starts from, and its low frequencies guide each patch to one
 surrounds the hole guides it to ones of the right grain. At the coarsest scale all patches are compared; the nearest-neighbour
 field found there is enlarged from scale to scale, and improved by propagation (Barnes et al., PatchMatch, 2009). In the end
 every pixel of the hole is a copy of one known pixel, and the steps between copies are blended in the gradient domain. Where
-the surroundings have no grain, as in a clear sky, the filling stays.
+the surroundings have no grain, as in a clear sky, and texture would differ in nothing else, the filling stays.
 """
 
 import cv2
@@ -31,14 +31,15 @@ from mend.progress import Report, ignore, split_report
 DEPTH = 4.0  # pixels from a hole's middle to its rim at the coarsest scale: a patch there sees what is known on both sides
 SEARCHED = 60_000  # pixels of the coarsest scale, where every patch is compared with every other
 MATCHED = 1_500_000  # pixels of a scale at which patches are compared at all: above it, copies are only enlarged
-SMOOTH = 1.5 / 255  # roughness of what has no grain to be seen; from twice that on, all is texture
-ALIKE = 4 / 255  # how far texture may be from the filling, blurred, where that is to stay; from twice that on, all is texture
+SMOOTH = 1.5 / 255  # roughness of what has no grain to be seen; from twice that on all is texture, and half of it is nothing
+ALIKE = 4 / 255  # how far texture, blurred, may be from a smooth filling that is to stay; from twice that on, all is texture
 FEWEST = 500  # known patches that a coarser scale must have to be gone to: a choice among fewer repeats itself
 
 
 def has_patches(hole: np.ndarray) -> bool:
-    """Whether images with these holes (B, 1, H, W) have known patches, at a scale small enough to look through them."""
-    return all(_can_match(_shrink(missing)) for missing in hole[:, 0] > 0)
+    """Whether images with these holes (B, 1, H, W) have known patches for all that is thick in them, at a scale small enough
+    to look through them."""
+    return all(_can_match(_shrink(thick)) for thick in map(find_thick, hole[:, 0] > 0) if thick.any())
 
 
 def add_texture(filled: np.ndarray, hole: np.ndarray, report: Report = ignore) -> np.ndarray:
@@ -54,10 +55,12 @@ def add_texture(filled: np.ndarray, hole: np.ndarray, report: Report = ignore) -
 
 
 def _synthesize(image: np.ndarray, hole: np.ndarray, report: Report) -> None:
-    """Replaces what is in the hole (H, W) of an image (3, H, W)."""
-    thick = find_thick(hole)
-    if not thick.any():
+    """Replaces what is in the hole (H, W) of an image (3, H, W). What is thin in it is filled well, and counts as known."""
+    hole = find_thick(hole)
+    if not hole.any():
         return
+    for channel in image:  # what is no number would spread over all that it is compared with
+        np.nan_to_num(channel, copy=False, nan=0.5)
     holes, images = _shrink(hole), [image]
     if not _can_match(holes):
         return
@@ -82,23 +85,35 @@ def _synthesize(image: np.ndarray, hole: np.ndarray, report: Report) -> None:
         report(done, of)
     assert copies is not None
     colours = copies.colours(image)
-    image[:, hole] += thick[hole] * share_texture(image, hole, colours) * (colours - image[:, hole])
+    weight = weigh_texture(image, hole, colours)
+    for channel, values in zip(image, colours, strict=True):
+        channel[hole] += weight * (values - channel[hole])
 
 
-def share_texture(image: np.ndarray, hole: np.ndarray, colours: np.ndarray) -> np.ndarray:
+def weigh_texture(image: np.ndarray, hole: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """How much texture, of `colours` (3, N), each pixel of the hole takes in the place of the filling in the image: (N,).
 
     All, unless there is no grain about it and the two differ in nothing else: a copied sky has steps, one that was filled has
-    none. Where they differ in more the filling is a guess, and the texture was seen elsewhere in the picture.
+    none. Where they differ in more the filling is a guess, and the texture was seen elsewhere in the picture; but not where
+    all is perfectly even about it, which a filling goes on with and no copy can.
     """
-    rough = ((measure_roughness(image, hole)[hole] - SMOOTH) / SMOOTH).clip(0, 1)
+    image, hole = _cut_out(image, hole)
+    rough = measure_roughness(image, hole)[hole] / SMOOTH
     apart = np.zeros_like(rough)
     for channel, values in zip(image, colours, strict=True):
         change = np.zeros_like(channel)
         change[hole] = values - channel[hole]
         apart = np.maximum(apart, np.abs(cv2.GaussianBlur(change, (0, 0), 4, borderType=cv2.BORDER_REFLECT)[hole]))
-    alike = (2 - apart / ALIKE).clip(0, 1)
-    return 1 - alike * (1 - rough)
+    alike = np.maximum((2 - apart / ALIKE).clip(0, 1), (2 - 2 * rough).clip(0, 1))
+    return 1 - alike * (2 - rough).clip(0, 1)
+
+
+def _cut_out(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image (3, H, W), and of its hole (H, W), that is within 16 pixels of the hole: farther no blur reaches."""
+    rows, columns = (
+        slice(max(0, places[0] - 16), places[-1] + 17) for places in (np.flatnonzero(hole.any(axis)) for axis in (1, 0))
+    )
+    return image[:, rows, columns], hole[rows, columns]
 
 
 def _shrink(hole: np.ndarray) -> list[np.ndarray]:

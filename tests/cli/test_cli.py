@@ -52,9 +52,9 @@ def test_a_lossy_output_is_said(photo: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_texture_that_does_nothing_is_said(photo: Path, capsys: pytest.CaptureFixture[str]):
-    specks = np.full((45, 61, 1), 255, np.uint8)
-    specks[::5, ::5] = 0
-    write_image(photo / "mask.png", specks)
+    all_but_a_row = np.full((45, 61, 1), 255, np.uint8)
+    all_but_a_row[0] = 0
+    write_image(photo / "mask.png", all_but_a_row)
     words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea")
     assert "\n  no texture was made: too little" in mend(capsys, *words, "--texture")[1]
     assert "no texture" not in mend(capsys, *words)[1]

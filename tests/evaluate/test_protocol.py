@@ -176,7 +176,8 @@ def test_files_are_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch:
     def counted(read: Callable) -> Callable:
         return lambda file, *size: decoded.append(file.parent.name) or read(file, *size)
 
-    monkeypatch.setattr(module, "read_rgb", counted(module.read_rgb))
+    reader = module.scored_reader
+    monkeypatch.setattr(module, "scored_reader", lambda *words: counted(reader(*words)))
     monkeypatch.setattr(module, "read_mask", counted(module.read_mask))
 
     def passes(room: int) -> list[list[tuple]]:

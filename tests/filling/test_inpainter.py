@@ -236,7 +236,7 @@ def test_a_tensor_is_filled_by_a_plan_as_a_picture_is(monkeypatch: pytest.Monkey
 
 def test_texture_without_a_patch_to_take_it_from_is_said(inpainter: mend.Inpainter):
     hole = np.ones((1, 1, 20, 24), np.float32)
-    hole[..., ::5, ::5] = 0
+    hole[..., 0, :] = 0
     textured = mend.Inpainter(Textured(inpainter.filler))
     said = "no texture was made: too little of the picture is known to take patches from"
     picture = Picture(smooth(20, 24, 1))

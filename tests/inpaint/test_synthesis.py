@@ -12,7 +12,7 @@ from mend.data.random import uniform
 from mend.inpaint import patchmatch, shiftmap
 from mend.inpaint.patchmatch import measure_roughness
 from mend.inpaint.shiftmap import ShiftMap, enlarge_copies
-from mend.inpaint.synthesis import add_texture, has_patches
+from mend.inpaint.synthesis import SMOOTH, add_texture, has_patches
 
 
 def grain(height: int, width: int, low: float = 0.3, high: float = 0.7) -> np.ndarray:
@@ -60,6 +60,32 @@ def test_roughness_is_that_of_the_surroundings():
     result = add_texture(np.where(hole > 0, np.float32(0.5), image), hole)
     assert result[..., 20:52, 42:60].std() > 0.5 * image[..., :40].std()
     assert result[..., 20:52, 100:118].std() < 0.1 * image[..., :40].std()
+
+
+def test_where_texture_says_something_else_a_filling_without_grain_does_not_stay():
+    """The surroundings are nearly even, and the filling is far from them: it was a guess, and a wrong one."""
+    image, hole = np.full((1, 3, 60, 80), 0.5, np.float32) + 0.15 * grain(60, 80), box(60, 80, slice(20, 40), slice(20, 60))
+    wrong = np.where(hole > 0, np.float32(0.7), image)
+    assert SMOOTH / 2 < measure_roughness(image[0], hole[0, 0] > 0)[30, 40] < 2 * SMOOTH
+    assert abs(inside(add_texture(wrong, hole), hole).mean() - inside(image, hole).mean()) < 0.06
+
+
+def test_an_even_ramp_goes_on_where_no_copy_can():
+    y, x = np.mgrid[:90, :90] / np.float32(180)
+    image, hole = np.stack([y + x, 1 - y - x, y])[None].astype(np.float32), box(90, 90, slice(50, 90), slice(50, 90))
+    assert np.abs(add_texture(image, hole) - image).max() < 1e-3
+
+
+def test_thin_parts_are_known_to_the_thick_one():
+    image, hole = grain(100, 120), box(100, 120, slice(40, 64), slice(40, 70))
+    specks = hole.copy()
+    specks[..., ::5, ::5] = 1
+    assert has_patches(specks)
+    result = add_texture(smooth_filling(image, specks), specks)
+    assert result[..., 42:62, 42:68].std() > 0.6 * image[..., 42:62, 42:68].std()
+    few = (specks > 0) & (hole == 0)
+    few[..., 38:66, 38:72] = False
+    assert np.array_equal(inside(result, few), inside(smooth_filling(image, specks), few))
 
 
 def test_where_there_is_no_grain_the_filling_stays():
@@ -164,10 +190,12 @@ def test_a_hundredth_of_a_picture_suffices():
     assert 0 <= result.min() <= result.max() <= 1
 
 
-def test_a_filling_that_is_not_a_number_changes_nothing_that_is_known():
+def test_a_filling_that_is_not_a_number_spreads_to_nothing():
     image, hole = grain(60, 70), box(60, 70, slice(20, 40), slice(20, 45))
-    result = add_texture(np.where(hole > 0, np.float32(np.nan), image), hole)
-    assert np.array_equal(inside(result, 1 - hole), inside(image, 1 - hole))
+    for missing in (hole, box(60, 70, slice(30, 31), slice(30, 31))):
+        result = add_texture(np.where(missing > 0, np.float32(np.nan), image), hole)
+        assert np.isfinite(result).all()
+        assert np.array_equal(inside(result, 1 - hole), inside(image, 1 - hole))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (1, 70_000), (6, 90), (7, 7), (20, 20)])
@@ -177,7 +205,7 @@ def test_where_no_patch_is_known_the_filling_comes_back(size: tuple[int, int]):
     hole[..., ::5, ::5] = 0
     for missing in (hole, np.ones_like(hole)):
         assert np.array_equal(add_texture(filled, missing), filled)
-        assert not has_patches(missing)
+    assert has_patches(np.ones_like(hole)) == (min(size) < 10), "what is thin needs none"
 
 
 def test_one_known_patch_is_enough():
@@ -191,7 +219,7 @@ def test_one_known_patch_is_enough():
 
 def test_a_large_picture_without_a_scale_to_match_patches_at_comes_back(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mend.inpaint.synthesis, "MATCHED", 400)
-    filled, hole = grain(24, 30), box(24, 30, slice(10, 14), slice(10, 20))
+    filled, hole = grain(24, 30), box(24, 30, slice(8, 18), slice(10, 20))
     assert np.array_equal(add_texture(filled, hole), filled)
     assert not has_patches(hole)
 

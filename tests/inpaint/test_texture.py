@@ -3,14 +3,16 @@
 import subprocess
 import sys
 
+import cv2
 import numpy as np
+import pytest
 
 from mend.data.random import uniform
 from mend.inpaint.classical import Classical
 from mend.inpaint.filler import Filler, Memory
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.synthesis import add_texture
-from mend.inpaint.texture import Textured
+from mend.inpaint.texture import Textured, find_thick
 
 NOTHING = "no texture was made: too little of the picture is known to take patches from"
 
@@ -49,11 +51,28 @@ def test_it_takes_what_the_filler_takes_and_more():
 def test_a_hole_that_leaves_no_patch_is_said():
     filler = Textured(Classical("telea"))
     hole = np.ones((1, 1, 20, 24), np.float32)
-    hole[..., ::5, ::5] = 0
+    hole[..., 0, 0] = 0
     assert NOTHING in filler.notes(hole)
     hole[..., :8, :8] = 0
     assert NOTHING not in filler.notes(hole)
     assert filler.notes(np.zeros_like(hole)) == []
+
+
+@pytest.mark.parametrize(("wide", "thick"), [(6, False), (10, True)])
+def test_a_hole_is_thin_up_to_six_pixels_at_a_border_too(wide: int, thick: bool):
+    for place in ((slice(0, wide), slice(None)), (slice(None), slice(30, 30 + wide)), (slice(20, 20 + wide), slice(10, 60))):
+        hole = np.zeros((60, 70), np.bool_)
+        hole[place] = True
+        assert find_thick(hole).any() == thick
+        assert not thick or np.array_equal(find_thick(hole), hole)
+
+
+def test_where_thin_strokes_cross_nothing_is_thick():
+    hole = np.zeros((80, 80), np.uint8)
+    cv2.line(hole, (5, 5), (75, 75), 1, 5)
+    cv2.line(hole, (5, 75), (75, 5), 1, 5)
+    assert cv2.erode(hole, np.ones((7, 7), np.uint8)).any()
+    assert not find_thick(hole > 0).any()
 
 
 def test_a_thin_hole_gets_no_texture():

@@ -1335,7 +1335,7 @@ Image.fromarray(pixels).save(folder / "source.png")
 mask = np.zeros((60, 80), np.uint8); mask[10:30, 20:50] = 255
 Image.fromarray(mask).save(folder / "mask.png")
 (folder / "out").mkdir()
-ignore = lambda *said: None
+ignore = lambda *said, **more: None
 tasks.prepare_picture(ignore, str(folder / "source.png"), "a.png")
 tasks.select_object(ignore, str(folder), [[0.5, 0.5, True]], None, None, str(folder / "found.png"))
 options = {"model": None, "device": "cpu"}

@@ -42,7 +42,7 @@ def test_values_that_no_run_can_have():
         ({"set_aside": -1}, "set_aside is -1"),
         ({"ramp": -1}, "ramp is -1"),
         ({"size": 32, "crop": 32}, "exclude each other"),
-        ({"precision": "fp16"}, "unknown precision 'fp16'. Did you mean 'bf16'"),
+        ({"precision": "fp17"}, "unknown precision 'fp17'. Did you mean 'fp16'"),
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
         ({"loss": {}}, "at least one term"),
     ):
