@@ -146,6 +146,9 @@ def test_python_fills_too(run: Run):
     assert done.returncode == 0, done.stderr
 
 
+RUN = '{"version": 1, "model": "unet", "options": {"width": 16}}'
+
+
 @pytest.mark.parametrize(
     ("words", "extra"),
     [
@@ -164,6 +167,7 @@ def test_python_fills_too(run: Run):
 )
 def test_what_needs_more_says_how_to_get_it(words: str, extra: str, run: Run, tmp_path: Path):
     (tmp_path / "runs" / "mine").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "runs" / "mine" / "config.json").write_text(RUN)
     before = sorted(tmp_path.rglob("*"))
     done = run(*words.split())
     assert done.returncode == 1
@@ -171,8 +175,10 @@ def test_what_needs_more_says_how_to_get_it(words: str, extra: str, run: Run, tm
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_python_is_told_as_well(run: Run):
-    assert run(code="import mend, os; os.makedirs('runs/mine', exist_ok=True); mend.load('runs/mine')").stderr.endswith(
+def test_python_is_told_as_well(run: Run, tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text(RUN)
+    assert run(code=f"import mend; mend.load({str(tmp_path / 'mine')!r})").stderr.endswith(
         "mend.errors.InputError: torch is not installed. Run in the folder of mend: pip install '.[train]'.\n"
     )
 
