@@ -31,13 +31,13 @@ class Blended(Wrapper):
 
 def blend(raw: np.ndarray, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """`raw` (B, 3, H, W) in [0, 1] that meets `image` all around the hole (B, 1, H, W); only what is in the hole changes."""
-    return (raw + hole * solve_laplace(image - raw, 1 - hole)).clip(0, 1)
+    return (raw + hole * approximate_laplace(image - raw, 1 - hole)).clip(0, 1)
 
 
-def solve_laplace(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+def approximate_laplace(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Values (B, C, H, W) with each pixel that is not `known` (B, 1, H, W) the mean of its neighbours, nearly.
 
-    Solved from coarse to fine. All 0 where nothing is known.
+    Solved from coarse to fine; `mend.inpaint.laplace` solves it exactly, and takes longer. All 0 where nothing is known.
     """
     if (known > 0).all():
         return values
@@ -45,7 +45,7 @@ def solve_laplace(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     if max(height, width) > 2:
         share = halve(known)
         means = halve(values * known) / np.maximum(share, np.float32(1e-6))
-        guess = double(solve_laplace(means, (share > 0).astype(known.dtype)), height, width)
+        guess = double(approximate_laplace(means, (share > 0).astype(known.dtype)), height, width)
     else:
         guess = (values * known).sum((2, 3), keepdims=True) / known.sum((2, 3), keepdims=True).clip(min=1)
     return relax(np.where(known > 0, values, guess), known == 0)

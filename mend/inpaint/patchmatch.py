@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mend.inpaint.blend import solve_laplace
+from mend.inpaint.blend import approximate_laplace
 from mend.inpaint.compiled import compiled, inlined, run
 
 PATCH = 7  # pixels, the side of a patch
@@ -26,7 +26,7 @@ FADING = 1.3  # by how much the confidence in a target falls for each pixel that
 FADED = 200.0  # pixels from the rim at which that ends: from 390 on it would be less than a float can hold
 PAIRS = 200_000_000  # of a target and a source that a finer scale compares once, to mend what the coarsest got wrong
 ROUNDS = (8, 4)  # of searching and filling: at the coarsest scale, at every other
-COPIED = 2  # of these, the last, which fill by copies: a mean of votes is smoother than what it is a mean of
+COPIED = 2  # of these, the last, which go by copies: a mean of votes is smoother than what it is a mean of
 AROUND = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
@@ -115,7 +115,7 @@ def measure_roughness(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     surrounded = (wide > 0.6) & ~hole  # by pixels enough to tell
     if not surrounded.any():
         surrounded = ~hole
-    return solve_laplace(rough[None, None], surrounded[None, None].astype(np.float32))[0, 0]
+    return approximate_laplace(rough[None, None], surrounded[None, None].astype(np.float32))[0, 0]
 
 
 def _nearest(centres: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ def _nearest(centres: np.ndarray) -> np.ndarray:
 
 
 def match(scale: Scale, coarse: tuple[Scale, Field] | None) -> Field:
-    """The field of a scale, by searching and filling in turn; the scale's hole is filled by the way.
+    """The field of a scale, by searching and filling in turn; the scale's pixels change by the way.
 
     It starts from the field of the scale half as large; at the coarsest, of which there is none, every target is compared with
     every source.
@@ -144,6 +144,8 @@ def match(scale: Scale, coarse: tuple[Scale, Field] | None) -> Field:
         described = Descriptors(describe_patches(scale, scale.targets, axes), sources)
         source = search(described) if turn == 0 and everywhere else field.source
         field = improve(scale, described, source)
+        if turn == rounds - 1:
+            break  # what it fills nobody would look at
         if turn >= rounds - COPIED:
             copy_sources(scale, find_copies(scale, field))
         else:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from mend.errors import InputError, pick
 from mend.studio.methods import Method
 from mend.studio.responses import follow, read_json, receive_file, stream_lines
-from mend.studio.sessions import ROOM, Item, Session, Sessions, hold, safe_name, safe_suffix
+from mend.studio.sessions import ROOM, Item, Session, Sessions, safe_name, safe_suffix
 from mend.studio.workers import Workers
 
 MOST = 1000  # pictures of a batch
@@ -52,12 +52,7 @@ def add_batches(page: APIRouter, sessions: Sessions, workers: Workers, models: d
     async def receive(request: Request, item: Item, file: Path) -> None:
         if item.bytes > ROOM:
             raise InputError(f"the pictures are more than {ROOM // 10**9} GB. Do them in several goes, or use 'mend fill'.")
-        try:
-            with hold(item):
-                await receive_file(request, file)
-        except BaseException:
-            file.unlink(missing_ok=True)
-            raise
+        await receive_file(request, item, file)
 
     @page.post("/sessions/{token}/batches")
     async def create(token: str) -> dict[str, Any]:

@@ -29,10 +29,15 @@ Model = TypeVar("Model", bound=BaseModel)
 # --- Requests --------------------------------------------------------------------------------------------------------
 
 
-async def receive_file(request: Request, file: Path) -> None:
-    with file.open("wb") as target:
-        async for chunk in request.stream():
-            target.write(chunk)
+async def receive_file(request: Request, item: Item, file: Path) -> None:
+    """Write what comes to a file of an item, which stays meanwhile; of what breaks off nothing is left."""
+    try:
+        with hold(item), file.open("wb") as target:
+            async for chunk in request.stream():
+                target.write(chunk)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 async def read_json(request: Request, kind: type[Model]) -> Model:

@@ -39,7 +39,7 @@ from mend.studio.responses import (
     wait_for,
 )
 from mend.studio.runs import find_results, find_rows, find_runs, find_samples, read_evaluation, read_run
-from mend.studio.sessions import Item, Session, Sessions, hold, safe_name
+from mend.studio.sessions import Item, Session, Sessions, safe_name
 from mend.studio.workers import Workers
 
 PAGE = Path(__file__).parent / "page"
@@ -156,8 +156,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         session = sessions.find(token)
         key, item = session.add(safe_name(name))
         try:
-            with hold(item):
-                await receive_file(request, item.source)
+            await receive_file(request, item, item.source)
         except BaseException:
             session.remove(key)
             raise
@@ -217,12 +216,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         session = sessions.find(token)
         item = session.item(key)
         mask = session.add_mask(item)
-        try:
-            with hold(item):
-                await receive_file(request, mask)
-        except BaseException:
-            mask.unlink(missing_ok=True)
-            raise
+        await receive_file(request, item, mask)
         sessions.find(token)
         return prepare_mask(item, mask)
 

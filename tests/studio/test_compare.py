@@ -25,6 +25,11 @@ def compare(page: Any) -> list[str]:
     return page.locator("figcaption").all_inner_texts()
 
 
+def tick(page: Any, *methods: str) -> None:
+    for box in page.locator("#methods input").all():
+        box.set_checked(box.get_attribute("value") in methods)
+
+
 def test_methods_side_by_side_and_a_link(page: Any, photo: Path, studio: Studio, browser: Any):
     open_photo(page, photo)
     page.click("nav [data-view=compare]")
@@ -113,8 +118,7 @@ def test_a_blind_choice_tells_the_names_and_is_kept(page: Any, photo: Path):
     open_photo(page, photo)
     page.click("nav [data-view=compare]")
     page.click("#cut")
-    for box in page.locator("#methods input").all():
-        box.set_checked(box.get_attribute("value") in ("telea", "mean-colour"))
+    tick(page, "telea", "mean-colour")
     page.check("#blind")
     page.click("#compare")
     page.wait_for_selector("body[data-state=compared]:not([aria-busy])")
@@ -144,8 +148,7 @@ def test_results_are_zoomed_together_at_their_full_size(page: Any, tmp_path: Pat
     open_photo(page, tmp_path / "large.png")
     page.click("nav [data-view=compare]")
     page.click("#cut")
-    for box in page.locator("#methods input").all():
-        box.set_checked(box.get_attribute("value") in ("telea", "navier-stokes"))
+    tick(page, "telea", "navier-stokes")
     page.click("#compare")
     page.wait_for_selector("body[data-state=compared]:not([aria-busy])")
     whole = page.eval_on_selector(".lens >> nth=1", "one => one.clientWidth - one.firstChild.getBoundingClientRect().width")
