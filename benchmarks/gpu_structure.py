@@ -1,20 +1,26 @@
 """The structure network, trained on a GPU in minutes.
 
-    python benchmarks/gpu_structure.py runs/packed --pack ../shared masks/cifar10/train
-    python benchmarks/gpu_structure.py runs/packed --recipe structure --out runs/structure-gpu
+    python benchmarks/gpu_structure.py PACKED --pack ../shared
+    python benchmarks/gpu_structure.py PACKED --recipe structure --minutes 4 --out runs/structure-gpu
 
-The first makes a small folder of all that training needs, for a machine that has nothing else: the photographs, without those
-set aside, their shorter side shrunk to SIDE pixels; some masks; the network whose features are compared, in half precision. The
-second trains from it for --minutes, in bf16, on batches of 64 crops of 256×256, while the learning rate falls to zero as the
-cosine of the time spent, and writes the model and a row of metrics.csv every minute. --start goes on from a model.
+The first makes a folder of all that training needs, for a machine that has nothing else, in zip files of at most 45 MB: the
+photographs, without those set aside, some object masks, and the network whose features are compared, in half
+precision. The second trains for --minutes, in bf16, on batches of 64 crops of 256×256, and writes the model and a row of
+metrics.csv every half minute. Photographs and holes lie on the GPU, and a step is recorded once as a CUDA graph and replayed.
+The learning rate is constant for the first --hold of the time, at whose end the model is kept in `trunk` too, and then falls to
+zero as a cosine. --start goes on from a model.
 """
 
 import argparse
 import csv
+import io
 import math
+import os
 import time
-from collections.abc import Iterator
+import zipfile
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +28,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
-from mend.data.loaders import Crops
-from mend.data.random import permutation
 from mend.data.sources import set_aside, split_rows
 from mend.evaluate.metrics import psnr, ssim
-from mend.images import composite, mask_out, picture_files
+from mend.images import composite, mask_out, picture_files, read_rgb
 from mend.masks.crops import make_hole_drawer
 from mend.masks.store import MaskSet
 from mend.models import build
@@ -39,110 +41,258 @@ from mend.models.network import Network
 from mend.train.config import TrainConfig, read_recipe
 from mend.train.losses import make_terms, weighted_over_scales
 
-SIDE, QUALITY = 256, 75  # of the packed photographs, WebP
-MASKS = 10_000
+SIDE, PART = 400, 45_000_000  # pixels of the shorter side, at most; bytes of a zip
+LEVELS = (1.0, 0.75, 0.5625)  # every photograph is there at these sizes too, where its shorter side keeps CROP pixels
 CROP, BATCH = 256, 64
-MINUTE = 60.0  # seconds between two models
-PASSES = 2000  # over the photographs, at most
+HOLES = 12_288  # drawn once, turned and mirrored at every use
+MASKS = 10_000
+SAVE = 30.0  # seconds between two models
+
+
+# --- Packing ---------------------------------------------------------------------------------------------------------
 
 
 def pack(folder: Path, shared: Path, masks: Path) -> None:
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
-    source = shared / "data" / "photos-free"
-    files = picture_files(source)
-    aside = set(set_aside(files, read_recipe("structure")["set_aside"]))
-    for file in files:
-        if file in aside:
-            continue
-        with Image.open(file) as picture:
-            scale = min(1.0, SIDE / min(picture.size))
-            small = picture.convert("RGB").resize([round(side * scale) for side in picture.size], Image.Resampling.LANCZOS)
-        place = (folder / "photos" / file.relative_to(source)).with_suffix(".webp")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        small.save(place, quality=QUALITY, method=6)
+    folder.mkdir(parents=True, exist_ok=True)
+    network = shared / "models" / "deeplabv3_mobilenet_v2_513"
+    AutoModelForSemanticSegmentation.from_pretrained(network).half().save_pretrained(folder / "features")
+    AutoImageProcessor.from_pretrained(network).save_pretrained(folder / "features")
     whole, rows = MaskSet.open(masks), np.arange(MASKS)
     some = MaskSet.create(folder / "masks", replace(whole.manifest, count=MASKS, done=0, sha256=""))
     some.write(rows, whole.read(rows))
     some.finish()
-    network = shared / "models" / "deeplabv3_mobilenet_v2_513"
-    AutoModelForSemanticSegmentation.from_pretrained(network).half().save_pretrained(folder / "features")
-    AutoImageProcessor.from_pretrained(network).save_pretrained(folder / "features")
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    print(f"{folder}: {len(files) - len(aside)} photographs, {MASKS} masks, a network; {size / 1e6:.1f} MB")
+    source = shared / "data" / "photos-free"
+    files = picture_files(source)
+    aside = set(set_aside(files, read_recipe("structure")["set_aside"]))
+    part, size = 0, PART
+    for file in files:
+        if file in aside:
+            continue
+        content = file.read_bytes()
+        with Image.open(io.BytesIO(content)) as picture:
+            scale = SIDE / min(picture.size)
+            if scale < 0.95:
+                small = picture.convert("RGB").resize([round(side * scale) for side in picture.size], Image.Resampling.LANCZOS)
+                shrunk = io.BytesIO()
+                small.save(shrunk, "jpeg", quality=88)
+                content = shrunk.getvalue()
+        if size + len(content) > PART:
+            part, size = part + 1, 0
+        with zipfile.ZipFile(folder / f"photos-{part}.zip", "a" if size else "w") as archive:
+            archive.writestr(str(file.relative_to(source)), content)
+        size += len(content)
+    print({str(file): file.stat().st_size for file in folder.rglob("*") if file.is_file()})
 
 
-def configuration(folder: Path, recipe: str, **changes: Any) -> TrainConfig:
-    """The recipe, for the packed folder and larger crops."""
-    values = {**read_recipe(recipe), "crop": CROP, "zoom": 1.0, "ramp": 0, **changes}
-    values |= {"masks": f"strokes,boxes,{folder / 'masks'}", "feature_network": str(folder / "features")}
-    return TrainConfig(str(folder / "photos"), **values)
+def unpack(folder: Path, place: Path) -> Path:
+    for file in sorted(folder.glob("photos-*.zip")):
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(place)
+    return place
 
 
-def batches(config: TrainConfig, files: list[Path], rows: np.ndarray, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    draw_hole, _ = make_hole_drawer(config.masks, CROP, config.seed, grow=config.grow)
-    crops = Crops(files, CROP, rows, draw_hole, config.seed, epoch, config.batch_size)
-    return iter(DataLoader(crops, config.batch_size, num_workers=config.workers, pin_memory=torch.cuda.is_available()))
+# --- Photographs and holes on the device -----------------------------------------------------------------------------
+
+
+def at_levels(file: Path) -> list[np.ndarray]:
+    pixels = Image.fromarray(read_rgb(file))
+    grown = max(1.0, CROP / min(pixels.size))
+    found = []
+    for level in LEVELS:
+        scale = level * grown
+        if level == 1 or min(pixels.size) * scale >= CROP:
+            size = [max(CROP, round(side * scale)) for side in pixels.size]
+            found.append(np.asarray(pixels if size == [*pixels.size] else pixels.resize(size, Image.Resampling.LANCZOS)))
+    return found
+
+
+class Photographs:
+    """All of them on the device, at all levels, in one array of bytes."""
+
+    def __init__(self, files: list[Path], device: torch.device) -> None:
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(at_levels, files))
+        every = [pixels for levels in found for pixels in levels]
+        ends = np.cumsum([pixels.size for pixels in every])
+        counts = np.array([len(levels) for levels in found])
+        self.bytes = torch.from_numpy(np.concatenate([pixels.reshape(-1) for pixels in every])).to(device)
+        self.start = torch.tensor(ends - [pixels.size for pixels in every], device=device)
+        self.height = torch.tensor([pixels.shape[0] for pixels in every], device=device)
+        self.width = torch.tensor([pixels.shape[1] for pixels in every], device=device)
+        self.first, self.count = (torch.tensor(part, device=device) for part in (np.cumsum(counts) - counts, counts))
+
+    def crops(self, rows: Tensor, drawn: Tensor) -> Tensor:
+        """A crop (B, 3, CROP, CROP) of each of these photographs by `drawn` (B, 4), numbers in [0, 1)."""
+        level = self.first[rows] + (drawn[:, 0] * self.count[rows]).long()
+        width = self.width[level]
+        top = (drawn[:, 1] * (self.height[level] - CROP + 1)).long()
+        left = (drawn[:, 2] * (width - CROP + 1)).long()
+        pixel = torch.arange(CROP, device=rows.device)
+        across = torch.where(drawn[:, 3, None] < 0.5, pixel, CROP - 1 - pixel)  # (B, CROP)
+        corner = self.start[level] + 3 * (top * width + left)
+        row = corner[:, None] + 3 * width[:, None] * pixel  # (B, CROP)
+        index = row[:, :, None, None] + 3 * across[:, None, :, None] + torch.arange(3, device=rows.device)
+        return (self.bytes[index].float() / 255).permute(0, 3, 1, 2)  # channels last
+
+
+def draw_holes(config: TrainConfig, epoch: int, rows: range) -> np.ndarray:
+    draw, _ = make_hole_drawer(config.masks, CROP, config.seed, grow=config.grow)
+    return np.concatenate([draw(epoch, i).astype(np.uint8) for i in rows])
+
+
+def all_holes(config: TrainConfig, workers: int, count: int) -> Tensor:
+    shares = [range(i, min(i + 128, count)) for i in range(0, count, 128)]
+    with ProcessPoolExecutor(workers) as pool:
+        return torch.from_numpy(np.concatenate(list(pool.map(partial(draw_holes, config, 1), shares))))
+
+
+def turned(holes: Tensor, drawn: Tensor) -> Tensor:
+    """Holes (B, CROP, CROP) as (B, 1, CROP, CROP) floats, mirrored and transposed by `drawn` (B, 3)."""
+    for i, change in enumerate((lambda h: h.flip(1), lambda h: h.flip(2), lambda h: h.transpose(1, 2))):
+        holes = torch.where((drawn[:, i] < 0.5)[:, None, None], change(holes), holes)
+    return holes[:, None].float()
+
+
+# --- Training --------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def validate(network: Network, held_out: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """As a run of `mend train` has it: of filled crops."""
     scores = []
     for image, hole in held_out:
         filled = composite(image, network.scales(mask_out(image, hole), hole)[0], hole)
-        scores.append(torch.stack([psnr(filled, image), ssim(filled, image)]).cpu())
-    return dict(zip(("val_psnr", "val_ssim"), torch.cat(scores, 1).mean(1).tolist(), strict=True))
+        scores.append(torch.stack([psnr(filled, image), psnr(filled, image, hole), ssim(filled, image, hole)]).cpu())
+    return dict(zip(("val_psnr", "val_hole_psnr", "val_hole_ssim"), torch.cat(scores, 1).mean(1).tolist(), strict=True))
 
 
-def train(config: TrainConfig, out: Path, minutes: float, steps: int | None, start: Path | None) -> None:
-    """Train for so many minutes, or steps, from fresh weights or those of a model."""
+def train(
+    config: TrainConfig, out: Path, until: float, hold: float, steps: int | None, start: Path | None, workers: int
+) -> None:
+    """Train until so many seconds since 1970, or for so many steps, from fresh weights or those of a model."""
+    began = time.time()
+    holes = all_holes(config, workers, 256 if steps else HOLES)  # before a GPU is touched, which forks do not survive
     device = find_device("auto")
+    on_gpu = device.type == "cuda"
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
     torch.manual_seed(config.seed)
     network = build(config.model, width=config.width) if start is None else load_model(start)[0]
     network = network.train().requires_grad_(True).to(device, memory_format=torch.channels_last)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema)).requires_grad_(False)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.lr, fused=True)
+    average = (
+        build(config.model, width=config.width).to(device, memory_format=torch.channels_last).train().requires_grad_(False)
+    )
+    average.load_state_dict(network.state_dict())
+    weights, averaged = list(network.parameters()), list(average.parameters())
+    lr = torch.tensor(config.lr, device=device)
+    optimizer = torch.optim.Adam(
+        weights, lr=lr if on_gpu else config.lr, fused=True, **({"capturable": True} if on_gpu else {})
+    )
     terms = make_terms(config.feature_network)
+
     files = picture_files(Path(config.data))
     rows = {split: split_rows(len(files), split) for split in ("train", "val")}
-    held_out = [(image.to(device), hole.to(device)) for image, hole in batches(config, files, rows["val"][:BATCH], 0)]
-    # More passes than there is time for, and in one: the workers keep what they have read.
-    passes = [rows["train"][permutation(len(rows["train"]), config.seed, i)] + i * len(files) for i in range(PASSES)]
-    _, described = make_hole_drawer(config.masks, CROP, config.seed, grow=config.grow)
-    facts: dict[str, Any] = {"commit": commit(), "torch": torch.__version__, "device": device_name(device)}
-    facts |= {"images": len(rows["train"]), "masks": described}
-    table: list[dict[str, Any]] = []
-    losses: list[Tensor] = []
-    began = said = time.perf_counter()
-    for step, batch in enumerate(batches(config, files, np.concatenate(passes), 1), 1):
-        spent = step / steps if steps else (time.perf_counter() - began) / (60 * minutes)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, spent)))
-        image, hole = (part.to(device, non_blocking=True, memory_format=torch.channels_last) for part in batch)
-        with torch.autocast(device.type, torch.bfloat16):
+    photographs = Photographs(files, device)
+    holes = holes.to(device)
+    print(f"{len(files)} photographs, {len(holes)} holes after {time.time() - began:.1f} s", flush=True)
+    drawn = torch.Generator(device).manual_seed(config.seed)
+
+    def draw(of: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        at, numbers = torch.rand(count, 2, generator=drawn, device=device), torch.rand(count, 7, generator=drawn, device=device)
+        chosen = holes[(at[:, 1] * len(holes)).long()]
+        return photographs.crops(of[(at[:, 0] * len(of)).long()], numbers[:, :4]), turned(chosen, numbers[:, 4:])
+
+    val = torch.tensor(rows["val"], device=device)
+    held_out = [draw(val, config.batch_size) for _ in range(4 if on_gpu else 1)]
+    train_rows = torch.tensor(rows["train"], device=device)
+    image, hole = draw(train_rows, config.batch_size)
+    total = torch.zeros((), device=device)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
             raws = network.scales(mask_out(image, hole), hole)
             loss, _ = weighted_over_scales(config.loss, raws, image, hole, terms)
-        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        average.update_parameters(network)
-        losses.append(loss.detach())
-        now = time.perf_counter()
-        if spent >= 1 or now - said > MINUTE:
-            said = now
-            scores = validate(average.module, held_out)
-            table.append({"step": step, "seconds": now - began, "loss": torch.stack(losses).mean().item(), **scores})
-            losses.clear()
+        torch._foreach_lerp_(averaged, [value.detach() for value in weights], 1 - config.ema)
+        total.add_(loss.detach())
+
+    graph = None
+    if on_gpu:
+        try:
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            lr.fill_(1e-6)  # the steps before the recording move nothing
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    optimizer.zero_grad(set_to_none=True)
+                    step()
+            torch.cuda.current_stream().wait_stream(stream)
+            torch.cuda.synchronize()
+            optimizer.zero_grad(set_to_none=True)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                step()
+        except RuntimeError as error:
+            graph = None
+            torch.cuda.synchronize()
+            print(f"not recorded: {error}", flush=True)
+        total.zero_()
+    print(f"the first step after {time.time() - began:.1f} s", flush=True)
+
+    _, described = make_hole_drawer(config.masks, CROP, config.seed, grow=config.grow)
+    facts: dict[str, Any] = {"commit": commit() or os.environ.get("COMMIT", ""), "torch": torch.__version__, "device": device_name(device)}
+    facts |= {"images": len(rows["train"]), "masks": described, "start": str(start or "")}
+    table: list[dict[str, Any]] = []
+    first = said = time.time()
+    done, since, kept = 0, 0, False
+
+    def save(folder: Path) -> None:
+        shown = {"crops": round(done * config.batch_size / facts["images"]), "data": "photos-free", "masks": described}
+        trained = {**facts, "steps": done, "seconds": time.time() - first, "validation": table[-1]}
+        save_model(folder, average, config.model, {"width": config.width}, {**trained, "config": vars(config) | shown})
+
+    while True:
+        spent = done / steps if steps else (time.time() - first) / max(1.0, until - first)
+        falling = max(0.0, (spent - hold) / (1 - hold))
+        now = config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, falling))) * min(1.0, (done + 1) / 200)
+        ended = spent >= 1
+        if not ended:
+            new_image, new_hole = draw(train_rows, config.batch_size)
+            image.copy_(new_image)
+            hole.copy_(new_hole)
+            if on_gpu:
+                lr.fill_(now)
+            else:
+                optimizer.param_groups[0]["lr"] = now
+            if graph is not None:
+                graph.replay()
+            else:
+                optimizer.zero_grad(set_to_none=False)
+                step()
+            done += 1
+            if on_gpu and done % 20 == 0:
+                torch.cuda.synchronize()  # else the queue runs ahead of the clock
+        at_trunk = spent >= hold > 0 and not kept
+        if ended or at_trunk or time.time() - said > SAVE:
+            said = time.time()
+            scores = validate(average, held_out)
+            table.append(
+                {"step": done, "seconds": said - first, "loss": float(total) / max(1, done - since), "lr": now, **scores}
+            )
+            total.zero_()
+            since = done
             print(*(f"{key} {value:.6g}" for key, value in table[-1].items()), flush=True)
-            shown = {"epochs": 1, "crops": round(step * len(image) / facts["images"])}
-            trained = {**facts, "seconds": now - began, "validation": scores, "config": vars(config) | shown}
-            save_model(out / "model", average.module, config.model, {"width": config.width}, trained)
+            save(out / "model")
+            if at_trunk:
+                save(out / "trunk")
+                kept = True
             with (out / "metrics.csv").open("w", newline="") as file:
                 writer = csv.DictWriter(file, list(table[0]))
                 writer.writeheader()
                 writer.writerows(table)
-        if spent >= 1:
+        if ended:
             return
 
 
@@ -151,7 +301,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pack", type=Path, nargs=2, metavar=("SHARED", "MASKS"))
     parser.add_argument("--recipe", default="structure")
-    parser.add_argument("--minutes", type=float, default=9)
+    parser.add_argument("--loss", nargs="*", default=[], metavar="NAME=WEIGHT", help="in place of the recipe's")
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--until", type=float, help="seconds since 1970, in place of minutes")
+    parser.add_argument("--hold", type=float, default=0.0)
     parser.add_argument("--steps", type=int, help="in place of minutes")
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--workers", type=int, default=14)
@@ -160,9 +314,16 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.pack:
         pack(asked.folder, *asked.pack)
-    else:
-        config = configuration(asked.folder, asked.recipe, batch_size=asked.batch, workers=asked.workers)
-        train(config, asked.out, asked.minutes, asked.steps, asked.start)
+        return
+    photos = unpack(asked.folder, asked.out.parent / "photos")
+    values = {**read_recipe(asked.recipe), "crop": CROP, "zoom": 1.0, "ramp": 0, "batch_size": asked.batch, "start": None}
+    values |= {"masks": f"strokes,boxes,marks,{asked.folder / 'masks'}", "feature_network": str(asked.folder / "features")}
+    values |= {"lr": asked.lr} if asked.lr else {}
+    values |= (
+        {"loss": {name: float(weight) for name, _, weight in (one.partition("=") for one in asked.loss)}} if asked.loss else {}
+    )
+    until = asked.until or time.time() + 60 * asked.minutes
+    train(TrainConfig(str(photos), **values), asked.out, until, asked.hold, asked.steps, asked.start, asked.workers)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ MODELS: dict[str, Callable[..., Network]] = {
     "unet": partial(UNet, refine="none"),
     "unet-simple": partial(UNet, refine="simple"),
     "unet-aspp": partial(UNet, refine="aspp"),
+    "unet-context": partial(UNet, refine="context", hole_channel=True, prefilled=True),
     "pyramid": Pyramid,
     "structure": Structure,
 }

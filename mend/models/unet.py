@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mend.models.network import Network
-from mend.models.refine import REFINEMENTS
+from mend.models.refine import REFINEMENTS, prefill
 from mend.models.sparse import refine_sparsely
 
 
@@ -67,12 +67,13 @@ class UNet(Network):
     """`(masked, hole) -> raw`: (B, 3, H, W) and (B, 1, H, W) to (B, 3, H, W) in [0, 1]; H and W multiples of 8.
 
     `width` is the channel count at full resolution; `refine` names the module in every decoder block
-    (a key of `REFINEMENTS`); `hole_channel` shows the hole to the encoder as a fourth channel.
+    (a key of `REFINEMENTS`); `hole_channel` shows the hole to the encoder as a fourth channel; with `prefilled` the hole is
+    first filled smoothly, and what comes out is a correction of that.
     """
 
-    def __init__(self, width: int = 64, refine: str = "none", hole_channel: bool = False) -> None:
+    def __init__(self, width: int = 64, refine: str = "none", hole_channel: bool = False, prefilled: bool = False) -> None:
         super().__init__()
-        self.hole_channel = hole_channel
+        self.hole_channel, self.prefilled = hole_channel, prefilled
         self.memory = 100 * width
         self.encoder = nn.ModuleList(
             [DoubleConv(3 + hole_channel, width), DoubleConv(width, 2 * width), DoubleConv(2 * width, 4 * width)]
@@ -80,9 +81,13 @@ class UNet(Network):
         self.bottleneck = DoubleConv(4 * width, 8 * width)
         self.decoder = nn.ModuleList(DecoderBlock(c * width, refine) for c in (4, 2, 1))
         self.head = nn.Conv2d(width, 3, 1)
+        if prefilled:
+            nn.init.zeros_(self.head.weight)  # it begins as the smooth filling
+            nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
-        features = torch.cat([masked, hole], dim=1) if self.hole_channel else masked
+        start = prefill(masked, hole) if self.prefilled else masked
+        features = torch.cat([start, hole], dim=1) if self.hole_channel else start
         skips: list[Tensor] = []
         for block in self.encoder:
             features = block(features)
@@ -91,4 +96,5 @@ class UNet(Network):
         features = self.bottleneck(features)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             features = block(features, skip, hole)
-        return self.head(features).sigmoid()
+        out = self.head(features)
+        return (start + out).clamp(0, 1) if self.prefilled else out.sigmoid()

@@ -113,19 +113,21 @@ def features(raw: Tensor, image: Tensor, hole: Tensor, network: str | None = Non
     sees texture where pixels differ anyway: Johnson et al., 2016, arXiv:1603.08155; one that sees far serves holes best:
     Suvorov et al., 2021, arXiv:2109.07161. Images below 32 pixels a side cost nothing: its last states would be one cell.
 
-    The first rows and columns, up to seven of each, are left out, another number for every batch. Else the cells of that
+    Seven rows and columns are left out, another number of them at the top and the left for every batch. Else the cells of that
     network would always lie alike on those of the one that is trained, which then learns dots that only the former likes.
     """
     look = load_features(network, raw.device)
     if min(image.shape[-2:]) < 32:
         return raw.new_zeros(())
-    top, left = divmod(int(hole.sum()) % 64, 8)  # as good as drawn, and the same again
-    raw, image, hole = (part[..., top:, left:] for part in (raw, image, hole))
-    with torch.autocast(raw.device.type, enabled=False):  # on a CPU bf16 takes longer over convolutions channel by channel
+    drawn = hole.sum().long() % 64  # as good as drawn, and the same again; a GPU need not wait for it
+    for axis, first in ((2, drawn // 8), (3, drawn % 8)):
+        kept = first + torch.arange(image.shape[axis] - 7, device=raw.device)
+        raw, image, hole = (part.index_select(axis, kept) for part in (raw, image, hole))
+    with torch.autocast(raw.device.type, enabled=raw.device.type != "cpu"):  # there bf16 takes longer channel by channel
         with torch.no_grad():
             true = look(image)
         filled = look(composite(image, raw, hole))
-    each = [(a - b).square().mean() / b.square().mean() for a, b in zip(filled, true, strict=True)]
+    each = [(a - b).float().square().mean() / b.float().square().mean() for a, b in zip(filled, true, strict=True)]
     return torch.stack(each).sum()
 
 

@@ -1,0 +1,415 @@
+"""The CIFAR-10 experiment on a GPU: many trainings of small networks at once, scored by the protocol.
+
+    python benchmarks/gpu_experiment.py PACKED --pack ../shared/data/cifar10 masks/cifar10
+    python benchmarks/gpu_experiment.py PACKED --out OUT --train unet-aspp-w16-s1 unet-aspp-w16-s2 unet-simple-w64-s1
+    python benchmarks/gpu_experiment.py PACKED --out OUT --ablation
+
+The first makes a folder of all that is needed, for a machine that has nothing else, in zip files of at most 30 MB. The second
+trains what the names say (network, width, seed) side by side: a step of a small network leaves most of a GPU idle. Each is the
+training that `mend train` makes of that recipe and seed: the same first weights, order of images, loss, choice of the epoch. A
+step is recorded once as a CUDA graph and replayed. With --score NAME those that are trained are scored, as by `mend
+evaluate`, to OUT/NAME. --ablation trains the rows of ABLATION for three epochs with two seeds each, and writes what they
+reach on the validation images to OUT/ablation.csv.
+"""
+
+import argparse
+import copy
+import csv
+import io
+import json
+import math
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mend.data.cache import cache_folder
+from mend.data.loaders import epoch_rows
+from mend.data.sources import CIFAR10_CLASSES, _locate, load_images
+from mend.evaluate.metrics import psnr, ssim
+from mend.images import composite, mask_out
+from mend.masks.store import ObjectPolicy, find_set
+from mend.models import build
+from mend.models.checkpoint import commit, save_model
+from mend.models.device import device_name, find_device
+from mend.models.network import Network
+from mend.models.unet import UNet
+from mend.train.config import TrainConfig, read_recipe
+from mend.train.losses import lpips_cifar, weighted_over_scales
+
+STRIP, PART = 100, 30_000_000  # images in a lossless WebP; bytes of a zip
+METRICS = ("psnr", "ssim", "mae", "lpips-cifar", "fid-cifar")
+WINS: dict[str, Any] = {"schedule": "cosine", "ema": 0.999, "loss": {"hole_l1": 1.0}}
+LOOKS = {"hole_l1": 1.0, "lpips-cifar": 0.3}
+RECIPES: dict[str, dict[str, Any]] = {  # what differs from the reference recipe, by the letters behind a network's name
+    "": {},
+    "l1": WINS,
+    "log": {**WINS, "loss": {"hole_log_mse": 1.0}},
+    "look": {**WINS, "loss": LOOKS},
+    "loglook": {**WINS, "loss": {"hole_log_mse": 1.0, "lpips-cifar": 3.0}},
+}
+
+
+def group_norm(network: nn.Module) -> nn.Module:
+    """The same network with group norm in place of batch norm."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, nn.GroupNorm(8, child.num_features))
+    return network
+
+
+ABLATION: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
+    "reference: ASPP": (lambda: build("unet-aspp", width=16), {}),
+    "reference: Simple": (lambda: build("unet-simple", width=16), {}),
+    "ASPP, cosine and moving average": (lambda: build("unet-aspp", width=16), {**WINS, "loss": {"mse": 1.0}}),
+    "and L1 in the hole alone": (lambda: build("unet-aspp", width=16), WINS),
+    "and the hole as a channel": (lambda: UNet(16, "aspp", hole_channel=True), WINS),
+    "and the hole prefilled": (lambda: UNet(16, "aspp", hole_channel=True, prefilled=True), WINS),
+    "Simple, hole prefilled": (lambda: UNet(16, "simple", hole_channel=True, prefilled=True), WINS),
+    "context (unet-context)": (lambda: build("unet-context", width=16), WINS),
+    "context, not prefilled": (lambda: UNet(16, "context", hole_channel=True), WINS),
+    "context, the reference recipe": (lambda: build("unet-context", width=16), {}),
+    "context, group norm": (lambda: group_norm(build("unet-context", width=16)), WINS),
+    "context, logarithm of squares": (lambda: build("unet-context", width=16), RECIPES["log"]),
+    "context, L1 and 0.3 LPIPS-CIFAR": (lambda: build("unet-context", width=16), RECIPES["look"]),
+    "context, L1 and 1.0 LPIPS-CIFAR": (
+        lambda: build("unet-context", width=16),
+        {**WINS, "loss": {**LOOKS, "lpips-cifar": 1.0}},
+    ),
+    "context, logarithm and 3 LPIPS-CIFAR": (lambda: build("unet-context", width=16), RECIPES["loglook"]),
+    "context, twice the learning rate": (lambda: build("unet-context", width=16), {**WINS, "lr": 2e-3}),
+}
+
+
+# --- Packing ---------------------------------------------------------------------------------------------------------
+
+
+def pack(folder: Path, data: str, masks: Path) -> None:
+    files: list[tuple[str, bytes]] = []
+    for split in ("train", "test"):
+        images = load_images(data, "all" if split == "train" else "test")
+        for i in range(0, len(images), STRIP):
+            strip, below = io.BytesIO(), Image.fromarray(np.concatenate(images.pixels[i : i + STRIP]))
+            below.save(strip, "webp", lossless=True, quality=100, method=4)
+            files.append((f"{split}/{i:05}.webp", strip.getvalue()))
+        facts = {"labels": images.labels.tolist(), "fingerprint": images.fingerprint, "names": images.names}
+        files.append((f"{split}.json", json.dumps(facts).encode()))
+    files += [(f"masks/{file.relative_to(masks)}", file.read_bytes()) for file in sorted(masks.rglob("*")) if file.is_file()]
+    folder.mkdir(parents=True, exist_ok=True)
+    part, size = 0, PART
+    for name, data_ in files:
+        if size + len(data_) > PART:
+            part, size = part + 1, 0
+        with zipfile.ZipFile(folder / f"cifar10-{part}.zip", "a" if size else "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, data_, zipfile.ZIP_STORED if name.endswith("webp") else zipfile.ZIP_DEFLATED)
+        size += len(data_)
+    print({file.name: file.stat().st_size for file in folder.glob("cifar10-*.zip")})
+
+
+def unpack(folder: Path, place: Path) -> tuple[str, str]:
+    """The data folder and the mask folder, as `load_images` and `find_set` take them: the pictures lie in the cache."""
+    contents: dict[str, bytes] = {}
+    for file in sorted(folder.glob("cifar10-*.zip")):
+        with zipfile.ZipFile(file) as archive:
+            contents |= {name: archive.read(name) for name in archive.namelist()}
+    data, masks = place / "cifar10", place / "masks"
+    data.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "test"):
+        marker = data / f"{split}-00000-of-00001.parquet"
+        if not marker.exists():
+            marker.write_bytes(b"its pictures lie in the cache")
+        key, _ = _locate(str(data), split, None)
+        target = cache_folder() / "images" / key
+        if (target / "meta.json").exists():
+            continue
+        target.mkdir(parents=True, exist_ok=True)
+        strips = [contents[name] for name in sorted(contents) if name.startswith(f"{split}/")]
+        with ThreadPoolExecutor() as pool:
+            pixels = np.concatenate(list(pool.map(lambda strip: np.asarray(Image.open(io.BytesIO(strip))), strips)))
+        facts = json.loads(contents[f"{split}.json"])
+        np.save(target / "pixels.npy", pixels.reshape(-1, 32, 32, 3))
+        np.save(target / "labels.npy", np.array(facts["labels"]))
+        meta = {
+            "source": str(data),
+            "classes": CIFAR10_CLASSES,
+            "broken": [],
+            **{k: facts[k] for k in ("names", "fingerprint")},
+        }
+        (target / "meta.json").write_text(json.dumps(meta))
+    for name, content in contents.items():
+        if name.startswith("masks/"):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(content)
+    return str(data), str(masks)
+
+
+# --- Training --------------------------------------------------------------------------------------------------------
+
+
+class Arrays:
+    """The images and holes on the device, as `mend train` has them, and what is recorded of them."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        splits = [load_images(config.data, split) for split in ("train", "val")]
+        masks = find_set(config.masks, splits[0])
+        self.pixels = [torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2).to(device) for images in splits]
+        self.holes = [torch.from_numpy(masks.holes(images, ObjectPolicy())).to(device) for images in splits]
+        self.facts = {
+            "data": "cifar10",
+            "fingerprint": splits[0].fingerprint,
+            "masks": masks.manifest.segmenter,
+            "mask_set": masks.manifest.sha256,
+            "images": len(splits[0]),
+        }
+
+    def take(self, rows: Tensor, split: int = 0) -> tuple[Tensor, Tensor]:
+        image = (self.pixels[split][rows].float() / 255).contiguous(memory_format=torch.channels_last)
+        return image, self.holes[split][rows].float()
+
+
+class Training:
+    """One training: `step` is recorded as a graph where there is a GPU, and replayed."""
+
+    def __init__(self, name: str, config: TrainConfig, network: nn.Module, arrays: Arrays, device: torch.device) -> None:
+        self.name, self.config, self.arrays, self.device = name, config, arrays, device
+        self.network: Network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[assignment]
+        self.judged = copy.deepcopy(self.network).eval().requires_grad_(False) if config.ema else self.network
+        on_gpu = device.type == "cuda"
+        self.lr = torch.tensor(config.lr, device=device)
+        how: dict[str, Any] = {"lr": self.lr, "capturable": True} if on_gpu else {"lr": config.lr}
+        self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True, **how)
+        count = len(arrays.pixels[0])
+        self.steps = config.epochs * -(-count // config.batch_size)
+        shape = torch.arange(self.steps) / self.steps
+        factor = 0.5 * (1 + torch.cos(math.pi * shape)) if config.schedule == "cosine" else torch.ones(self.steps)
+        self.lrs = (config.lr * factor).to(device)
+        self.rows = torch.arange(config.batch_size, device=device)
+        self.loss, self.done = torch.zeros((), device=device), 0
+        self.stream = torch.cuda.Stream() if on_gpu else None
+        self.graph: Any = None
+        self.best, self.curve = -math.inf, list[dict[str, float]]()
+        self.kept: dict[str, Tensor] = {}
+        self.seconds = 0.0
+
+    def here(self) -> Any:
+        return torch.cuda.stream(self.stream) if self.stream is not None else nullcontext()
+
+    def step(self, rows: Tensor) -> None:
+        image, hole = self.arrays.take(rows)
+        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
+            raws = self.network.scales(mask_out(image, hole), hole)
+            loss, _ = weighted_over_scales(self.config.loss, raws, image, hole)
+        loss.backward()
+        self.optimizer.step()
+        self.loss += loss.detach()
+        if self.judged is not self.network:
+            for of in ("parameters", "buffers"):
+                mine = [value for value in getattr(self.judged, of)() if value.is_floating_point()]
+                now = [value.detach() for value in getattr(self.network, of)() if value.is_floating_point()]
+                if mine:
+                    torch._foreach_lerp_(mine, now, 1 - self.config.ema)
+
+    def record(self) -> None:
+        """Record a step; the weights are afterwards what they were."""
+        before = copy.deepcopy(self.network.state_dict())
+        with self.here():
+            for _ in range(3):
+                self.optimizer.zero_grad(set_to_none=True)
+                self.step(self.rows)
+        torch.cuda.synchronize()
+        self.optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self.stream):
+            self.step(self.rows)
+        self.graph = graph
+        self.network.load_state_dict(before)
+        if self.judged is not self.network:
+            self.judged.load_state_dict(before)
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                value.zero_()
+        self.loss.zero_()
+
+    def advance(self, order: Tensor, start: int) -> None:
+        """One step with a batch of the order."""
+        rows = order[start : start + self.config.batch_size]
+        with self.here():
+            self.lr.copy_(self.lrs[self.done])
+            if self.stream is None:
+                self.optimizer.param_groups[0]["lr"] = float(self.lr)
+            if self.graph is not None and len(rows) == len(self.rows):
+                self.rows.copy_(rows)
+                self.graph.replay()
+            else:
+                self.optimizer.zero_grad(set_to_none=False)
+                self.step(rows)
+        self.done += 1
+
+    @torch.no_grad()
+    def validate(self, batches: int) -> dict[str, float]:
+        scores = []
+        self.judged.eval()
+        with self.here(), torch.autocast(self.device.type, torch.bfloat16):
+            for rows in torch.arange(len(self.arrays.pixels[1]), device=self.device).split(250):
+                image, hole = self.arrays.take(rows, 1)
+                filled = composite(image, self.judged.fill(mask_out(image, hole), hole).float(), hole)
+                with torch.autocast(self.device.type, enabled=False):
+                    scores.append([psnr(filled, image).mean(), ssim(filled, image).mean(), lpips_cifar(filled, image, hole)])
+            found = torch.tensor(scores, device="cpu").mean(0).tolist()
+        if self.judged is self.network:
+            self.network.train()
+        measured = dict(zip(("val_psnr", "val_ssim", "val_lpips_cifar"), found, strict=True))
+        if not all(map(math.isfinite, found)):
+            raise RuntimeError(f"{self.name}: {measured}")
+        if measured["val_psnr"] > self.best:
+            self.best = measured["val_psnr"]
+            self.kept = copy.deepcopy(self.judged.state_dict())
+        loss = float(self.loss) / batches
+        self.loss.zero_()
+        self.curve.append({"epoch": len(self.curve) + 1, "step": self.done, "loss": loss, **measured, "seconds": self.seconds})
+        return measured
+
+    def save(self, out: Path) -> Path:
+        self.judged.load_state_dict(self.kept)
+        best = max(self.curve, key=lambda row: row["val_psnr"])
+        trained = {
+            **self.arrays.facts,
+            "commit": commit() or os.environ.get("COMMIT", ""),
+            "torch": torch.__version__,
+            "config": {**asdict(self.config), "data": "cifar10", "masks": "masks/cifar10"},
+            "epoch": best["epoch"],
+            "seconds": sum(row["seconds"] for row in self.curve),
+            "device": device_name(self.device),
+            "validation": {key: best[key] for key in ("val_psnr", "val_ssim")},
+        }
+        save_model(out / self.name / "model", self.judged, self.config.model, {"width": self.config.width}, trained)
+        with (out / self.name / "metrics.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(self.curve[0]))
+            writer.writeheader()
+            writer.writerows(self.curve)
+        return out / self.name
+
+
+def train(trainings: list[Training], until: float) -> list[Training]:
+    """All side by side, epoch by epoch; what has not ended at `until` is given up."""
+    on_gpu = trainings[0].device.type == "cuda"
+    began = time.perf_counter()
+    if on_gpu:
+        for training in trainings:
+            try:
+                training.record()
+            except RuntimeError as error:  # it is trained step by step then
+                print(f"{training.name} is not recorded: {error}", flush=True)
+                torch.cuda.synchronize()
+        print(f"recorded in {time.perf_counter() - began:.1f} s", flush=True)
+    epochs, size = trainings[0].config.epochs, trainings[0].config.batch_size
+    for epoch in range(epochs):
+        began = time.perf_counter()
+        count = len(trainings[0].arrays.pixels[0])
+        orders = [torch.as_tensor(epoch_rows(count, t.config.seed, epoch, size)).to(t.device) for t in trainings]
+        if on_gpu:
+            torch.cuda.synchronize()
+        for start in range(0, count, size):
+            for training, order in zip(trainings, orders, strict=True):
+                training.advance(order, start)
+        if on_gpu:
+            torch.cuda.synchronize()
+        seconds = (time.perf_counter() - began) / len(trainings)
+        for training in trainings:
+            training.seconds = seconds
+            measured = training.validate(-(-count // size))
+            if epoch % 5 == 4 or epoch == epochs - 1:
+                print(f"{training.name}: epoch {epoch + 1}", *(f"{k} {v:.5g}" for k, v in measured.items()), flush=True)
+        print(f"epoch {epoch + 1}: {seconds:.3f} s a training, {count / seconds:.0f} images a second in all", flush=True)
+        if time.time() > until:
+            print("there is no time left for these", flush=True)
+            return []
+    return trainings
+
+
+def parse(name: str) -> tuple[str, int, str, int]:
+    """`unet-aspp-w16-s1` or `unet-context-w16-l1-s1`: network, width, letters of the recipe, seed."""
+    model, rest = name.rsplit("-w", 1)
+    width, *letters, seed = rest.split("-")
+    return model, int(width), "".join(letters), int(seed.removeprefix("s"))
+
+
+def score(folders: list[Path], asked: argparse.Namespace, data: str, masks: str) -> None:
+    from mend.evaluate.protocol import read_protocol
+    from mend.evaluate.run import evaluate
+
+    began = time.perf_counter()
+    protocol = read_protocol("cifar10-object-v1")
+    evaluate(list(map(str, folders)), protocol, asked.out / asked.score, data, masks, METRICS)
+    print(f"{len(folders)} scored in {time.perf_counter() - began:.1f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--train", nargs="*", default=[], metavar="NAME", help="such as unet-aspp-w16-s1")
+    parser.add_argument("--pack", nargs=2, metavar=("DATA", "MASKS"))
+    parser.add_argument("--out", type=Path, default=Path("runs/gpu/out"))
+    parser.add_argument("--score", metavar="NAME")
+    parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--images", type=int, help="a trial: so many training images")
+    parser.add_argument("--until", type=float, default=math.inf, help="seconds since 1970")
+    asked = parser.parse_args()
+    if asked.pack:
+        pack(asked.folder, asked.pack[0], Path(asked.pack[1]))
+        return
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    device = find_device("auto")
+    data, masks = unpack(asked.folder, asked.out.parent / "data")
+    base = TrainConfig(data, masks, **{**read_recipe("reference"), **({"epochs": asked.epochs} if asked.epochs else {})})
+    if asked.score:
+        score([folder for folder in (asked.out / "runs" / name for name in asked.train) if folder.is_dir()], asked, data, masks)
+        return
+    arrays = Arrays(base, device)
+    if asked.images:
+        arrays.pixels[0], arrays.holes[0] = arrays.pixels[0][: asked.images], arrays.holes[0][: asked.images]
+    trainings = []
+    if asked.ablation:
+        for row, (make, changes) in ABLATION.items():
+            for seed in (1, 2):
+                short = {"ema": 0.99} if "ema" in changes else {}
+                config = replace(base, **{**changes, **short, "epochs": 3, "seed": seed, "model": "unet", "width": 16})
+                torch.manual_seed(seed)
+                trainings.append(Training(row, config, make(), arrays, device))
+    for name in asked.train:
+        if (asked.out / "runs" / name / "model" / "config.json").exists():
+            continue  # it has been trained
+        model, width, letters, seed = parse(name)
+        config = replace(base, **{**RECIPES[letters], "model": model, "width": width, "seed": seed})
+        torch.manual_seed(seed)
+        trainings.append(Training(name, config, build(model, width=width), arrays, device))
+    trained = train(trainings, asked.until) if trainings else []
+    if asked.ablation:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        with (asked.out / "ablation.csv").open("w", newline="") as file:
+            rows = [{"row": t.name, "seed": t.config.seed, **t.curve[-1]} for t in trained]
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        for row in rows:
+            print(*(f"{v:.5g}" if isinstance(v, float) else v for v in row.values()))
+        return
+    for training in trained:
+        training.save(asked.out / "runs")
+
+
+if __name__ == "__main__":
+    main()
