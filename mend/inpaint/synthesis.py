@@ -25,7 +25,7 @@ from mend.inpaint.patchmatch import (
 )
 from mend.inpaint.scales import double, halve
 from mend.inpaint.shiftmap import ShiftMap, blend_copies, enlarge_copies
-from mend.inpaint.texture import find_thick
+from mend.inpaint.texture import surround
 from mend.progress import Report, ignore, split_report
 
 DEPTH = 4.0  # pixels from a hole's middle to its rim at the coarsest scale: a patch there sees what is known on both sides
@@ -36,29 +36,27 @@ ALIKE = 4 / 255  # how far texture, blurred, may be from a smooth filling that i
 FEWEST = 500  # known patches that a coarser scale must have to be gone to: a choice among fewer repeats itself
 
 
-def has_patches(hole: np.ndarray) -> bool:
-    """Whether images with these holes (B, 1, H, W) have known patches for all that is thick in them, at a scale small enough
-    to look through them."""
-    return all(_can_match(_shrink(thick)) for thick in map(find_thick, hole[:, 0] > 0) if thick.any())
+def has_patches(thick: np.ndarray) -> bool:
+    """Whether images with these holes (B, 1, H, W) have known patches for them, at a scale small enough to look through."""
+    return all(_can_match(_shrink(hole)) for hole in thick[:, 0] if hole.any())
 
 
-def add_texture(filled: np.ndarray, hole: np.ndarray, report: Report = ignore) -> np.ndarray:
+def add_texture(filled: np.ndarray, thick: np.ndarray, report: Report = ignore) -> np.ndarray:
     """Filled images (B, 3, H, W), float32, with what is in their holes (B, 1, H, W) replaced by patches of what is not.
 
-    Nothing outside a hole changes, nor where it is thin (see `find_thick`). An image is left as it is where `has_patches` says
-    that there are none. The same arguments give the same bits. `report` is told how far it is.
+    The holes are what `find_thick` finds of them, bool: what is thin is filled well, and counts as known. Nothing outside
+    changes. An image is left as it is where `has_patches` says that there are none. The same arguments give the same bits.
+    `report` is told how far it is.
     """
     result = np.array(filled, np.float32, order="C")
-    for image, missing, one in zip(result, hole[:, 0] > 0, split_report(report, len(result)), strict=True):
-        _synthesize(image, np.ascontiguousarray(missing), one)
+    for image, hole, one in zip(result, thick[:, 0], split_report(report, len(result)), strict=True):
+        if hole.any():
+            _synthesize(image, hole, one)
     return result
 
 
 def _synthesize(image: np.ndarray, hole: np.ndarray, report: Report) -> None:
-    """Replaces what is in the hole (H, W) of an image (3, H, W). What is thin in it is filled well, and counts as known."""
-    hole = find_thick(hole)
-    if not hole.any():
-        return
+    """Replaces what is in the hole (H, W) of an image (3, H, W)."""
     for channel in image:  # what is no number would spread over all that it is compared with
         np.nan_to_num(channel, copy=False, nan=0.5)
     holes, images = _shrink(hole), [image]
@@ -97,7 +95,8 @@ def weigh_texture(image: np.ndarray, hole: np.ndarray, colours: np.ndarray) -> n
     none. Where they differ in more the filling is a guess, and the texture was seen elsewhere in the picture; but not where
     all is perfectly even about it, which a filling goes on with and no copy can.
     """
-    image, hole = _cut_out(image, hole)
+    rows, columns = surround(hole, 16)  # farther no blur reaches
+    image, hole = image[:, rows, columns], hole[rows, columns]
     rough = measure_roughness(image, hole)[hole] / SMOOTH
     apart = np.zeros_like(rough)
     for channel, values in zip(image, colours, strict=True):
@@ -106,14 +105,6 @@ def weigh_texture(image: np.ndarray, hole: np.ndarray, colours: np.ndarray) -> n
         apart = np.maximum(apart, np.abs(cv2.GaussianBlur(change, (0, 0), 4, borderType=cv2.BORDER_REFLECT)[hole]))
     alike = np.maximum((2 - apart / ALIKE).clip(0, 1), (2 - 2 * rough).clip(0, 1))
     return 1 - alike * (2 - rough).clip(0, 1)
-
-
-def _cut_out(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The part of an image (3, H, W), and of its hole (H, W), that is within 16 pixels of the hole: farther no blur reaches."""
-    rows, columns = (
-        slice(max(0, places[0] - 16), places[-1] + 17) for places in (np.flatnonzero(hole.any(axis)) for axis in (1, 0))
-    )
-    return image[:, rows, columns], hole[rows, columns]
 
 
 def _shrink(hole: np.ndarray) -> list[np.ndarray]:

@@ -11,15 +11,30 @@ THIN = 6  # pixels: a hole no wider needs no texture; what lies beside says what
 SPOT = 100  # pixels: as much is thick where two thin strokes cross
 
 
-def find_thick(hole: np.ndarray) -> np.ndarray:
-    """The part of a hole (H, W), bool, that is wider than `THIN` pixels; where thin strokes cross is none."""
-    framed = np.pad(hole.astype(np.uint8), THIN)  # what lies outside the picture is no part of the hole
+def find_thick(holes: np.ndarray) -> np.ndarray:
+    """The parts of holes (B, 1, H, W) that are wider than `THIN` pixels, bool; where thin strokes cross is none."""
+    return np.stack([_open(hole[0] > 0)[None] for hole in holes])
+
+
+def _open(hole: np.ndarray) -> np.ndarray:
+    rows, columns = surround(hole, 0)  # of a large picture a hole is a small part
+    part = hole[rows, columns]
+    framed = np.pad(part.astype(np.uint8), THIN)  # what lies outside the picture is no part of the hole
     square = np.ones((THIN + 1, THIN + 1), np.uint8)
-    _, part, facts, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(framed, cv2.MORPH_OPEN, square))
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(framed, cv2.MORPH_OPEN, square))
     large = facts[:, cv2.CC_STAT_AREA] >= SPOT
     large[0] = False  # what is no part
-    whole = cv2.dilate(large[part].astype(np.uint8), square)  # with what the square cut off at a round rim
-    return hole & (whole[THIN:-THIN, THIN:-THIN] > 0)
+    whole = cv2.dilate(large[labels].astype(np.uint8), square)  # with what the square cut off at a round rim
+    thick = np.zeros_like(hole)
+    thick[rows, columns] = part & (whole[THIN:-THIN, THIN:-THIN] > 0)
+    return thick
+
+
+def surround(hole: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """The rows and columns in which a hole (H, W) lies, and so many more on every side; none where there is no hole."""
+    places = [np.flatnonzero(hole.any(axis)) for axis in (1, 0)]
+    rows, columns = (slice(max(0, p[0] - margin), p[-1] + margin + 1) if len(p) else slice(0) for p in places)
+    return rows, columns
 
 
 class Textured(Wrapper):
@@ -41,23 +56,20 @@ class Textured(Wrapper):
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """As `Filler`."""
-        if not _is_thick(hole):
+        thick = find_thick(hole)
+        if not thick.any():
             return self.filler(masked, hole, tile, report)
         from mend.inpaint.synthesis import add_texture  # it imports numba, which takes half a second
 
         structure, texture = split_report(report, 2)
-        return add_texture(composite(masked, self.filler(masked, hole, tile, structure), hole), hole, texture)
+        return add_texture(composite(masked, self.filler(masked, hole, tile, structure), hole), thick, texture)
 
     def notes(self, hole: np.ndarray) -> list[str]:
         """Those of the filler, and whether no texture can be made."""
-        notes = list(super().notes(hole))
-        if _is_thick(hole):
+        notes, thick = list(super().notes(hole)), find_thick(hole)
+        if thick.any():
             from mend.inpaint.synthesis import has_patches
 
-            if not has_patches(hole):
+            if not has_patches(thick):
                 notes.append("no texture was made: too little of the picture is known to take patches from")
         return notes
-
-
-def _is_thick(holes: np.ndarray) -> bool:
-    return any(find_thick(hole > 0).any() for hole in holes[:, 0])

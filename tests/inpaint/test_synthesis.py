@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import mend.inpaint.compiled
-import mend.inpaint.synthesis
 from mend.data.random import uniform
-from mend.inpaint import patchmatch, shiftmap
+from mend.inpaint import patchmatch, shiftmap, synthesis
 from mend.inpaint.patchmatch import measure_roughness
 from mend.inpaint.shiftmap import ShiftMap, enlarge_copies
-from mend.inpaint.synthesis import SMOOTH, add_texture, has_patches
+from mend.inpaint.synthesis import SMOOTH
+from mend.inpaint.texture import find_thick
+from mend.progress import Report, ignore
 
 
 def grain(height: int, width: int, low: float = 0.3, high: float = 0.7) -> np.ndarray:
@@ -41,6 +42,14 @@ def inside(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
 def grey(row: np.ndarray, height: int = 64) -> np.ndarray:
     """Rows that are all alike: (1, 3, H, W)."""
     return np.broadcast_to(row.astype(np.float32), (1, 3, height, len(row)))
+
+
+def add_texture(filled: np.ndarray, hole: np.ndarray, report: Report = ignore) -> np.ndarray:
+    return synthesis.add_texture(filled, find_thick(hole), report)
+
+
+def has_patches(hole: np.ndarray) -> bool:
+    return synthesis.has_patches(find_thick(hole))
 
 
 def test_grain_comes_back_in_a_smooth_filling():
@@ -122,7 +131,7 @@ def test_a_patch_of_the_colour_of_the_filling_is_taken():
 
 @pytest.mark.parametrize("matched", [1_500_000, 61 * 75 // 2])
 def test_nothing_outside_the_hole_changes_and_neither_do_the_arguments(matched: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mend.inpaint.synthesis, "MATCHED", matched)
+    monkeypatch.setattr(synthesis, "MATCHED", matched)
     image, hole = grain(61, 75), box(61, 75, slice(0, 20), slice(50, 75))
     hole[0, 0, 40:42, :20] = 1
     filled = smooth_filling(image, hole)
@@ -137,7 +146,7 @@ def test_nothing_outside_the_hole_changes_and_neither_do_the_arguments(matched: 
 
 def test_above_a_size_the_copies_are_enlarged_and_keep_their_grain(monkeypatch: pytest.MonkeyPatch):
     image, hole = grain(90, 101), box(90, 101, slice(20, 51), slice(30, 61))
-    monkeypatch.setattr(mend.inpaint.synthesis, "MATCHED", 90 * 101 // 3)
+    monkeypatch.setattr(synthesis, "MATCHED", 90 * 101 // 3)
     result = add_texture(smooth_filling(image, hole), hole)
     assert inside(result, hole).std() == pytest.approx(inside(image, hole).std(), rel=0.2)
 
@@ -151,7 +160,7 @@ def test_the_last_row_and_column_of_an_odd_side_are_the_only_ones_of_their_cell(
 
 def test_a_copy_lies_in_its_cell_of_an_enlarged_scale_as_its_pixel_does(monkeypatch: pytest.MonkeyPatch):
     image, hole = 0.8 * grain(90, 101) + 0.2 * grey(np.arange(101) % 2, 90), box(90, 101, slice(20, 51), slice(30, 61))
-    monkeypatch.setattr(mend.inpaint.synthesis, "MATCHED", 90 * 101 // 3)
+    monkeypatch.setattr(synthesis, "MATCHED", 90 * 101 // 3)
     result = add_texture(smooth_filling(image, hole), hole)[..., 20:50, 30:60]
     assert (result[..., 1::2] - result[..., ::2]).mean() == pytest.approx(0.2, abs=0.03)
 
@@ -218,7 +227,7 @@ def test_one_known_patch_is_enough():
 
 
 def test_a_large_picture_without_a_scale_to_match_patches_at_comes_back(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mend.inpaint.synthesis, "MATCHED", 400)
+    monkeypatch.setattr(synthesis, "MATCHED", 400)
     filled, hole = grain(24, 30), box(24, 30, slice(8, 18), slice(10, 20))
     assert np.array_equal(add_texture(filled, hole), filled)
     assert not has_patches(hole)

@@ -30,7 +30,7 @@ def test_the_filling_of_another_filler_gets_texture():
     filler: Filler = Textured(telea)
     told: list[float] = []
     raw = filler(masked, hole, None, lambda done, of: told.append(done / of))
-    assert np.array_equal(raw, add_texture(np.where(hole > 0, telea(masked, hole), masked), hole))
+    assert np.array_equal(raw, add_texture(np.where(hole > 0, telea(masked, hole), masked), find_thick(hole)))
     assert filler.name == "telea, texture"
     assert filler.version != telea.version
     assert told == sorted(told)
@@ -61,8 +61,8 @@ def test_a_hole_that_leaves_no_patch_is_said():
 @pytest.mark.parametrize(("wide", "thick"), [(6, False), (10, True)])
 def test_a_hole_is_thin_up_to_six_pixels_at_a_border_too(wide: int, thick: bool):
     for place in ((slice(0, wide), slice(None)), (slice(None), slice(30, 30 + wide)), (slice(20, 20 + wide), slice(10, 60))):
-        hole = np.zeros((60, 70), np.bool_)
-        hole[place] = True
+        hole = np.zeros((1, 1, 60, 70), np.bool_)
+        hole[0, 0][place] = True
         assert find_thick(hole).any() == thick
         assert not thick or np.array_equal(find_thick(hole), hole)
 
@@ -72,7 +72,7 @@ def test_where_thin_strokes_cross_nothing_is_thick():
     cv2.line(hole, (5, 5), (75, 75), 1, 5)
     cv2.line(hole, (5, 75), (75, 5), 1, 5)
     assert cv2.erode(hole, np.ones((7, 7), np.uint8)).any()
-    assert not find_thick(hole > 0).any()
+    assert not find_thick(hole[None, None]).any()
 
 
 def test_a_thin_hole_gets_no_texture():
