@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/.all
 	$(BIN)/mend demo
 
-# All but what takes a minute or more by itself: the demo, the notebook, and the smoke record done again.
+# All but what takes long for what it finds: the demo, the notebook, the smoke record done again, and what else is marked slow.
 test: .venv/.dev
 	$(BIN)/pytest -n 2 -m "not slow"
 

@@ -1,6 +1,5 @@
 """What anyone may rely on, whatever the picture: with the network in the box, through Python and the command line."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import mend
+from mend.errors import InputError
 from mend.images import Picture, read_image, write_image
 from mend.inpaint.onnx import DEFAULT
 
@@ -164,5 +164,5 @@ def test_memory_is_kept_to_what_was_promised(tmp_path: Path, runtime: str):
     assert peaks[1] <= usual.memory, (peaks, usual)
     filled = read_image(tmp_path / "o.png").pixels
     assert np.array_equal(filled[~mask], pixels[~mask])
-    with pytest.raises(subprocess.CalledProcessError):
-        peak([*words, "--max-memory", "200MB"])
+    with pytest.raises(InputError, match="`max_memory` is 200 MB, which is too little"):
+        inpainter.plan(hole, 200 * 2**20)

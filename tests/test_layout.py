@@ -59,6 +59,15 @@ def module_of(file: Path) -> str:
 
 
 @cache
+def homes_of(name: str) -> set[str]:
+    """The installed distributions that bring what is imported by this name."""
+    return {canonicalize_name(home) for home in installed().get(name, [name])}
+
+
+installed = cache(packages_distributions)  # it reads the records of all of them
+
+
+@cache
 def distributions_of(extra: str | None) -> set[str]:
     """The distributions that the core, or the core with an extra, declares."""
     declared = PROJECT["optional-dependencies"][extra] if extra else []
@@ -95,15 +104,15 @@ TENSORS = {"mend.filling.inpainter"}  # these import PyTorch where they are give
 
 @pytest.mark.parametrize("file", FILES, ids=module_of)
 def test_every_import_is_declared(file: Path):
-    known = packages_distributions()
     own = sys.stdlib_module_names | {"mend", *(["torch"] if module_of(file) in TENSORS else [])}
     for part, name in {(part, name.split(".")[0]) for part, name in imports_by_part(file)}:
-        homes, extra = {canonicalize_name(home) for home in known.get(name, [name])}, extra_of(part)
-        assert name in own or homes & distributions_of(extra), f"{part} imports {name}, which {extra or 'the core'} lacks"
+        extra = extra_of(part)
+        assert name in own or homes_of(name) & distributions_of(extra), (
+            f"{part} imports {name}, which {extra or 'the core'} lacks"
+        )
 
 
 def test_an_extra_brings_what_the_modules_import_on_which_it_builds():
-    known = packages_distributions()
     heads = {module_of(file): file for file in FILES}
 
     def reached(module: str, seen: set[str]) -> set[str]:
@@ -126,8 +135,9 @@ def test_an_extra_brings_what_the_modules_import_on_which_it_builds():
         for module in heads:
             if module == f"mend.{part}" or module.startswith(f"mend.{part}."):
                 for name in reached(module, set()):
-                    homes = {canonicalize_name(home) for home in known.get(name, [name])}
-                    assert homes & distributions_of(extra_of(module)), f"{module} leads to {name}, which [{extra}] lacks"
+                    assert homes_of(name) & distributions_of(extra_of(module)), (
+                        f"{module} leads to {name}, which [{extra}] lacks"
+                    )
 
 
 def test_the_extras_that_are_named_are_there():

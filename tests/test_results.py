@@ -15,7 +15,8 @@ from mend.data.duplicates import THRESHOLD
 from mend.evaluate.metrics import METRICS, metric_of
 from mend.evaluate.result import Result, read_result, rows_file
 from mend.inpaint.classical import CLASSICAL
-from mend.models.checkpoint import hash_weights, load_model
+from mend.models.checkpoint import load_model
+from mend.models.network import hash_weights
 from mend.report.tables import ordered, readme_table
 
 ROOT = Path(__file__).parent.parent

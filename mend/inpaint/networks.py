@@ -25,7 +25,7 @@ from mend.inpaint.graphs import OnnxGraph
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.probe import probe
 from mend.inpaint.scales import halve
-from mend.inpaint.tiles import Tile, tiles
+from mend.inpaint.tiles import Tile, see_around, tiles
 from mend.progress import Report, ignore
 
 if TYPE_CHECKING:
@@ -202,14 +202,7 @@ def plan_windows(hole: np.ndarray, side: int) -> Iterator[Window]:
         shrunk = 1
         while deepest > shrunk * side / 3 and longest > shrunk * side:
             shrunk *= 2
-        yield Window(_look_around(cluster, shrunk * side // 2, size), shrunk)
-
-
-def _look_around(tile: Tile, reach: int, size: tuple[int, int]) -> Tile:
-    """The tile with so many pixels seen around it, as far as the picture has them."""
-    seen = [slice(max(0, part.start - reach), min(part.stop + reach, n)) for part, n in zip(tile.place, size, strict=True)]
-    inner = [slice(part.start - s.start, part.stop - s.start) for part, s in zip(tile.place, seen, strict=True)]
-    return Tile(tile.place, (seen[0], seen[1]), (inner[0], inner[1]))
+        yield Window(see_around(cluster.place, shrunk * side // 2, size), shrunk)
 
 
 def _inner(side: int) -> int:

@@ -10,11 +10,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows and columns to fill, those to look at, and where the first lie in the second."""
+    """Rows and columns to fill, and those to look at."""
 
     place: tuple[slice, slice]
     seen: tuple[slice, slice]
-    inner: tuple[slice, slice]
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Where the former lie in the latter."""
+        rows, columns = (slice(p.start - s.start, p.stop - s.start) for p, s in zip(self.place, self.seen, strict=True))
+        return rows, columns
 
     @property
     def pixels(self) -> int:
@@ -29,22 +34,24 @@ def tiles(known: np.ndarray, side: int, reach: int, step: int) -> Iterator[Tile]
     `step` pixels; what is longer than `side`, a multiple of `step`, is divided evenly. A step is a multiple of a network's
     stride, so that a tile lies on the grid of the whole picture.
     """
+    size = known.shape[-2], known.shape[-1]
     for cells in _crops(_cells(known, step), (0, 0), side // step, 2 * reach // step):
-        yield Tile(*zip(*(_span(*part, step, reach) for part in zip(cells, known.shape[-2:], strict=True)), strict=True))
+        rows, columns = (slice(p.start * step, min(p.stop * step, n)) for p, n in zip(cells, size, strict=True))
+        yield see_around((rows, columns), reach, size)
+
+
+def see_around(place: tuple[slice, slice], reach: int, size: tuple[int, int]) -> Tile:
+    """A tile with so many pixels seen around it, as far as a picture of this size has them."""
+    rows, columns = (slice(max(0, p.start - reach), min(p.stop + reach, n)) for p, n in zip(place, size, strict=True))
+    return Tile(place, (rows, columns))
 
 
 def widen(tile: Tile, size: tuple[int, int], least: int, step: int) -> Tile:
     """The tile with more seen around it, in steps of `step` pixels, so that it sees more than `least` pixels where a picture of
     this size has them."""
-    seen = list(tile.seen)
-    while math.prod(part.stop - part.start for part in seen) <= least and any(
-        part.stop - part.start < length for part, length in zip(seen, size, strict=True)
-    ):
-        seen = [
-            slice(max(0, part.start - step), min(part.stop + step, length)) for part, length in zip(seen, size, strict=True)
-        ]
-    inner = (slice(p.start - s.start, p.stop - s.start) for p, s in zip(tile.place, seen, strict=True))
-    return Tile(tile.place, (seen[0], seen[1]), (next(inner), next(inner)))
+    while tile.pixels <= least and tile.pixels < math.prod(size):
+        tile = Tile(tile.place, see_around(tile.seen, step, size).seen)
+    return tile
 
 
 def _cells(known: np.ndarray, step: int) -> np.ndarray:
@@ -77,9 +84,3 @@ def _stretches(line: np.ndarray, longest: int, apart: int) -> list[tuple[int, in
         count = -(-length // longest)
         found += itertools.pairwise(start + length * i // count for i in range(count + 1))
     return found
-
-
-def _span(cells: slice, length: int, step: int, reach: int) -> tuple[slice, slice, slice]:
-    start, stop = cells.start * step, min(cells.stop * step, length)
-    seen = slice(max(0, start - reach), min(stop + reach, length))
-    return slice(start, stop), seen, slice(start - seen.start, stop - seen.start)

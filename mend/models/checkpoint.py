@@ -3,7 +3,6 @@
 No pickle is ever loaded from a path that a person names.
 """
 
-import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -55,14 +54,6 @@ def load_model(path: str | Path) -> tuple[Network, ModelConfig]:
     if not all(value.isfinite().all() for value in network.state_dict().values()):
         raise InputError(f"the weights in {file} hold values that are not finite. Train the network again.")
     return network.eval().to(memory_format=torch.channels_last), config
-
-
-def hash_weights(network: nn.Module) -> str:
-    """SHA-256 over the names and bytes of a network's weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def commit() -> str:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from mend.inpaint.filler import Memory
-from mend.models.checkpoint import hash_weights, load_model
+from mend.models.checkpoint import load_model
 from mend.models.device import find_device
-from mend.models.network import Network
+from mend.models.network import Network, hash_weights
 from mend.progress import Report, ignore
 
 PROGRAM = 700 * 2**20  # bytes: Python with PyTorch and OpenCV loaded; 570 MB where it was measured, and some room

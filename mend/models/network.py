@@ -1,5 +1,6 @@
 """What every network states, and how it fills an image of any size."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,6 +55,14 @@ def fill_padded(network: Network, masked: Tensor, hole: Tensor) -> Tensor:
     """What a network returns for an image of any size: padded to its stride, un-padded after."""
     height, width = hole.shape[-2:]
     return network(pad_to(masked, network.stride), pad_to(hole, network.stride))[..., :height, :width]
+
+
+def hash_weights(network: nn.Module) -> str:
+    """SHA-256 over the names and bytes of a network's weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager

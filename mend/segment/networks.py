@@ -5,7 +5,6 @@ A segmenter is made by `(name, device) -> Segmenter`. To add one: a function, on
 
 import copy
 import ctypes
-import hashlib
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mend.errors import InputError, pick
 from mend.models.device import find_device
+from mend.models.network import hash_weights
 
 SIDE = 520  # pixels: the short side at which torchvision evaluates its networks (`weights.transforms()`)
 IMAGENET = (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -113,7 +113,7 @@ def _network_segmenter(
     background: int,
     device: str,
 ) -> Segmenter:
-    digest = weights_hash(network)
+    digest = hash_weights(network)
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     example = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     # Tried on the CPU for every device: by a GPU's TF32 alone the outputs would differ too much to be taken for equal.
@@ -195,14 +195,6 @@ def fold_norms(network: nn.Module, output: Callable[[nn.Module], Tensor]) -> nn.
                 setattr(module, other, nn.Identity())
     before, after = output(network), output(folded)
     return folded if torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.std())) else network
-
-
-def weights_hash(network: nn.Module) -> str:
-    """SHA-256 over the names and bytes of a network's weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 # --- Graph segmentation ----------------------------------------------------------------------------------------------

@@ -25,13 +25,7 @@ SURE = 20.0  # log odds beyond which nothing is asked
 MIDDLE, EDGE = 2.0, -1.5  # log odds of what is in the middle of the rough shape, and at its edge, before its colours are known
 COLOUR, MEAN, GRAIN = 0.5, 0.4, 0.15  # what a pixel's colour, that of its neighbourhood, and the grain there count
 CLICK, NEAR = 0.02, 0.06  # of the shape's longer side: how far around a click it is settled, and made likely
-REACHES = (
-    0.1,
-    0.15,
-    0.22,
-    0.3,
-    0.4,
-)  # of the picture's longer side: how far from a click an object may go; smaller, it is a part
+REACHES = (0.1, 0.15, 0.22, 0.3, 0.4)  # of the longer side: how far from a click an object may go; smaller, it is a part
 GROW = 0.01  # of the longer side; see `grow`
 
 FindObjects = Callable[[np.ndarray], np.ndarray]  # masks (n, H, W) of pictures uint8 (n, H, W, 3): all objects in each

@@ -86,6 +86,7 @@ def test_the_photographs_set_aside_are_what_the_protocol_pins_and_the_recipe_lea
     assert protocol.set_aside == read_recipe("structure")["set_aside"]
 
 
+@pytest.mark.slow
 @needs_shared
 def test_cifar10_with_strokes_is_what_the_protocol_pins(monkeypatch: pytest.MonkeyPatch):
     protocol = read_protocol("cifar10-strokes-v1")
