@@ -1,12 +1,12 @@
 """How time and memory grow: with the number of images, and with the size of a photograph.
 
-    python benchmarks/growth.py
+    python benchmarks/growth.py [images] [photographs]
 
 Each stage at each size is a process of its own, in a cache of its own. Images are 32×32, synthetic, in Parquet files as
 CIFAR-10 is. `first start` decodes them, `masks` draws one for each and writes the set, `start` is a training up to its first
-step, `evaluate` fills by mean colour and scores PSNR. `fill` is `mend fill` of a photograph
-with a fifth of it missing. Memory is the peak that the process has for itself (RssAnon), files that are mapped left out.
-Linux only. Writes the part "growth" of results/performance.json. Nothing else should run.
+step, `evaluate` fills by mean colour and scores PSNR. A photograph has a fifth missing, and is filled by `mend fill` with
+texture, which is the default, and without. Memory is the peak that the process has for itself (RssAnon), files that are mapped
+left out. Linux only. Writes the parts "growth" and "filling" of results/performance.json. Nothing else should run.
 """
 
 import argparse
@@ -24,8 +24,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from filling import box, photograph
-from performance import record
 from PIL import Image
 
 COUNTS = (1_000, 10_000, 60_000, 1_000_000)
@@ -37,6 +35,7 @@ def synthetic(folder: Path, count: int) -> None:
     """`count` images as train and as test shards of Parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from filling import photograph
 
     tile = photograph(1024, 1024)
     cuts = [tile[y : y + 32, x : x + 32].copy() for y in range(0, 1024, 32) for x in range(0, 1024, 32)][:DISTINCT]
@@ -56,7 +55,7 @@ def synthetic(folder: Path, count: int) -> None:
         os.link(folder / f"train-{number}", folder / f"test-{number}")
 
 
-# --- Stages: each runs alone in a process ----------------------------------------------------------------------------
+# --- Stages: each runs alone in a process, which imports PyTorch only where mend does --------------------------------
 
 
 def first_start(folder: Path) -> None:
@@ -98,12 +97,15 @@ def evaluate(folder: Path) -> None:
     run(["mean-colour"], Protocol("growth", "Growth", str(folder), ("psnr",), str(folder / "masks")), folder / "result")
 
 
-def fill(folder: Path) -> None:
+def fill(folder: Path, *words: str) -> None:
     import mend.cli
 
-    mend.cli.main(
-        ["fill", str(folder / "p.png"), "--mask", str(folder / "m.png"), "-o", str(folder / "o.png"), "--device", "cpu"]
-    )
+    photo, mask, out = (str(folder / f"{name}.png") for name in "pmo")
+    mend.cli.main(["fill", photo, "--mask", mask, "-o", out, "--device", "cpu", *words])
+
+
+def fill_smoothly(folder: Path) -> None:
+    fill(folder, "--smooth")
 
 
 STAGES: dict[str, Callable[[Path], None]] = {
@@ -112,8 +114,10 @@ STAGES: dict[str, Callable[[Path], None]] = {
     "both for the test images": of_test,  # which an evaluation finds made; not recorded
     "start": start,
     "evaluate": evaluate,
-    "fill": fill,
+    "mend fill": fill,
+    "mend fill --smooth": fill_smoothly,
 }
+FILLING = ("mend fill", "mend fill --smooth")
 
 
 def alone(stage: str, folder: Path) -> None:
@@ -151,37 +155,56 @@ def exponent(points: list[dict[str, float]]) -> float:
     return float(np.log(other["seconds"] / one["seconds"]) / np.log(other["n"] / one["n"]))
 
 
+def measure_images() -> None:
+    from performance import record
+
+    stages = [stage for stage in STAGES if stage not in FILLING]
+    points: dict[str, list[dict[str, float]]] = {stage: [] for stage in stages}
+    for count in COUNTS:
+        with TemporaryDirectory() as name:
+            synthetic(Path(name), count)
+            for stage in stages:
+                points[stage].append({"n": count, **measure(stage, Path(name))})
+                print(stage, points[stage][-1], flush=True)
+    record("growth", {"cases": describe({stage: points[stage] for stage in stages if STAGES[stage] is not of_test}, "images")})
+
+
+def measure_photographs() -> None:
+    from filling import box, photograph
+    from performance import record
+
+    from mend.images import write_image
+
+    points: dict[str, list[dict[str, float]]] = {stage: [] for stage in FILLING}
+    for megapixels in MEGAPIXELS:
+        with TemporaryDirectory() as name:
+            height, width = round((megapixels * 1e6 * 3 / 4) ** 0.5), round((megapixels * 1e6 * 4 / 3) ** 0.5)
+            write_image(Path(name) / "p.png", photograph(height, width))
+            write_image(Path(name) / "m.png", box(height, width, 0.2))
+            for stage in FILLING:
+                points[stage].append({"n": height * width / 1e6, **measure(stage, Path(name))})
+                print(stage, points[stage][-1], flush=True)
+    record("filling", {"cases": describe(points, "megapixels")})
+
+
+def describe(points: dict[str, list[dict[str, float]]], of: str) -> dict[str, Any]:
+    return {stage: {"of": of, "points": found, "exponent": exponent(found)} for stage, found in points.items()}
+
+
+PARTS = {"images": measure_images, "photographs": measure_photographs}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="images|photographs", default=list(PARTS))
     parser.add_argument("--stage", choices=STAGES)
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
     if given.stage:
         alone(given.stage, given.folder)
         return
-    points: dict[str, list[dict[str, float]]] = {stage: [] for stage in STAGES}
-    for count in COUNTS:
-        with TemporaryDirectory() as name:
-            folder = Path(name)
-            synthetic(folder, count)
-            for stage in list(STAGES)[:-1]:
-                points[stage].append({"n": count, **measure(stage, folder)})
-                print(stage, points[stage][-1], flush=True)
-    from mend.images import write_image
-
-    for megapixels in MEGAPIXELS:
-        with TemporaryDirectory() as name:
-            height, width = round((megapixels * 1e6 * 3 / 4) ** 0.5), round((megapixels * 1e6 * 4 / 3) ** 0.5)
-            write_image(Path(name) / "p.png", photograph(height, width))
-            write_image(Path(name) / "m.png", box(height, width, 0.2))
-            points["fill"].append({"n": height * width / 1e6, **measure("fill", Path(name))})
-            print("fill", points["fill"][-1], flush=True)
-    cases: dict[str, Any] = {
-        stage: {"of": "megapixels" if stage == "fill" else "images", "points": found, "exponent": exponent(found)}
-        for stage, found in points.items()
-        if STAGES[stage] is not of_test
-    }
-    record("growth", {"cases": cases})
+    for part in given.parts:
+        PARTS[part]()
 
 
 if __name__ == "__main__":

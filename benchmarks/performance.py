@@ -1,11 +1,16 @@
 """The figures of speed and growth in one place: results/performance.json, its two pictures, and the table in docs/.
 
-    python benchmarks/performance.py
+    python benchmarks/performance.py [--measure-filling]
 
-Each benchmark puts its own part there (`record`); this draws them, and what others wrote beside it, anew.
+Each benchmark puts its own part there (`record`); this draws them, and what others wrote beside it, anew. With
+--measure-filling all that is said of `mend fill`, with texture and without, is measured first, results/filling.json too. That
+takes minutes, in which nothing else should run.
 """
 
+import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +106,7 @@ PARTS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "installing": installing,
     "starting": starting,
     "growth": growth,
+    "filling": growth,
 }
 
 
@@ -149,7 +155,7 @@ def draw(found: dict[str, Any]) -> None:
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
     figure.savefig(RESULTS / "performance.png", dpi=150)
     plt.close(figure)
-    cases = found["growth"]["cases"]
+    cases = {**found["growth"]["cases"], **found["filling"]["cases"]}
     figure, axes = plt.subplots(2, len(cases), figsize=(2.6 * len(cases), 4.6), constrained_layout=True)
     for column, (case, measured) in enumerate(cases.items()):
         sizes = [point["n"] for point in measured["points"]]
@@ -165,6 +171,11 @@ def draw(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure-filling", action="store_true")
+    if parser.parse_args().measure_filling:
+        for words in (["starting.py"], ["growth.py", "photographs"], ["filling.py"]):
+            subprocess.run([sys.executable, str(Path(__file__).parent / words[0]), *words[1:]], check=True)
     found = json.loads(FILE.read_text(encoding="utf-8"))
     draw(found)
     write_into(RESULTS.parent / "docs" / "performance.md", table(found), "performance")

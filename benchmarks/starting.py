@@ -1,11 +1,11 @@
-"""From the shell's command to its result: `mend --help`, `import mend`, and `mend fill` on 256×256 pixels.
+"""From the shell's command to its result: `mend --help`, `import mend`, and `mend fill` on 256×256 pixels, with texture, which
+is the default, and without.
 
     python benchmarks/starting.py
 
 Writes the part "starting" of results/performance.json. Nothing else should run.
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -40,20 +40,15 @@ def main() -> None:
         folder = Path(name)
         write_image(folder / "photo.png", photograph(256, 256))
         write_image(folder / "mask.png", box(256, 256, 0.2))
-        fill = [
-            "-m",
-            "mend",
-            "fill",
-            str(folder / "photo.png"),
-            "--mask",
-            str(folder / "mask.png"),
-            "-o",
-            str(folder / "out.png"),
-        ]
-        commands = {"mend --help": ["-m", "mend", "--help"], "import mend": ["-c", "import mend"]}
-        commands["mend fill, 256×256, PyTorch"] = [*fill, "--model", str(DEFAULT)]  # a model that is named is PyTorch's
-        if importlib.util.find_spec("onnxruntime"):
-            commands["mend fill, 256×256, ONNX Runtime"] = fill
+        photo, mask, out = (str(folder / f"{name}.png") for name in ("photo", "mask", "out"))
+        fill = ["-m", "mend", "fill", photo, "--mask", mask, "-o", out, "--device", "cpu"]
+        commands = {
+            "mend --help": ["-m", "mend", "--help"],
+            "import mend": ["-c", "import mend"],
+            "mend fill, 256×256": fill,
+            "mend fill --smooth, 256×256": [*fill, "--smooth"],
+            "mend fill --smooth, 256×256, PyTorch": [*fill, "--model", str(DEFAULT)],  # a model that is named is PyTorch's
+        }
         cases = {case: seconds(command) for case, command in commands.items()}
     for case, found in cases.items():
         print(case, found)
