@@ -144,10 +144,10 @@ def test_texture_is_sharper_and_keeps_what_is_known(default: mend.Inpainter):
 def test_memory_is_kept_to_what_was_promised(tmp_path: Path, runtime: str):
     if sys.platform != "linux":
         pytest.skip("the peak of a process is read from /proc")
-    y, x = np.mgrid[:2400, :3200]
+    y, x = np.mgrid[:1500, :2000]
     pixels = np.stack([(x // 7 + y // 11) % 256, x // 16 % 256, y // 12 % 256], axis=-1).astype(np.uint8)
     write_image(tmp_path / "p.png", Picture(pixels))
-    mask = box(2400, 3200, 300, 900, 400, 1100)
+    mask = box(1500, 2000, 300, 720, 400, 860)
     write_image(tmp_path / "m.png", mask[..., None].astype(np.uint8) * 255)
     hole = mask[None, None].astype(np.float32)
     inpainter = mend.load(DEFAULT if runtime == "PyTorch" else None, "cpu")
