@@ -40,6 +40,7 @@ SECONDS, MEMORY = 20, 2 << 30
 SIDE = (120, 90)
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 KINDS = ("flip", "cut", "double", "size", "metadata", "splice")
+OUT_OF_MEMORY = ("out of memory", "more memory to open", "want of memory")
 OUTCOMES = ("done", "refused", "fault", "hang", "memory", "unsaid", "left")
 
 
@@ -214,7 +215,7 @@ def _call(*words: object) -> tuple[str, str]:
     except BaseException as error:
         return "fault", f"{type(error).__name__}: {error}"
     lines = errors.getvalue().strip().splitlines()
-    if "out of memory" in errors.getvalue():
+    if any(words in errors.getvalue() for words in OUT_OF_MEMORY):
         return "memory", lines[-1]
     if code == 0 or (words[0] == "verify" and code == 1 and " differ, " in said.getvalue()):
         return "done", said.getvalue()
@@ -239,7 +240,9 @@ def _post(client: TestClient, photo: Path, marks: Path) -> tuple[str, str]:
     if answer.status_code == 200:
         return _check(photo, marks, answer.content, "; ".join(json.loads(answer.headers["X-Mend-Notes"])))
     said = answer.json()["error"]
-    return ("refused" if answer.status_code == 400 else "memory" if "want of memory" in said else "fault"), said
+    if any(words in said for words in OUT_OF_MEMORY):
+        return "memory", said
+    return ("refused" if answer.status_code == 400 else "fault"), said
 
 
 def _check(photo: Path, marks: Path, filled: bytes, said: str) -> tuple[str, str]:
@@ -335,7 +338,8 @@ class Worker:
         self.process.join()
 
 
-def measure(count: int = 1000, seed: int = 0) -> dict[str, Any]:
+def measure(count: int = 1000, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """What came of the files so far: after every five hundred, and at the end."""
     files, worker = make_files(), Worker()
     by_command: dict[str, Counter[str]] = {}
     by_kind: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
@@ -358,20 +362,21 @@ def measure(count: int = 1000, seed: int = 0) -> dict[str, Any]:
                 bad.append(
                     {"number": number, "file": name, "damage": kind, "command": command, "outcome": outcome, "said": said}
                 )
-        if number % 100 == 99:
+                print(bad[-1], file=sys.stderr)
+        if number % 500 == 499 or number == count - 1:
             print(f"{number + 1} of {count}, {len(bad)} bad", file=sys.stderr)
+            yield {
+                "files": len(files),
+                "damaged": number + 1,
+                "seed": seed,
+                "seconds_at_most": SECONDS,
+                "memory_at_most": MEMORY,
+                "slowest": slowest,
+                "by_command": {command: _row(counts) for command, counts in sorted(by_command.items())},
+                "by_damage": {kind: _row(counts) for kind, counts in by_kind.items()},
+                "bad": bad,
+            }
     worker.close()
-    return {
-        "files": len(files),
-        "damaged": count,
-        "seed": seed,
-        "seconds_at_most": SECONDS,
-        "memory_at_most": MEMORY,
-        "slowest": slowest,
-        "by_command": {command: _row(counts) for command, counts in sorted(by_command.items())},
-        "by_damage": {kind: _row(counts) for kind, counts in by_kind.items()},
-        "bad": bad,
-    }
 
 
 def _row(counts: Counter[str]) -> dict[str, int]:
@@ -381,5 +386,6 @@ def _row(counts: Counter[str]) -> dict[str, int]:
 if __name__ == "__main__":
     from mend.models.checkpoint import commit
 
-    record = {"commit": commit(), **measure(*map(int, sys.argv[2:]))}
-    Path(sys.argv[1]).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    version = commit()
+    for record in measure(*map(int, sys.argv[2:])):
+        Path(sys.argv[1]).write_text(json.dumps({"commit": version, **record}, indent=2) + "\n", encoding="utf-8")

@@ -286,6 +286,9 @@ def test_ctrl_c_and_faults(capsys: pytest.CaptureFixture[str], photo: Path, monk
             assert said in capsys.readouterr().err
     with pytest.raises(RuntimeError, match="odd"):
         main([*(str(w) for w in words), "--debug"])
+    monkeypatch.setattr("mend.filling.verify.verify", lambda *_: bytearray(1 << 60))
+    code, _, err = mend(capsys, "verify", photo / "photo.png", photo / "mask.png", photo / "photo.png")
+    assert (code, err) == (1, "mend: out of memory. Try smaller pictures.\n")
 
 
 @pytest.fixture

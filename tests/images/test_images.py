@@ -17,7 +17,7 @@ import torch
 from conftest import smooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
@@ -41,7 +41,7 @@ from mend.images import (
     to_pixels,
     write_image,
 )
-from mend.images.files import PILLOWS_MOST
+from mend.images.files import DENSEST, PILLOWS_MOST
 from mend.images.metadata import PREVIEW, differences, upright_exif
 from mend.masks.hole import read_mask, understand_mask
 
@@ -817,6 +817,37 @@ def test_large_pictures_are_opened_up_to_a_limit_and_a_limit_of_ones_own_stays(t
     with pytest.raises(InputError, match=r"a\.png is too large to open: .*180000000 pixels"):
         open_picture(tmp_path / "a.png")
     assert Image.MAX_IMAGE_PIXELS == 90_000_000
+
+
+def test_no_memory_is_taken_for_pixels_that_a_file_is_too_short_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.fromarray(smooth(90, 120, 0)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    at = content.index(b"\x00\x5a\x00\x78")  # the height and the width
+    lie = content[:at] + (30000).to_bytes(2, "big") * 2 + content[at + 4 :]
+    (tmp_path / "a.jpg").write_bytes(lie)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it is decoded"))
+    for file, name in ((tmp_path / "a.jpg", r"a\.jpg"), (lie, "the picture")):
+        with pytest.raises(InputError, match=rf"{name} is damaged: [\d,]+ bytes are too few for the 30000×30000 pixels"):
+            read_image(file)
+
+
+@pytest.mark.parametrize("kind", list(DENSEST))
+def test_the_densest_files_are_long_enough_for_their_pixels(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mend.images.files.PILLOWS_MOST", 0)
+    options = {"JPEG": {"progressive": True, "optimize": True, "quality": 1}, "TGA": {"compression": "tga_rle"}}
+    for mode in ("L",) if kind in options else ("1", "L"):
+        Image.new(mode, (3000, 3000)).save(tmp_path / "flat", kind, **options.get(kind, {}))
+        assert open_picture(tmp_path / "flat").size == (3000, 3000)
+
+
+def test_a_picture_that_takes_more_memory_than_is_free_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(self: object) -> None:
+        raise MemoryError
+
+    Image.new("L", (4, 3)).save(tmp_path / "a.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(InputError, match=r"a\.png takes more memory to open than is free"):
+        read_image(tmp_path / "a.png")
 
 
 def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
