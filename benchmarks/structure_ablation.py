@@ -105,8 +105,8 @@ def write(rows: pd.DataFrame, changes: dict[str, dict[str, Any]], made_at: str |
     note = (
         "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph: means over "
         f"n = {facts['photographs']} photographs a column (BSDS500, val). Each variant was trained once (seed 0), on 17,640 "
-        f"crops, {facts['device']}, commit {facts['commit']}. Such short trainings show what learns fast, not what is best after a "
-        "long training. Made by `benchmarks/structure_ablation.py`."
+        f"crops, {facts['device']}, commit {facts['commit']}. Such short trainings show what learns fast, not what is best "
+        "after a long training. Made by `benchmarks/structure_ablation.py`."
     )
     names = list(dict.fromkeys(rows["method"]))
     text = f"# Ablation of the network `structure`\n\n{table(rows, [*names[2:], *names[:2]])}\n\n{note}\n"
