@@ -41,6 +41,7 @@ from mend.images import (
     to_pixels,
     write_image,
 )
+from mend.images.deep import _write_into_free_memory
 from mend.images.files import DENSEST, PILLOWS_MOST
 from mend.images.metadata import PREVIEW, differences, upright_exif
 from mend.masks.hole import read_mask, understand_mask
@@ -784,6 +785,23 @@ def test_a_fax_is_read_and_a_damaged_one_is_named(compression: str, white: int, 
             read(tmp_path / "a.tif")
 
 
+def test_a_damaged_fax_is_named_where_opencv_happens_to_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.fromarray(smooth(90, 120, 0)).convert("1").save(tmp_path / "a.tif", compression="group4")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    with Image.open(tmp_path / "a.tif") as opened:
+        start, length = opened.tag_v2[273][0], opened.tag_v2[279][0]  # type: ignore[attr-defined]
+    content[start + length // 3 : start + length // 3 + 40] = bytes(40)
+    monkeypatch.setattr("mend.images.deep._imdecode", lambda content: None)
+    noticed = 0
+    for _ in range(20):
+        _write_into_free_memory(85, 90 * 15)
+        try:
+            read_image(bytes(content))
+        except InputError:
+            noticed += 1
+    assert noticed >= 15, "what memory held is taken for the picture"
+
+
 def test_a_truncated_picture_is_named(tmp_path: Path):
     Image.fromarray(smooth(64, 64, 0)).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:600])
@@ -835,8 +853,10 @@ def test_no_memory_is_taken_for_pixels_that_a_file_is_too_short_for(tmp_path: Pa
 def test_the_densest_files_are_long_enough_for_their_pixels(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("mend.images.files.PILLOWS_MOST", 0)
     options = {"JPEG": {"progressive": True, "optimize": True, "quality": 1}, "TGA": {"compression": "tga_rle"}}
-    for mode in ("L",) if kind in options else ("1", "L"):
-        Image.new(mode, (3000, 3000)).save(tmp_path / "flat", kind, **options.get(kind, {}))
+    as_tiff = {"compression": kind} if kind.islower() else {}
+    for mode in ("L",) if kind in (*options, "jpeg") else ("1", "L"):
+        picture = Image.new(mode, (3000, 3000))
+        picture.save(tmp_path / "flat", "TIFF" if as_tiff else kind, **as_tiff, **options.get(kind, {}))
         assert open_picture(tmp_path / "flat").size == (3000, 3000)
 
 
