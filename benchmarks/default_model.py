@@ -1,5 +1,5 @@
-"""Put a trained pyramid into the box: half precision weights, its configuration, its graph, a model card, and the README's
-first picture.
+"""Make a trained network the one that comes with mend: write its weights in half precision, its configuration, its ONNX file,
+its model card, and the first picture of the README.
 
 python -m mend train --recipe structure --data ../shared/data/photos-free --masks strokes,boxes,masks/cifar10
 python benchmarks/default_model.py runs/structure-w48
@@ -28,29 +28,29 @@ MOST = 6_000_000  # bytes
 RESULTS = Path(__file__).parent.parent / "results"
 
 CARD = """\
-# The network in the box
+# The network that comes with mend
 
-`{model}`, width {width}: {weights:,} weights, {size:.1f} MB in half precision. One small residual U-Net that is applied at
-every scale of a picture, from coarse to fine; see `mend/inpaint/scales.py`
-and `mend/models/pyramid.py`.
+`{model}`, width {width}: one small residual U-Net with {weights:,} weights, {size:.1f} MB in half precision. mend applies it at
+every scale of a picture, from coarse to fine. The network is in `mend/models/pyramid.py`, the loop over the scales in
+`mend/inpaint/scales.py`.
 
-- **Data**: {images} photographs, random crops of {crop}×{crop} pixels, mirrored, shrunk by up to {zoom:g} times; a tenth as
-  many were validated on. {set_aside} more, those of the smallest SHA-256, are kept for the protocol `photos-free-test`. Each is
-  listed with its source and licence in `results/pyramid/photographs.csv`:
+- **Training data**: {images} photographs, as random crops of {crop}×{crop} pixels, mirrored at random, and scaled down by up to
+  {zoom:g} times. A tenth as many served for validation. {set_aside} more, those with the smallest SHA-256, are kept for the
+  protocol `photos-free-test`. `results/pyramid/photographs.csv` lists every photograph with its source and licence:
 
 {sources}
 
 - **Holes**: {masks}.
-- **Recipe**: `{recipe}` ({epochs} epochs of {crops} crops a picture, batches of {batch_size}, Adam at {lr:g}, {schedule};
-  {loss}), seed {seed}; {minutes:.0f} minutes on {device}, PyTorch {torch}, commit {commit}. PSNR on held-out crops
-  {val_psnr:.2f} dB.
+- **Training**: recipe `{recipe}`: {epochs} epochs of {crops} crops a picture, batches of {batch_size}, Adam with learning rate
+  {lr:g} ({schedule}), loss {loss}, seed {seed}. It took {minutes:.0f} minutes on {device}, with PyTorch {torch}, at commit
+  {commit}. The PSNR on the validation crops is {val_psnr:.2f} dB.
 - **Learning curve**: `results/pyramid/metrics.csv`.
-- **Measured**: `results/large-holes.json`, against classical fillers, on photographs that were not trained on.
-- **Why so**: `results/structure/ablation.md`, short trainings that differ in one thing each.
-- **`model.onnx`**: one scale as a graph for ONNX Runtime, which reads the weights from `model.safetensors`; made by
-  `mend export mend/assets/pyramid -o mend/assets/pyramid/model.onnx`. `mend/inpaint/scales.py` has what goes around it.
-- **Limits**: it continues what surrounds a hole: surfaces, edges, gradients. It does not invent things, and a hole that is much
-  larger than the detail around it comes out smooth. Faces, text and regular patterns behind a hole do not come back.
+- **Scores**: `results/large-holes.json`, beside classical methods, on photographs that the network was not trained on.
+- **Ablation**: `results/structure/ablation.md` compares short trainings that differ in one thing each.
+- **`model.onnx`**: the network of one scale for ONNX Runtime, which reads the weights from `model.safetensors`. Made by
+  `mend export mend/assets/pyramid -o mend/assets/pyramid/model.onnx`.
+- **Limits**: the network continues the surfaces, edges and gradients around a hole. It does not invent things. A hole that is
+  much larger than the detail around it becomes smooth. It cannot restore a face, text or a regular pattern behind the hole.
 """
 
 UNCHECKED = "of the repository; the photographers' rights were not checked"
@@ -97,7 +97,7 @@ run = asked.run
 config = read_config(run)
 weights = {name: value.half() for name, value in load_file(model_folder(run) / "model.safetensors").items()}
 data = save(weights)
-assert len(data) <= MOST, f"{len(data):,} bytes are more than the {MOST:,} that the box has room for"
+assert len(data) <= MOST, f"{len(data):,} bytes are more than {MOST:,}, the most that comes with mend"
 trained = config["trained"]
 recipe = trained["config"]
 listed = photographs(asked.data or Path(recipe["data"]), recipe["set_aside"])

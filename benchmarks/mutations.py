@@ -1,19 +1,20 @@
 """Damaged pictures and masks through the command line: never a fault, a hang, much memory, or a pixel changed without a word.
 
-python benchmarks/mutations.py results/mutations.json [COUNT]
+python benchmarks/mutations.py results/mutations.json [COUNT [SEED]]
 
 Some forty files are made from photographs that scikit-image ships, as people have them: JPEGs, PNGs, TIFFs and others of many
 kinds, masks as pictures and as annotations. Each of COUNT files (1,000) is one of them with bytes flipped, cut off, a part
 doubled, a size lied about, metadata exchanged, or half of another file. It goes through `mend fill`, `mask check`, `verify` and
-`evaluate` in a process that is warm, and may take SECONDS and MEMORY. What happened is counted, by command and by damage:
+`evaluate`, and is sent to the studio's POST /fill, in processes that are warm, and may take SECONDS and MEMORY. What happened
+is counted, by command and by damage:
 
-done         exit 0
-refused      exit 1, with a sentence about the file
-fault        any other exit, or a traceback
+done         exit 0, or status 200
+refused      exit 1, or status 400, with a sentence about the file
+fault        any other exit or status, or a traceback
 hang         over SECONDS
 memory       over MEMORY
 unsaid       a pixel outside the hole changed, and the command says that all are identical
-left         refused, but a file was written
+left         refused, but a file was written; or the studio kept one
 """
 
 import base64
@@ -25,18 +26,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from starlette.testclient import TestClient
 
 SECONDS, MEMORY = 20, 2 << 30
 SIDE = (120, 90)
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 KINDS = ("flip", "cut", "double", "size", "metadata", "splice")
+OUT_OF_MEMORY = ("out of memory", "more memory to open", "want of memory")
 OUTCOMES = ("done", "refused", "fault", "hang", "memory", "unsaid", "left")
 
 
@@ -154,8 +158,8 @@ def damage(files: dict[str, bytes], number: int, seed: int = 0) -> tuple[str, st
 # --- One of them through the commands --------------------------------------------------------------------------------
 
 
-def run_all(folder: Path, name: str, content: bytes) -> dict[str, tuple[str, str]]:
-    """For each command what happened, and what it said."""
+def run_all(folder: Path, name: str, content: bytes, client: TestClient) -> dict[str, tuple[str, str]]:
+    """For each command, and for the studio of `client`, what happened, and what it said."""
     shutil.rmtree(folder, ignore_errors=True)
     good, bad = folder / "good", folder / "bad"
     for place in (good / "truth", good / "masks", bad):
@@ -174,12 +178,14 @@ def run_all(folder: Path, name: str, content: bytes) -> dict[str, tuple[str, str
             "fill in its format": _fill(broken, None, fill),
             "verify": _call("verify", photo, marks, broken),
             "evaluate": _call("evaluate", "--truth", photo.parent, "--filled", bad, "--masks", marks.parent, *metrics),
+            "POST /fill": _post(client, broken, marks),
         }
     return {
         "mask check": _call("mask", "check", broken, "--photo", photo),
         "fill": _fill(photo, folder / "out.png", ["--mask", broken, "--model", "telea"]),
         "verify": _call("verify", photo, broken, photo),
         "evaluate": _call("evaluate", "--truth", photo.parent, "--filled", photo.parent, "--masks", bad, *metrics),
+        "POST /fill": _post(client, photo, broken),
     }
 
 
@@ -209,7 +215,7 @@ def _call(*words: object) -> tuple[str, str]:
     except BaseException as error:
         return "fault", f"{type(error).__name__}: {error}"
     lines = errors.getvalue().strip().splitlines()
-    if "out of memory" in errors.getvalue():
+    if any(words in errors.getvalue() for words in OUT_OF_MEMORY):
         return "memory", lines[-1]
     if code == 0 or (words[0] == "verify" and code == 1 and " differ, " in said.getvalue()):
         return "done", said.getvalue()
@@ -217,24 +223,66 @@ def _call(*words: object) -> tuple[str, str]:
 
 
 def _fill(photo: Path, output: Path | None, options: list[object]) -> tuple[str, str]:
-    from mend.errors import InputError
-    from mend.filling.verify import compare
-    from mend.images import read_image
-    from mend.masks.hole import understand_mask
-
     there = {photo, *photo.parent.iterdir()}
     outcome, said = _call("fill", photo, *options, *(["-o", output] if output else []))
     made = [file for file in (output, *photo.parent.iterdir()) if file and file.exists() and file not in there]
     if outcome != "done":
         return ("left" if made else outcome), said
+    return _check(photo, Path(str(options[1])), made[0].read_bytes(), said)
+
+
+def _post(client: TestClient, photo: Path, marks: Path) -> tuple[str, str]:
+    """As `_fill`, by the studio."""
+    there = _kept()
+    answer = client.post("/fill", files={"image": (photo.name, photo.read_bytes()), "mask": (marks.name, marks.read_bytes())})
+    if _kept() != there:
+        return "left", f"the studio keeps {_kept() - there}"
+    if answer.status_code == 200:
+        return _check(photo, marks, answer.content, "; ".join(json.loads(answer.headers["X-Mend-Notes"])))
+    said = answer.json()["error"]
+    if any(words in said for words in OUT_OF_MEMORY):
+        return "memory", said
+    return ("refused" if answer.status_code == 400 else "fault"), said
+
+
+def _check(photo: Path, marks: Path, filled: bytes, said: str) -> tuple[str, str]:
+    """Done, unless a pixel outside the hole changed and it was said that none did."""
+    from mend.errors import InputError
+    from mend.filling.verify import compare
+    from mend.images import read_image
+    from mend.masks.hole import understand_mask
+
     try:
-        before, after = read_image(photo), read_image(made[0])
+        before, after = read_image(photo), read_image(filled)
     except InputError as error:
         return "unsaid", f"{said}, and read again: {error}"
-    hole = understand_mask(Path(str(options[1])), before.pixels.shape[:2], picture=before).hole
+    hole = understand_mask(marks, before.pixels.shape[:2], picture=before).hole
     if not compare(before, hole, after).untouched and "are identical" in said:
         return "unsaid", said
-    return outcome, said
+    return "done", said
+
+
+def _kept() -> set[Path]:
+    """What the studio holds of pictures that were sent to it."""
+    from mend.studio.sessions import PREFIX
+
+    return {file for root in Path(tempfile.gettempdir()).glob(f"{PREFIX}*") for file in root.rglob("*")}
+
+
+@contextmanager
+def open_studio() -> Iterator[TestClient]:
+    """A studio that fills by Telea's method, with temporary files of its own, and what sends pictures to it."""
+    from mend.studio.methods import Method
+    from mend.studio.server import make_app
+
+    with tempfile.TemporaryDirectory() as folder:
+        usual, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            app = make_app({"telea": Method("telea", "")}, [], "cpu", None, None)
+            with TestClient(app, raise_server_exceptions=False) as client:
+                yield client
+        finally:
+            tempfile.tempdir = usual
 
 
 def work(connection: Connection) -> None:
@@ -243,8 +291,9 @@ def work(connection: Connection) -> None:
 
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp())
-    run_all(folder, "colour.png", _files()["colour.png"])  # warm, and all that is imported does not count
-    run_all(folder, "mask.png", _files()["mask.png"])
+    with open_studio() as client:  # warm, and all that is imported does not count
+        for name in ("colour.png", "mask.png"):
+            run_all(folder, name, _files()[name], client)
     try:
         import resource
 
@@ -252,11 +301,12 @@ def work(connection: Connection) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     except (ImportError, OSError):  # another system
         print("memory is not limited on this system", file=sys.stderr)
-    connection.send(None)
-    while (sent := connection.recv()) is not None:
-        start = time.perf_counter()
-        outcomes = run_all(folder, *sent)
-        connection.send((outcomes, time.perf_counter() - start))
+    with open_studio() as client:  # its processes have the limit too
+        connection.send(None)
+        while (sent := connection.recv()) is not None:
+            start = time.perf_counter()
+            outcomes = run_all(folder, *sent, client=client)
+            connection.send((outcomes, time.perf_counter() - start))
     shutil.rmtree(folder)
 
 
@@ -288,7 +338,8 @@ class Worker:
         self.process.join()
 
 
-def measure(count: int = 1000, seed: int = 0) -> dict[str, Any]:
+def measure(count: int = 1000, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """What came of the files so far: after every five hundred, and at the end."""
     files, worker = make_files(), Worker()
     by_command: dict[str, Counter[str]] = {}
     by_kind: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
@@ -311,20 +362,21 @@ def measure(count: int = 1000, seed: int = 0) -> dict[str, Any]:
                 bad.append(
                     {"number": number, "file": name, "damage": kind, "command": command, "outcome": outcome, "said": said}
                 )
-        if number % 100 == 99:
+                print(bad[-1], file=sys.stderr)
+        if number % 500 == 499 or number == count - 1:
             print(f"{number + 1} of {count}, {len(bad)} bad", file=sys.stderr)
+            yield {
+                "files": len(files),
+                "damaged": number + 1,
+                "seed": seed,
+                "seconds_at_most": SECONDS,
+                "memory_at_most": MEMORY,
+                "slowest": slowest,
+                "by_command": {command: _row(counts) for command, counts in sorted(by_command.items())},
+                "by_damage": {kind: _row(counts) for kind, counts in by_kind.items()},
+                "bad": bad,
+            }
     worker.close()
-    return {
-        "files": len(files),
-        "damaged": count,
-        "seed": seed,
-        "seconds_at_most": SECONDS,
-        "memory_at_most": MEMORY,
-        "slowest": slowest,
-        "by_command": {command: _row(counts) for command, counts in sorted(by_command.items())},
-        "by_damage": {kind: _row(counts) for kind, counts in by_kind.items()},
-        "bad": bad,
-    }
 
 
 def _row(counts: Counter[str]) -> dict[str, int]:
@@ -334,5 +386,6 @@ def _row(counts: Counter[str]) -> dict[str, int]:
 if __name__ == "__main__":
     from mend.models.checkpoint import commit
 
-    record = {"commit": commit(), **measure(*map(int, sys.argv[2:]))}
-    Path(sys.argv[1]).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    version = commit()
+    for record in measure(*map(int, sys.argv[2:])):
+        Path(sys.argv[1]).write_text(json.dumps({"commit": version, **record}, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the network in the box owes to what: short trainings that differ from its recipe in one thing each.
+"""An ablation of the network `pyramid`: short trainings that differ from its recipe in one thing each.
 
     python benchmarks/pyramid_ablation.py ../shared/data masks/cifar10
 
@@ -76,7 +76,7 @@ def table(rows: pd.DataFrame, names: list[str]) -> str:
     """Means by the size of the hole, and the paired difference from the recipe, with its 95 % interval over photographs."""
     labels = ["–".join(f"{edge:.0%}".rstrip("%") for edge in edges) + " %" for edges in BINS]
     lines = [
-        "| Variant | " + " | ".join(labels) + " | PSNR beside the recipe's (dB) |",
+        "| Variant | " + " | ".join(labels) + " | PSNR minus that of the first row (dB) |",
         "| :--- |" + " ---: |" * (len(labels) + 1),
     ]
     wide = rows.pivot_table(index=["photo", "bin"], columns="method", values="psnr")
@@ -110,16 +110,15 @@ def main() -> None:
         "means": means,
     }
     note = (
-        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph, means over "
-        f"n = {facts['photographs']} photographs a column; {EPOCHS} epochs each, one training each (seed 0), "
-        f"{facts['device']}, commit {facts['commit']}. So short a training shows what learns fast, not where a long "
-        "one ends: the recipe's fifteen epochs reach what `results/large-holes.json` has. "
-        "`benchmarks/pyramid_ablation.py`"
+        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph: means over "
+        f"n = {facts['photographs']} photographs a column. Each variant was trained once (seed 0), for {EPOCHS} epochs, on "
+        f"{facts['device']}, commit {facts['commit']}. Such short trainings show what learns fast, not what is best after a "
+        "long training. Made by `benchmarks/pyramid_ablation.py`."
     )
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
     write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
     write_bytes(
-        OUT.with_suffix(".md"), f"# What the network in the box owes to what\n\n{table(rows, list(runs))}\n\n{note}\n".encode()
+        OUT.with_suffix(".md"), f"# Ablation of the network `pyramid`\n\n{table(rows, list(runs))}\n\n{note}\n".encode()
     )
     print(table(rows, list(runs)))
 

@@ -1,4 +1,4 @@
-"""What the structure network owes to what: short trainings that differ in one thing each from another.
+"""An ablation of the network `structure`: short trainings that differ from another in one thing each.
 
     python benchmarks/structure_ablation.py ../shared masks/cifar10
 
@@ -103,13 +103,13 @@ def write(rows: pd.DataFrame, changes: dict[str, dict[str, Any]], made_at: str |
     means = rows.groupby(["method", "bin"], sort=False)[list(METRICS)].mean().reset_index().to_dict("records")
     found = {**facts, "definition": "PSNR and SSIM of the pixels of the hole", "variants": changes, "means": means}
     note = (
-        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph, means over "
-        f"n = {facts['photographs']} photographs a column (BSDS500, val); one training each (seed 0), each on 17,640 crops, "
-        f"{facts['device']}, commit {facts['commit']}. So short a training shows what learns fast, not where a long one ends. "
-        "`benchmarks/structure_ablation.py`"
+        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph: means over "
+        f"n = {facts['photographs']} photographs a column (BSDS500, val). Each variant was trained once (seed 0), on 17,640 "
+        f"crops, {facts['device']}, commit {facts['commit']}. Such short trainings show what learns fast, not what is best "
+        "after a long training. Made by `benchmarks/structure_ablation.py`."
     )
     names = list(dict.fromkeys(rows["method"]))
-    text = f"# What the structure network owes to what\n\n{table(rows, [*names[2:], *names[:2]])}\n\n{note}\n"
+    text = f"# Ablation of the network `structure`\n\n{table(rows, [*names[2:], *names[:2]])}\n\n{note}\n"
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
     write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
     write_bytes(OUT.with_suffix(".md"), text.encode())

@@ -259,7 +259,7 @@ def test_an_evaluation_is_that_of_one_process_after_one_of_two_was_killed(run: P
     for summary in summaries:
         for method in summary["methods"].values():
             assert method.pop("seconds") > 0
-            assert method.pop("device") in ("CPU, 1 threads", "2 × CPU, 1 threads")
+            assert method.pop("device") in ("CPU, 1 thread", "2 × CPU, 1 thread")
     assert summaries[0] == summaries[1], "to the last digit"
     files = [{file.relative_to(folder) for file in folder.rglob("*") if file.is_file()} for folder in (one, two)]
     assert files[0] == files[1]

@@ -83,8 +83,11 @@ def _explain(error: Exception, tokens: list[str]) -> str:
         goes_on = "The same command goes on with --skip-existing." if tokens[:1] == ["fill"] else GOES_ON
         return f"another process of this job was ended, or the whole job. {goes_on}"
     if _is_out_of_memory(error):
-        fewer = "--max-memory, such as --max-memory 2GB" if tokens[:1] == ["fill"] else "--batch-size or --width"
-        return f"out of memory. Try a smaller picture, or {fewer}."
+        less = {
+            "fill": "a smaller picture, or --max-memory, such as --max-memory 2GB",
+            "train": "a smaller --batch-size or --width",
+        }
+        return f"out of memory. Try {less.get(''.join(tokens[:1]), 'smaller pictures')}."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         place = f" for {error.filename}" if error.filename else ""
         return f"no space left on the disk{place}. Free some and run the command again."

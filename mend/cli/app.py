@@ -15,7 +15,8 @@ from mend.train.config import read_recipe
 
 SEGMENTER = Options.segmenter
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps …")]
-Flag = Annotated[bool, Parameter(negative=())]
+QUIET = Parameter(negative=(), show_default=lambda value: None if value is None or value is False else str(value))
+Flag = Annotated[bool, QUIET]
 LISTS = {
     "classical": ("inpaint/classical.py", "CLASSICAL"),
     "drawn": ("masks/draw.py", "DRAWN"),
@@ -52,14 +53,16 @@ def _show_help(console: Any, options: Any, panel: Any) -> None:
 
 
 def list_names(name: str) -> str:
-    """The keys of a dict of `LISTS`, such as "a, b, c"; "" for another name.
+    """The keys of a dict of `LISTS`, or the names of what comes with mend, such as "a, b, c"; "" for another name.
 
-    They are read from its source: to import it may take PyTorch's two seconds, or an extra that is not installed.
+    The keys are read from its source: to import it may take PyTorch's two seconds, or an extra that is not installed.
     """
     if name == "fetched":
         from mend.inpaint.contracts import NETWORKS
 
         return ", ".join(NETWORKS)
+    if name in ("protocols", "recipes"):
+        return ", ".join(sorted(file.stem for file in (ASSETS / name).glob("*.toml")))
     if name not in LISTS:
         return ""
     file, table = LISTS[name]
@@ -73,7 +76,7 @@ def list_names(name: str) -> str:
 
 app = App(
     name="mend",
-    help="Train, measure and use image-inpainting networks. A mask is white where the picture is to be filled.",
+    help="Remove things from photographs; train, score and compare inpainting networks.",
     version=VERSION,
     config=[_recipe, _whole_numbers],
     help_format="plaintext",

@@ -14,17 +14,17 @@ from mend.cli.app import SEGMENTER, Device, app
 from mend.errors import InputError
 from mend.train.config import TrainConfig
 
-masks_app = App(name="masks", help="Make a mask for every picture of a source, resumably; or look at the masks.")
+masks_app = App(name="masks", help="Make a mask for every picture of a data set. Run it again to continue after a stop.")
 app.command(masks_app)
 
 
 @app.command
 def demo(*, out: Path = Path("runs/demo"), open_report: bool = True) -> None:
-    """The whole experiment in four minutes, on photographs that come with the installation.
+    """Run a small experiment: masks, training, evaluation and report. Takes four minutes and no download.
 
     Args:
         out: folder for everything it makes.
-        open_report: show the report in the browser, where there is one.
+        open_report: open the report in the browser, if there is one.
     """
     from mend.cli.demo import run
 
@@ -44,16 +44,17 @@ def masks(
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
-    """Make a mask for every picture of a source. The same command goes on where it was stopped.
+    """Make a mask for every picture of a data set. Run it again to continue after a stop.
 
     Args:
-        data: cifar10, photos, hub:owner/name[:column], or a folder.
-        out: folder for the mask sets; each split is a folder in it.
-        segmenter: {segmenters}, hf:owner/name, hf:FOLDER; or drawn: {drawn}.
-        size: cut every picture to its central square and scale it to this side, in pixels.
-        rows: START:STOP, for one of several processes that fill one set.
-        coverage: share of the image that a drawn mask covers.
-        seed: of drawn masks.
+        data: cifar10; photos, which come with mend; hub:owner/name[:column], of the Hugging Face Hub; or a folder.
+        out: folder for the masks; each split gets a folder in it.
+        segmenter: what finds the objects: {segmenters}, hf:owner/name or hf:FOLDER; or shapes drawn at random: {drawn}.
+        split: which part of the data set.
+        size: crop every picture to its central square and scale it to this many pixels a side.
+        rows: START:STOP, the pictures to do in this process, if several share the work.
+        coverage: share of the picture that a drawn mask covers.
+        seed: random seed of drawn masks.
     """
     from mend.data.sources import load_images
     from mend.progress import progress
@@ -73,11 +74,11 @@ def masks(
 
 @masks_app.command
 def show(folder: Path, *, output: Annotated[Path | None, Parameter(alias="-o")] = None) -> None:
-    """Draw a contact sheet of a mask set with a histogram of coverage.
+    """Draw an overview of a mask set: some of its masks, and a histogram of how much they cover.
 
     Args:
-        folder: a mask set.
-        output: picture to write; FOLDER/contact-sheet.png unless given.
+        folder: a folder that 'mend masks' made.
+        output: picture to write. Default: FOLDER/contact-sheet.png.
     """
     from mend.masks.show import contact_sheet
 
@@ -86,13 +87,13 @@ def show(folder: Path, *, output: Annotated[Path | None, Parameter(alias="-o")] 
 
 @masks_app.command
 def convert(file: Path, data: str, *, out: Path, split: Literal["train", "test"], segmenter: str) -> None:
-    """Turn an .npz of packed masks into a mask set.
+    """Turn an .npz archive of masks into a mask set.
 
     Args:
-        file: archive whose 'mask' key holds one row of packed bits an image, in the order of the source.
-        data: the source that the masks were made for.
-        out: folder for the mask sets; the split is a folder in it.
-        split: which file split of the source the archive covers.
+        file: archive whose key 'mask' holds one row of packed bits for each picture, in the order of the data set.
+        data: the data set that the masks were made for, as for 'mend masks'.
+        out: folder for the masks; the split gets a folder in it.
+        split: which part of the data set the archive covers.
         segmenter: what made the masks, for the record.
     """
     from mend.data.sources import load_images
@@ -104,13 +105,13 @@ def convert(file: Path, data: str, *, out: Path, split: Literal["train", "test"]
 
 @app.command
 def duplicates(data: str, *, out: Path, size: int | None = None, threshold: float | None = None) -> None:
-    """List the test images of a source that have a near-duplicate among its training images.
+    """List the test pictures of a data set that have a near-duplicate among its training pictures.
 
     Args:
-        data: cifar10, photos, hub:owner/name[:column], or a folder.
-        out: the list, FILE.csv; pairs to look at go into FILE.png beside it.
-        size: cut every picture to its central square and scale it to this side, in pixels.
-        threshold: least correlation of detail, to 1 for a copy; 0.75 unless given.
+        data: cifar10; photos, which come with mend; hub:owner/name[:column], of the Hugging Face Hub; or a folder.
+        out: list to write, FILE.csv. FILE.png shows the pairs.
+        size: crop every picture to its central square and scale it to this many pixels a side.
+        threshold: correlation of fine detail from which two pictures count as near-duplicates; 1 is a copy. Default: 0.75.
     """
     from mend.data.duplicates import THRESHOLD, near_duplicates, write_list
     from mend.data.sources import load_images
@@ -133,11 +134,11 @@ def train(
     recipe: str = "reference",
     out: Path | None = None,
 ) -> None:
-    """Train a network. The same command goes on where it was stopped.
+    """Train a network. Run the same command again to continue after a stop.
 
     Args:
-        recipe: a shipped recipe, or a .toml file; flags stand above it.
-        out: run folder; runs/MODEL-wWIDTH unless given.
+        recipe: settings to start from: {recipes}, or a .toml file. Flags override them.
+        out: folder for the run. Default: runs/MODEL-wWIDTH.
     """
     from mend.progress import progress
     from mend.train.config import check_run
@@ -154,7 +155,7 @@ def train(
 
 @app.command
 def evaluate(
-    runs: list[str] | None = None,
+    runs: Annotated[list[str] | None, Parameter(negative=())] = None,
     *,
     protocol: str = "cifar10-object-v1",
     data: str | None = None,
@@ -168,20 +169,20 @@ def evaluate(
     out: Path | None = None,
     device: Device = "auto",
 ) -> None:
-    """Score networks by a protocol, with the classical fillers beside them; or folders of pictures that any program filled.
+    """Score networks by a protocol, and classical methods beside them; or score folders of pictures from any program.
 
     Args:
-        runs: run or model folders, or names of fillers: {classical}; {fetched}; FILE.onnx or FILE.pt.
-        protocol: a shipped protocol, or a .toml file.
-        data: where the protocol's images are, when not where it says.
-        truth: folder of originals, to score --filled against, paired by name.
-        filled: folders of filled pictures, one a method.
-        masks: where the protocol's mask set is, when not where it says; with --truth, the folder of masks, white where filled.
-        metrics: comma-separated, of {metrics}; the protocol's unless given.
-        limit: the first so many images only.
-        size: cut every picture to its central square and scale it to this side, in pixels.
+        runs: what to score: folders that 'mend train' made; {classical}; {fetched}; FILE.onnx or FILE.pt.
+        protocol: which pictures, masks and metrics: {protocols}, or a .toml file.
+        data: where the pictures of the protocol are, if not where it says.
+        truth: folder of original pictures, to score --filled against. Files are paired by name.
+        filled: folders of filled pictures, one for each method.
+        masks: where the masks of the protocol are, if not where it says. With --truth: folder of masks, white where filled.
+        metrics: separated by commas, of {metrics}. Default: those of the protocol.
+        limit: score this many pictures only, the first ones.
+        size: crop every picture to its central square and scale it to this many pixels a side.
         classical: score {classical} too.
-        out: the result, OUT.json and OUT/; results/PROTOCOL unless given.
+        out: where the result goes: OUT.json, and a folder OUT. Default: results/PROTOCOL.
     """
     from mend.evaluate import run as module
     from mend.evaluate.protocol import read_protocol
@@ -222,21 +223,21 @@ def _print_table(file: Path) -> None:
 
 @app.command
 def report(
-    runs: list[str] | None = None,
+    runs: Annotated[list[str] | None, Parameter(negative=())] = None,
     *,
     results: Path = Path("results/cifar10-object-v1.json"),
     out: Path | None = None,
     without: Path | None = None,
     into: Path | None = None,
 ) -> None:
-    """Make the report of an evaluation: HTML pages, Markdown, LaTeX, pictures.
+    """Write the report of an evaluation: HTML pages, tables in Markdown and LaTeX, pictures.
 
     Args:
-        runs: networks to show; all of the result unless given.
-        results: what 'mend evaluate' wrote.
-        out: folder for the report; beside the rows unless given.
-        without: a list of images to leave out, as 'mend duplicates' writes it.
-        into: a Markdown file whose table, between <!-- results --> and <!-- /results -->, is made anew.
+        runs: which methods to show. Default: all.
+        results: file that 'mend evaluate' wrote.
+        out: folder for the report. Default: the folder of the result.
+        without: list of pictures to leave out, as 'mend duplicates' writes it.
+        into: Markdown file in which to replace the table between <!-- results --> and <!-- /results -->.
     """
     from mend import report as module
     from mend.evaluate.result import read_result, result_folder
@@ -250,15 +251,16 @@ def report(
 
 @app.command
 def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.json"), csv: Path | None = None) -> None:
-    """Compare two methods of an evaluation image by image: every metric's difference with its 95 % interval.
+    """Compare two methods of an evaluation picture by picture: the difference in each metric, with its 95 % interval.
 
-    Of one training each it says whether these weights differ. Of several trainings each, the interval is over trainings too.
+    With one training each, the answer holds for these two networks.
+    With several trainings each, it holds for further trainings too.
 
     Args:
-        a: a method of the result, by its name or run folder; or several trainings of one recipe: a,b,c, or "unet-w16*".
-        b: another, or several.
-        results: what 'mend evaluate' wrote.
-        csv: a file for the same table.
+        a: a method of the result, by its name or folder; or several trainings of one recipe, such as a,b,c or "unet-w16*".
+        b: another one, or several.
+        results: file that 'mend evaluate' wrote.
+        csv: file to write the table to.
     """
     from mend.evaluate.compare import compare as run
     from mend.evaluate.compare import write_csv
@@ -282,14 +284,17 @@ def reproduce(
     out: Path | None = None,
     device: Device = "auto",
 ) -> None:
-    """Do a result again (masks, trainings, evaluation) and print old numbers beside new ones. Exits with 1 outside tolerance.
+    """Repeat an experiment (masks, trainings, evaluation) and print new numbers beside old ones.
+
+    Exits with 1 if a number is outside its tolerance.
+    Run the same command again to continue after a stop.
 
     Args:
-        result: what 'mend evaluate' wrote, OUT.json.
-        tier: full does RESULT itself; smoke does smoke.json beside it, small networks on embedded photographs, in two minutes.
-        data: where its images are, when not where it says.
-        masks: where its mask sets are, or the archives *-train.npz and *-test.npz to make them from, when not where it says.
-        out: folder for everything it makes; runs/reproduce-NAME unless given. The same command goes on.
+        result: file that 'mend evaluate' wrote.
+        tier: full repeats RESULT; smoke repeats smoke.json beside it, with small networks on a few photographs, in two minutes.
+        data: where the pictures are, if not where RESULT says.
+        masks: where the masks are, if not where RESULT says; or a folder of the archives *-train.npz and *-test.npz.
+        out: folder for everything it makes. Default: runs/reproduce-NAME.
     """
     from mend.progress import progress
     from mend.report.tables import reproduction_text
@@ -310,21 +315,22 @@ def reproduce(
 
 @app.command
 def export(model: Path, *, output: Annotated[Path, Parameter(alias="-o")]) -> None:
-    """Write a network as an ONNX graph, which needs no PyTorch, and say by how much it differs from it at most.
+    """Write a network as an ONNX file, which needs no PyTorch, and print how far its values are from PyTorch's.
 
-    It takes pictures of any size in multiples of 8. Its contract is written beside it, as NAME.toml, for 'mend fill --model
-    NAME.onnx'. Of a network of the pyramid's kind the graph is one scale, for other programs.
+    The file takes pictures whose sides are multiples of 8.
+    A description, NAME.toml, is written beside it, for 'mend fill --model NAME.onnx'.
+    Of a pyramid or structure network the file holds one scale only, for use in other programs.
 
     Args:
-        model: run folder or model folder.
-        output: file to write, .onnx; in the model folder it has no weights of its own, but reads model.safetensors beside it.
+        model: folder that 'mend train' made.
+        output: file to write, NAME.onnx. Inside the model's folder it shares the weights in model.safetensors.
     """
     from mend.models.export import export as run
 
     off, toml = run(model, output)
     print(f"{output}: differs from PyTorch by at most {off:.1g}, where white is 1")
     if toml is not None:
-        print(f"{toml}: its contract; now 'mend fill PHOTO --mask MASK --model {output}'")
+        print(f"{toml}: its description; now 'mend fill PHOTO --mask MASK --model {output}'")
 
 
 def _range(text: str) -> tuple[int, int | None]:

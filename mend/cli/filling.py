@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 from cyclopts import App, Parameter
 
 from mend import distributed
-from mend.cli.app import Device, Flag, app
+from mend.cli.app import QUIET, Device, Flag, app
 from mend.cli.files import STANDARD, STANDARD_OUTPUT, File, check_writable, is_stream, read_once, send
 from mend.errors import InputError, as_flags
 from mend.filling.options import Options
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from mend.filling.pairing import Plan
     from mend.filling.summary import Outcome
 
-mask_app = App(name="mask", help="Look at one mask.")
+mask_app = App(name="mask", help="Check a mask before you fill.")
 app.command(mask_app)
 
 Output = Annotated[File | None, Parameter(alias="-o")]
 Marked = Annotated[str, Parameter(name="--hole", help="what marks the hole in the mask: auto, {holes}.")]
-Chosen = Annotated[Options, Parameter(name="*", negative=())]
+Chosen = Annotated[Options, QUIET, Parameter(name="*")]
 
 
 @app.command
@@ -43,26 +43,26 @@ def fill(
     skip_existing: Flag = False,
     dry_run: Flag = False,
 ) -> None:
-    """Fill a part of a photograph of any size, or of a folder of them. In lossless formats every other pixel stays as it is.
+    """Fill a part of a photograph, or of every photograph in a folder. In lossless formats all other pixels keep their values.
 
-    A folder is searched through, and its tree mirrored. A picture that cannot be filled is named and the others are filled; the
-    exit code is then 1. OUTPUT/mend-fill.json says what became of each.
+    A folder is read with its subfolders.
+    If a picture cannot be filled, mend names it, fills the others, and exits with 1.
+    OUTPUT/mend-fill.json lists what happened to each picture.
 
     Args:
-        photo: the picture; 8 or 16 bits, grey or colour, with or without alpha; - for standard input. Or a folder of pictures.
-        mask: white where the picture is to be filled, or the picture itself painted over there, or annotations of COCO or
-            LabelMe (.json); what cannot be decided is asked. One
-            for all pictures of a folder, or annotations of them all; - for standard input.
-        masks: folder of masks, for a folder of pictures: that of a/b.jpg is a/b.png, or has another suffix, .json for COCO.
-        output: file to write; its suffix names the format; - for standard output. PHOTO-filled beside the photo unless given:
-            PNG, JPEG, WebP and TIFF in their own format, all others as PNG. For a folder: another.
-        preview: write the picture with the hole shown on it to this file, and fill nothing.
-        keep_mask: PNG to write: the hole that was filled, an object's too, as a mask, which 'mend verify' asks for. For a
-            folder of pictures: a folder to write them to.
-        pattern: what the masks in --masks are called, such as {stem}_mask.
-        suffix: format of all outputs of a folder, such as png; for each as for one photo unless given.
-        skip_existing: leave out pictures of a folder whose output is there, to go on with a run that was stopped.
-        dry_run: print what would be done with a folder, and do nothing.
+        photo: the picture, of 8 or 16 bits, grey or colour, with or without transparency; - for standard input. Or a folder.
+        mask: a picture that is white where you want to fill; the photograph itself, painted over there; or annotations of COCO
+            or LabelMe (.json). If it can be read in more than one way, mend stops and names the ways. For a folder: one mask
+            for all pictures, or annotations of them. - for standard input.
+        masks: folder of masks, for a folder of pictures: the mask of a/b.jpg is a/b.png, or has another suffix, such as .json.
+        output: file to write, in the format of its suffix; - for standard output. Default: PHOTO-filled, beside the photo, in
+            its format if that is PNG, JPEG, WebP or TIFF, else as PNG. For a folder: another folder, which you have to name.
+        preview: write the picture with the hole marked on it to this file, and fill nothing.
+        keep_mask: write the filled area as a mask to this PNG, for 'mend verify'. For a folder: another folder.
+        pattern: how the files in --masks are named, such as {stem}_mask.
+        suffix: format of all outputs of a folder, such as png. Default: as for a single photo.
+        skip_existing: skip the pictures of a folder whose output exists, to continue a run that was stopped.
+        dry_run: list what would be done with a folder, and write nothing.
     """
     options.check()
     _check_one_hole({"--mask": mask, "--masks": masks, "--object": options.object})
@@ -244,12 +244,12 @@ def _fill_folder(plan: "Plan", options: Options) -> None:
 
 @mask_app.command
 def check(mask: File, *, photo: File | None = None, marked: Marked = "auto", output: Output = None) -> None:
-    """Say what is seen in a mask and what would be filled. Exits with 1 where that cannot be decided.
+    """Say how a mask is read and what would be filled. Exits with 1 if it can be read in more than one way.
 
     Args:
         mask: a picture, or annotations of COCO or LabelMe (.json).
-        photo: the picture that the mask is for; whether it fits is checked too.
-        output: picture to write: the hole shown on the photo, or on plain grey.
+        photo: the picture that the mask belongs to, to check that they fit.
+        output: picture to write: the photo with the hole marked on it; plain grey without --photo.
     """
     import numpy as np
 
@@ -276,13 +276,13 @@ def check(mask: File, *, photo: File | None = None, marked: Marked = "auto", out
 
 @app.command
 def verify(photo: File, mask: File, filled: File, *, marked: Marked = "auto", grow: int = 0) -> None:
-    """Prove that a filled picture is the one of before outside the mask. Exits with 1 where a single pixel differs.
+    """Prove that nothing changed outside the mask. Exits with 1 if a single pixel differs.
 
     Args:
         photo: the picture before.
         mask: white where it was filled.
-        filled: the picture after, by any program.
-        grow: pixels by which the hole was made larger, if it was.
+        filled: the picture after, from any program.
+        grow: pixels by which the hole was enlarged when it was filled.
     """
     from mend.filling.verify import verify as run
 
@@ -294,7 +294,7 @@ def verify(photo: File, mask: File, filled: File, *, marked: Marked = "auto", gr
 
 @app.command
 def studio(
-    models: list[str] | None = None,
+    models: Annotated[list[str] | None, Parameter(negative=())] = None,
     *,
     port: int = 7860,
     host: str = "127.0.0.1",
@@ -302,14 +302,14 @@ def studio(
     open_page: bool = True,
     device: Device = "auto",
 ) -> None:
-    """Open a page on which one removes something from a picture. Nothing leaves the machine.
+    """Open a page in your browser on which you remove things from pictures. Nothing leaves this computer.
 
     Args:
-        models: run folders, model folders, and files or names of networks, to offer besides what is in the box.
-        port: where the page is served; 0 finds a free one.
-        host: address to serve at; others than 127.0.0.1 let other machines in, and need --auth.
-        auth: NAME:PASSWORD that the page asks for.
-        open_page: show the page in the browser, where there is one.
+        models: more networks to offer: folders that 'mend train' made, and names or files as for 'mend fill --model'.
+        port: port of the page; 0 takes a free one.
+        host: address to listen on. Any other than 127.0.0.1 lets other computers in, and needs --auth.
+        auth: NAME:PASSWORD that visitors have to enter.
+        open_page: open the page in the browser, if there is one.
     """
     from mend.studio import studio as run
 

@@ -30,7 +30,7 @@ def load_filler(
     if seam and (model is None or foreign):
         raise InputError(
             "`seam` is for a network of yours that changes known pixels a little. "
-            f"{'A network of others' if foreign else 'The network in the box'} leaves them as they are. Leave `seam` out."
+            f"{'A network of others' if foreign else 'The network that comes with mend'} does not. Leave `seam` out."
         )
     if foreign and device not in ("auto", "cpu"):
         raise InputError(f"networks of other people run on the CPU; the `device` is {device}. Leave it out.")
@@ -52,7 +52,8 @@ def check_texture(model: str | Path | None, smooth: bool, texture: bool) -> None
         raise InputError("`smooth` leaves texture out, `texture` adds it. Leave one of them out.")
     if smooth and model is not None:
         raise InputError(
-            "`smooth` is for the network in the box: another `model` has no texture, unless by `texture`. Leave it out."
+            "`smooth` is for the network that comes with mend: another `model` has no texture unless you add `texture`. "
+            "Leave it out."
         )
 
 

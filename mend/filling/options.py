@@ -13,34 +13,37 @@ class Options:
     """
 
     object: str | None = None
-    """fill an object instead of a mask: its name, such as dog or person, or largest."""
+    """remove an object, without a mask: its name, such as dog or person; or largest."""
     segmenter: str = "deeplabv3_resnet101"
-    """what finds the object: {segmenters}, hf:owner/name or hf:FOLDER; of these, felzenszwalb finds the largest only, and not
-    reliably in photographs."""
+    """what finds the object: {segmenters}, hf:owner/name or hf:FOLDER. felzenszwalb, which is no network, finds the largest
+    object only, and often fails on photographs."""
     hole: str = "auto"
-    """what marks the hole in the mask: auto, {holes}; painted is what is strongly coloured."""
+    """what marks the hole in the mask: auto, {holes}. painted means strongly coloured."""
     grow: int | None = None
-    """pixels by which the hole is made larger on every side; 2 % of the longer side for an object, else 0, unless given."""
+    """enlarge the hole by this many pixels on every side. Default: 0; for an object, 2 % of the picture's longer side."""
     feather: int = 0
-    """pixels of the grown part, from its rim, over which the filling fades into the picture."""
+    """fade the filling into the picture over this many pixels, within what grow has added."""
     model: str | None = None
-    """{classical} (biharmonic needs the extra eval); {fetched}, which are fetched; FILE.onnx or FILE.pt with its contract
-    beside it, FILE.toml; a run folder or a model folder. The network in the box unless given."""
+    """what fills the hole. Default: the network that comes with mend. Others: {classical} (biharmonic needs the extra eval);
+    {fetched}, downloaded on first use; FILE.onnx or FILE.pt, described by a FILE.toml beside it; a folder that 'mend train'
+    made."""
     smooth: bool = False
-    """leave out the texture from elsewhere in the picture: nearer to what was there on average, and a blur in a large hole."""
+    """do not add texture from the rest of the picture: on average closer to what was there, but blurred in a large hole."""
     texture: bool = False
-    """give the filling of another model texture too; the network in the box has it anyway."""
+    """add texture to the filling of another model too. The default network always gets it."""
     seam: bool = False
-    """blend the filling into the picture at the rim of the hole: for a network of yours that changes known pixels a little."""
+    """blend the filling into the picture at the edge of the hole, for a network of yours that changes other pixels too."""
     first_frame: bool = False
-    """of an animation, or of several pages, fill the first and leave out the others; else such a file is refused."""
+    """fill the first frame of an animation, or the first page of a document, and drop the others. Without this, such a file is
+    refused."""
     opaque: bool = False
-    """make what is filled opaque, where the picture is transparent; else it stays so."""
+    """make the filled area opaque. Without this, it stays transparent where the picture is."""
     quality: int | None = None
-    """1 to 100, of a JPEG, WebP or AVIF; else a JPEG keeps its own tables, a WebP stays lossless, others are 95."""
+    """1 to 100, for JPEG, WebP and AVIF. Default: a JPEG keeps the quality that it has, a WebP is lossless unless it was lossy
+    before, and anything else is 95."""
     max_memory: str | None = None
-    """memory that filling may take, such as 2GB; large pictures are then worked through in smaller tiles, and those of a folder
-    one after another. Not for an object, since what finds it is not counted."""
+    """the most memory that filling may take, such as 2GB. Large pictures are then filled in smaller tiles, and a folder one
+    picture at a time. Does not go with an object, since what finds it is not counted."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps …"""
 

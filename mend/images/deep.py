@@ -102,10 +102,22 @@ def _scale_to_16_bits(levels: np.ndarray, white: int) -> np.ndarray:
 
 
 def is_undecided(content: bytes, opened: Image.Image) -> bool:
-    """Whether OpenCV finds other pixels in a fax (H, W): of a damaged one libtiff leaves rows as its memory happens to be,
-    which nothing else tells."""
-    other, own = _imdecode(content), np.asarray(opened.convert("L"))
+    """Whether a fax gives other pixels when it is read again, by Pillow or by OpenCV: of a damaged one libtiff leaves rows as
+    its memory happens to be, which nothing else tells. So that is made another before each reading."""
+    own, strip = np.asarray(opened.convert("L")), opened.width // 8 * opened.tag_v2.get(278, opened.height)  # type: ignore[attr-defined]
+    _write_into_free_memory(0, strip)
+    with Image.open(io.BytesIO(content)) as again:
+        if not np.array_equal(np.asarray(again.convert("L")), own):
+            return True
+    _write_into_free_memory(255, strip)
+    other = _imdecode(content)
     return other is not None and other.shape == own.shape and not any(np.array_equal(other, ink) for ink in (own, 255 - own))
+
+
+def _write_into_free_memory(value: int, size: int) -> None:
+    """Leave memory that holds `value` for whoever asks next for about so many bytes."""
+    held = [np.full(size + more, value, np.uint8) for more in range(-min(64, size), 65, 16) for _ in range(8)]
+    del held
 
 
 def _decode_by_opencv(content: bytes) -> np.ndarray | None:

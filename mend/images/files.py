@@ -33,6 +33,9 @@ from mend.images.picture import Picture, as_rgb, picture_from_pil, source_format
 
 MOST = 1_000_000_000  # pixels of a picture that is opened
 PILLOWS_MOST = 1024**3 // 4 // 3  # pixels from which Pillow warns of an attack; at twice as many it refuses
+# Pixels in a byte, at most, by the format, of a TIFF by its compression; the others have no bound, or none that helps.
+DENSEST = {"GIF": 2731, "JPEG": 1024, "PNG": 8256, "PPM": 8, "TGA": 64}
+DENSEST |= {"raw": 8, "jpeg": 1024, "tiff_lzw": 21845, "tiff_adobe_deflate": 8256}
 LOSSY = ("JPEG", "WEBP", "AVIF")
 _opening, _lock = 0, Lock()
 
@@ -53,6 +56,7 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
                     raise Image.DecompressionBombError(
                         f"it has {opened.width}×{opened.height} pixels, and {MOST:,} are the most."
                     )
+                _check_density(file, opened)
                 if opened.format == "TIFF":  # Pillow turns it as it loads, and forgets that it did
                     opened.info["orientation"] = opened.getexif().get(ORIENTATION)
                 opened.load()
@@ -67,8 +71,10 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
             raise InputError(
                 f"{name} has 16 bits and its channels one after another: Pillow misreads it. Save it as PNG first."
             )
-        elif opened.info.get("compression") in FAXES and is_undecided(_content(file), opened):
-            raise InputError(f"{name} is damaged: some of its rows cannot be read. Copy it again from where it came.")
+        elif opened.info.get("compression") in FAXES:
+            with _allow_large_pictures():
+                if is_undecided(_content(file), opened):
+                    raise InputError(f"{name} is damaged: some of its rows cannot be read. Copy it again from where it came.")
         if opened.format == "JPEG2000":
             _repair_white(file, name, opened)
         return opened
@@ -79,8 +85,10 @@ def explain_read_errors(name: str) -> Iterator[None]:
     """Whatever Pillow raises of a file as an InputError: of a damaged one it raises errors of any type."""
     try:
         yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError:
+        raise InputError(f"{name} takes more memory to open than is free. Scale it, or cut it into parts.") from None
     except FileNotFoundError:
         raise InputError(f"there is no file {name}.") from None
     except IsADirectoryError:
@@ -102,6 +110,16 @@ def decode(opened: Image.Image, name: str) -> Image.Image:
     with explain_read_errors(name):
         opened.load()
         return opened
+
+
+def _check_density(file: str | Path | bytes, opened: Image.Image) -> None:
+    """Raise OSError for a large picture whose file is too short to hold it: room for all its pixels is taken before they are
+    read."""
+    kind = opened.info.get("compression") if opened.format == "TIFF" else source_format(opened)
+    pixels, densest = opened.width * opened.height, DENSEST.get(kind or "")
+    length = len(file) if isinstance(file, bytes) else Path(file).stat().st_size
+    if densest is not None and pixels > max(PILLOWS_MOST, densest * length):
+        raise OSError(f"{length:,} bytes are too few for the {opened.width}×{opened.height} pixels that it claims to have")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from mend.errors import InputError
 from mend.inpaint.contracts import Contract
 
-INSTEAD = "Where no other is named the network in the box is used; it needs no download."
+INSTEAD = "Without `model`, mend uses the network that comes with it, which needs no download."
 
 
 def find_fetched(contract: Contract) -> Path | None:

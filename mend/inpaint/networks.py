@@ -130,7 +130,7 @@ class Network:
         scales = " and ".join(f"1/{by}" for by in sorted(shrunk))
         return [
             f"{self.name} sees {self.contract.side} pixels a side: wider holes are filled at {scales} of the size, "
-            "and the network in the box goes on from there to the full one"
+            "and the network that comes with mend goes on from there to the full one"
         ]
 
     def _fill(self, image: np.ndarray, hole: np.ndarray, report: Report) -> np.ndarray:

@@ -29,7 +29,8 @@ def find_device(name: str) -> torch.device:
 def device_name(device: torch.device) -> str:
     """The device's own name for results: the GPU's, or the CPU's with the threads in use; and how many processes had one."""
     on_gpu = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if on_gpu else f"{device.type.upper()}, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if on_gpu else f"{device.type.upper()}, {count} thread{'s' * (count != 1)}"
     return name if distributed.WORLD == 1 else f"{distributed.WORLD} × {name}"
 
 

@@ -215,7 +215,7 @@ def as_text(result: Result) -> str:
     header, rows = metric_table(result, ordered(result, None))
     texts = [header] + [[c.text + ("*" if c.best else " ") for c in row] for row in rows]
     texts[0] = [header[0], *(f"{name} " for name in header[1:])]
-    return "\n".join([*aligned(texts, 1), "", *footnotes(result, intervals=False)])
+    return "\n".join([*aligned(texts, 1), "", *footnotes(result, intervals=False, mark="*")])
 
 
 def comparison_text(found: list[Difference], a: str, b: str) -> str:
@@ -289,16 +289,16 @@ def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     return ["  ".join(side(text, width) for side, text, width in zip(sides, row, widths, strict=True)) for row in rows]
 
 
-def footnotes(result: Result, intervals: bool = True, empty: bool = True) -> list[str]:
+def footnotes(result: Result, intervals: bool = True, empty: bool = True, mark: str = "Bold") -> list[str]:
     """What stands under every table: n, the interval, what is missing, and the definitions of the metrics shown, those of
-    `empty` columns too."""
+    `empty` columns too. `mark` says how the table shows the best value."""
     protocol = result.protocol
     per_image = protocol.drawn.per_image if protocol.drawn else 1
     count = f"{result.n} images" if per_image == 1 else f"{result.n} holes, {per_image} an image"
     small = "Small: 95 % bootstrap interval of the mean over images. " if intervals else ""
     if any(len(group) > 1 for group in group_trainings(result, result.methods)):
         small = small.replace("images. ", "images; ±: standard deviation over trainings that differ in the seed. ")
-    lines = [f"n = {count}, protocol {protocol.name}, mask set {result.mask_set[:12]}. {small}Marked: best of its column."]
+    lines = [f"n = {count}, protocol {protocol.name}, mask set {result.mask_set[:12]}. {small}{mark}: best of its column."]
     if protocol.masks and protocol.drawn is None:
         low, high = (f"{share:.0%}".replace("%", " %") for share in (protocol.policy.low, protocol.policy.high))
         lines.append(

@@ -18,53 +18,53 @@ class TrainConfig:
     """Everything a run depends on. A field is a flag of `mend train`, a recipe key and an entry of the run's config.toml."""
 
     data: str
-    """Source of images: cifar10, photos, hub:owner/name[:column], or a folder."""
+    """The pictures: cifar10; photos, which come with mend; hub:owner/name[:column], of the Hugging Face Hub; or a folder."""
     masks: str
-    """A mask set, or a folder with a train and a test mask set; with crop also {drawn}, or several: a,b,c."""
+    """A folder that 'mend masks' made; with crop also {drawn}, or several of them: a,b,c."""
     model: str = "unet-aspp"
     """The network: {networks}."""
     width: int = 64
-    """Channels at full resolution."""
+    """Channels of the network at full resolution."""
     start: str | None = None
-    """A model or run folder whose weights are the first ones; fresh ones otherwise."""
+    """A folder that 'mend train' made, with whose weights to start. Default: random ones."""
     hole_channel: bool = False
     """Show the hole to the encoder as a fourth channel."""
     size: int | None = None
-    """Cut every picture to its central square and scale it to this side, in pixels."""
+    """Crop every picture to its central square and scale it to this many pixels a side."""
     crop: int | None = None
-    """Stream random crops of this side, in pixels, from a folder of large pictures."""
+    """Train on random crops of this many pixels a side, from a folder of large pictures."""
     zoom: float = 1.0
-    """With crop: shrink a part up to so many times as large to the crop, and as likely any factor between."""
+    """With crop: scale pictures down by a random factor, up to this one, before they are cropped."""
     crops: int = 1
-    """With crop: crops of every picture in an epoch."""
+    """With crop: how many crops of each picture an epoch takes."""
     set_aside: int = 0
-    """With crop: so many pictures, those of the smallest SHA-256, are kept for a test; none is chosen by its name then."""
+    """With crop: keep this many pictures for a test, those with the smallest SHA-256, whatever their names."""
     ramp: int = 0
-    """With crop: epochs over which the largest drawn holes grow from 10 % of a crop to 50 %."""
+    """With crop: the largest drawn holes grow from 10 % of a crop to 50 % over this many epochs."""
     grow: float = 0.0
-    """With crop: grow borrowed masks by up to this share of a crop's side."""
+    """With crop: enlarge masks that come from a mask set by up to this share of a crop's side."""
     workers: int = 2
-    """Processes that read pictures; with crop only."""
+    """With crop: processes that read pictures; 0 reads them in the training process itself."""
     epochs: int = 15
-    """Passes over the training images; more than a run in this folder had go on with it, where the schedule is constant."""
+    """Passes over the training pictures. With a constant schedule, a higher number continues a finished run."""
     batch_size: int = 128
-    """Images a step, over all processes."""
+    """Pictures in a step, of all processes together."""
     lr: float = 1e-3
     """Adam's learning rate."""
     schedule: Schedule = "constant"
-    """Learning rate over time; cosine ends at zero."""
+    """How the learning rate changes over time; cosine ends at zero."""
     loss: dict[str, float] = field(default_factory=lambda: {"mse": 1.0})
     """Weight of each loss term, such as --loss.mse 1: {losses}."""
     feature_network: str | None = None
-    """Folder of a transformers DeepLabV3 on MobileNetV2; the loss term features compares what it sees."""
+    """For the loss term features: folder of a DeepLabV3 on MobileNetV2, in the format of the library transformers."""
     ema: float = 0.0
-    """Decay of the moving average of the weights that is judged and saved; 0 for none."""
+    """Decay of a moving average of the weights, which is then what is validated and saved; 0 for none."""
     precision: Precision = "auto"
-    """Precision of the numbers that the network computes with; auto is bf16 where the device has it, else fp16 on a GPU."""
+    """Number format of the computation; auto takes bf16 if the device has it, else fp16 on a GPU and fp32 on a CPU."""
     compile: bool = False
-    """Compile the network first (torch.compile)."""
+    """Compile the network before training (torch.compile)."""
     seed: int = 0
-    """Of the weights and of the order of the images."""
+    """Random seed of the first weights and of the order of the pictures."""
 
     def __post_init__(self) -> None:
         """Raise InputError for a value that no run can have."""

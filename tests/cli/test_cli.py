@@ -203,7 +203,7 @@ def test_bad_input_is_one_line_and_exit_1(photo: Path, run: Path, capsys: pytest
             "new does not name a picture file. Name one, such as new/photo-filled.png",
         ),
         ("fill photo.png --mask mask.png -o there", 1, "there does not name a picture file. Name one, such as there/photo-fil"),
-        ("fill photo.png --mask mask.png --seam", 1, "The network in the box leaves them as they are. Leave --seam out."),
+        ("fill photo.png --mask mask.png --seam", 1, "The network that comes with mend does not. Leave --seam out."),
         ("fill photo.png --mask mask.png --max-memory 1MB", 1, "--max-memory is 1 MB, which is too little: 61×45 pixels take "),
         ("fill photo.png --mask eps.eps", 1, "eps.eps is EPS, which is a program: to draw it takes Ghostscript."),
         ("fill there --mask mask.png", 1, "there is a folder; name another, which the results go to: --output FOLDER"),
@@ -286,6 +286,9 @@ def test_ctrl_c_and_faults(capsys: pytest.CaptureFixture[str], photo: Path, monk
             assert said in capsys.readouterr().err
     with pytest.raises(RuntimeError, match="odd"):
         main([*(str(w) for w in words), "--debug"])
+    monkeypatch.setattr("mend.filling.verify.verify", lambda *_: bytearray(1 << 60))
+    code, _, err = mend(capsys, "verify", photo / "photo.png", photo / "mask.png", photo / "photo.png")
+    assert (code, err) == (1, "mend: out of memory. Try smaller pictures.\n")
 
 
 @pytest.fixture

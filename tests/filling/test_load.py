@@ -58,7 +58,7 @@ def test_options_that_do_not_fit_a_network_of_other_people_are_refused():
 
 @pytest.mark.parametrize("model", [None, "lama"])
 def test_a_seam_is_refused_where_there_is_none(model: str | None):
-    with pytest.raises(InputError, match="leaves them as they are. Leave `seam` out"):
+    with pytest.raises(InputError, match="does not. Leave `seam` out"):
         load_filler(model, seam=True)
 
 
@@ -80,7 +80,7 @@ def test_the_network_in_the_box_has_texture_unless_smooth_and_others_where_it_is
 
 
 @pytest.mark.parametrize(
-    ("more", "why"), [({"texture": True}, "Leave one"), ({"model": "telea"}, "for the network in the box")]
+    ("more", "why"), [({"texture": True}, "Leave one"), ({"model": "telea"}, "for the network that comes with mend")]
 )
 def test_smooth_beside_what_it_does_not_fit(more: dict[str, Any], why: str):
     with pytest.raises(InputError, match=why):

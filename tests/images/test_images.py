@@ -17,7 +17,7 @@ import torch
 from conftest import smooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
@@ -41,7 +41,8 @@ from mend.images import (
     to_pixels,
     write_image,
 )
-from mend.images.files import PILLOWS_MOST
+from mend.images.deep import _write_into_free_memory
+from mend.images.files import DENSEST, PILLOWS_MOST
 from mend.images.metadata import PREVIEW, differences, upright_exif
 from mend.masks.hole import read_mask, understand_mask
 
@@ -784,6 +785,23 @@ def test_a_fax_is_read_and_a_damaged_one_is_named(compression: str, white: int, 
             read(tmp_path / "a.tif")
 
 
+def test_a_damaged_fax_is_named_where_opencv_happens_to_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.fromarray(smooth(90, 120, 0)).convert("1").save(tmp_path / "a.tif", compression="group4")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    with Image.open(tmp_path / "a.tif") as opened:
+        start, length = opened.tag_v2[273][0], opened.tag_v2[279][0]  # type: ignore[attr-defined]
+    content[start + length // 3 : start + length // 3 + 40] = bytes(40)
+    monkeypatch.setattr("mend.images.deep._imdecode", lambda content: None)
+    noticed = 0
+    for _ in range(20):
+        _write_into_free_memory(85, 90 * 15)
+        try:
+            read_image(bytes(content))
+        except InputError:
+            noticed += 1
+    assert noticed >= 15, "what memory held is taken for the picture"
+
+
 def test_a_truncated_picture_is_named(tmp_path: Path):
     Image.fromarray(smooth(64, 64, 0)).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:600])
@@ -817,6 +835,39 @@ def test_large_pictures_are_opened_up_to_a_limit_and_a_limit_of_ones_own_stays(t
     with pytest.raises(InputError, match=r"a\.png is too large to open: .*180000000 pixels"):
         open_picture(tmp_path / "a.png")
     assert Image.MAX_IMAGE_PIXELS == 90_000_000
+
+
+def test_no_memory_is_taken_for_pixels_that_a_file_is_too_short_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.fromarray(smooth(90, 120, 0)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    at = content.index(b"\x00\x5a\x00\x78")  # the height and the width
+    lie = content[:at] + (30000).to_bytes(2, "big") * 2 + content[at + 4 :]
+    (tmp_path / "a.jpg").write_bytes(lie)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it is decoded"))
+    for file, name in ((tmp_path / "a.jpg", r"a\.jpg"), (lie, "the picture")):
+        with pytest.raises(InputError, match=rf"{name} is damaged: [\d,]+ bytes are too few for the 30000×30000 pixels"):
+            read_image(file)
+
+
+@pytest.mark.parametrize("kind", list(DENSEST))
+def test_the_densest_files_are_long_enough_for_their_pixels(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mend.images.files.PILLOWS_MOST", 0)
+    options = {"JPEG": {"progressive": True, "optimize": True, "quality": 1}, "TGA": {"compression": "tga_rle"}}
+    as_tiff = {"compression": kind} if kind.islower() else {}
+    for mode in ("L",) if kind in (*options, "jpeg") else ("1", "L"):
+        picture = Image.new(mode, (3000, 3000))
+        picture.save(tmp_path / "flat", "TIFF" if as_tiff else kind, **as_tiff, **options.get(kind, {}))
+        assert open_picture(tmp_path / "flat").size == (3000, 3000)
+
+
+def test_a_picture_that_takes_more_memory_than_is_free_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(self: object) -> None:
+        raise MemoryError
+
+    Image.new("L", (4, 3)).save(tmp_path / "a.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(InputError, match=r"a\.png takes more memory to open than is free"):
+        read_image(tmp_path / "a.png")
 
 
 def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -144,7 +144,7 @@ def test_offline_is_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch):
         str(cache),
         "cannot be reached",
         "andraniksargsyan/migan",
-        "the network in the box is used",
+        "the network that comes with it",
     ):
         assert said in str(caught.value)
 

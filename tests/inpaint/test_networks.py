@@ -247,7 +247,7 @@ def test_a_wide_hole_is_filled_small_and_refined_by_the_network_in_the_box(tmp_p
     assert np.corrcoef(cells.ravel(), there.ravel())[0, 1] > 0.9
     assert network.notes(hole) == [
         "net sees 64 pixels a side: wider holes are filled at 1/4 of the size, "
-        "and the network in the box goes on from there to the full one"
+        "and the network that comes with mend goes on from there to the full one"
     ]
 
 
