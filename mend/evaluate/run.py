@@ -207,7 +207,7 @@ def _evaluate(
             seconds=round(seconds, 1),
             parameters=method.parameters,
             model=method.model,
-            training=list(method.training),
+            training=list(method.training) or (old.training if old else []),  # a model folder alone has no learning curve
             commit=commit(),
             device=device_name(on_device),
             torch=torch.__version__,
