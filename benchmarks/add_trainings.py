@@ -53,7 +53,9 @@ def add(folder: Path, out: Path) -> list[str]:
                 continue
             known = found[name][1] if name in found else there.methods.get(name)
             if known is not None and known.weights != method.weights:
-                raise InputError(f"the {name} of {file} has other weights than one that is there. Rename its run; score it anew.")
+                raise InputError(
+                    f"the {name} of {file} has other weights than one that is there. Rename its run; score it anew."
+                )
             if not read_scores(rows_file(file, name))["image"].equals(images["image"]):
                 raise InputError(f"the rows of {name} in {file} are not of the images of {out}, in their order.")
             if known is None:
@@ -64,7 +66,7 @@ def add(folder: Path, out: Path) -> list[str]:
     for name, (file, _) in found.items():
         write_small(rows_file(out, name), read_scores(rows_file(file, name)))
     result = add_methods(out, there, {name: method for name, (_, method) in found.items()})
-    for name, *_ in group_trainings(result, found):  # a strip of pictures of each that has none yet
+    for name, *_ in group_trainings(result, result.methods):  # of each recipe the first is shown in pictures
         if name in found and (strip := result_folder(found[name][0]) / f"{name}.png").exists():
             write_bytes(out / f"{name}.png", strip.read_bytes())
     return list(found)
@@ -109,7 +111,9 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="?")
     parser.add_argument("--data", required=True)
     parser.add_argument("--masks", required=True)
-    parser.add_argument("--count", default="10000", help="test images for the conventions of causes.py; 0 leaves them as they are")
+    parser.add_argument(
+        "--count", default="10000", help="test images for the conventions of causes.py; 0 leaves them as they are"
+    )
     given = parser.parse_args()
     if given.results is not None:
         print("added:", ", ".join(add(given.results, RESULT)))
@@ -121,7 +125,9 @@ def main() -> None:
     for script, *words in (causes, ["pages.py"]):
         subprocess.run([sys.executable, str(ROOT / "benchmarks" / script), *words], check=True)
     changed = subprocess.run(["git", "diff", "--name-only"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    named = [Path(file).name for file in changed.split() if file.startswith("results/") and Path(file).suffix in (".csv", ".md")]
+    named = [
+        Path(file).name for file in changed.split() if file.startswith("results/") and Path(file).suffix in (".csv", ".md")
+    ]
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         for i, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
             if any(f"/{name}" in line for name in named):

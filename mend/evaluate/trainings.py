@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from os.path import commonprefix
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -50,13 +49,13 @@ def first_trainings(result: Result) -> Result:
 
 def group_name(result: Result, names: Sequence[str]) -> str:
     """What a group of trainings is called: a method alone by its own name, several by their network and width, or where two
-    recipes have those in common, by what their names begin with."""
+    recipes have those in common, by the first one's name without its seed."""
     if len(names) == 1:
         return names[0]
     kind = _kind(result, names[0])
     if all(_kind(result, name) != kind or name in names for name in result.methods):
         return kind
-    return re.sub(r"[-_]?(seed|s)?$", "", commonprefix(names)) or kind
+    return re.sub(r"[-_](seed|s)\d+$", "", names[0])
 
 
 def _kind(result: Result, name: str) -> str:

@@ -52,7 +52,7 @@ def report(result: str | Path, out: str | Path, runs: list[str] | None = None, w
     if without is not None:
         shown, rows = leave_out(shown, rows, read_list(without), Path(without).stem)
     together = group_trainings(shown, methods)
-    first = [group[0] for group in together]
+    first = [group[0] for group in together if (folder / f"{group[0]}.png").exists()]
     pictures = {"grid": png(picture_grid(folder, first)), "coverage": coverage_plot(_mean_rows(shown, rows, together))}
     if any(shown.methods[m].training for m in methods):
         pictures["curves"] = curves_plot(shown, together)

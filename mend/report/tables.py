@@ -26,7 +26,7 @@ UNAVAILABLE = "n/a"
 
 
 def ordered(result: Result, runs: list[str] | None) -> list[str]:
-    """Classical fillers, then networks in the order of `MODELS`, width and name. InputError for a run that is not there."""
+    """Classical fillers, then networks by width, in the order of `MODELS`, by name. InputError for a run that is not there."""
     there = result.methods
     wanted = {Path(run).name for run in runs} if runs else None
     if wanted and wanted - set(there):
@@ -35,7 +35,7 @@ def ordered(result: Result, runs: list[str] | None) -> list[str]:
 
     def place(method: str) -> tuple[int, int, str]:
         model = there[method].model
-        return list(MODELS).index(model.model) if model.model in MODELS else len(MODELS), model.width, method
+        return model.width, list(MODELS).index(model.model) if model.model in MODELS else len(MODELS), method
 
     return [m for m in CLASSICAL if m in there] + sorted(networks, key=place)
 
@@ -102,10 +102,10 @@ CAUSES = ("psnr_hole", "psnr_band", "lpips-cifar")  # what differences are shown
 
 
 def difference_tables(result: Result, rows: dict[str, pd.DataFrame]) -> list[tuple[str, Table]]:
-    """For each width by how much each network differs from the plain U-Net, bin by bin of coverage, with the title that says over
+    """For each width by how much each network differs from the plain U-Net, bin by bin of coverage, and a title that says over
     what the intervals are. In bold what is shown to be better."""
     found: list[tuple[str, Table]] = []
-    for pairs in beside_plain(result, rows).values():
+    for width, pairs in beside_plain(result, rows).items():
         plain, alone = pairs[0][0], len(pairs[0][0]) == 1
         names = [name for pair in pairs for group in pair for name in group]
         header, table = ["Difference from " + group_name(result, plain)], list[list[Cell]]()
@@ -118,13 +118,13 @@ def difference_tables(result: Result, rows: dict[str, pd.DataFrame]) -> list[tup
                 table.append([Cell(f"{group_name(result, group)}: {title}"), *cells])
                 header = [header[0], *(f"{one.group} (n = {one.n})" for one in differences)]
         over = "over images alone: of one training each they speak of these weights" if alone else "over trainings and images"
-        found += [(f"By coverage of the hole; intervals {over}", (header, table))] if table else []
+        found += [(f"By coverage of the hole, width {width}; intervals {over}", (header, table))] if table else []
     return found
 
 
 def _by_coverage(rows: dict[str, pd.DataFrame], columns: list[str], a: list[str], b: list[str]) -> list[Difference]:
-    tables = [[rows[name] for name in group] for group in (a, b)]
-    return differences_by(coverage_label(tables[0][0]["coverage"]), columns, *tables, (len(a), len(b)))
+    one, two = ([rows[name] for name in group] for group in (a, b))
+    return differences_by(coverage_label(one[0]["coverage"]), columns, one, two, (len(a), len(b)))
 
 
 def _difference_cell(one: Difference, digits: int) -> Cell:

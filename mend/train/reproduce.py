@@ -70,7 +70,8 @@ def reproduce(
     progress: Progress = lambda stage: lambda done, of: None,
 ) -> list[Line]:
     """Do a result again under `out`, which may be gone on with; a line for each method and metric of the composited view, and
-    for the difference of each two methods that follow each other in a metric. Of several trainings of a recipe the first is done.
+    for the difference of each two methods that follow each other in a metric. Of several trainings of a recipe the first is
+    done.
 
     `data` and `masks` say where the images and the mask sets are, when not where the result has them; a network trained on
     crops goes to what it names itself. Masks that are not there are made: from the archives `*-train.npz` and `*-test.npz`
