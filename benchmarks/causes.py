@@ -3,8 +3,8 @@
     python benchmarks/causes.py results/cifar10-object-v1 ../shared/data/cifar10 masks/cifar10
 
 Own and borrowed holes: the protocol gives an image the hole of another one where its own is too small or too large. From the
-rows of the result, the difference of every network from the plain U-Net on either kind. Intervals are over trainings and images
-where each was trained several times, else over images alone.
+rows of the result, the difference of every network from the plain U-Net of its width on either kind. Intervals are over
+trainings and images where each was trained several times, else over images alone.
 
 Conventions: the two published networks, as trained here, fill the first --count test images under the holes of the protocol,
 and under each image's own, none left out; raw and composited; PSNR as a mean over images and as that of the mean error, both by
@@ -27,13 +27,14 @@ from mend.data.loaders import to_image
 from mend.data.sources import Images, load_images
 from mend.evaluate.compare import Difference, differences_by
 from mend.evaluate.metrics import METRICS, metric_of, squared_error
-from mend.evaluate.result import Result, read_result, rows_file
-from mend.evaluate.trainings import group_name, group_trainings
+from mend.evaluate.result import Result, read_result, read_scores, rows_file
+from mend.evaluate.trainings import beside_plain, group_name
 from mend.filling.load import load_filler
 from mend.images import composite, mask_out, write_bytes
 from mend.masks.store import MaskSet, find_set
 from mend.models.checkpoint import commit
 from mend.models.device import device_name, find_device
+from mend.report.tables import ordered
 
 OUT = Path(__file__).parent.parent / "results" / "causes"
 COLUMNS = ("psnr", "psnr_raw", "psnr_hole", "psnr_band", "ssim", "lpips-cifar", "lpips-cifar_raw")
@@ -50,20 +51,11 @@ def by_owner(result: Path, images: Images, masks: MaskSet) -> tuple[list[dict[st
     rows = masks.rows(images, there.protocol.policy)
     labels = pd.Series(np.where(rows == images.rows, "own", "borrowed"))
     found: list[dict[str, Any]] = []
-    for name, base, other in pairs(there):
-        tables = [[pd.read_parquet(rows_file(result, method)) for method in group] for group in (other, base)]
+    for base, other in (pair for pairs in beside_plain(there, ordered(there, None)).values() for pair in pairs):
+        tables = [[read_scores(rows_file(result, method)) for method in group] for group in (other, base)]
         differences = differences_by(labels, list(COLUMNS), *tables, (len(other), len(base)))
-        found += [{"network": name, **record(one)} for one in differences]
+        found += [{"network": group_name(there, other), **record(one)} for one in differences]
     return found, {str(label): int(n) for label, n in labels.value_counts().items()}
-
-
-def pairs(result: Result) -> list[tuple[str, list[str], list[str]]]:
-    """Every network beside the plain U-Net, by name; one training of each where not all have several."""
-    groups = group_trainings(result, [name for name, method in result.methods.items() if method.model.trained])
-    alone = any(len(group) == 1 for group in groups)
-    by_model = {result.methods[group[0]].model.model: group[:1] if alone else group for group in groups}
-    base = by_model.pop("unet")
-    return [(group_name(result, group), base, group) for group in by_model.values()]
 
 
 def record(one: Difference) -> dict[str, Any]:
@@ -163,7 +155,9 @@ def text(found: dict[str, Any]) -> str:
             }
             rows.append([f"{network}: {column}", cells["own"], cells["borrowed"]])
     counts = found["holes"]
-    parts = ["# Own and borrowed holes\n", "Differences from the plain U-Net, as `mend compare` has them.\n"]
+    several = min(owners[0]["trainings"]) > 1
+    over = "over trainings and images" if several else "over images alone: of one training each they speak of these weights"
+    parts = ["# Own and borrowed holes\n", f"Differences from the plain U-Net of the same width, with 95 % intervals {over}.\n"]
     parts.append(table(["", *(f"{name} (n = {counts[name]})" for name in ("own", "borrowed"))], rows))
     if "conventions" in found:
         parts += ["# The published numbers by other conventions\n"]
@@ -188,13 +182,13 @@ def main() -> None:
     parser.add_argument("result", type=Path)
     parser.add_argument("data")
     parser.add_argument("masks")
-    parser.add_argument("--count", type=int, default=2000, help="test images for the conventions; 0 leaves them out")
+    parser.add_argument("--count", type=int, default=2000, help="test images for the conventions; 0 leaves them as they are")
     given = parser.parse_args()
     result, images = read_result(given.result), load_images(given.data, "test")
     made = find_set(given.masks, images)
     owners, counts = by_owner(given.result, images, made)
-    found: dict[str, Any] = {"commit": commit(), "device": device_name(find_device("cpu")), "holes": counts}
-    found["own and borrowed"] = owners
+    found: dict[str, Any] = json.loads(OUT.with_suffix(".json").read_text(encoding="utf-8")) if not given.count else {}
+    found |= {"commit": commit(), "device": device_name(find_device("cpu")), "holes": counts, "own and borrowed": owners}
     if given.count:
         policy = result.protocol.policy
         kinds = {"of the protocol": made.rows(images, policy), "own, none left out": images.rows}

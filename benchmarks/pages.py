@@ -8,12 +8,15 @@ by `mend report --into docs/results.md` and `large_holes.py`.
 
 import json
 import re
+import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from mend.evaluate.result import read_result
+from mend.evaluate.result import Result, read_result
+from mend.evaluate.trainings import group_name, group_trainings
 from mend.report import write_into
 from mend.report.tables import markdown_table, metric_table, ordered
 
@@ -22,16 +25,36 @@ RESULT = ROOT / "results" / "cifar10-object-v1"
 
 
 def scores() -> str:
-    """The table of the experiment in small: those of its metrics that were measured, without intervals."""
+    """The table of the experiment in small: its metrics that were measured; of several trainings mean ± standard deviation, and
+    no intervals."""
     result = read_result(RESULT)
     header, rows = metric_table(result, ordered(result, None), further=False)
-    measured = [i for i, name in enumerate(header) if i < 2 or any(row[i].text not in ("", "n/a") for row in rows[:-2])]
-    rows = [row for row in rows if not row[0].text.endswith("*")]
-    return markdown_table(([header[i] for i in measured], [[row[i] for i in measured] for row in rows]))
+    rows = [[replace(cell, note=cell.note * cell.note.startswith("±")) for cell in row] for row in rows]
+    return markdown_table((header, [row for row in rows if not row[0].text.endswith("*")]), notes=True)
 
 
 def trainings() -> str:
-    """What each network moved from one training to the other."""
+    """How far trainings of one recipe lie apart; what each network moved from one training to the other where there are two."""
+    result = read_result(RESULT)
+    together = [group for group in group_trainings(result, ordered(result, None)) if len(group) > 1]
+    return spread_table(result, together) if together else moved_table()
+
+
+def spread_table(result: Result, together: list[list[str]]) -> str:
+    """Mean ± standard deviation over trainings, and the lowest and highest."""
+    columns = {"psnr": 2, "lpips-cifar": 4, "fid-cifar": 2}
+    table = ["| Network | Trainings | PSNR (dB) | LPIPS-CIFAR | FID-CIFAR |", "| :--- |" + " ---: |" * 4]
+    for group in together:
+        cells = []
+        for column, digits in columns.items():
+            means = [mean for name in group if (mean := result.methods[name].mean(column)) is not None]
+            shown = (statistics.mean(means), statistics.stdev(means), min(means), max(means))
+            cells.append("{} ± {} <sub>{} – {}</sub>".format(*(f"{value:.{digits}f}" for value in shown)))
+        table.append(f"| {group_name(result, group)} | {len(group)} | " + " | ".join(cells) + " |")
+    return "\n".join(table) + "\n"
+
+
+def moved_table() -> str:
     lines = (RESULT / "reproduced.txt").read_text(encoding="utf-8").splitlines()
     moved = {(name, metric): (old, new, by) for name, metric, old, new, by, *_ in map(str.split, lines[1:-2])}
     names = [name for name, metric in moved if metric == "PSNR" and re.search(r"-w\d+$", name)]

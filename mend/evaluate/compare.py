@@ -17,7 +17,7 @@ import torch
 from mend.data.random import permutation
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS, FeatureSets, metric_of
-from mend.evaluate.result import Result, read_result, result_folder, rows_file
+from mend.evaluate.result import Result, read_result, read_scores, result_folder, rows_file
 from mend.evaluate.scores import features_file
 from mend.evaluate.statistics import bootstrap, coverage_label, groups, nested_bootstrap, training_interval
 from mend.evaluate.trainings import find_group, recipe
@@ -58,7 +58,7 @@ def compare(a: str, b: str, result: str | Path, on_step: Callable[[int, int], No
     evaluated, folder = read_result(result), result_folder(result)
     sides = [find_group(text, evaluated) for text in (a, b)]
     trainings = _count_trainings(sides, evaluated)
-    tables = {name: pd.read_parquet(rows_file(result, name)) for name in dict.fromkeys((*sides[0], *sides[1]))}
+    tables = {name: read_scores(rows_file(result, name)) for name in dict.fromkeys((*sides[0], *sides[1]))}
     first = tables[sides[0][0]]
     for name, table in tables.items():
         if not table["image"].equals(first["image"]):

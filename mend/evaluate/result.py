@@ -1,7 +1,8 @@
 """The result of an evaluation, and the one place where its files are named, read and written.
 
 <out>.json      a `Result`: protocol, hashes, and for each method every metric with its 95 % interval
-<out>/          for each method its per-image rows (.parquet) and a strip of sample pictures (.png)
+<out>/          for each method its per-image rows (.parquet) and a strip of sample pictures (.png); images.parquet has what
+                rows of many methods have in common, where they were made small for that
 <out>/pictures/ every filled picture, no larger than 192 pixels, for the page that sorts and shows them
 <out>/features/ what the distances of sets are computed from, for their intervals; both folders are large and may be deleted
 """
@@ -9,13 +10,16 @@
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from mend.errors import InputError
 from mend.evaluate.protocol import Protocol, protocol_from, protocol_values
 from mend.images import write_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1  # files of before there was one are read as this
 
@@ -124,6 +128,16 @@ def result_file(out: str | Path) -> Path:
 def rows_file(out: str | Path, method: str) -> Path:
     """The per-image rows of a method of a result."""
     return result_folder(out) / f"{method}.parquet"
+
+
+def read_scores(file: str | Path) -> "pd.DataFrame":
+    """The per-image rows in a `rows_file`: row, name, image, class, coverage, and the scores."""
+    import pandas as pd
+
+    rows = pd.read_parquet(file)
+    if "image" in rows:
+        return rows
+    return pd.concat([pd.read_parquet(Path(file).with_name("images.parquet")), rows], axis=1)
 
 
 def read_result(out: str | Path) -> Result:

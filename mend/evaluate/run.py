@@ -18,7 +18,16 @@ from mend.evaluate.methods import Method, filler_method, folder_method, method_n
 from mend.evaluate.metrics import METRICS, metric_of
 from mend.evaluate.pictures import SHARED, write_shared, write_strip
 from mend.evaluate.protocol import Protocol
-from mend.evaluate.result import MethodResult, Result, add_methods, read_result, result_file, result_folder, rows_file
+from mend.evaluate.result import (
+    MethodResult,
+    Result,
+    add_methods,
+    read_result,
+    read_scores,
+    result_file,
+    result_folder,
+    rows_file,
+)
 from mend.evaluate.scenes import Scenes, folder_scenes, scenes_of
 from mend.evaluate.scores import Truth, find_missing, metric_keys, score
 from mend.evaluate.statistics import summarise
@@ -190,7 +199,7 @@ def _evaluate(
         scored = {metric: keys[metric] for metric in new}
         kept = {metric: key for metric, key in old.metrics_scored.items() if metric not in new} if old else {}
         if old and kept:
-            before = pd.read_parquet(rows_file(out, name))
+            before = read_scores(rows_file(out, name))
             rows = pd.concat([rows, before[[c for c in before if metric_of(c) in kept]]], axis=1)
             seconds += old.seconds
             distances |= {c: v for c, v in old.metrics.items() if metric_of(c) in kept and c not in before}
@@ -207,7 +216,7 @@ def _evaluate(
             seconds=round(seconds, 1),
             parameters=method.parameters,
             model=method.model,
-            training=list(method.training),
+            training=list(method.training) or (old.training if old else []),  # a model folder alone has no learning curve
             commit=commit(),
             device=device_name(on_device),
             torch=torch.__version__,

@@ -1,6 +1,8 @@
 """Trainings of one recipe, which differ in their random seed alone: found in a result, and how far their scores spread."""
 
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import stdev
@@ -39,12 +41,41 @@ def group_trainings(result: Result, methods: Iterable[str]) -> list[list[str]]:
     return [names for _, names in groups]
 
 
+def first_trainings(result: Result) -> Result:
+    """The result with the first training of each recipe alone."""
+    names = [group[0] for group in group_trainings(result, result.methods)]
+    return replace(result, methods={name: result.methods[name] for name in names})
+
+
 def group_name(result: Result, names: Sequence[str]) -> str:
-    """What a group of trainings is called: its network and width; a method alone by its own name."""
+    """What a group of trainings is called: a method alone by its own name, several by their network and width, or where two
+    recipes have those in common, by the first one's name without its seed."""
     if len(names) == 1:
         return names[0]
-    model = result.methods[names[0]].model
+    kind = _kind(result, names[0])
+    if all(_kind(result, name) != kind or name in names for name in result.methods):
+        return kind
+    return re.sub(r"[-_](seed|s)\d+$", "", names[0])
+
+
+def _kind(result: Result, name: str) -> str:
+    model = result.methods[name].model
     return f"{model.model}-w{model.width}"
+
+
+def beside_plain(result: Result, methods: Iterable[str]) -> dict[int, list[tuple[list[str], list[str]]]]:
+    """By width each network beside the plain U-Net of that width, (U-Net, network): all trainings of both, or one of each where
+    not all of the width have several."""
+    by_width: dict[int, list[list[str]]] = {}
+    for group in group_trainings(result, [name for name in methods if result.methods[name].model.trained]):
+        by_width.setdefault(result.methods[group[0]].model.width, []).append(group)
+    found: dict[int, list[tuple[list[str], list[str]]]] = {}
+    for width, there in by_width.items():
+        several = there if min(map(len, there)) > 1 else [group[:1] for group in there]
+        plain = next((group for group in several if result.methods[group[0]].model.model == "unet"), None)
+        if plain is not None and len(several) > 1:
+            found[width] = [(plain, group) for group in several if group is not plain]
+    return found
 
 
 def find_group(text: str, result: Result) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from mend.data.duplicates import read_list
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
-from mend.evaluate.result import Result, read_result, result_folder, rows_file
+from mend.evaluate.result import Result, read_result, read_scores, result_folder, rows_file
 from mend.evaluate.statistics import bootstrap, nested_bootstrap, summarise
 from mend.evaluate.trainings import group_name, group_trainings
 from mend.images import write_bytes
@@ -21,7 +21,7 @@ from mend.report.pictures import coverage_plot, curves_plot, picture_grid, png
 from mend.report.tables import (
     Cell,
     Table,
-    difference_table,
+    difference_tables,
     footnotes,
     group_table,
     latex_table,
@@ -42,29 +42,42 @@ VIEWS = {
 def report(result: str | Path, out: str | Path, runs: list[str] | None = None, without: str | Path | None = None) -> Path:
     """Write report.html, report.md, report.tex, images.html and their pictures for an evaluation; returns report.html.
 
+    Of several trainings of a recipe the pictures are those of the first, and the plot by coverage is their mean.
     `runs` restricts the networks shown, by name or folder; classical fillers stay. `without` is a list of images to leave out,
     as `mend duplicates` writes it. Raises InputError for an unknown run, or a file that is no such list.
     """
     shown, folder, out = read_result(result), result_folder(result), Path(out)
     methods = ordered(shown, runs)
-    rows = {method: pd.read_parquet(rows_file(result, method)) for method in methods}
+    rows = {method: read_scores(rows_file(result, method)) for method in methods}
     if without is not None:
         shown, rows = leave_out(shown, rows, read_list(without), Path(without).stem)
-    pictures = {"grid": png(picture_grid(folder, methods)), "coverage": coverage_plot(rows)}
+    together = group_trainings(shown, methods)
+    first = [group[0] for group in together if (folder / f"{group[0]}.png").exists()]
+    pictures = {"grid": png(picture_grid(folder, first)), "coverage": coverage_plot(_mean_rows(shown, rows, together))}
     if any(shown.methods[m].training for m in methods):
-        pictures["curves"] = curves_plot(shown, methods)
+        pictures["curves"] = curves_plot(shown, together)
     for name, data in pictures.items():
         write_bytes(out / f"{name}.png", data)
     write_bytes(out / "report.md", _markdown(shown, rows, pictures).encode())
     caption = f"{shown.protocol.title}. " + " ".join(line.removeprefix("* ") for line in footnotes(shown))
     write_bytes(out / "report.tex", latex_table(metric_table(shown, methods), caption).encode())
-    page = gallery(shown, folder, rows)
+    page = gallery(shown, folder, {method: rows[method] for method in first})
     if page:
         write_bytes(out / "images.html", page.encode())
     # Where the pictures were deleted since, the page that was made of them still shows what it did.
     with_gallery = bool(page) or (out / "images.html").exists()
     write_bytes(out / "report.html", _html(shown, rows, pictures, with_gallery).encode())
     return out / "report.html"
+
+
+def _mean_rows(result: Result, rows: dict[str, pd.DataFrame], together: list[list[str]]) -> dict[str, pd.DataFrame]:
+    """The rows of each method, of several trainings the mean of each image's PSNR."""
+    found: dict[str, pd.DataFrame] = {}
+    for group in together:
+        table = rows[group[0]]
+        means = {c: np.mean([rows[name][c] for name in group], 0) for c in ("psnr", "psnr_hole") if c in table}
+        found[group_name(result, group)] = table.assign(**means)
+    return found
 
 
 def leave_out(
@@ -144,8 +157,7 @@ def _sections(result: Result, rows: dict[str, pd.DataFrame]) -> list[tuple[str, 
             sections.append(("PSNR inside the hole (dB ↑) by coverage", group_table(result, methods, "coverage")))
         if first.by_class:
             sections.append(("PSNR inside the hole (dB ↑) by class", group_table(result, methods, "class")))
-    differences = difference_table(result, rows)
-    return [*sections, *([differences] if differences else [])]
+    return [*sections, *difference_tables(result, rows)]
 
 
 def _training_lines(result: Result, methods: list[str]) -> list[str]:

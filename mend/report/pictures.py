@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mend.evaluate.pictures import SHARED
 from mend.evaluate.result import Result
+from mend.evaluate.trainings import group_name
 from mend.inpaint.classical import CLASSICAL
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#999933")  # Okabe and Ito, 2008
@@ -46,15 +47,19 @@ def png(picture: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def curves_plot(result: Result, methods: list[str]) -> bytes:
-    """Training loss and validation PSNR and SSIM over the epochs, one line a network, as PNG."""
+def curves_plot(result: Result, together: list[list[str]]) -> bytes:
+    """Training loss and validation PSNR and SSIM over the epochs, a line for each training, as PNG. The trainings of one recipe
+    have one colour."""
     panels = {"loss": "training loss", "val_psnr": "validation PSNR (dB)", "val_ssim": "validation SSIM"}
-    curves = {m: pd.DataFrame(result.methods[m].training) for m in methods if result.methods[m].training}
+    first = {method: group[0] for group in together for method in group}
+    curves = {m: pd.DataFrame(result.methods[m].training) for m in first if result.methods[m].training}
+    methods, named = list(dict.fromkeys(first.values())), {group[0]: group_name(result, group) for group in together}
     panels = {column: title for column, title in panels.items() if all(column in curve for curve in curves.values())}
     figure, axes = _figure(len(panels))
     for method, curve in curves.items():
         for axis, column in zip(axes, panels, strict=True):
-            axis.plot(curve["epoch"], curve[column], color=_colour(method, methods), label=method, marker="o", markersize=3)
+            style = {"label": named[method], "marker": "o", "markersize": 3} if method in named else {"linewidth": 0.8}
+            axis.plot(curve["epoch"], curve[column], color=_colour(first[method], methods), **style)
     for axis, title in zip(axes, panels.values(), strict=True):
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)

@@ -15,7 +15,7 @@ from mend.evaluate.compare import Difference, differences_by
 from mend.evaluate.metrics import METRICS, Metric, metric_of
 from mend.evaluate.result import Result, Score
 from mend.evaluate.statistics import coverage_label
-from mend.evaluate.trainings import group_name, group_trainings
+from mend.evaluate.trainings import beside_plain, group_name, group_trainings
 from mend.inpaint.classical import CLASSICAL
 from mend.models import MODELS
 
@@ -26,7 +26,7 @@ UNAVAILABLE = "n/a"
 
 
 def ordered(result: Result, runs: list[str] | None) -> list[str]:
-    """Classical fillers, then networks in the order of `MODELS`, width and name. InputError for a run that is not there."""
+    """Classical fillers, then networks by width, in the order of `MODELS`, by name. InputError for a run that is not there."""
     there = result.methods
     wanted = {Path(run).name for run in runs} if runs else None
     if wanted and wanted - set(there):
@@ -35,7 +35,7 @@ def ordered(result: Result, runs: list[str] | None) -> list[str]:
 
     def place(method: str) -> tuple[int, int, str]:
         model = there[method].model
-        return list(MODELS).index(model.model) if model.model in MODELS else len(MODELS), model.width, method
+        return model.width, list(MODELS).index(model.model) if model.model in MODELS else len(MODELS), method
 
     return [m for m in CLASSICAL if m in there] + sorted(networks, key=place)
 
@@ -101,32 +101,30 @@ def trainings_table(result: Result, methods: list[str]) -> Table | None:
 CAUSES = ("psnr_hole", "psnr_band", "lpips-cifar")  # what differences are shown by coverage
 
 
-def difference_table(result: Result, rows: dict[str, pd.DataFrame]) -> tuple[str, Table] | None:
-    """By how much each network differs from the plain U-Net, bin by bin of coverage, with the title that says over what the
-    intervals are; None where there is no U-Net, or nothing beside it. In bold what is shown to be better."""
-    networks = [name for name in rows if result.methods[name].model.model in MODELS]
-    together = group_trainings(result, networks)
-    base = next((group for group in together if result.methods[group[0]].model.model == "unet"), None)
-    others = [group for group in together if group is not base]
-    columns = [column for column in CAUSES if all(column in rows[name] for name in networks)]
-    if base is None or not others or not columns:
-        return None
-    labels = coverage_label(rows[base[0]]["coverage"])
-    table: list[list[Cell]] = []
-    header = ["Difference from " + group_name(result, base)]
-    alone = any(len(group) == 1 for group in together)
-    for column in columns:
-        metric, view = METRICS[metric_of(column)], {"hole": " in the hole", "band": " at the rim"}
-        title = f"{_heading(metric)}{view.get(column.partition('_')[2], '')}"
-        for group in others:
-            sides = (base[:1], group[:1]) if alone else (base, group)
-            tables = [[rows[name] for name in names] for names in sides]
-            found = differences_by(labels, [column], tables[1], tables[0], (len(sides[1]), len(sides[0])))
-            cells = [_difference_cell(one, metric.digits) for one in found]
-            table.append([Cell(f"{group_name(result, group)}: {title}"), *cells])
-            header = [header[0], *(f"{one.group} (n = {one.n})" for one in found)]
-    over = "over images alone: of one training each they speak of these weights" if alone else "over trainings and images"
-    return f"By coverage of the hole; intervals {over}", (header, table)
+def difference_tables(result: Result, rows: dict[str, pd.DataFrame]) -> list[tuple[str, Table]]:
+    """For each width by how much each network differs from the plain U-Net, bin by bin of coverage, and a title that says over
+    what the intervals are. In bold what is shown to be better."""
+    found: list[tuple[str, Table]] = []
+    for width, pairs in beside_plain(result, rows).items():
+        plain, alone = pairs[0][0], len(pairs[0][0]) == 1
+        names = [name for pair in pairs for group in pair for name in group]
+        header, table = ["Difference from " + group_name(result, plain)], list[list[Cell]]()
+        for column in [column for column in CAUSES if all(column in rows[name] for name in names)]:
+            metric, view = METRICS[metric_of(column)], {"hole": " in the hole", "band": " at the rim"}
+            title = f"{_heading(metric)}{view.get(column.partition('_')[2], '')}"
+            for _, group in pairs:
+                differences = _by_coverage(rows, [column], group, plain)
+                cells = [_difference_cell(one, metric.digits) for one in differences]
+                table.append([Cell(f"{group_name(result, group)}: {title}"), *cells])
+                header = [header[0], *(f"{one.group} (n = {one.n})" for one in differences)]
+        over = "over images alone: of one training each they speak of these weights" if alone else "over trainings and images"
+        found += [(f"By coverage of the hole, width {width}; intervals {over}", (header, table))] if table else []
+    return found
+
+
+def _by_coverage(rows: dict[str, pd.DataFrame], columns: list[str], a: list[str], b: list[str]) -> list[Difference]:
+    one, two = ([rows[name] for name in group] for group in (a, b))
+    return differences_by(coverage_label(one[0]["coverage"]), columns, one, two, (len(a), len(b)))
 
 
 def _difference_cell(one: Difference, digits: int) -> Cell:

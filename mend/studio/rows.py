@@ -10,9 +10,9 @@ from mend.errors import InputError, name_missing_extra
 def read_rows(file: str, by: str, up: bool, count: int) -> dict[str, Any]:
     """The first `count` images of a table of scores, a row each, sorted by a column, or by the first score; and how many there
     are."""
-    import pandas as pd
+    from mend.evaluate.result import read_scores
 
-    table = pd.read_parquet(file).drop(columns=["row", "image"])
+    table = read_scores(file).drop(columns=["row", "image"])
     by = by or next(column for column in table.columns if column not in ("name", "class", "coverage"))
     if by not in table:
         raise InputError(f"there is no column {by!r}; expected one of {', '.join(table.columns)}.")

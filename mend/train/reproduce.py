@@ -20,7 +20,7 @@ from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
 from mend.evaluate.result import MethodResult, Result, read_result
 from mend.evaluate.run import evaluate
-from mend.evaluate.trainings import group_trainings, spread
+from mend.evaluate.trainings import first_trainings, group_trainings, spread
 from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
 from mend.masks.draw import DRAWN
@@ -70,13 +70,15 @@ def reproduce(
     progress: Progress = lambda stage: lambda done, of: None,
 ) -> list[Line]:
     """Do a result again under `out`, which may be gone on with; a line for each method and metric of the composited view, and
-    for the difference of each two methods that follow each other in a metric.
+    for the difference of each two methods that follow each other in a metric. Of several trainings of a recipe the first is
+    done.
 
     `data` and `masks` say where the images and the mask sets are, when not where the result has them; a network trained on
     crops goes to what it names itself. Masks that are not there are made: from the archives `*-train.npz` and `*-test.npz`
     in that folder, or as the result says they were. Raises InputError when something cannot be had, or is not what was used.
     """
-    old, out = read_result(result), Path(out)
+    evaluated, out = read_result(result), Path(out)
+    old = first_trainings(evaluated)
     protocol = old.protocol
     trainings = {name: method.model.trained for name, method in old.methods.items()}
     for name, trained in trainings.items():
@@ -115,7 +117,7 @@ def reproduce(
     ):
         if before != after:
             raise InputError(f"this measured something else than {result}: {what} is {after}, there it is {before}.")
-    return compare_results(old, new, _seeds(Path(result), old))
+    return compare_results(old, new, _seeds(Path(result), evaluated))
 
 
 def _masks(

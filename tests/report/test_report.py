@@ -17,7 +17,7 @@ from mend.evaluate.result import Score, read_result
 from mend.evaluate.run import evaluate
 from mend.report import headline, markdown_table, metric_table, picture_grid, report, write_into
 from mend.report.gallery import APART, EXTREMES
-from mend.report.tables import as_text, difference_table, latex_table, readme_table, trainings_table
+from mend.report.tables import as_text, difference_tables, latex_table, readme_table, trainings_table
 
 
 @pytest.fixture(scope="module")
@@ -223,12 +223,12 @@ def test_a_column_that_nobody_has_is_not_shown_to_readers(result: Path):
 def test_differences_from_the_plain_network_are_shown_bin_by_bin(result: Path):
     evaluated, rows = read_result(result), pd.read_parquet(result / "tiny.parquet")
     tiny = evaluated.methods["tiny"]
-    assert difference_table(evaluated, {"tiny": rows}) is None, "there is nothing beside it"
+    assert difference_tables(evaluated, {"tiny": rows}) == [], "there is nothing beside it"
     plain = replace(tiny, weights="plain", model=replace(tiny.model, model="unet"))
     rows["coverage"] = np.where(np.arange(len(rows)) % 2, 0.05, 0.25).astype(np.float32)
     better = rows.assign(psnr_hole=rows["psnr_hole"] + np.where(rows["coverage"] < 0.1, 1.0, -2.0))
     both = replace(evaluated, methods={"plain": plain, "tiny": tiny})
-    title, (header, lines) = difference_table(both, {"plain": rows, "tiny": better})
+    ((title, (header, lines)),) = difference_tables(both, {"plain": rows, "tiny": better})
     assert "over images alone: of one training each they speak of these weights" in title
     assert header == ["Difference from plain", "up to 10 % (n = 6)", "20–30 % (n = 6)"]
     line = next(line for line in lines if line[0].text == "tiny: PSNR (dB) ↑ in the hole")
