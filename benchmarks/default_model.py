@@ -1,23 +1,22 @@
-"""Make a trained network the one that comes with mend: write its weights in half precision, its configuration, its ONNX file,
-its model card, and the first picture of the README.
+"""Make a trained network the one that comes with mend: write its weights in half precision, its configuration, its ONNX file
+and its model card.
 
 python -m mend train --recipe structure --data ../shared/data/photos-free --masks strokes,boxes,masks/cifar10
-python benchmarks/default_model.py runs/structure-w48
+python benchmarks/default_model.py runs/structure-w48 --data ../shared/data/photos-free
 
---data names the photographs where the run had a packed copy of them (gpu_structure.py). results/pyramid/photographs.csv lists
-what it was trained on: file, SHA-256, source and licence of each photograph.
+Where a training started with the weights of another (--start), name all of them, the first one first: the weights of the last
+are taken. results/structure/photographs.csv lists what it was trained on: file, SHA-256, source and licence of each photograph.
 """
 
 import argparse
 import hashlib
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 from safetensors.torch import load_file, save
 
-from mend.cli.demo import fill_large
 from mend.data.sources import set_aside
 from mend.images import picture_files, write_bytes
 from mend.inpaint.folder import model_folder, read_config
@@ -34,21 +33,23 @@ CARD = """\
 every scale of a picture, from coarse to fine. The network is in `mend/models/pyramid.py`, the loop over the scales in
 `mend/inpaint/scales.py`.
 
-- **Training data**: {images} photographs, as random crops of {crop}×{crop} pixels, mirrored at random, and scaled down by up to
-  {zoom:g} times. A tenth as many served for validation. {set_aside} more, those with the smallest SHA-256, are kept for the
-  protocol `photos-free-test`. `results/pyramid/photographs.csv` lists every photograph with its source and licence:
+- **Training data**: {images} photographs, as random crops, mirrored at random. A tenth as many served for validation.
+  {set_aside} more, those with the smallest SHA-256, are kept for the protocol `photos-free-test`.
+  `results/structure/photographs.csv` lists every photograph with its source and licence:
 
 {sources}
 
 - **Holes**: {masks}.
-- **Training**: recipe `{recipe}`: {epochs} epochs of {crops} crops a picture, batches of {batch_size}, Adam with learning rate
-  {lr:g} ({schedule}), loss {loss}, seed {seed}. It took {minutes:.0f} minutes on {device}, with PyTorch {torch}, at commit
-  {commit}. The PSNR on the validation crops is {val_psnr:.2f} dB.
-- **Learning curve**: `results/pyramid/metrics.csv`.
+- **Training**: {stages}, with Adam, a moving average of the weights ({ema:g}), and seed {seed}:
+
+{table}
+
+  The recipe `structure` and `benchmarks/gpu_structure.py` do the same from the first step on, with the losses of the last row.
+- **Learning curve**: `results/structure/metrics.csv`, of the last row.
 - **Scores**: `results/large-holes.json`, beside classical methods, on photographs that the network was not trained on.
 - **Ablation**: `results/structure/ablation.md` compares short trainings that differ in one thing each.
 - **`model.onnx`**: the network of one scale for ONNX Runtime, which reads the weights from `model.safetensors`. Made by
-  `mend export mend/assets/pyramid -o mend/assets/pyramid/model.onnx`.
+  `mend export mend/assets/structure -o mend/assets/structure/model.onnx`.
 - **Limits**: the network continues the surfaces, edges and gradients around a hole. It does not invent things. A hole that is
   much larger than the detail around it becomes smooth. It cannot restore a face, text or a regular pattern behind the hole.
 """
@@ -88,31 +89,57 @@ def sources(listed: pd.DataFrame) -> str:
     return "\n".join(["  | photographs | source | licence |", "  | ---: | :--- | :--- |", *rows])
 
 
+def describe(trained: dict[str, Any]) -> dict[str, str]:
+    """A row of the card: one training."""
+    recipe = trained["config"]
+    # A run records its epochs, benchmarks/gpu_structure.py its steps.
+    by_epochs = "steps" not in trained
+    crops = trained["epoch"] * recipe["crops"] * trained["images"] if by_epochs else recipe["batch_size"] * trained["steps"]
+    shrunk = f", shrunk up to {recipe['zoom']:g} times" if recipe["zoom"] > 1 else ""
+    return {
+        "crops": f"{crops:,} of {recipe['crop']}×{recipe['crop']}{shrunk}",
+        "loss": ", ".join(f"{weight:g} {name}" for name, weight in recipe["loss"].items()),
+        "learning rate": f"{recipe['lr']:g}, {recipe['schedule']}",
+        "batch": str(recipe["batch_size"]),
+        "minutes": f"{trained['seconds'] / 60:.0f}",
+        "device": trained["device"],
+        "PyTorch": trained["torch"],
+        "commit": trained["commit"],
+    }
+
+
+def without_places(trained: dict[str, Any]) -> dict[str, Any]:
+    """The record without where on that machine things lay."""
+    recipe = dict(trained["config"])
+    for name in ("start", "feature_network", "data"):
+        recipe[name] = recipe[name] and Path(recipe[name]).name
+    recipe["masks"] = ",".join(Path(part).name for part in recipe["masks"].split(","))
+    return {**trained, "config": recipe, **{name: Path(trained[name]).name for name in ("data", "start") if name in trained}}
+
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("run", type=Path)
-parser.add_argument("--data", type=Path)
+parser.add_argument("run", type=Path, nargs="+")
+parser.add_argument("--data", type=Path, required=True)
 asked = parser.parse_args()
-run = asked.run
+run = asked.run[-1]
 
 config = read_config(run)
 weights = {name: value.half() for name, value in load_file(model_folder(run) / "model.safetensors").items()}
 data = save(weights)
-assert len(data) <= MOST, f"{len(data):,} bytes are more than {MOST:,}, the most that comes with mend"
-trained = config["trained"]
-recipe = trained["config"]
-listed = photographs(asked.data or Path(recipe["data"]), recipe["set_aside"])
-facts = {**recipe, **trained, **trained["validation"], "size": len(data) / 1e6, "minutes": trained["seconds"] / 60}
-facts |= {"sources": sources(listed), "recipe": "structure-sharp" if "features" in recipe["loss"] else "structure"}
-facts |= {
-    "weights": sum(value.numel() for value in weights.values()),
-    "loss": ", ".join(f"{weight:g} {name}" for name, weight in recipe["loss"].items()),
-}
+assert len(data) <= MOST, f"{len(data):,} bytes are more than the {MOST:,} that mend has room for"
+stages = [without_places(read_config(stage)["trained"]) for stage in asked.run]
+trained = stages[-1]
+listed = photographs(asked.data, trained["config"]["set_aside"])
+rows = [describe(stage) for stage in stages]
+table = ["| " + " | ".join(row) + " |" for row in (rows[0], [":---"] * len(rows[0]), *(row.values() for row in rows))]
+facts = {**trained["config"], **trained, "size": len(data) / 1e6, "sources": sources(listed)}
+facts |= {"stages": f"{len(stages)} trainings, one after the other" if len(stages) > 1 else "one training"}
+facts |= {"table": "\n".join(f"  {row}" for row in table), "weights": sum(value.numel() for value in weights.values())}
+config["trained"] = trained | ({"before": stages[:-1]} if len(stages) > 1 else {})
 write_bytes(DEFAULT / "model.safetensors", data)
 write_bytes(DEFAULT / "config.json", json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n")
 export(DEFAULT, GRAPH)
 write_bytes(DEFAULT / "README.md", CARD.format(**facts).encode())
-write_bytes(RESULTS / "pyramid" / "metrics.csv", (run / "metrics.csv").read_bytes())
-write_bytes(RESULTS / "pyramid" / "photographs.csv", listed.to_csv(index=False).encode())
-with TemporaryDirectory() as folder:
-    write_bytes(RESULTS / "removed.png", fill_large(folder).read_bytes())
+write_bytes(RESULTS / "structure" / "metrics.csv", (run / "metrics.csv").read_bytes())
+write_bytes(RESULTS / "structure" / "photographs.csv", listed.to_csv(index=False).encode())
 print(f"{DEFAULT.name}: {len(data):,} bytes")

@@ -2,8 +2,7 @@
 
     python benchmarks/feature_weight.py ../shared masks/cifar10 [--model runs/structure/...]
 
-A weight of half the inverse gives it half of L1's gradient; the recipe `structure-sharp` has it so. Without --model the network
-in the box is asked.
+A weight of half the inverse gives it half of L1's gradient. Without --model the network that comes with mend is asked.
 """
 
 import argparse

@@ -242,7 +242,8 @@ def train(
     print(f"the first step after {time.time() - began:.1f} s", flush=True)
 
     _, described = make_hole_drawer(config.masks, CROP, config.seed, grow=config.grow)
-    facts: dict[str, Any] = {"commit": commit() or os.environ.get("COMMIT", ""), "torch": torch.__version__, "device": device_name(device)}
+    code = commit() or os.environ.get("COMMIT", "")
+    facts: dict[str, Any] = {"commit": code, "torch": torch.__version__, "device": device_name(device)}
     facts |= {"images": len(rows["train"]), "masks": described, "start": str(start or "")}
     table: list[dict[str, Any]] = []
     first = said = time.time()

@@ -4,8 +4,8 @@
 
 The first argument is a folder of photographs, the second a mask set whose silhouettes, enlarged, are the objects. Every
 photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `gmic` and
-`pypatchmatch` are measured where they are installed (see other_fillers.py); `pyramid, texture` is what `mend fill` does,
-`pyramid` the same with --smooth. Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of
+`pypatchmatch` are measured where they are installed (see other_fillers.py); `mend` is what `mend fill` does,
+`mend, smooth` the same with --smooth. Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of
 docs/results.md.
 """
 
@@ -42,7 +42,7 @@ from mend.report import write_into
 
 BINS = ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40))
 KINDS = ("object", "boxes", "strokes")
-METHODS = ("telea", "navier-stokes", "biharmonic", "harmonic", "gmic", "pypatchmatch", "pyramid", "pyramid, texture")
+METHODS = ("telea", "navier-stokes", "biharmonic", "harmonic", "gmic", "pypatchmatch", "mend, smooth", "mend")
 BESIDE = ("harmonic", "gmic")  # what ours are compared with on the same holes
 METRICS = ("psnr", "ssim", "lpips-cifar")
 FRECHET = "fid-cifar of patches"
@@ -80,7 +80,7 @@ def hole(kind: str, size: torch.Size, low: float, high: float, masks: MaskSet, c
 
 def fillers() -> dict[str, Filler]:
     """Of `METHODS` those that can be used here."""
-    made = other_fillers() | {"pyramid": load_filler(smooth=True), "pyramid, texture": load_filler()}
+    made = other_fillers() | {"mend, smooth": load_filler(smooth=True), "mend": load_filler()}
     made |= {name: load_filler(name) for name in METHODS if name in CLASSICAL}
     return {name: made[name] for name in METHODS if name in made}
 
@@ -171,7 +171,7 @@ def summary(rows: pd.DataFrame, seen: Seen) -> dict[str, Any]:
         scores = {method: part.loc[b, list(METRICS)] for method, part in by_photo.groupby("method")}
         beside[label(b)] = {
             f"{ours} − {other}": intervals(scores[ours] - scores[other])
-            for ours in ("pyramid", "pyramid, texture")
+            for ours in ("mend, smooth", "mend")
             for other in BESIDE
             if ours in scores and other in scores
         }

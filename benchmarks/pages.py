@@ -122,7 +122,7 @@ def neighbours() -> str:
         medians = [methods[method]["seconds"]["median"] for methods in holes.values() if method in methods]
         return f"{max(medians):.1f} s" if medians else "1.3 s ²"
 
-    weights = sum(file.stat().st_size for file in (ROOT / "mend" / "assets" / "pyramid").glob("*.safetensors"))
+    weights = sum(file.stat().st_size for file in (ROOT / "mend" / "assets" / "structure").glob("*.safetensors"))
     names = ("", "mend", "IOPaint 1.6", "simple-lama 0.1", "LaMa", "G'MIC `inpaint`")
     rows = (
         names,
@@ -145,7 +145,7 @@ def neighbours() -> str:
         ),
         (
             "a large hole in 0.15 megapixels, CPU ¹",
-            f"{seconds('pyramid, texture')}; smooth {seconds('pyramid')}",
+            f"{seconds('mend')}; smooth {seconds('mend, smooth')}",
             "not measured",
             "not measured",
             "not measured",

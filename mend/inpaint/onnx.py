@@ -24,7 +24,7 @@ from mend.progress import Report, ignore
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-DEFAULT = ASSETS / "pyramid"
+DEFAULT = ASSETS / "structure"
 GRAPH = DEFAULT / "model.onnx"
 PROGRAM = 150 * 2**20  # bytes: Python with ONNX Runtime and OpenCV loaded; 110 MB where it was measured
 THREADS = 4  # at most: up to 5 the results were the same bits where it was measured, with 6 the sums are divided otherwise

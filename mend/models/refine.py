@@ -104,10 +104,12 @@ def prefill(known: Tensor, hole: Tensor) -> Tensor:
     for _ in range(5):
         values, share = (F.avg_pool2d(part, 2, ceil_mode=True, count_include_pad=False) for part in levels[-1])
         levels.append((values, share))
-    values, share = levels[-1]
-    filled = values.mean((2, 3), keepdim=True) / share.mean((2, 3), keepdim=True).clamp(min=1e-6)
+    values, share = levels.pop()
+    filled = values + (1 - share) * values.mean((2, 3), keepdim=True) / share.mean((2, 3), keepdim=True).clamp(min=1e-6)
     for values, share in reversed(levels):
-        filled = values + (1 - share) * F.interpolate(filled.float(), values.shape[-2:], mode="bilinear").to(values.dtype)
+        height, width = values.shape[-2:]
+        twice = F.interpolate(filled.float(), scale_factor=2.0, mode="bilinear").to(values.dtype)
+        filled = values + (1 - share) * twice[..., :height, :width]
     return filled
 
 

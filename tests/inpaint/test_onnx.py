@@ -88,15 +88,15 @@ def test_it_is_the_network_that_pytorch_loads(by_onnx: PyramidOnnx, by_torch: Fi
 def test_the_guess_is_relaxed_where_the_network_says_so(by_onnx: PyramidOnnx, tmp_path: Path):
     for file in DEFAULT.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "config.json").write_text(json.dumps({**by_onnx.config, "model": "structure"}))
-    relaxed, by_torch = PyramidOnnx(tmp_path), load_filler(tmp_path, "cpu")
-    assert relaxed.name == by_torch.name == "structure"
+    (tmp_path / "config.json").write_text(json.dumps({**by_onnx.config, "model": "pyramid"}))
+    plain, by_torch = PyramidOnnx(tmp_path), load_filler(tmp_path, "cpu")
+    assert (plain.name, by_torch.name, by_onnx.name) == ("pyramid", "pyramid", "structure")
     pixels, hole = scene(70, 90, 1, "box")
     masked = mask_out(Picture(pixels).image(), hole)
-    raw = relaxed(masked, hole)
+    raw = plain(masked, hole)
     assert np.abs(raw - by_torch(masked, hole)).max() <= 0.005 / 255
     assert np.abs(raw - by_onnx(masked, hole)).max() > 1 / 255
-    assert np.array_equal(relaxed(np.concatenate([masked] * 2), np.concatenate([hole] * 2))[1:], raw)
+    assert np.array_equal(plain(np.concatenate([masked] * 2), np.concatenate([hole] * 2))[1:], raw)
 
 
 def test_each_picture_of_a_batch_is_filled_as_by_itself(by_onnx: PyramidOnnx):

@@ -13,10 +13,11 @@ def test_the_reference_recipe_is_as_published():
     assert read_recipe("seed") == read_recipe("reference"), "its name in version 0.1"
 
 
-def test_the_faithful_recipe_goes_on_from_the_sharp_one_without_the_pictures_set_aside():
-    faithful, sharp = (TrainConfig("photos", "strokes", **read_recipe(name)) for name in ("structure", "structure-sharp"))
-    assert all(getattr(faithful, key) == getattr(sharp, key) for key in ("model", "width", "crop", "set_aside", "grow"))
-    assert set(sharp.loss) == {*faithful.loss, "features"}
+def test_the_network_that_comes_with_mend_learns_from_the_hole_alone_without_the_pictures_set_aside():
+    config = TrainConfig("photos", "strokes", **read_recipe("structure"))
+    assert config.model == "structure"
+    assert config.set_aside == 100
+    assert all(name.startswith("hole_") for name in config.loss)
 
 
 def test_unknown_recipes_and_keys_offer_the_nearest(tmp_path: Path):
