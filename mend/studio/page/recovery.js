@@ -61,7 +61,7 @@ export class Recovery {
     const used = new Set(this.written);
     for (const other of await this.store.keys("pages")) {
       const { time, versions } = await this.store.get("pages", other);
-      if (other === page || time < this.now() - DAYS * 86_400_000) await this.store.delete("pages", other);
+      if (other === page || (other !== this.page && time < this.now() - DAYS * 86_400_000)) await this.store.delete("pages", other);
       else for (const { id } of versions) used.add(id);
     }
     for (const id of await this.store.keys("files")) if (!used.has(id)) await this.store.delete("files", id);
