@@ -41,10 +41,14 @@ export class Recovery {
     for (const one of kept.versions) {
       const files = await this.store.get("files", one.id);
       if (!files) return null;
-      this.written.add(one.id);
       versions.push({ ...one, shown: files.file, ...files });
     }
     return { ...kept, versions };
+  }
+
+  // Go on with a state that was loaded: its files are in the store already, and stay.
+  adopt({ versions }) {
+    for (const { id } of versions) this.written.add(id);
   }
 
   // The page that was kept last, without those that are open.

@@ -393,8 +393,10 @@ async function recover() {
   $("forget").onclick = () => (($("left-off").hidden = true), recovery.forget(left));
 }
 
-async function restore({ versions: kept, current: id, runs, grow }) {
-  versions = kept;
+async function restore(state) {
+  const { current: id, runs, grow } = state;
+  recovery.adopt(state);
+  versions = state.versions;
   for (const one of versions) listed(one, told(one));
   $("grow").value = grow;
   await go(version(id), runs);
