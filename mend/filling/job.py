@@ -249,7 +249,7 @@ def find_hole(job: Job, picture: Picture) -> tuple[np.ndarray, np.ndarray | None
         check_mask(name, peek(job.mask)[1], picture.pixels[..., 0].size, options.most_memory)
     photo = str(job.photo) if isinstance(job.photo, Path) and not job.name else job.name
     reading = understand_mask(job.mask, picture.pixels.shape[:2], options.hole, photo, picture)
-    return *widen(reading.hole, options.grow or 0, options.feather), reading.notes
+    return *widen(reading.hole, options.grow or 0, options.feather), [f"the mask: {note}" for note in reading.notes]
 
 
 _loading = Lock()  # the threads that read a folder wait for the first of them

@@ -290,7 +290,7 @@ def test_nothing_is_lost(browser: Any, photo: Path, tmp_path: Path):
     page.wait_for_timeout(300)  # it is kept beside the work
     page.reload()
     page.wait_for_selector("body[data-ready]")
-    assert page.inner_text("#notice") == "You are where you were, with your marks and 1 result."
+    assert page.inner_text("#notice") == "Your work is back, with your marks and 1 result."
     assert (marked(page), page.input_value("#grow")) == (kept, "5")
     shot(page, "6-reloaded")
 
@@ -351,6 +351,37 @@ def test_dark_and_a_name_from_right_to_left(browser: Any, studio: Studio, photo:
     accessible(page)
     assert download(page, "#download")[0] == "תמונה 1-filled.png"
     context.close()
+
+
+@pytest.mark.parametrize(("motion", "moving"), [("no-preference", 1), ("reduce", 0)])
+def test_nothing_moves_where_a_person_asked_for_that(browser: Any, studio: Studio, photo: Path, motion: str, moving: int):
+    context = browser.new_context(reduced_motion=motion)
+    page = context.new_page()
+    page.goto(studio.address)
+    page.wait_for_selector("body[data-ready]")
+    held: list[Any] = []  # no answer comes
+    page.route("**/pictures?*", lambda route: held.append(route))
+    page.set_input_files("#choose", photo)
+    page.wait_for_selector("#progress:not([hidden])")
+    assert page.evaluate("document.getAnimations().length") == moving
+    held[0].abort()
+    context.close()
+
+
+@every_size
+def test_no_view_has_an_empty_card_or_cuts_a_part_off(page: Any, photo: Path):
+    empty = "[...document.querySelectorAll('.card')].filter(one => one.checkVisibility() && !one.innerText.trim()).length"
+    for view in ("fill", "batch", "compare", "runs"):
+        page.click(f"nav [data-view={view}]")
+        assert page.evaluate(empty) == 0, view
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
+        shot(page, f"11-{view}")
+    page.click("nav [data-view=fill]")
+    open_photo(page, photo)
+    choose(page, "object")
+    show_more(page)
+    assert page.locator("#more").bounding_box()["y"] >= page.locator("header").bounding_box()["height"] - 1
+    shot(page, "11-object-more")
 
 
 def test_a_look_at_the_history_loses_nothing(page: Any, photo: Path, tmp_path: Path):

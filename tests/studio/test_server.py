@@ -216,7 +216,7 @@ def test_notes_are_in_a_header(studio: Studio, files: Path):
     assert any("×" in note for note in notes), "which a header holds in ASCII only"
     answer = post(studio, files, "photo.png", "all.png")
     assert digest(answer.content) == digest(by_command_line(files, "photo.png", "--model", "telea", mask="all.png"))
-    assert "everything is marked" in answer.headers["x-mend-notes"]
+    assert "the mask: everything is marked" in answer.headers["x-mend-notes"]
     write_image(files / "nothing.png", np.zeros((45, 61, 1), np.uint8))
     answer = post(studio, files, "photo.jpg", "nothing.png")
     assert answer.content == (files / "photo.jpg").read_bytes()
@@ -1467,28 +1467,38 @@ def test_the_smooth_filling_is_shown_first(studio: Studio, files: Path):
     assert np.abs(first - last)[:60].mean() < 0.3 * np.abs(first - last)[inside].mean()  # WebP loses a little everywhere
 
 
-def test_ctrl_c_in_the_middle_of_a_filling_ends_it_quietly(tmp_path: Path, files: Path):
-    running = Studio(tmp_path)
-    session = running.session()
+@pytest.mark.parametrize(("model", "stage"), [("biharmonic", "filling"), ("mend", "adding texture")])
+def test_ctrl_c_in_the_middle_of_a_filling_ends_it_within_two_seconds(tmp_path: Path, files: Path, model: str, stage: str):
     write_image(files / "slow.png", smooth(600, 800, 2))
     mask = np.zeros((600, 800, 1), np.uint8)
     mask[50:550, 50:750] = 255
     write_image(files / "slow-mask.png", mask)
+    busy = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)  # then whatever one asks for comes late
+    assert end_while_it_fills(tmp_path, files, model, stage) < (6 if busy else 2), (
+        "it waited for the filling, or for the answer"
+    )
+
+
+def end_while_it_fills(folder: Path, files: Path, model: str, stage: str) -> float:
+    """Seconds from Ctrl-C, sent at a stage of a filling, until the studio is gone: quietly, and nothing is left."""
+    running = Studio(folder)
+    session = running.session()
     picture = running.open(session, files / "slow.png")["picture"]
-    asked = {"model": "biharmonic", "mask": data_url(files / "slow-mask.png")}
-    seconds = None
+    asked = {"model": model, "mask": data_url(files / "slow-mask.png")}
+    start = None
     with httpx.stream(
         "POST", f"{running.address}/sessions/{session}/pictures/{picture}/fill", json=asked, timeout=60
     ) as answer:
         for line in answer.iter_lines():
-            if json.loads(line).get("stage") == "filling" and seconds is None:
-                seconds = time.monotonic()
+            if json.loads(line).get("stage") == stage and start is None:
+                start = time.monotonic()
                 running.process.send_signal(signal.SIGINT)
     assert json.loads(line) == {"error": "the studio is ending."}
     running.process.wait(60)
-    assert seconds is not None
-    assert time.monotonic() - seconds < 4.5, "uvicorn waited for the answer"
-    running.end()  # nothing was left, and no traceback printed
+    assert start is not None
+    seconds = time.monotonic() - start
+    running.end()
+    return seconds
 
 
 def batch(studio: Studio, session: str, files: dict[str, bytes]) -> str:

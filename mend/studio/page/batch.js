@@ -2,6 +2,8 @@
 import { $, make, seconds } from "./dom.js";
 import { sentence } from "./request.js";
 
+const count = (pictures) => `${pictures} picture${pictures === 1 ? "" : "s"}`;
+
 export class Batch {
   photos = []; // files
   masks = []; // files
@@ -49,10 +51,10 @@ export class Batch {
   // Why nothing can be done yet; nothing where it can.
   why() {
     if (!this.photos.length) return "First choose pictures.";
-    if (this.where === "one" && this.masks.length !== 1) return "Choose one mask, white where all pictures are to be filled.";
-    if (this.where === "each" && !this.masks.length) return "Choose the masks: each has the name of its picture.";
-    if (this.where === "each" && !this.pairs().some(Boolean)) return "No mask has the name of a picture. The mask of beach.jpg is beach.png.";
-    if (this.where === "region" && !this.box) return "Draw a box around what stands at the same place in all pictures.";
+    if (this.where === "one" && this.masks.length !== 1) return "Choose one mask. It is white where every picture is to be filled.";
+    if (this.where === "each" && !this.masks.length) return "Choose the masks. Each has the file name of its picture.";
+    if (this.where === "each" && !this.pairs().some(Boolean)) return "No mask has the file name of a picture. The mask of beach.jpg is called beach.png.";
+    if (this.where === "region" && !this.box) return "Draw a box around what should go.";
     return "";
   }
 
@@ -62,9 +64,10 @@ export class Batch {
     $("batch-masks").multiple = this.where === "each";
     const missing = this.where === "each" ? this.pairs().filter((mask) => !mask).length : 0;
     const left = missing ? ` ${missing} without a mask will be left out.` : "";
-    $("batch-why").textContent = this.running ? "" : this.why() || `${this.photos.length} pictures.${left}`;
+    $("batch-why").textContent = this.running ? "" : this.why() || `${count(this.photos.length)} chosen.${left}`;
     $("batch-start").textContent = this.running ? "Cancel" : "Fill them all";
     $("batch-start").disabled = !this.running && Boolean(this.why());
+    $("batch-start").classList.toggle("second", !$("batch-zip").hidden);
     const mark = $("batch-mark");
     mark.hidden = !this.box;
     if (this.box) {
@@ -154,7 +157,7 @@ export class Batch {
       show();
       $("batch-zip").hidden = !done.filled;
       $("batch-zip").href = server.at(`${at}/zip`);
-      $("batch-zip").textContent = `Save ${done.filled} pictures as a ZIP`;
+      $("batch-zip").textContent = `Save ${count(done.filled)} as a ZIP`;
       if (done.filled) $("batch-zip").focus();
     } catch (error) {
       if (error.name !== "AbortError") $("batch-error").textContent = sentence(error.message);

@@ -119,7 +119,7 @@ export class Compare {
     const first = make("figure", {}, this.lenses.frame(marked), make("figcaption", {}, make("b", { textContent: "Marked" })));
     const others = figures.map((one, i) => make("figure", {}, view(one, i), caption(one, i)));
     $("results").replaceChildren(first, ...others);
-    $("blind-said").textContent = hidden ? "Which looks best? The names are shown when you have chosen." : "";
+    $("blind-said").textContent = hidden ? "Which looks best? You see the names when you have chosen." : "";
   }
 
   acts(one, name, filled) {
@@ -132,7 +132,7 @@ export class Compare {
         this.choices.add(one.model, filled.filter((other) => other !== one).map((other) => other.model), this.input.name);
         this.redraw();
       });
-    } else button("Use it", `Go on with the result of ${name}`, () => studio.task((...how) => studio.reveal(one, ...how).then(() => studio.view("fill"))));
+    } else button("Use it", `Use the result of ${name}`, () => studio.task((...how) => studio.reveal(one, ...how).then(() => studio.view("fill"))));
     return row;
   }
 

@@ -41,10 +41,14 @@ export class Recovery {
     for (const one of kept.versions) {
       const files = await this.store.get("files", one.id);
       if (!files) return null;
-      this.written.add(one.id);
       versions.push({ ...one, shown: files.file, ...files });
     }
     return { ...kept, versions };
+  }
+
+  // Go on with a state that was loaded: its files are in the store already, and stay.
+  adopt({ versions }) {
+    for (const { id } of versions) this.written.add(id);
   }
 
   // The page that was kept last, without those that are open.
@@ -61,7 +65,7 @@ export class Recovery {
     const used = new Set(this.written);
     for (const other of await this.store.keys("pages")) {
       const { time, versions } = await this.store.get("pages", other);
-      if (other === page || time < this.now() - DAYS * 86_400_000) await this.store.delete("pages", other);
+      if (other === page || (other !== this.page && time < this.now() - DAYS * 86_400_000)) await this.store.delete("pages", other);
       else for (const { id } of versions) used.add(id);
     }
     for (const id of await this.store.keys("files")) if (!used.has(id)) await this.store.delete("files", id);

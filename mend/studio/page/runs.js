@@ -4,10 +4,10 @@ import { make } from "./dom.js";
 
 const NAMES = { val_psnr: "Validation PSNR (dB)", val_ssim: "Validation SSIM", val_loss: "Validation loss", loss: "Training loss" };
 const MEANINGS = {
-  val_psnr: "How close the filling is to what was there, pixel by pixel; higher is better.",
-  val_ssim: "How much of the structure is as it was, at most 1; higher is better.",
-  val_loss: "What the training makes small, on pictures that it does not learn from.",
-  loss: "What the training makes small, on pictures that it learns from.",
+  val_psnr: "How close the filling is to the original, pixel by pixel; higher is better.",
+  val_ssim: "How much of the structure is as in the original; at most 1, higher is better.",
+  val_loss: "The error that training reduces, on pictures that it does not learn from; lower is better.",
+  loss: "The error that training reduces, on pictures that it learns from; lower is better.",
 };
 const COLOURS = ["#1f5f5b", "#b4452f", "#3d5a9e", "#8a6d1a", "#7b3f8c", "#4c6b1f"];
 
@@ -31,6 +31,7 @@ export class Runs {
       this.epochs[this.open] = this.runs[this.open].samples[this.slider.value];
       this.drawSamples();
     };
+    this.table.hidden = this.samples.hidden = true; // until it is known what there is
     root.append(this.message, this.table, this.curves, this.samples);
   }
 
@@ -45,7 +46,7 @@ export class Runs {
 
   draw() {
     const names = Object.keys(this.runs);
-    this.message.textContent = names.length ? "" : "No runs here. “mend train” makes them in the folder runs, and they show up by themselves.";
+    this.message.textContent = names.length ? "" : "No training runs yet. When you start “mend train” in this folder, they appear here by themselves.";
     this.message.hidden = names.length > 0;
     this.table.hidden = this.curves.hidden = this.samples.hidden = names.length === 0;
     if (!names.length) return;

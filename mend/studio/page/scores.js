@@ -4,13 +4,13 @@ import { make } from "./dom.js";
 
 const NAMES = { psnr: "PSNR (dB)", ssim: "SSIM", mae: "MAE (/255)", name: "Image", class: "Class", coverage: "Coverage" };
 const MEANINGS = {
-  psnr: "PSNR: how close the filling is to what was there, pixel by pixel, in decibels; higher is better.",
-  ssim: "SSIM: how much of the structure is as it was, at most 1; higher is better.",
-  mae: "MAE: by how much a value is off on average, of 255; lower is better.",
-  lpips: "LPIPS: how different the two look to a network that was trained on people's judgement; lower is better.",
-  fid: "FID: how different all fillings together are from real pictures; lower is better.",
-  kid: "KID: like FID, and fair to few pictures; lower is better.",
-  "p-ids": "P-IDS: how often, in %, a filling looks more real than the picture itself to a classifier; higher is better.",
+  psnr: "PSNR: how close the filling is to the original, pixel by pixel, in decibels; higher is better.",
+  ssim: "SSIM: how much of the structure is as in the original; at most 1, higher is better.",
+  mae: "MAE: the average difference of a colour value, of 255; lower is better.",
+  lpips: "LPIPS: how different the two look to a network trained on people's judgements; lower is better.",
+  fid: "FID: how different all fillings together are from the real pictures; lower is better.",
+  kid: "KID: as FID, but also right for few pictures; lower is better.",
+  "p-ids": "P-IDS: how often, in %, a classifier takes the filling for more real than the original; higher is better.",
   "u-ids": "U-IDS: how often, in %, a classifier cannot tell fillings from real pictures; higher is better.",
 };
 const VIEWS = { hole: "in the hole", band: "at the rim", raw: "raw" };

@@ -383,7 +383,7 @@ async function recover() {
   const store = await Store.open();
   recovery = new Recovery(store, await pageKey());
   const kept = await recovery.load();
-  if (kept) return restore(kept);
+  if (kept) return restore(kept).then(() => recovery.forget(null));
   const left = navigator.locks && (await recovery.latest(await openPages()));
   const found = left && (await recovery.load(left));
   if (!found) return recovery.forget(null);
@@ -393,15 +393,17 @@ async function recover() {
   $("forget").onclick = () => (($("left-off").hidden = true), recovery.forget(left));
 }
 
-async function restore({ versions: kept, current: id, runs, grow }) {
-  versions = kept;
+async function restore(state) {
+  const { current: id, runs, grow } = state;
+  recovery.adopt(state);
+  versions = state.versions;
   for (const one of versions) listed(one, told(one));
   $("grow").value = grow;
   await go(version(id), runs);
   sliders();
   const results = versions.filter((one) => one.from).length;
   const parts = [marks.empty ? "" : "your marks", results ? `${results} result${results > 1 ? "s" : ""}` : ""].filter(Boolean);
-  notify(`You are where you were${parts.length ? `, with ${parts.join(" and ")}` : ""}.`);
+  notify(`Your work is back${parts.length ? `, with ${parts.join(" and ")}` : ""}.`);
 }
 
 // --- Keys ----------------------------------------------------------------------------------------------------------
@@ -470,7 +472,7 @@ $("overlay").addEventListener("pointerdown", () => more(false));
 
 // Why there is nothing to fill; nothing where there is.
 function why() {
-  if (marks.empty) return marks.tool === "object" ? "First click what should go." : "First paint over what should go.";
+  if (marks.empty) return marks.tool === "object" ? "First click the object, or drag a box around it." : "First paint over what should go.";
   return "";
 }
 

@@ -191,9 +191,22 @@ test("what is forgotten, or old, leaves no file, and what others have stays", as
   await new Recovery(store, "other", () => 9 * day).keep(state([], "c"));
   const page = new Recovery(store, "new", () => 9 * day);
   await page.keep(state([], "d"));
+  await page.load("left"); // and it is not gone on with
   await page.forget("left");
   assert.deepEqual([...store.tables.pages.keys()], ["other", "new"]);
   assert.deepEqual([...store.tables.files.keys()].sort(), ["c", "d"]);
+});
+
+test("what is gone on with stays, under the page that has it now", async () => {
+  const store = makeStore();
+  await new Recovery(store, "left").keep(state([1], "a"));
+  const page = new Recovery(store, "new");
+  const found = await page.load("left");
+  page.adopt(found);
+  await page.keep(found);
+  await page.forget("left");
+  assert.equal(store.counts.files, 1, "its files are not written again");
+  assert.deepEqual((await page.load()).versions, state([1], "a").versions);
 });
 
 test("a write that fails is told, and the next is tried", async () => {
