@@ -13,6 +13,7 @@ results all this is done for those that are there.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -101,7 +102,7 @@ def compare_all(out: Path) -> None:
     for width, pairs in beside_plain(result, ordered(result, None)).items():
         plain, others = pairs[0][0], [group for _, group in pairs if result.methods[group[0]].model.model != "autoencoder"]
         for one, other in combinations([plain, *others], 2):
-            names = [group_name(result, group).replace(f"-w{width}", "").removeprefix("unet-") for group in (other, one)]
+            names = [re.sub(rf"^unet-(?!w\d)|-w{width}|-seed\d+$", "", group_name(result, group)) for group in (other, one)]
             ending = "" if width == 16 else f"-w{width}"
             write_csv(out / f"{'-against-'.join(names)}{ending}.csv", compare(",".join(other), ",".join(one), out))
 

@@ -143,25 +143,24 @@ def _shown(result: Result) -> list[str]:
 
 
 def _cells(metric: Metric, groups: Sequence[Sequence[Score | None]]) -> list[Cell]:
-    """A column: the mean of each method, or of each group of trainings; which is best; the interval, or the deviation."""
+    """A column: the mean of each method, or of each group of trainings, those that have the metric; which is best; the interval,
+    or the deviation."""
     there = [[score.mean for score in group if score and score.mean is not None] for group in groups]
-    means = [
-        mean(values) if values and len(values) == len(group) else None for values, group in zip(there, groups, strict=True)
-    ]
+    means = [mean(values) if values else None for values in there]
     known = [value for value in means if value is not None]
     best = (max if metric.higher_is_better else min)(known) if len(known) > 1 else None
     cells: list[Cell] = []
-    for value, values, (score, *_) in zip(means, there, groups, strict=True):
-        if value is None or score is None:
+    for value, values, group in zip(means, there, groups, strict=True):
+        if value is None:
             cells.append(Cell(UNAVAILABLE))
             continue
-        if len(values) > 1:
-            note = f"± {stdev(values):.{metric.digits + 1}f}"
-        elif score.low is not None and score.high is not None:
-            note = f"{score.low:.{metric.digits}f} – {score.high:.{metric.digits}f}"
-        else:
-            note = ""
-        cells.append(Cell(f"{value:.{metric.digits}f}", value == best, note))
+        notes = [f"± {stdev(values):.{metric.digits + 1}f}"] if len(values) > 1 else []
+        if len(values) < len(group):
+            notes.append(f"{len(values)} of {len(group)}")
+        score = group[0]
+        if len(group) == 1 and score is not None and score.low is not None and score.high is not None:
+            notes.append(f"{score.low:.{metric.digits}f} – {score.high:.{metric.digits}f}")
+        cells.append(Cell(f"{value:.{metric.digits}f}", value == best, ", ".join(notes)))
     return cells
 
 
