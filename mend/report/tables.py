@@ -143,8 +143,8 @@ def _shown(result: Result) -> list[str]:
 
 
 def _cells(metric: Metric, groups: Sequence[Sequence[Score | None]]) -> list[Cell]:
-    """A column: the mean of each method, or of each group of trainings, those that have the metric; which is best; the interval,
-    or the deviation."""
+    """A column: the mean of each method, or of those trainings of a group that have the metric; which is best; the interval, or
+    the deviation."""
     there = [[score.mean for score in group if score and score.mean is not None] for group in groups]
     means = [mean(values) if values else None for values in there]
     known = [value for value in means if value is not None]
