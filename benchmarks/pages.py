@@ -7,7 +7,6 @@ by `mend report --into docs/results.md` and `large_holes.py`.
 """
 
 import json
-import re
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mend.evaluate.result import Result, read_result
+from mend.evaluate.result import read_result
 from mend.evaluate.trainings import group_name, group_trainings
 from mend.report import write_into
 from mend.report.tables import markdown_table, metric_table, ordered
@@ -34,34 +33,16 @@ def scores() -> str:
 
 
 def trainings() -> str:
-    """How far trainings of one recipe lie apart; what each network moved from one training to the other where there are two."""
-    result = read_result(RESULT)
-    together = [group for group in group_trainings(result, ordered(result, None)) if len(group) > 1]
-    return spread_table(result, together) if together else moved_table()
-
-
-def spread_table(result: Result, together: list[list[str]]) -> str:
-    """Mean ± standard deviation over trainings, and the lowest and highest."""
-    columns = {"psnr": 2, "lpips-cifar": 4, "fid-cifar": 2}
+    """How far trainings of one recipe lie apart: mean ± standard deviation, and the lowest and highest."""
+    result, columns = read_result(RESULT), {"psnr": 2, "lpips-cifar": 4, "fid-cifar": 2}
     table = ["| Network | Trainings | PSNR (dB) | LPIPS-CIFAR | FID-CIFAR |", "| :--- |" + " ---: |" * 4]
-    for group in together:
+    for group in group_trainings(result, ordered(result, None)):
         cells = []
-        for column, digits in columns.items():
+        for column, digits in columns.items() if len(group) > 1 else ():
             means = [mean for name in group if (mean := result.methods[name].mean(column)) is not None]
             shown = (statistics.mean(means), statistics.stdev(means), min(means), max(means))
             cells.append("{} ± {} <sub>{} – {}</sub>".format(*(f"{value:.{digits}f}" for value in shown)))
-        table.append(f"| {group_name(result, group)} | {len(group)} | " + " | ".join(cells) + " |")
-    return "\n".join(table) + "\n"
-
-
-def moved_table() -> str:
-    lines = (RESULT / "reproduced.txt").read_text(encoding="utf-8").splitlines()
-    moved = {(name, metric): (old, new, by) for name, metric, old, new, by, *_ in map(str.split, lines[1:-2])}
-    names = [name for name, metric in moved if metric == "PSNR" and re.search(r"-w\d+$", name)]
-    table = ["| Network | PSNR (dB), first → second training | LPIPS-CIFAR | FID-CIFAR |", "| :--- | ---: | ---: | ---: |"]
-    for name in names:
-        cells = (moved[name, metric] for metric in ("PSNR", "LPIPS-CIFAR", "FID-CIFAR"))
-        table.append(f"| {name} | " + " | ".join(f"{old} → {new} ({by})" for old, new, by in cells) + " |")
+        table += [f"| {group_name(result, group)} | {len(group)} | " + " | ".join(cells) + " |"] if cells else []
     return "\n".join(table) + "\n"
 
 
@@ -70,7 +51,7 @@ def signed(value: float, digits: int) -> str:
 
 
 def refinement() -> str:
-    """Simple refinement minus none, by coverage, with intervals over images."""
+    """Simple refinement minus none, by coverage, with its intervals."""
     rows = pd.read_csv(RESULT / "simple-against-unet.csv").set_index(["group", "metric"])
     columns = {
         "psnr_hole": ("PSNR in the hole (dB)", 2),

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +22,14 @@ from mend.evaluate.pictures import pictures, small
 from mend.evaluate.protocol import Protocol, Published, read_protocol
 from mend.evaluate.result import read_result
 from mend.evaluate.run import evaluate, evaluate_folders
-from mend.evaluate.scenes import BATCH, scenes_of
+from mend.evaluate.scenes import BATCH, Scenes, scenes_of
 from mend.evaluate.weights import Unavailable, WeightsMissing
 from mend.filling.load import load_filler
 from mend.images import composite, mask_out
 from mend.inpaint.classical import Classical
 from mend.masks.store import MaskSet, ObjectPolicy
-from mend.models.classifier import WEIGHTS, Classifier
+from mend.models import classifier
+from mend.models.classifier import WEIGHTS
 from mend.report import report
 from mend.segment.make import make_masks
 
@@ -287,10 +289,12 @@ def test_a_picture_whose_known_pixels_were_kept_is_looked_at_once(
 ):
     truth, masks, filled = folders
     monkeypatch.setattr("mend.evaluate.run.certify", lambda names, device: {})  # which looks too
-    seen, layers = [], Classifier.layers
-    monkeypatch.setattr(Classifier, "layers", lambda self, image: seen.append(len(image)) or layers(self, image))
+    seen, look = [], classifier.changed_difference
+    monkeypatch.setattr(
+        classifier, "changed_difference", lambda network, *pair: seen.append(len(pair[0])) or look(network, *pair)
+    )
     evaluate_folders(truth, [filled], masks, tmp_path / "r", ["lpips-cifar"], "cpu")
-    assert sum(seen) == 2 * 4, "each original and each filling"
+    assert sum(seen) == 4, "each pair"
     rows = pd.read_parquet(tmp_path / "r" / "filled.parquet")
     assert rows["lpips-cifar"].tolist() == rows["lpips-cifar_raw"].tolist()
 
@@ -306,6 +310,26 @@ def test_folders_filled_by_any_program_are_scored(folders: tuple[Path, Path, Pat
     assert rows["coverage"][3] == pytest.approx(96 / 960)
     assert read_result(tmp_path / "r").n == 4
     assert report(tmp_path / "r", tmp_path / "report").exists()
+
+
+def test_a_thread_for_each_core_gives_the_same_numbers(
+    folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    truth, masks, filled = folders
+    used, read = set[int](), Scenes.batch
+    monkeypatch.setattr(Scenes, "batch", lambda self, places: used.add(threading.get_ident()) or read(self, places))
+    tables, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            used.clear()
+            torch.set_num_threads(count)
+            evaluate_folders(truth, [filled], masks, tmp_path / str(count), ["psnr", "ssim", "lpips-cifar"], "cpu")
+            assert torch.get_num_threads() == count
+            assert (len(used) > 1) == (count > 1), "the pictures for looking are read by this thread"
+            tables.append(pd.read_parquet(tmp_path / str(count) / "filled.parquet"))
+    finally:
+        torch.set_num_threads(threads)
+    pd.testing.assert_frame_equal(*tables, rtol=1e-5)
 
 
 def test_folders_that_do_not_fit_are_refused_with_a_list(folders: tuple[Path, Path, Path], tmp_path: Path):

@@ -235,14 +235,16 @@ def test_the_rim_of_a_hole_is_its_pixels_near_a_known_one():
     assert band(edge)[..., :6, :].sum() == 0, "the border of the image is no known pixel"
 
 
-def test_the_quick_ways_give_the_numbers_of_the_plain_ones():
+def test_the_quick_ways_give_the_numbers_of_the_plain_ones(monkeypatch: pytest.MonkeyPatch):
     """SSIM beside torchmetrics, the rim beside a maximum over squares, LPIPS-CIFAR of a part beside that of the whole."""
+    monkeypatch.setattr(module, "STRIP", 1)  # strips of 64 rows
     generator, whole = torch.Generator().manual_seed(0), module.lpips_cifar(torch.device("cpu"))
     for height, width, hole in ((37, 50, (5, 9, 30, 44)), (160, 233, (60, 64, 70, 75)), (150, 97, (0, 20, 60, 97))):
         image, noise = torch.rand(2, 2, 3, height, width, generator=generator)
         top, bottom, left, right = hole
         missing = torch.zeros(2, 1, height, width)
         missing[..., top:bottom, left:right] = 1
+        missing[1, :, -3:, -4:] = 1  # and a mark of one picture alone, at the border
         filled = torch.where(missing > 0, noise, image)
         theirs = structural_similarity_index_measure(filled, image, data_range=1.0, reduction="none", return_full_image=True)
         assert torch.allclose(similarity(filled, image), theirs[1], atol=5e-5)
