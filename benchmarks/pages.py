@@ -183,9 +183,11 @@ def damaged() -> str:
         name = command if command.startswith("POST") else f"mend {command.removesuffix(' in its format')}"
         more = ", in the file's own format" if command.endswith(" in its format") else ""
         table.append(f"| `{name}`{more} | {counts['done']:,} | {counts['refused']:,} | {faults:,} |")
-    slowest = record["slowest"]["seconds"]
-    note = f"n = {record['damaged']:,} damaged files, seed {record['seed']}, commit {record['commit']}. "
-    return "\n".join([*table, "", f"<sub>{note}The slowest file took all commands together {slowest:.1f} s.</sub>", ""])
+    note = (
+        f"n = {record['damaged']:,} damaged files, seed {record['seed']}, commit {record['commit']}. The slowest took "
+        f"{record['slowest']['seconds']:.1f} s for all commands together, beside other work on the same two cores."
+    )
+    return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
 def kills() -> str:
@@ -206,9 +208,8 @@ def mutants() -> str:
     table = ["| module | possible faults | tried | found by the tests |", "| :--- | ---: | ---: | ---: |"]
     for name, module in record["modules"].items():
         found = module["drawn"] - len(module["survived"])
-        table.append(
-            f"| `{name}` | {module['mutants']} | {module['drawn']} | {found} ({found / module['drawn']:.0%}) |".replace("%", " %")
-        )
+        share = 100 * found / module["drawn"]
+        table.append(f"| `{name}` | {module['mutants']} | {module['drawn']} | {found} ({share:.0f} %) |")
     drawn = sum(module["drawn"] for module in record["modules"].values())
     found = drawn - sum(len(module["survived"]) for module in record["modules"].values())
     table.append(f"| all | | {drawn} | {found} ({100 * found / drawn:.0f} %) |")
