@@ -3,8 +3,9 @@
 python benchmarks/mutants.py results/mutants.json [COUNT [SEED]]
 
 COUNT mutants (40) are drawn of each of MODULES, which read, fill and write pictures: one comparison, sum, condition, number or
-call is changed or left out. The tests of the module run on each, in a copy of the repository. A mutant is killed when a test
-fails, or runs three times as long as usual; else it survives. What only changes the words of an error is left out.
+call is changed or left out. The tests that run its line are run on each, in a copy of the repository. A mutant is killed when a
+test fails, or runs three times as long as usual; else it survives. Left out is what only changes the words of an error,
+and what stands outside of functions: numbers that somebody chose.
 """
 
 import ast
@@ -16,22 +17,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import coverage
 import numpy as np
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ("tests/images", "tests/filling/test_jpeg.py", "tests/filling/test_verify.py", "tests/filling/test_job.py")
 MODULES = {
     "mend/images/files.py": PICTURES,
+    "mend/masks/hole.py": ("tests/masks/test_hole.py", "tests/filling/test_job.py"),
+    "mend/filling/jpeg.py": ("tests/filling/test_jpeg.py", "tests/filling/test_verify.py"),
+    "mend/images/deep.py": PICTURES,
     "mend/images/picture.py": PICTURES,
     "mend/images/metadata.py": PICTURES,
-    "mend/images/deep.py": PICTURES,
-    "mend/filling/jpeg.py": ("tests/filling/test_jpeg.py", "tests/filling/test_verify.py"),
-    "mend/filling/verify.py": ("tests/filling", "tests/images"),
-    "mend/masks/hole.py": ("tests/masks/test_hole.py", "tests/filling/test_job.py"),
+    "mend/filling/verify.py": ("tests/filling/test_verify.py", "tests/filling/test_jpeg.py", "tests/images"),
 }
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -56,7 +58,7 @@ class Mutant(NamedTuple):
 
 
 def make_mutants(source: str) -> list[Mutant]:
-    """All mutants of a module, in the order of the source."""
+    """All mutants of a module; of the same code written in another way they are the same ones in the same order."""
     tree = ast.parse(source)
     made = []
     for node, new in _changes(tree):
@@ -68,7 +70,7 @@ def make_mutants(source: str) -> list[Mutant]:
         node.__class__ = old_class
         vars(node).clear()
         vars(node).update(old)
-    return sorted(made, key=lambda mutant: mutant.line)
+    return made
 
 
 def _changes(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.AST]]:
@@ -77,7 +79,9 @@ def _changes(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.AST]]:
     typed = [vars(node).get(name) for node in ast.walk(tree) for name in ("annotation", "returns")]
     said |= {part for node in typed if node for part in ast.walk(node)}
     said |= {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
-    for node in [node for node in ast.walk(tree) if node not in said]:
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    inside = dict.fromkeys(part for function in functions for one in function.body for part in ast.walk(one))
+    for node in [node for node in inside if node not in said]:
         match node:
             case ast.Compare(left, [op], [right]) if type(op) in COMPARED:
                 yield node, ast.Compare(left, [COMPARED[type(op)]()], [right])
@@ -104,8 +108,11 @@ def _changes(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.AST]]:
 # --- The tests on one of them ----------------------------------------------------------------------------------------
 
 
-def run_tests(copy: Path, tests: tuple[str, ...], seconds: float) -> str:
-    """ "survived", "killed" or "too long": the tests in the copy of the repository, in a process with all libraries loaded."""
+def run_tests(copy: Path, tests: Sequence[str], seconds: float, measured: Path | None = None) -> str:
+    """ "survived", "killed" or "too long": the tests in the copy of the repository, in a process with all libraries loaded.
+
+    Which test runs which line is written to `measured`, if that is given.
+    """
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
@@ -114,11 +121,9 @@ def run_tests(copy: Path, tests: tuple[str, ...], seconds: float) -> str:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        import pytest
-
         code = 3
         try:
-            code = int(pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests]))
+            code = _run_here(tests, copy, measured)
         finally:
             os._exit(code)
     deadline = time.monotonic() + seconds
@@ -132,8 +137,38 @@ def run_tests(copy: Path, tests: tuple[str, ...], seconds: float) -> str:
     return "too long"
 
 
+def _run_here(tests: Sequence[str], copy: Path, measured: Path | None) -> int:
+    import pytest
+
+    words = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests]
+    if measured is None:
+        return int(pytest.main(words))
+    watch = coverage.Coverage(data_file=str(measured), include=[f"{copy}/mend/*"], config_file=False)
+    watch.set_option("run:dynamic_context", "test_function")
+    watch.start()
+    code = int(pytest.main(words))
+    watch.stop()
+    watch.save()
+    return code
+
+
+def find_tests(measured: Path, file: Path, tests: Sequence[str]) -> dict[int, list[str]]:
+    """For the lines of a file those of the tests that run them; what only runs at the import, or compiled, is left out."""
+    data = coverage.CoverageData(str(measured))
+    data.read()
+    places = {
+        place.stem: place for name in tests for place in ([ROOT / name] if name.endswith(".py") else (ROOT / name).iterdir())
+    }
+    found: dict[int, list[str]] = {}
+    for line, contexts in data.contexts_by_lineno(str(file)).items():
+        for module, _, function in (context.rpartition(".") for context in contexts):
+            if (stem := module.split(".")[-1]) in places:
+                found.setdefault(line, []).append(f"{places[stem].relative_to(ROOT)}::{function}")
+    return found
+
+
 def measure(count: int = 40, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """What became of the mutants of the modules so far, after each."""
+    """What became of the mutants so far, after each."""
     import cv2  # noqa: F401 (here and not anew for each mutant)
     import hypothesis  # noqa: F401
     import numba  # noqa: F401
@@ -144,30 +179,31 @@ def measure(count: int = 40, seed: int = 0) -> Iterator[dict[str, Any]]:
     sys.dont_write_bytecode = True  # of two files of one size and one second Python would not see that they differ
     modules: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "mend"
+        copy, measured = Path(folder) / "mend", Path(folder) / "measured"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", "build"))
-        os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        os.environ["NUMBA_CACHE_DIR"] = str(Path(folder) / "numba")
+        os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_DIR": f"{folder}/numba"}
         for name, tests in MODULES.items():
-            source = (copy / name).read_text(encoding="utf-8")
-            mutants = make_mutants(source)
+            source = (ROOT / name).read_text(encoding="utf-8")
+            plain = ast.unparse(ast.parse(source)) + "\n"
+            places, mutants = [mutant.line for mutant in make_mutants(source)], make_mutants(plain)
             rng = np.random.default_rng([seed, len(modules)])
-            drawn = sorted(rng.choice(len(mutants), min(count, len(mutants)), replace=False))
+            drawn = rng.choice(len(mutants), min(count, len(mutants)), replace=False)
             begun = time.monotonic()
-            (copy / name).write_text(ast.unparse(ast.parse(source)) + "\n", encoding="utf-8")
-            usual = run_tests(copy, tests, 600)
+            (copy / name).write_text(plain, encoding="utf-8")
+            measured.unlink(missing_ok=True)
+            usual = run_tests(copy, tests, 1200, measured)
             assert usual == "survived", f"the tests of {name} fail without a mutant: {usual}"
-            limit = 3 * (time.monotonic() - begun) + 20
+            limit, by_line = 3 * (time.monotonic() - begun) + 20, find_tests(measured, copy / name, tests)
             survivors = []
-            for i in drawn:
+            for done, i in enumerate(drawn, 1):
                 (copy / name).write_text(mutants[i].source + "\n", encoding="utf-8")
-                if run_tests(copy, tests, limit) == "survived":
-                    survivors.append(mutants[i]._replace(source="")._asdict())
-                    print(f"{name}:{mutants[i].line}: {mutants[i].before!r} as {mutants[i].after!r}", file=sys.stderr)
+                if run_tests(copy, by_line.get(mutants[i].line, tests), limit) == "survived":
+                    survivors.append({"line": places[i], "before": mutants[i].before, "after": mutants[i].after})
+                    print(f"{name}:{places[i]}: {mutants[i].before!r} as {mutants[i].after!r}", file=sys.stderr)
+                modules[name] = {"mutants": len(mutants), "drawn": done, "survived": survivors}
+                yield {"seed": seed, "modules": modules}
             (copy / name).write_text(source, encoding="utf-8")
-            modules[name] = {"mutants": len(mutants), "drawn": len(drawn), "survived": survivors}
             print(f"{name}: {len(drawn) - len(survivors)} of {len(drawn)} killed", file=sys.stderr)
-            yield {"seed": seed, "modules": modules}
 
 
 if __name__ == "__main__":

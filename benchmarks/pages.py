@@ -1,4 +1,4 @@
-"""The tables of the README and of docs/results.md that are made of committed results.
+"""The tables of the README and of the docs that are made of committed results.
 
     python benchmarks/pages.py
 
@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -154,9 +155,59 @@ def neighbours() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+def damaged() -> str:
+    """What became of damaged files, by command."""
+    record = _read("mutations.json")
+    table = ["| command | filled, checked or scored | refused with a sentence | faults |", "| :--- | ---: | ---: | ---: |"]
+    for command, counts in record["by_command"].items():
+        faults = sum(counts.values()) - counts["done"] - counts["refused"]
+        name = command if command.startswith("POST") else f"mend {command.removesuffix(' in its format')}"
+        more = ", in the file's own format" if command.endswith(" in its format") else ""
+        table.append(f"| `{name}`{more} | {counts['done']:,} | {counts['refused']:,} | {faults:,} |")
+    note = (
+        f"n = {record['damaged']:,} damaged files, seed {record['seed']}, commit {record['commit']}. The slowest took "
+        f"{record['slowest']['seconds']:.1f} s for all commands together, beside other work on the same two cores."
+    )
+    return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
+
+
+def kills() -> str:
+    """What became of commands that were killed, by job."""
+    record = _read("kills.json")
+    table = ["| command | killed | ended as if undisturbed | faults |", "| :--- | ---: | ---: | ---: |"]
+    for job, counts in record["jobs"].items():
+        wrong = sum(counts[outcome] for outcome in ("damaged", "failed", "other"))
+        table.append(f"| {job} | {counts['same'] + wrong} | {counts['same']} | {wrong} |")
+    left = sum(counts["left"] for counts in record["jobs"].values())
+    note = f"Seed {record['seed']}, commit {record['commit']}. Hidden temporary files that a kill left behind: {left}."
+    return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
+
+
+def mutants() -> str:
+    """How many faults in mend's own code the tests find, by module."""
+    record = _read("mutants.json")
+    table = ["| module | possible faults | tried | found by the tests |", "| :--- | ---: | ---: | ---: |"]
+    for name, module in record["modules"].items():
+        found = module["drawn"] - len(module["survived"])
+        share = 100 * found / module["drawn"]
+        table.append(f"| `{name}` | {module['mutants']} | {module['drawn']} | {found} ({share:.0f} %) |")
+    drawn = sum(module["drawn"] for module in record["modules"].values())
+    found = drawn - sum(len(module["survived"]) for module in record["modules"].values())
+    table.append(f"| all | | {drawn} | {found} ({100 * found / drawn:.0f} %) |")
+    note = f"Drawn at random, seed {record['seed']}, commit {record['commit']}."
+    return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
+
+
+def _read(name: str) -> Any:
+    return json.loads((ROOT / "results" / name).read_text(encoding="utf-8"))
+
+
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "scores"): scores,
     ("README.md", "neighbours"): neighbours,
+    ("docs/reliability.md", "damaged"): damaged,
+    ("docs/reliability.md", "kills"): kills,
+    ("docs/reliability.md", "mutants"): mutants,
     ("docs/results.md", "trainings"): trainings,
     ("docs/results.md", "refinement"): refinement,
     ("docs/results.md", "small-marks"): small_marks,

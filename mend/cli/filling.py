@@ -81,7 +81,7 @@ def fill(
             f"{photo} is a folder, and --preview shows one picture. Name one, or see what would be done: --dry-run."
         )
     if output is None or is_stream(output):
-        raise InputError(f"{photo} is a folder; name another, which the results go to: --output FOLDER.")
+        raise InputError(f"{photo} is a folder. Name another one for the results: --output FOLDER.")
     from mend.filling.pairing import plan_folder
 
     plan = plan_folder(photo, output, mask or masks, pattern, suffix, skip_existing, keep_mask)
@@ -124,8 +124,8 @@ def _fill_file(
         target = output_beside(photo, peek(photo)[0])
         if target.exists():
             raise InputError(
-                f"{target} is there already, from this picture or from another of that name. Name a file with --output, which "
-                "is overwritten if it is there."
+                f"{target} is there already, from this picture or from another of that name. Choose a name with --output; mend "
+                "overwrites a file that you name."
             )
     stream = output if output is not None and is_stream(output) else None
     if output is not None and stream is None and (output.is_dir() or not output.suffix):

@@ -22,7 +22,7 @@ from mend.inpaint.compiled import compiled, inlined
 
 SOF0, SOF1, DHT, SOI, EOI, SOS, DQT, DRI, APP14 = 0xC0, 0xC1, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xEE
 RGB = (ord("R"), ord("G"), ord("B"))  # as the components are called where they are no YCbCr
-KEPT = "only the blocks in which something is filled are encoded anew"
+KEPT = "only the blocks at the hole are encoded again"
 LONGEST = 432  # bytes of an encoded block, at most: 64 numbers of 27 bits, each byte of which may be followed by a 0
 ZIGZAG = np.array(sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
 COSINES = np.array([[np.cos((2 * x + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for x in range(8)] for u in range(8)])

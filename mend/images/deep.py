@@ -119,9 +119,9 @@ def is_undecided(content: bytes, opened: Image.Image) -> bool:
 
 
 def _write_into_free_memory(value: int, size: int) -> None:
-    """Leave memory that holds `value` for whoever asks next for about so many bytes."""
-    sizes = [max(size + more, 1) for more in range(-64, 65, 16)] * 8 if size < 1 << 18 else [size]
-    held = [np.full(one, value, np.uint8) for one in sizes]
+    """Leave memory that holds `value` for whoever asks next for so many bytes: all that is free in such pieces, up to 4 MB."""
+    size = max(size, 1024)
+    held = [np.full(size, value, np.uint8) for _ in range(1 + (1 << 22) // size)]
     del held
 
 

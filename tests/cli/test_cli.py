@@ -206,7 +206,7 @@ def test_bad_input_is_one_line_and_exit_1(photo: Path, run: Path, capsys: pytest
         ("fill photo.png --mask mask.png --seam", 1, "The network that comes with mend does not. Leave --seam out."),
         ("fill photo.png --mask mask.png --max-memory 1MB", 1, "--max-memory is 1 MB, which is too little: 61×45 pixels take "),
         ("fill photo.png --mask eps.eps", 1, "eps.eps is EPS, which is a program: to draw it takes Ghostscript."),
-        ("fill there --mask mask.png", 1, "there is a folder; name another, which the results go to: --output FOLDER"),
+        ("fill there --mask mask.png", 1, "there is a folder. Name another one for the results: --output FOLDER"),
         ("fill there --mask mask.png -o photo.png", 1, "photo.png is a file; --output is to be a folder, since there is one."),
     ],
 )

@@ -360,7 +360,7 @@ def test_a_dry_run_tells_and_writes_nothing(tree: Path, capsys: pytest.CaptureFi
 def test_flags_that_do_not_fit(tree: Path, capsys: pytest.CaptureFixture[str]):
     end = ("-o", tree / "out", "--model", "telea")
     for words, said in (
-        ((tree / "photos", "--masks", tree / "masks", "-o", "-"), "name another, which the results go to: --output FOLDER"),
+        ((tree / "photos", "--masks", tree / "masks", "-o", "-"), "Name another one for the results: --output FOLDER"),
         ((tree / "photos", *end), "Add --mask FILE, a picture that is white there, or --object NAME. For a folder"),
         (
             (tree / "photos", "--mask", tree / "m.png", "--masks", tree / "masks", *end),

@@ -149,7 +149,7 @@ def test_the_sentence_and_verify_say_what_changed(orientation: int, tmp_path: Pa
     marked[HOLE] = 255
     write_image(mask, marked)
     result = fill_file(Job(photo, mask, out, options=Options(model="telea")))
-    assert result.notes[0].startswith(".jpg is lossy: only the blocks in which something is filled are encoded anew, ")
+    assert result.notes[0].startswith(".jpg is lossy (only the blocks at the hole are encoded again): ")
     verdict, lines = verify(photo, mask, out)
     assert str(verdict) in result.notes[0]
     assert re.search(r"by at most \d+ of 255 levels, none farther than \d+ pixels from it$", str(verdict))

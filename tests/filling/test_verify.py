@@ -117,7 +117,7 @@ def test_fill_then_verify(name: str, suffix: str, tmp_path: Path, capsys: pytest
     code, shown, _ = mend(capsys, "verify", photo, mask, out)
     assert code == lossy
     if lossy:
-        assert f"  {out.suffix} is lossy: " in said
+        assert f"  {out.suffix} is lossy (" in said
         assert "; .png keeps them" in said
         assert "differ, by at most" in shown
         assert "the first that differs: x=" in shown
@@ -132,8 +132,8 @@ def test_fill_then_verify(name: str, suffix: str, tmp_path: Path, capsys: pytest
 def test_how_a_jpeg_was_made_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     photo = photograph(tmp_path, "colour.jpg")
     words = ("fill", photo, "--mask", tmp_path / "mask.png", "--model", "mean-colour", "-o", tmp_path / "out.jpg")
-    assert "only the blocks in which something is filled are encoded anew" in mend(capsys, *words)[1]
-    assert ".jpg is lossy: quality 70" in mend(capsys, *words, "--quality", "70")[1]
+    assert "only the blocks at the hole are encoded again" in mend(capsys, *words)[1]
+    assert ".jpg is lossy (quality 70)" in mend(capsys, *words, "--quality", "70")[1]
 
 
 def test_metadata_that_a_format_cannot_hold_is_said(tmp_path: Path):
