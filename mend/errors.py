@@ -24,6 +24,7 @@ EXTRAS = {
     "evaluate": "eval",
     "images.heif": "heif",
     "inpaint.classical.biharmonic": "eval",
+    "inpaint.graphs.count_weights": "eval",
     "inpaint.torchscript": "train",
     "masks.show": "eval",
     "models": "train",

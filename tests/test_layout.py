@@ -28,6 +28,11 @@ ARROWS = 100  # between packages, at most
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
+@cache
+def parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def imports(file: Path) -> Iterator[str]:
     """The modules that a file imports at run time, anywhere in it."""
     return (name for _, name in imports_by_part(file))
@@ -35,8 +40,7 @@ def imports(file: Path) -> Iterator[str]:
 
 def imports_by_part(file: Path) -> Iterator[tuple[str, str]]:
     """The same, each with the part that imports it: the file's module, or a function of it."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for statement in tree.body:
+    for statement in parse(file).body:
         part = [module_of(file), *([statement.name] if isinstance(statement, ast.FunctionDef) else [])]
         yield from ((".".join(part), name) for name in imports_below(statement))
 
@@ -121,7 +125,7 @@ def test_an_extra_brings_what_the_modules_import_on_which_it_builds():
             return set()
         seen.add(module)
         found: set[str] = set()
-        for node in ast.parse(heads[module].read_text(encoding="utf-8")).body:
+        for node in parse(heads[module]).body:
             if isinstance(node, ast.ImportFrom) and node.module:
                 found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
             elif isinstance(node, ast.Import):

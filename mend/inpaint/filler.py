@@ -76,10 +76,15 @@ class Wrapper:
 
     def __init__(self, filler: Filler) -> None:
         self.filler = filler
-        self.name, self.runtime, self.config, self.parameters = filler.name, filler.runtime, filler.config, filler.parameters
+        self.name, self.runtime, self.config = filler.name, filler.runtime, filler.config
         self.stride, self.reach, self.tiles = filler.stride, filler.reach, filler.tiles
         inner = filler.memory
         self.memory = inner and Memory(inner.program + self.PROGRAM, inner.picture + self.PICTURE, inner.seen)
+
+    @property
+    def parameters(self) -> int:
+        """Those of the filler."""
+        return self.filler.parameters
 
     def notes(self, hole: np.ndarray) -> list[str]:
         """Those of the filler."""

@@ -98,9 +98,14 @@ class Network:
 
     def __init__(self, name: str, run: "OnnxGraph | TorchScript", contract: Contract) -> None:
         self.name, self.run, self.contract = name, run, contract
-        self.runtime, self.parameters = run.runtime, run.parameters
+        self.runtime = run.runtime
         self.finer = PyramidOnnx()
         self.config = {"model": name, "options": {}, "contract": asdict(contract)}
+
+    @property
+    def parameters(self) -> int:
+        """Those of the network itself."""
+        return self.run.parameters
 
     @property
     def memory(self) -> Memory | None:

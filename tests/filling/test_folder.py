@@ -142,9 +142,9 @@ def test_few_pictures_are_in_memory_however_many_there_are(tmp_path: Path, monke
 def test_memory_is_limited_for_a_folder_too(tmp_path: Path):
     """The peak of each runtime, reading and writing included, is what the plan of the largest picture says."""
     one = tmp_path / "mask.png"
-    mask(one, 2000, 3000)
-    for i in range(3):
-        picture(tmp_path / "photos" / f"{i}.jpg", i, 2000, 3000)
+    mask(one, 1500, 2000)
+    for i in range(2):
+        picture(tmp_path / "photos" / f"{i}.jpg", i, 1500, 2000)
     hole = read_mask(one)
     for inpainter, words in ((mend.load(), []), (mend.load(DEFAULT, device="cpu"), ["--model", str(DEFAULT)])):
         plan = inpainter.plan(hole)
