@@ -26,7 +26,7 @@ from PIL import Image
 
 from mend.models.checkpoint import commit
 
-MODEL = "telea"
+MODEL = "mend"  # the default: structure, then texture
 READINGS = 20
 
 

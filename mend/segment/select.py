@@ -18,6 +18,8 @@ TRIED = 160  # where several sizes are tried
 AROUND = 0.35  # of the rough shape's longer side: what is seen of its surroundings
 ROUNDS = 5
 GRABCUT_ROUNDS = 2
+TOUCH = 0.14  # of a box's side: how far from it what is found may stay
+LIFTS = (0.7, 1.4, 2.1)  # log odds by which what lies between the two is made likelier, until it is not
 LOST = 0.15  # of what was likely: what GrabCut leaves less of, it has lost
 BINS = 12  # of each of three colours
 BLUR, LEVEL = 5, 1e-3  # of the guided filter: its radius in pixels, and how weak an edge may be
@@ -47,7 +49,8 @@ def select(
     if shape is None and find_objects is not None:
         shape = _find_shape(pixels, points, find_objects)
     shape = _choose_circles(pixels, points) if shape is None else shape
-    found = _tidy(_tell_apart(pixels, shape, points, SIDE), points)
+    touches = box is not None and all(add for *_, add in points)  # else somebody sees that it is too much already
+    found = _tidy(_tell_apart(pixels, shape, points, SIDE, touches), points)
     height, width = found.shape
     for x, y, add in points:  # however small a picture is
         found[min(int(y * height), height - 1), min(int(x * width), width - 1)] = add
@@ -120,8 +123,11 @@ def _measure_edges(pixels: np.ndarray) -> np.ndarray:
 # --- What belongs to it ----------------------------------------------------------------------------------------------
 
 
-def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point], side: int) -> np.ndarray:
-    """Which pixels (H, W) belong to the object that lies within a `shape`, uint8 (H, W); looked at so many pixels large."""
+def _tell_apart(
+    pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point], side: int, touches: bool = False
+) -> np.ndarray:
+    """Which pixels (H, W) belong to the object that lies within a `shape`, uint8 (H, W), and that `touches` its sides, if it is
+    a box; looked at so many pixels large."""
     rows, columns, scale = _look_at(shape, side)
     part = pixels[rows, columns]
     size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
@@ -132,8 +138,9 @@ def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point], 
         (*((np.array([x, y]) * pixels.shape[1::-1] - origin) * size / part.shape[1::-1]).tolist(), add) for x, y, add in points
     ]
     expected = _expect(within, clicks)
-    likely = _weigh(small, expected)
-    found = _cut(small, likely, expected)
+    found = _cut(small, _weigh(small, expected), expected)
+    if touches:
+        found = _reach_sides(small, expected, within, found)
     result = np.zeros(shape.shape, np.bool_)
     result[rows, columns] = _enlarge(found, part)
     return result
@@ -240,6 +247,45 @@ def _cut(pixels: np.ndarray, likely: np.ndarray, expected: np.ndarray) -> np.nda
         if np.count_nonzero(cut) >= LOST * np.count_nonzero(found):  # else it took the object for its surroundings
             found = cut
     return found.astype(np.float32)
+
+
+def _reach_sides(pixels: np.ndarray, expected: np.ndarray, within: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """What was found, float32 (h, w), or more where that stays away from a side of the box: a person draws a box around the
+    whole of a thing (Lempitsky et al., *Image segmentation with a bounding box prior*, 2009)."""
+    left, top, width, height = cv2.boundingRect(within)
+    unsettled = np.abs(expected) < SURE
+
+    def measure_gaps(found: np.ndarray) -> list[tuple[float, tuple[slice, slice]]]:
+        """How far the object is from each side of the box, in shares of it, and the strip of the picture beyond it there."""
+        x, y, w, h = cv2.boundingRect(_drop_specks(found).astype(np.uint8))
+        every = slice(None)
+        return [
+            ((x - left) / width, (every, slice(x))),
+            ((y - top) / height, (slice(y), every)),
+            ((left + width - x - w) / width, (every, slice(x + w, None))),
+            ((top + height - y - h) / height, (slice(y + h, None), every)),
+        ]
+
+    gaps = measure_gaps(found)
+    for lift in LIFTS:
+        if max(gap for gap, _ in gaps) < TOUCH or not found.any():
+            break
+        lifted = expected.copy()
+        for gap, strip in gaps:
+            if gap >= TOUCH:
+                lifted[strip] += lift * unsettled[strip]
+        tried = _cut(pixels, _weigh(pixels, lifted), lifted)
+        nearer = measure_gaps(tried)
+        if max(gap for gap, _ in nearer) < max(gap for gap, _ in gaps):
+            found, gaps = tried, nearer
+    return found
+
+
+def _drop_specks(found: np.ndarray) -> np.ndarray:
+    """Only the parts, bool (h, w), that are at least a tenth of the largest."""
+    _, parts, facts, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+    areas = facts[1:, cv2.CC_STAT_AREA]
+    return np.isin(parts, np.flatnonzero(areas >= 0.1 * areas.max(initial=0)) + 1)
 
 
 def _enlarge(found: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -45,9 +45,9 @@ export class Choices {
     const heads = ["Method", "Chosen", "Share"].map((textContent) => make("th", { textContent, scope: "col" }));
     const caption = make("caption", { textContent: "What you chose blind", className: "heading" });
     const table = make("table", {}, caption, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
-    const save = make("a", { textContent: "Save as CSV", className: "link", download: "choices.csv" });
+    const save = make("a", { textContent: "Save as CSV", className: "button", download: "choices.csv" });
     save.href = `data:text/csv;charset=utf-8,${encodeURIComponent(this.csv)}`;
-    const forget = make("button", { type: "button", textContent: "Forget them", className: "link" });
+    const forget = make("button", { type: "button", textContent: "Forget them" });
     forget.onclick = () => ((this.list = []), this.keep());
     const what = "Share: how often it would win if all were compared with all (Bradley–Terry).";
     this.root.replaceChildren(table, make("p", { className: "quiet", textContent: what }), make("div", { className: "row" }, save, forget));

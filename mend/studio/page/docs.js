@@ -16,7 +16,7 @@ function type(field) {
 
 function operation(path, method, { description, requestBody, responses }) {
   const name = `${method.toUpperCase()} ${path}`;
-  const head = [make("h3", {}, make("code", { textContent: name })), make("p", { textContent: description })];
+  const head = [make("h3", {}, make("code", { textContent: name })), make("p", { textContent: description.replaceAll(/`(.*?)`/g, "“$1”") })];
   const card = make("section", { className: "card", tabIndex: 0, ariaLabel: name }, ...head);
   const form = requestBody?.content["multipart/form-data"].schema;
   if (form) {
