@@ -1,8 +1,8 @@
-"""The tables of the README and the docs that are made of committed results.
+"""The tables of the README and of docs/results.md that are made of committed results.
 
     python benchmarks/pages.py
 
-`TABLES` says which table stands where, between the lines `<!-- NAME -->` and `<!-- /NAME -->`. Other tables of docs/results.md are made
+`TABLES` says which table stands where, between the lines `<!-- NAME -->` and `<!-- /NAME -->`. The other tables there are made
 by `mend report --into docs/results.md` and `large_holes.py`.
 """
 
@@ -112,25 +112,6 @@ def small_marks() -> str:
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
-def object_selection() -> str:
-    """How well the studio's object tool outlines objects, by what a person shows it."""
-    record = json.loads((ROOT / "results" / "object-selection.json").read_text(encoding="utf-8"))
-    groups = record["intersection_over_union"]
-    table = ["| | " + " | ".join(f"{group}, n = {values['n']}" for group, values in groups.items()) + " |"]
-    table.append("| :--- |" + " ---: |" * len(groups))
-    for name in groups["all"]:
-        if name != "n":
-            cells = (f"{values[name]['median']:.2f} <sub>{values[name]['mean']:.2f}</sub>" for values in groups.values())
-            table.append(f"| {name.replace(' and', ',')} | " + " | ".join(cells) + " |")
-    seconds = record["seconds_of_a_core_at_2_megapixels"]
-    note = (
-        f"Intersection over union with outlines drawn by hand, 1 = the same: median; small: mean. A box takes "
-        f"{seconds['median']:.1f} s of one core at 2 megapixels (median of {seconds['n']}; at most {seconds['most']:.1f} s). "
-        f"Commit {record['commit']}."
-    )
-    return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
-
-
 def neighbours() -> str:
     """mend beside other programs. What was measured here is read; the rest is from their sources, as the README says below."""
     installed = json.loads((ROOT / "results" / "performance.json").read_text(encoding="utf-8"))["installing"]["cases"]
@@ -198,7 +179,6 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/results.md", "trainings"): trainings,
     ("docs/results.md", "refinement"): refinement,
     ("docs/results.md", "small-marks"): small_marks,
-    ("docs/studio.md", "object-selection"): object_selection,
 }
 
 
