@@ -53,7 +53,7 @@ def measure(photos: Path) -> dict[str, Any]:
         "intersection_over_union": {
             group: {
                 "n": int(among.sum()),
-                **{name: {"median": float(np.median(v[among])), "mean": float(v[among].mean())} for name, v in overlaps.items()},
+                **{name: summarise(values[among]) for name, values in overlaps.items()},
             }
             for group, among in groups.items()
         },
@@ -62,13 +62,15 @@ def measure(photos: Path) -> dict[str, Any]:
     }
 
 
+def summarise(overlaps: np.ndarray) -> dict[str, float]:
+    return {"median": float(np.median(overlaps)), "mean": float(overlaps.mean())}
+
+
 def measure_one(photos: Path, one: dict[str, Any]) -> dict[str, float]:
     """The overlaps of one object's selections with its outline, and the growth of the last from a box."""
     cv2.setNumThreads(1)
     pixels, truth = read(photos, one)
-    measured = {
-        f"one {how} box": overlap(select(pixels, box=around(truth, slack)), truth) for how, slack in OTHERS.items()
-    }
+    measured = {f"one {how} box": overlap(select(pixels, box=around(truth, slack)), truth) for how, slack in OTHERS.items()}
     for name, first, box in (("box", [], around(truth)), ("click", [middle(truth)], None)):
         points: list[Point] = list(first)
         for clicks in range(CLICKS + 1):

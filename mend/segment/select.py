@@ -123,9 +123,7 @@ def _measure_edges(pixels: np.ndarray) -> np.ndarray:
 # --- What belongs to it ----------------------------------------------------------------------------------------------
 
 
-def _tell_apart(
-    pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point], side: int, touches: bool = False
-) -> np.ndarray:
+def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point], side: int, touches: bool = False) -> np.ndarray:
     """Which pixels (H, W) belong to the object that lies within a `shape`, uint8 (H, W), and that `touches` its sides, if it is
     a box; looked at so many pixels large."""
     rows, columns, scale = _look_at(shape, side)
