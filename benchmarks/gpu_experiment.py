@@ -183,7 +183,7 @@ class Training:
 
     def __init__(self, name: str, config: TrainConfig, network: nn.Module, arrays: Arrays, device: torch.device) -> None:
         self.name, self.config, self.arrays, self.device = name, config, arrays, device
-        self.network: Network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[assignment]
+        self.network: Network = network.to(device, memory_format=torch.channels_last).train()
         self.judged = copy.deepcopy(self.network).eval().requires_grad_(False) if config.ema else self.network
         on_gpu = device.type == "cuda"
         self.lr = torch.tensor(config.lr, device=device)
@@ -381,34 +381,46 @@ def main() -> None:
     arrays = Arrays(base, device)
     if asked.images:
         arrays.pixels[0], arrays.holes[0] = arrays.pixels[0][: asked.images], arrays.holes[0][: asked.images]
+    made = ablation(base, asked.out, arrays, device) if asked.ablation else []
+    for name in asked.train:
+        if not (asked.out / "runs" / name / "model" / "config.json").exists():
+            model, width, letters, seed = parse(name)
+            config = replace(base, **{**RECIPES[letters], "model": model, "width": width, "seed": seed})
+            torch.manual_seed(seed)
+            made.append(Training(name, config, build(model, width=width), arrays, device))
+    # Side by side on a GPU; on a CPU one after the other, so that a stopped run loses one.
+    for trainings in [made] if device.type == "cuda" else [[one] for one in made]:
+        for training in train(trainings, asked.until):
+            if asked.ablation:
+                write_row(asked.out / "ablation.csv", training)
+            else:
+                training.save(asked.out / "runs")
+
+
+def ablation(base: TrainConfig, out: Path, arrays: Arrays, device: torch.device) -> list[Training]:
+    """The trainings of ABLATION that are not in the table yet."""
+    file = out / "ablation.csv"
+    there = {(row["row"], row["seed"]) for row in csv.DictReader(file.read_text().splitlines())} if file.exists() else set()
     trainings = []
-    if asked.ablation:
-        for row, (make, changes) in ABLATION.items():
-            for seed in (1, 2):
+    for row, (make, changes) in ABLATION.items():
+        for seed in (1, 2):
+            if (row, str(seed)) not in there:
                 short = {"ema": 0.99} if "ema" in changes else {}
                 config = replace(base, **{**changes, **short, "epochs": 3, "seed": seed, "model": "unet", "width": 16})
                 torch.manual_seed(seed)
                 trainings.append(Training(row, config, make(), arrays, device))
-    for name in asked.train:
-        if (asked.out / "runs" / name / "model" / "config.json").exists():
-            continue  # it has been trained
-        model, width, letters, seed = parse(name)
-        config = replace(base, **{**RECIPES[letters], "model": model, "width": width, "seed": seed})
-        torch.manual_seed(seed)
-        trainings.append(Training(name, config, build(model, width=width), arrays, device))
-    trained = train(trainings, asked.until) if trainings else []
-    if asked.ablation:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        with (asked.out / "ablation.csv").open("w", newline="") as file:
-            rows = [{"row": t.name, "seed": t.config.seed, **t.curve[-1]} for t in trained]
-            writer = csv.DictWriter(file, list(rows[0]))
+    return trainings
+
+
+def write_row(file: Path, training: Training) -> None:
+    row = {"row": training.name, "seed": training.config.seed, **training.curve[-1]}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = not file.exists()
+    with file.open("a", newline="") as table:
+        writer = csv.DictWriter(table, list(row))
+        if new:
             writer.writeheader()
-            writer.writerows(rows)
-        for row in rows:
-            print(*(f"{v:.5g}" if isinstance(v, float) else v for v in row.values()))
-        return
-    for training in trained:
-        training.save(asked.out / "runs")
+        writer.writerow(row)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ of one network differ too: of one training each, a difference is that of these w
 is over trainings and images, and the difference is that of the recipes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -84,10 +84,7 @@ def compare(a: str, b: str, result: str | Path, on_step: Callable[[int, int], No
 
     found: list[Difference] = []
     for group, part in parts:
-        rows = part.index.to_numpy()
-        images = part["image"].to_numpy()
-        for column, n, means, interval in _intervals(columns, [group[:, rows] for group in values], images, trainings):
-            found.append(_judge(column, group, n, *means, interval, trainings))
+        found += _compare_rows(group, part, columns, values, trainings)
         step()
     halves: dict[str, float] = {}
     for files, those in kept.items():
@@ -116,37 +113,35 @@ def _count_trainings(sides: list[list[str]], result: Result) -> tuple[int, int]:
     return one, two
 
 
-def _intervals(
-    columns: list[str], values: list[np.ndarray], images: np.ndarray, trainings: tuple[int, int]
-) -> Iterator[tuple[str, int, tuple[float, float], tuple[float, float]]]:
-    """For each column how many rows have a value, both means, and the interval of the difference, of values (K, n, m)."""
-    valid = np.isfinite(values[0]).all(0) & np.isfinite(values[1]).all(0)  # (n, m)
-    done: dict[str, tuple[int, tuple[float, float], tuple[float, float]]] = {}
-    for pattern in np.unique(valid, axis=1).T:
-        those = np.flatnonzero((valid == pattern[:, None]).all(0))
-        a, b = (group[:, pattern][..., those] for group in values)
-        if max(trainings) > 1:
-            low, high = nested_bootstrap(a, b, images[pattern], (trainings[0] > 1, trainings[1] > 1))
-        else:
-            low, high = bootstrap(a[0] - b[0], images[pattern])
-        for i, place in enumerate(those):
-            means = (float(a[..., i].mean()), float(b[..., i].mean())) if pattern.any() else (np.nan, np.nan)
-            done[columns[place]] = int(pattern.sum()), means, (float(low[i]), float(high[i]))
-    for column in columns:
-        yield column, *done[column]
-
-
 def differences_by(
     labels: "pd.Series[str]", columns: list[str], a: list[pd.DataFrame], b: list[pd.DataFrame], trainings: tuple[int, int]
 ) -> list[Difference]:
     """A minus B of per-image tables, one a training, in these columns, for the images of each of the `labels`."""
     values = [np.stack([table[columns].to_numpy(np.float64) for table in tables]) for tables in (a, b)]
-    found: list[Difference] = []
-    for label, part in groups(a[0].reset_index(drop=True), labels.reset_index(drop=True)):
-        rows, images = part.index.to_numpy(), part["image"].to_numpy()
-        for column, n, means, interval in _intervals(columns, [group[:, rows] for group in values], images, trainings):
-            found.append(_judge(column, label, n, *means, interval, trainings))
-    return found
+    parts = groups(a[0].reset_index(drop=True), labels.reset_index(drop=True))
+    return [one for label, part in parts for one in _compare_rows(label, part, columns, values, trainings)]
+
+
+def _compare_rows(
+    group: str, part: pd.DataFrame, columns: list[str], values: list[np.ndarray], trainings: tuple[int, int]
+) -> list[Difference]:
+    """A minus B in each column, of what both values (K, N, m) have in the rows of a part."""
+    rows, images = part.index.to_numpy(), part["image"].to_numpy()
+    a, b = (side[:, rows] for side in values)
+    valid = np.isfinite(a).all(0) & np.isfinite(b).all(0)  # (n, m)
+    found: dict[str, Difference] = {}
+    for pattern in np.unique(valid, axis=1).T:  # columns that lack the same values are resampled at once
+        alike = np.flatnonzero((valid == pattern[:, None]).all(0))
+        one, two = (side[:, pattern][..., alike] for side in (a, b))
+        if max(trainings) > 1:
+            low, high = nested_bootstrap(one, two, images[pattern], (trainings[0] > 1, trainings[1] > 1))
+        else:
+            low, high = bootstrap(one[0] - two[0], images[pattern])
+        for i, column in enumerate(columns[place] for place in alike):
+            means = (float(one[..., i].mean()), float(two[..., i].mean())) if pattern.any() else (np.nan, np.nan)
+            interval = (float(low[i]), float(high[i]))
+            found[column] = _judge(column, group, int(pattern.sum()), *means, interval, trainings)
+    return [found[column] for column in columns]
 
 
 def write_csv(file: str | Path, found: list[Difference]) -> None:

@@ -30,7 +30,8 @@ Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Method:
-    """What is scored, and what the result says of it. `weights` changes when its output may."""
+    """What is scored, and what the result says of it. `weights` changes when its output may; `reads`: it reads what was filled,
+    which several threads may do at once."""
 
     name: str
     weights: str
@@ -38,6 +39,7 @@ class Method:
     model: Model
     parameters: int = 0
     training: Sequence[dict[str, float | None]] = ()
+    reads: bool = False
 
 
 def method_names(methods: Sequence[str]) -> dict[str, str]:
@@ -112,7 +114,7 @@ def folder_method(folder: str | Path, truth: str | Path, scenes: Scenes) -> Meth
     digest = hashlib.sha256()
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return Method(Path(folder).resolve().name, digest.hexdigest(), fill, Model(model="folder"))
+    return Method(Path(folder).resolve().name, digest.hexdigest(), fill, Model(model="folder"), reads=True)
 
 
 def _check_known(folder: Path, fill: Fill, scenes: Scenes) -> None:

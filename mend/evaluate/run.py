@@ -31,7 +31,6 @@ from mend.evaluate.result import (
 from mend.evaluate.scenes import Scenes, folder_scenes, scenes_of
 from mend.evaluate.scores import Truth, find_missing, metric_keys, score
 from mend.evaluate.statistics import summarise
-from mend.evaluate.weights import Unavailable
 from mend.images import write_bytes
 from mend.inpaint.classical import CLASSICAL
 from mend.models.checkpoint import commit
@@ -76,8 +75,7 @@ def evaluate(
         hashes = scenes.hashes()
     openers = {name: partial(filler_method, method, name, protocol, scenes, device) for method, name in names.items()}
     target = result_folder(out or Path("results") / protocol.name)
-    file, missing = _evaluate(openers, protocol, scenes, hashes, target, wanted, device, on_batch)
-    return _unless_missing(file, missing if metrics else {})
+    return _evaluate(openers, protocol, scenes, hashes, target, wanted, bool(metrics), device, on_batch)
 
 
 def evaluate_folders(
@@ -113,8 +111,8 @@ def evaluate_folders(
         raise InputError(f"a folder and a run are called {', '.join(doubles)}; rename one.")
     openers = {name: partial(folder_method, folder, truth, scenes) for name, folder in zip(names, filled, strict=True)}
     openers |= {name: partial(filler_method, method, name, protocol, scenes, device) for method, name in beside.items()}
-    file, missing = _evaluate(openers, protocol, scenes, scenes.hashes(), result_folder(out), wanted, device, on_batch)
-    return _unless_missing(file, missing if metrics else {})
+    hashes, target = scenes.hashes(), result_folder(out)
+    return _evaluate(openers, protocol, scenes, hashes, target, wanted, bool(metrics), device, on_batch)
 
 
 def _known(metrics: Sequence[str]) -> list[str]:
@@ -122,14 +120,6 @@ def _known(metrics: Sequence[str]) -> list[str]:
     for name in metrics:
         pick(METRICS, name, "metric")
     return list(metrics)
-
-
-def _unless_missing(file: Path, missing: dict[str, Unavailable]) -> Path:
-    """The result's file; Unavailable, which has it, where a metric is missing that was asked for by name."""
-    for error in missing.values():
-        error.result = file
-        raise error
-    return file
 
 
 def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | None) -> tuple[Protocol, tuple[str, str]]:
@@ -162,10 +152,12 @@ def _evaluate(
     hashes: tuple[str, str],
     out: Path,
     wanted: list[str],
+    by_name: bool,
     device: str,
     on_batch: Callable[[str, int, int], None] | None,
-) -> tuple[Path, dict[str, Unavailable]]:
-    """Score the methods; the result's file and, in the first process, the metrics that could not be had."""
+) -> Path:
+    """Score the methods; the result's file. Unavailable, which has it, in the first process where a metric is missing that was
+    asked for by name."""
     on_device = find_device(device)
     missing = find_missing(wanted, scenes, on_device)
     available = [name for name in wanted if name not in missing]
@@ -190,7 +182,7 @@ def _evaluate(
         if new is None:
             continue
         started = time.perf_counter()
-        scores = score(method, scenes, new, truth_of, out, on_device, partial(on_batch or _ignore, name))
+        scores = score(method, scenes, new, truth_of, out, on_device, partial(on_batch or (lambda *_: None), name))
         if scores is None:
             continue
         rows, distances = scores
@@ -223,14 +215,13 @@ def _evaluate(
             python=platform.python_version(),
         )
         result = add_methods(out, result, {name: measured})
-    if not distributed.FIRST:
-        return result_file(out), {}
-    add_methods(out, result, {})
-    return result_file(out), missing
-
-
-def _ignore(method: str, done: int, of: int) -> None:
-    pass
+    file = result_file(out)
+    if distributed.FIRST:
+        add_methods(out, result, {})
+        for error in missing.values() if by_name else ():
+            error.result = file
+            raise error
+    return file
 
 
 def _open_result(out: Path, protocol: Protocol, count: int, hashes: tuple[str, str]) -> Result:

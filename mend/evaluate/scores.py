@@ -2,8 +2,10 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +36,7 @@ from mend.images import composite, mask_out, write_bytes
 from mend.models.classifier import WEIGHTS
 
 K = TypeVar("K")
+LARGE = 2**21  # pixels: of larger pictures a single one takes gigabytes, and keeps all cores busy
 SIDES = (16, 1024)  # pixels: smaller pictures have no map left in the classifier, larger ones take gigabytes
 
 
@@ -118,7 +121,7 @@ def score(
                 columns[column] = value.masked_fill(empty, torch.nan).cpu()
         return Part(places, columns, features, hole.mean((1, 2, 3)).cpu(), small(filled.pictures, side))
 
-    judged = distributed.distribute(scenes.places(), judge)
+    judged = _judge_all(scenes, judge, method.reads and device.type == "cpu")
     if not distributed.FIRST:
         list(judged)
         return None
@@ -161,6 +164,22 @@ def score(
                 if (distance := METRICS[name].distance) and METRICS[name].network == network:
                     distances[f"{name}_{view}" if view else name] = Score(mean=distance(sets), n=len(scenes))
     return table, distances
+
+
+def _judge_all(scenes: Scenes, judge: Callable[[np.ndarray], Part], at_once: bool) -> Iterator[Part]:
+    """Every batch judged, in order: by the processes in turn, or `at_once` by threads of one, where there is memory for that. A
+    thread for each core does more than all cores on one batch do, which read no files meanwhile."""
+    threads, places = torch.get_num_threads(), scenes.places()
+    largest = max(height * width for height, width in scenes.sizes)
+    if distributed.WORLD > 1 or threads == 1 or not at_once or largest > LARGE:
+        yield from distributed.distribute(places, judge)
+        return
+    pool = ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1))
+    try:
+        yield from pool.map(judge, places)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def _write_array(file: Path, values: Tensor) -> None:

@@ -15,6 +15,7 @@ from mend.images.picture import Picture
 
 SEARCHED = ("PPM", "JPEG2000", "AVIF")  # formats in which the depth of the channels may stand anywhere
 FAXES = ("group3", "group4", "tiff_ccitt")  # compressions of a TIFF
+UNSURE = (*FAXES, "jpeg")  # of which libtiff passes over damage
 GREY_WITH_ALPHA = 4  # the colour type of a PNG
 _HEADER = re.compile(rb"P([36])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)")  # of a PPM: width, height and the value of white
 
@@ -102,13 +103,16 @@ def _scale_to_16_bits(levels: np.ndarray, white: int) -> np.ndarray:
 
 
 def is_undecided(content: bytes, opened: Image.Image) -> bool:
-    """Whether a fax gives other pixels when it is read again, by Pillow or by OpenCV: of a damaged one libtiff leaves rows as
-    its memory happens to be, which nothing else tells. So that is made another before each reading."""
-    own, strip = np.asarray(opened.convert("L")), opened.width // 8 * opened.tag_v2.get(278, opened.height)  # type: ignore[attr-defined]
+    """Whether a TIFF of a compression that is `UNSURE` gives other pixels when it is read again, a fax also by OpenCV: of a
+    damaged one libtiff leaves rows as its memory happens to be, which nothing else tells. So that is made another each time."""
+    own, tags = np.asarray(opened.convert("L")), opened.tag_v2  # type: ignore[attr-defined]
+    strip = opened.width * sum(tags.get(258, (1,))) // 8 * min(tags.get(278, opened.height), opened.height)
     _write_into_free_memory(0, strip)
     with Image.open(io.BytesIO(content)) as again:
         if not np.array_equal(np.asarray(again.convert("L")), own):
             return True
+    if opened.info["compression"] not in FAXES:  # of others OpenCV may round in another way
+        return False
     _write_into_free_memory(255, strip)
     other = _imdecode(content)
     return other is not None and other.shape == own.shape and not any(np.array_equal(other, ink) for ink in (own, 255 - own))
@@ -116,7 +120,8 @@ def is_undecided(content: bytes, opened: Image.Image) -> bool:
 
 def _write_into_free_memory(value: int, size: int) -> None:
     """Leave memory that holds `value` for whoever asks next for about so many bytes."""
-    held = [np.full(size + more, value, np.uint8) for more in range(-min(64, size), 65, 16) for _ in range(8)]
+    sizes = [max(size + more, 1) for more in range(-64, 65, 16)] * 8 if size < 1 << 18 else [size]
+    held = [np.full(one, value, np.uint8) for one in sizes]
     del held
 
 

@@ -17,8 +17,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
 from mend.images.deep import (
-    FAXES,
     SEARCHED,
+    UNSURE,
     deep_png,
     is_undecided,
     jpeg_2000,
@@ -71,7 +71,7 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
             raise InputError(
                 f"{name} has 16 bits and its channels one after another: Pillow misreads it. Save it as PNG first."
             )
-        elif opened.info.get("compression") in FAXES:
+        elif opened.format == "TIFF" and opened.info.get("compression") in UNSURE:
             with _allow_large_pictures():
                 if is_undecided(_content(file), opened):
                     raise InputError(f"{name} is damaged: some of its rows cannot be read. Copy it again from where it came.")

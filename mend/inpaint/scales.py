@@ -17,12 +17,15 @@ import numpy as np
 
 from mend.images import array_module, composite, pad_to
 from mend.inpaint.tiles import tiles, widen
+from mend.inpaint.windows import Window, find_windows
 from mend.progress import Report, ignore
 
 Array = Any  # a numpy array or a tensor
 Correct = Callable[[Array], Array]
 """The network of one scale: `seen` (B, 7, H, W), the filling so far, its change from the guess, and what is missing, to a
 `correction` (B, 3, H, W), all in units of the picture's contrast; H and W are multiples of `STRIDE`."""
+
+Settings = tuple[int, int, Callable[[], AbstractContextManager[Any]], int]  # tile, small, on_small, relax
 
 COARSEST = 8  # pixels: the longer side of the coarsest scale, at most
 STRIDE = 8  # pixels: `seen` is padded to multiples of it, and tiles end on its grid
@@ -49,10 +52,38 @@ def fill_scales(
     number of holes. A picture is first mirrored so that its lighter half is above, and left: so the filling of a mirrored
     picture is the filling, mirrored.
 
-    `start` is the filling of a coarser scale, made by another network: (B, 3, ⌈H/2ᵏ⌉, ⌈W/2ᵏ⌉) in [0, 1]. The scales from that
-    one down are then left out. `on_small` is entered around the scales of at most `small` pixels; every tile of a larger one
-    sees more than that. `relax` is for `refine`. `report` counts pixels.
+    A hole is filled from the windows around it (`find_windows`), each as a picture of its own.
+
+    `start` is the filling of a coarser scale, made by another network: (B, 3, ⌈H/2ᵏ⌉, ⌈W/2ᵏ⌉) in [0, 1], of the whole picture,
+    which is then the window. The scales from that one down are left out. `on_small` is entered around the scales of at most
+    `small` pixels; every tile of a larger one sees more than that. `relax` is for `refine`. `report` counts pixels.
     """
+    whole = [(slice(0, hole.shape[2]), slice(0, hole.shape[3]))]
+    windows = [find_windows(one[0] > 0) for one in _to_numpy(hole)]
+    settings = tile, small, on_small, relax
+    if start is not None or all(of_image in ([], whole) for of_image in windows):
+        return _fill(masked, hole, correct, settings, report, start)
+    raw, done, of = _copy(masked), 0, sum(_size(window) for of_image in windows for window in of_image)
+    for i, of_image in enumerate(windows):
+        for window in of_image:
+            place, share = (slice(i, i + 1), slice(None), *window), _size(window)
+            raw[place] = _fill(masked[place], hole[place], correct, settings, _part_of(report, done, share, of), None)
+            done += share
+    return raw
+
+
+def _size(window: Window) -> int:
+    rows, columns = window
+    return int((rows.stop - rows.start) * (columns.stop - columns.start))
+
+
+def _part_of(report: Report, before: int, share: int, of: int) -> Report:
+    return lambda done, part_of: report(before + round(share * done / max(part_of, 1)), of)
+
+
+def _fill(masked: Array, hole: Array, correct: Correct, settings: Settings, report: Report, start: Array | None) -> Array:
+    """A window at all scales."""
+    tile, small, on_small, relax = settings
     over = darker_half_first(masked)
     masked, hole = mirror(masked, over), mirror(hole, over)
     levels, plane, contrast = build_levels(masked, hole)

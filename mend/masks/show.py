@@ -8,7 +8,7 @@ from PIL import Image
 
 from mend.data.sources import load_images
 from mend.errors import InputError
-from mend.images import grid, write_bytes
+from mend.images import grid, write_image
 from mend.masks.store import MaskSet
 
 ACROSS, DOWN = 12, 6
@@ -29,9 +29,7 @@ def contact_sheet(folder: str | Path, out: str | Path) -> Path:
     whole = Image.new("RGB", (sheet.width, sheet.height + chart.height), "white")
     whole.paste(sheet, (0, 0))
     whole.paste(chart, (0, sheet.height))
-    data = io.BytesIO()
-    whole.save(data, "PNG")
-    write_bytes(Path(out), data.getvalue())
+    write_image(Path(out), np.asarray(whole))
     return Path(out)
 
 

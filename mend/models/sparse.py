@@ -116,11 +116,12 @@ def put(features: Tensor, chosen: Cells, rows: Tensor) -> Tensor:
 
 
 def convolve(layer: nn.Conv2d, rows: Tensor, source: Cells, target: Cells) -> Tensor:
-    """A 3×3 convolution from the rows of `source` to those of `target`; cells without a row count as zeros."""
+    """A 3×3 convolution from the rows of `source` to those of `target`, (n + 1, D); cells without a row count as zeros."""
     dilation = layer.dilation[0]
     there = _neighbours(target, source, dilation)
     back = _neighbours(source, target, dilation) if torch.is_grad_enabled() else there  # of which only gradients know
-    return _Convolve.apply(rows, layer.weight, layer.bias, there, back)
+    bias = layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias
+    return _Convolve.apply(rows, layer.weight, bias, there, back)
 
 
 def _neighbours(of: Cells, among: Cells, dilation: int) -> Tensor:
@@ -182,8 +183,14 @@ def _products(rows: Tensor, gather: Tensor, matrix: Tensor) -> Tensor:
     """The gathered rows, (n, 9·C), times `matrix` (9·C, D): (n + 1, D)."""
     products = rows.new_empty(len(gather) + 1, matrix.shape[1])
     products[-1] = 0
+    # Float32 is multiplied by MKL, which on AMD's processors is half as fast as oneDNN, copies included.
+    one_dnn = rows.dtype == torch.float32 and rows.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    packed = matrix.T.contiguous().to_mkldnn() if one_dnn else matrix
     for gathered, out in zip(_gathered(rows, gather), products[:-1].split(_block(rows)), strict=True):
-        torch.mm(gathered, matrix, out=out)
+        if one_dnn:
+            out.copy_(F.linear(gathered.to_mkldnn(), packed).to_dense())
+        else:
+            torch.mm(gathered, matrix, out=out)
     return products
 
 

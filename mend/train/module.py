@@ -17,6 +17,7 @@ from mend.data.loaders import Batches, Crops, epoch_rows, share_of_batch
 from mend.data.sources import image_files, load_images, set_aside, split_rows
 from mend.errors import InputError
 from mend.evaluate.metrics import psnr, ssim
+from mend.evaluate.result import Trained
 from mend.images import composite, mask_out, picture_files
 from mend.masks.crops import make_hole_drawer
 from mend.masks.store import ObjectPolicy, find_set
@@ -136,13 +137,13 @@ class ArrayData(pl.LightningDataModule):
             )
             for images in splits
         ]
-        self.facts = {
-            "data": config.data,
-            "fingerprint": splits[0].fingerprint,
-            "masks": masks.manifest.segmenter,
-            "mask_set": masks.manifest.sha256,
-            "images": len(splits[0]),
-        }
+        self.facts = Trained(
+            data=config.data,
+            fingerprint=splits[0].fingerprint,
+            masks=masks.manifest.segmenter,
+            mask_set=masks.manifest.sha256,
+            images=len(splits[0]),
+        )
 
     def setup(self, stage: str) -> None:
         assert self.trainer is not None
@@ -175,12 +176,12 @@ class CropData(pl.LightningDataModule):
         self.counts = {"train": config.crops * len(self.rows["train"]), "val": len(self.rows["val"])}
         self.draw_hole, described = make_hole_drawer(config.masks, self.crop, config.seed, config.ramp, config.grow)
         listed = "".join(f"{file.name} {file.stat().st_size}\n" for file in self.files)
-        self.facts = {
-            "data": config.data,
-            "fingerprint": hashlib.sha256(listed.encode()).hexdigest(),  # of names and sizes: large pictures are many bytes
-            "masks": described,
-            "images": len(self.rows["train"]),
-        }
+        self.facts = Trained(
+            data=config.data,
+            fingerprint=hashlib.sha256(listed.encode()).hexdigest(),  # of names and sizes: large pictures are many bytes
+            masks=described,
+            images=len(self.rows["train"]),
+        )
 
     def train_dataloader(self) -> Loader:
         assert self.trainer is not None

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mend import distributed
 from mend.errors import InputError, pick
+from mend.evaluate.result import Trained
 from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
 from mend.models import build
 from mend.models.checkpoint import commit, load_model, save_model
@@ -57,7 +58,7 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
     network = _build(config)
     data = CropData(config) if config.crop else ArrayData(config)
     write_config(config, out)
-    trained = {**data.facts, "commit": commit(), "torch": torch.__version__, "config": asdict(config)}
+    trained = replace(data.facts, commit=commit(), torch=torch.__version__, config=asdict(config))
     on_ctrl_c = signal.getsignal(signal.SIGINT)
     with _quiet():
         trainer = _trainer(config, out, [RunFiles(out, config, trained, on_step)])
@@ -99,9 +100,7 @@ def _options(config: TrainConfig) -> dict[str, int]:
 class RunFiles(pl.Callback):
     """After each epoch: a row of metrics.csv, a sample grid, and the model when it is the best so far."""
 
-    def __init__(
-        self, out: Path, config: TrainConfig, trained: dict[str, Any], on_step: Callable[[int, int], None] | None
-    ) -> None:
+    def __init__(self, out: Path, config: TrainConfig, trained: Trained, on_step: Callable[[int, int], None] | None) -> None:
         self.out, self.config, self.trained, self.on_step = out, config, trained, on_step
         self.rows: list[dict[str, float]] = []
         self.best = -float("inf")
@@ -122,7 +121,7 @@ class RunFiles(pl.Callback):
 
     def _of(self) -> dict[str, str | None]:
         """What tells the pictures and the masks apart."""
-        return {"pictures": self.trained.get("fingerprint"), "masks": self.trained.get("mask_set")}
+        return {"pictures": self.trained.fingerprint, "masks": self.trained.mask_set or None}
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         if self.on_step is not None and trainer.is_global_zero:
@@ -151,14 +150,14 @@ class RunFiles(pl.Callback):
         self._sample(trainer, pl_module, epoch)
         if measured["val_psnr"] > self.best:
             self.best = measured["val_psnr"]
-            trained = {
-                **self.trained,
-                "epoch": epoch,
-                "seconds": sum(row["seconds"] for row in self.rows),
-                "device": device_name(pl_module.device),
-                "validation": {k: measured[k] for k in ("val_psnr", "val_ssim")},
-            }
-            save_model(self.out / "model", pl_module.judged, self.config.model, _options(self.config), trained)
+            trained = replace(
+                self.trained,
+                epoch=epoch,
+                seconds=sum(row["seconds"] for row in self.rows),
+                device=device_name(pl_module.device),
+                validation={k: measured[k] for k in ("val_psnr", "val_ssim")},
+            )
+            save_model(self.out / "model", pl_module.judged, self.config.model, _options(self.config), asdict(trained))
 
     @torch.no_grad()
     def _sample(self, trainer: pl.Trainer, module: Inpainting, epoch: int) -> None:

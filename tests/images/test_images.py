@@ -802,6 +802,16 @@ def test_a_damaged_fax_is_named_where_opencv_happens_to_read_the_same(tmp_path: 
     assert noticed >= 15, "what memory held is taken for the picture"
 
 
+def test_a_jpeg_in_a_tiff_is_read_and_a_damaged_one_is_named(tmp_path: Path):
+    Image.fromarray(smooth(90, 120, 0)).save(tmp_path / "a.tif", compression="jpeg")
+    content = (tmp_path / "a.tif").read_bytes()
+    assert read_image(content).size == "120×90"
+    at = content.index(b"\xff\xc0\x00\x11\x08\x00\x5a\x00\x78") + 5  # the height that the JPEG itself says
+    _write_into_free_memory(85, 90 * 120 * 3)
+    with pytest.raises(InputError, match="is damaged"):
+        read_image(content[:at] + bytes([0, 40]) + content[at + 2 :])
+
+
 def test_a_truncated_picture_is_named(tmp_path: Path):
     Image.fromarray(smooth(64, 64, 0)).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:600])

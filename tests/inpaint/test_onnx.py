@@ -72,7 +72,7 @@ def test_a_large_picture_in_tiles(by_onnx: PyramidOnnx, by_torch: Filler, monkey
     monkeypatch.setattr(by_onnx, "correct", lambda x: seen.append(x.shape) or correct(x))
     told: list[tuple[int, int]] = []
     raw = by_onnx(masked, hole, 512, lambda done, of: told.append((done, of)))
-    assert len(seen) == 10
+    assert max(max(shape[2:]) for shape in seen) <= 512 + 2 * by_onnx.reach
     assert np.abs(raw - expected).max() <= 0.005 / 255
     assert [done for done, _ in told] == sorted({done for done, _ in told})
     assert told[-1] == (told[0][1], told[0][1])

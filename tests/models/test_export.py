@@ -79,7 +79,7 @@ def test_an_exported_network_fills_with_its_contract_beside_it(tmp_path: Path, c
     trained = ROOT / "results" / "cifar10-object-v1" / "models" / "unet-w16"
     code, said, _ = run_mend(capsys, "export", trained, "-o", tmp_path / "mine.onnx")
     assert code == 0
-    assert f"mine.toml: its contract; now 'mend fill PHOTO --mask MASK --model {tmp_path / 'mine.onnx'}'" in said
+    assert f"mine.toml: its description; now 'mend fill PHOTO --mask MASK --model {tmp_path / 'mine.onnx'}'" in said
     image, hole = smooth(60, 76, 1), np.zeros((60, 76), np.uint8)
     hole[20:40, 30:44] = 255
     write_image(tmp_path / "p.png", image)

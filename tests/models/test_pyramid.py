@@ -23,6 +23,7 @@ from mend.inpaint.scales import (
     sum_lines,
     sum_squares,
 )
+from mend.inpaint.windows import find_windows
 from mend.models import build
 from mend.models.pyramid import Corrector, Pyramid, Structure
 
@@ -46,8 +47,12 @@ def scene(height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def fill_at_once(network: Pyramid, masked: Tensor, hole: Tensor) -> Tensor:
-    over = darker_half_first(masked)
-    return mirror(network.scales(mirror(masked, over), mirror(hole, over))[0], over)
+    raw = masked.clone()
+    for window in find_windows(hole[0, 0].numpy() > 0):
+        part = masked[(..., *window)]
+        over = darker_half_first(part)
+        raw[(..., *window)] = mirror(network.scales(mirror(part, over), mirror(hole[(..., *window)], over))[0], over)
+    return raw
 
 
 @settings(max_examples=25, deadline=None)
