@@ -53,15 +53,17 @@ def measure(photos: Path) -> dict[str, Any]:
         "intersection_over_union": {
             group: {
                 "n": int(among.sum()),
-                **{
-                    name: {"median": float(np.median(v[among])), "mean": float(v[among].mean())} for name, v in overlaps.items()
-                },
+                **{name: summarise(values[among]) for name, values in overlaps.items()},
             }
             for group, among in groups.items()
         },
         "growth": {"n": len(growth), "quantiles": quantiles},
         "seconds_of_a_core_at_2_megapixels": {"n": TIMED, "median": float(np.median(seconds)), "most": float(max(seconds))},
     }
+
+
+def summarise(overlaps: np.ndarray) -> dict[str, float]:
+    return {"median": float(np.median(overlaps)), "mean": float(overlaps.mean())}
 
 
 def measure_one(photos: Path, one: dict[str, Any]) -> dict[str, float]:

@@ -26,7 +26,7 @@ from PIL import Image
 
 from mend.models.checkpoint import commit
 
-MODEL = "telea"
+MODEL = "mend"  # the default: structure, then texture
 READINGS = 20
 
 
@@ -72,7 +72,7 @@ def soak(address: str, process: int, requests: int = 1000, warm: int = 100) -> d
     mask = np.zeros(pixels.shape[:2], np.uint8)
     mask[90:160, 115:235] = 255
     lost, readings, start = 0, [], time.monotonic()
-    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
+    with httpx.Client(base_url=address, timeout=600, trust_env=False) as client:
         kinds = {
             "fill": by_filling(client, pixels, mask),
             "fill, followed": by_following(client, pixels, mask),

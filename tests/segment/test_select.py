@@ -39,6 +39,18 @@ def test_a_box_a_line_and_a_click_find_the_same_thing(scene: tuple[np.ndarray, n
         assert overlap(select(pixels, **way), thing) > 0.9, way  # type: ignore[arg-type]
 
 
+def test_a_thing_reaches_the_sides_of_the_box_around_it():
+    pixels = np.random.default_rng(0).integers(90, 150, (120, 160, 3), np.uint8)
+    body, legs = np.zeros((2, 120, 160), np.bool_)
+    body[30:60, 40:100] = legs[60:95, 45:60] = legs[60:95, 80:95] = True
+    pixels[body] = (200, 60, 40)
+    pixels[legs] += np.array((30, 0, -30)).astype(np.uint8)  # hardly another colour than what is behind them
+    box = (0.24, 0.24, 0.64, 0.8)
+    assert select(pixels, box=box)[legs].mean() > 0.8
+    too_much = [(0.35, 0.65, False)]
+    assert select(pixels, too_much, box)[legs].mean() < 0.2, "what a person took away came back"
+
+
 def test_clicks_add_and_take_away(scene: tuple[np.ndarray, np.ndarray]):
     pixels, thing = scene
     pixels, other = pixels.copy(), np.zeros_like(thing)
