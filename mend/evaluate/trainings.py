@@ -131,3 +131,16 @@ def spread(result: Result, metric: str) -> tuple[float, int]:
             squares += stdev(there) ** 2 * (len(there) - 1)
             degrees += len(there) - 1
     return (squares / degrees) ** 0.5 if degrees else 0.0, degrees
+
+
+def difference_spread(result: Result, one: str, two: str, metric: str) -> tuple[float, float]:
+    """The standard deviation of the difference of two networks, a training of each, by all their trainings, and its degrees of
+    freedom (Welch, 1947); 0 where either has one alone."""
+    together = group_trainings(result, result.methods)
+    groups = [next((group for group in together if name in group), []) for name in (one, two)]
+    means = [[mean for name in group if (mean := result.methods[name].mean(metric)) is not None] for group in groups]
+    if groups[0] == groups[1] or min(map(len, means)) < 2:
+        return 0.0, 0.0
+    variances = [stdev(values) ** 2 for values in means]
+    shares = sum(v**2 / (len(values) - 1) for v, values in zip(variances, means, strict=True))
+    return sum(variances) ** 0.5, sum(variances) ** 2 / shares if shares else 0.0

@@ -4,8 +4,8 @@ Fillers that are not trained must give the same numbers. A network trained again
 order, and training carries that on. How far it may be off follows from how far trainings of one recipe with other seeds lie
 apart, where a result has several (this one, or RESULT-seeds.json beside it), and else is each metric's `tolerance`: two to four
 times what two trainings of the four networks of cifar10-object-v1 differed by at most
-(results/cifar10-object-v1/reproduced.txt). The differences of methods that follow each other are held to that too, and their
-order: of two methods that changed places each number alone may be near enough.
+(results/cifar10-object-v1/reproduced.txt). The differences of methods that follow each other are held to that too, or to how far
+their own trainings lie apart, and so is their order: of two methods that changed places each number alone may be near enough.
 """
 
 import math
@@ -20,7 +20,7 @@ from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
 from mend.evaluate.result import MethodResult, Result, read_result
 from mend.evaluate.run import evaluate
-from mend.evaluate.trainings import first_trainings, group_trainings, spread
+from mend.evaluate.trainings import difference_spread, first_trainings, group_trainings, spread
 from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
 from mend.masks.draw import DRAWN
@@ -32,7 +32,8 @@ from mend.train.config import TrainConfig
 from mend.train.run import train
 
 EXACT = 0.002  # relative: libraries of other versions round in other places
-DEVIATIONS = 3.5  # standard deviations, of a difference of two trainings: with 16 degrees of freedom, one in 330 is off farther
+CHANCE = 1 / 330  # of a difference of two trainings that is off farther than allowed
+DEVIATIONS = 3.5  # standard deviations that this is with 16 degrees of freedom, by Student's t
 DEGREES = 4  # of freedom, below which a standard deviation says too little
 Progress = Callable[[str], Callable[[int, int], None]]  # a stage's name to what is called with (done, of) within it
 
@@ -168,10 +169,21 @@ def compare_results(old: Result, new: Result, seeds: Result | None = None) -> li
             was, now = (both[one][i] - both[two][i] for i in (0, 1))
             # Of two networks both are trained again; what is known without seeds is known for differences too.
             together = math.hypot if seeds is not None else max
-            tolerance = together(allowed[one], allowed[two])
+            tolerance = _pair_tolerance(metric, one, two, seeds) or together(allowed[one], allowed[two])
             pairs.append(Line(f"{one} − {two}", metric, was, now, tolerance, ordered=was > tolerance / 2))
     places = list(old.methods)
     return [*sorted(lines, key=lambda line: places.index(line.method)), *pairs]
+
+
+def _pair_tolerance(metric: str, one: str, two: str, seeds: Result | None) -> float:
+    """How far the difference of two networks may be off by how much their own trainings vary, which is less for some networks
+    than for others; 0 where there are too few."""
+    from scipy.special import stdtrit
+
+    deviation, degrees = difference_spread(seeds, one, two, metric) if seeds is not None else (0.0, 0.0)
+    if degrees < DEGREES:
+        return 0.0
+    return max(float(stdtrit(degrees, 1 - CHANCE / 2)) * 2**0.5 * deviation, 10.0 ** -METRICS[metric].digits)
 
 
 def _tolerance(name: str, old: float, method: MethodResult, seeds: Result | None) -> float:

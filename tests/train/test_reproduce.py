@@ -14,7 +14,7 @@ from mend.evaluate.metrics import METRICS
 from mend.evaluate.protocol import Drawn, Protocol
 from mend.evaluate.result import Result, read_result, write_result
 from mend.evaluate.run import evaluate
-from mend.evaluate.trainings import first_trainings
+from mend.evaluate.trainings import first_trainings, group_trainings
 from mend.masks.store import MaskSet
 from mend.report.tables import reproduction_text
 from mend.train.config import TrainConfig
@@ -100,6 +100,25 @@ def test_two_methods_that_changed_places_are_seen(pair: tuple[str, str]):
     lines = compare_results(COMMITTED, replace(COMMITTED, methods=methods))
     assert not all(line.within for line in lines)
     assert "OUTSIDE" in reproduction_text(lines) or "ANOTHER ORDER" in reproduction_text(lines)
+
+
+@pytest.mark.parametrize("pair", list(combinations(("unet-w16", "unet-simple-w16", "unet-aspp-w16"), 2)), ids=" ".join)
+def test_networks_that_changed_places_are_seen_where_the_tolerance_is_that_of_their_trainings(pair: tuple[str, str]):
+    one, two = pair
+    methods = dict(COMMITTED.methods)
+    for name, other in ((one, two), (two, one)):
+        methods[name] = replace(methods[name], metrics=COMMITTED.methods[other].metrics)
+    wrong = [line for line in compare_results(COMMITTED, replace(COMMITTED, methods=methods), EVERY) if not line.within]
+    assert {line.metric for line in wrong} & {"psnr", "ssim", "lpips-cifar", "fid-cifar"}
+
+
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_another_training_of_each_is_within_the_tolerance(place: int):
+    groups = [group for group in group_trainings(EVERY, EVERY.methods) if len(group) > place]
+    again = {group[0]: replace(EVERY.methods[group[0]], metrics=EVERY.methods[group[place]].metrics) for group in groups}
+    assert len(again) >= 4
+    lines = compare_results(COMMITTED, replace(COMMITTED, methods={**COMMITTED.methods, **again}), EVERY)
+    assert len([line for line in lines if not line.within]) <= len(lines) / 100, reproduction_text(lines)
 
 
 def test_a_change_of_place_within_the_tolerance_is_seen_by_the_order():
