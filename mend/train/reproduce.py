@@ -5,7 +5,7 @@ order, and training carries that on. How far it may be off follows from how far 
 apart, where a result has several (this one, or RESULT-seeds.json beside it), and else is each metric's `tolerance`: two to four
 times what two trainings of the four networks of cifar10-object-v1 differed by at most
 (results/cifar10-object-v1/reproduced.txt). The differences of methods that follow each other are held to that too, or to how
-far their own trainings lie apart, and so is their order: of two methods that changed places each number alone may be near enough.
+far their own trainings lie apart; and so is their order: each number alone of two that changed places may be near enough.
 """
 
 import math
