@@ -49,8 +49,7 @@ def select(
     if shape is None and find_objects is not None:
         shape = _find_shape(pixels, points, find_objects)
     shape = _choose_circles(pixels, points) if shape is None else shape
-    touches = box is not None and all(add for *_, add in points)  # else somebody sees that it is too much already
-    found = _tidy(_tell_apart(pixels, shape, points, SIDE, touches), points)
+    found = _tidy(_tell_apart(pixels, shape, points, SIDE, touches=box is not None), points)
     height, width = found.shape
     for x, y, add in points:  # however small a picture is
         found[min(int(y * height), height - 1), min(int(x * width), width - 1)] = add
@@ -249,20 +248,23 @@ def _cut(pixels: np.ndarray, likely: np.ndarray, expected: np.ndarray) -> np.nda
 
 def _reach_sides(pixels: np.ndarray, expected: np.ndarray, within: np.ndarray, found: np.ndarray) -> np.ndarray:
     """What was found, float32 (h, w), or more where that stays away from a side of the box: a person draws a box around the
-    whole of a thing (Lempitsky et al., *Image segmentation with a bounding box prior*, 2009)."""
+    whole of a thing (Lempitsky et al., *Image segmentation with a bounding box prior*, 2009). Not where something was taken
+    away on that side."""
     left, top, width, height = cv2.boundingRect(within)
     unsettled = np.abs(expected) < SURE
+    taken = (within > 0) & (expected <= -SURE)
 
     def measure_gaps(found: np.ndarray) -> list[tuple[float, tuple[slice, slice]]]:
         """How far the object is from each side of the box, in shares of it, and the strip of the picture beyond it there."""
         x, y, w, h = cv2.boundingRect(_drop_specks(found).astype(np.uint8))
         every = slice(None)
-        return [
+        sides = [
             ((x - left) / width, (every, slice(x))),
             ((y - top) / height, (slice(y), every)),
             ((left + width - x - w) / width, (every, slice(x + w, None))),
             ((top + height - y - h) / height, (slice(y + h, None), every)),
         ]
+        return [(0.0 if taken[strip].any() else gap, strip) for gap, strip in sides]
 
     gaps = measure_gaps(found)
     for lift in LIFTS:

@@ -184,7 +184,7 @@ def add_api(app: FastAPI, fills: Fills) -> None:
 
     @app.post("/fill", response_class=FileResponse, openapi_extra=form, responses={200: PICTURE, **_errors(400, 413, 503)})
     async def fill(request: Request) -> Result:
-        """Fill a picture, and answer with it: bit for bit what `mend fill` writes. To hang up is to cancel."""
+        """Fill a picture and return it, byte for byte as `mend fill` writes it. To cancel, close the connection."""
         async with contextlib.AsyncExitStack() as stack:
             key, one, task = await fills.start(request, waits=False)
             stack.push_async_callback(fills.remove, key)
@@ -195,19 +195,19 @@ def add_api(app: FastAPI, fills: Fills) -> None:
 
     @app.post("/fills", status_code=202, openapi_extra=form, responses=_errors(400, 413, 503))
     async def begin(request: Request) -> JSONResponse:
-        """Begin to fill a picture. The answer says where it is followed, and where its result will be."""
+        """Start to fill a picture. The answer says where to read the progress, and where the result will be."""
         key, _, _ = await fills.start(request, waits=True)
         at = f"/fills/{key}"
         return JSONResponse({"key": key, "progress": at, "result": f"{at}/result"}, 202, {"Location": at})
 
     @app.get("/fills/{key}", response_class=StreamingResponse, responses={200: LINES, **_errors(404)})
     async def follow(key: str) -> StreamingResponse:
-        """Follow a filling until it is over."""
+        """Read the progress, line by line, until the picture is filled."""
         return stream_lines(_report(key, find(fills.open, key)))
 
     @app.get("/fills/{key}/result", response_class=FileResponse, responses={200: PICTURE, **_errors(400, 404, 409)})
     async def result(key: str) -> Result:
-        """The filled picture, or what went wrong. It is kept for ten minutes."""
+        """Get the filled picture, or the error. It is kept for ten minutes."""
         one = find(fills.open, key)
         if one.ended is None:
             raise HTTPException(409, f"this picture is not filled yet. /fills/{key} says how far it is.")
@@ -223,11 +223,11 @@ def add_api(app: FastAPI, fills: Fills) -> None:
 # --- What OpenAPI says of them ---------------------------------------------------------------------------------------
 
 ERRORS = {
-    400: "It cannot be filled; the error says in one sentence why.",
-    404: "There is nothing of this key, or no longer.",
+    400: "mend cannot fill this; the error says why in one sentence.",
+    404: "Nothing has this key, or no longer.",
     409: "It is not filled yet.",
     413: "The files are too large.",
-    503: "Too much is asked for at once. Ask again.",
+    503: "Too many requests at once. Try again later.",
 }
 PICTURE: dict[str, Any] = {
     "description": "The filled picture. Its header X-Mend-Notes is a JSON list of sentences: what to know about it.",
