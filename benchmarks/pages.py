@@ -168,6 +168,8 @@ def damaged() -> str:
         f"n = {record['damaged']:,} damaged files, seed {record['seed']}, commit {record['commit']}. The slowest took "
         f"{record['slowest']['seconds']:.1f} s for all commands together, beside other work on the same two cores."
     )
+    if mended := {one["number"] for one in record.get("mended", [])}:
+        note += f" Files that went wrong until mend was mended, and were tried again: {len(mended)}."
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
