@@ -309,7 +309,8 @@ def work(connection: Connection) -> None:
         connection.send(None)
         while (sent := connection.recv()) is not None:
             start = time.perf_counter()
-            outcomes = run_all(folder, *sent, client=client)
+            name, content = sent
+            outcomes = run_all(folder, name, content, client)
             connection.send((outcomes, time.perf_counter() - start))
     shutil.rmtree(folder)
 
