@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mutants import EQUAL
 
 from mend.evaluate.result import read_result
 from mend.evaluate.trainings import group_name, group_trainings
@@ -168,6 +169,8 @@ def damaged() -> str:
         f"n = {record['damaged']:,} damaged files, seed {record['seed']}, commit {record['commit']}. The slowest took "
         f"{record['slowest']['seconds']:.1f} s for all commands together, beside other work on the same two cores."
     )
+    if mended := {one["number"] for one in record.get("mended", [])}:
+        note += f" Files that went wrong until mend was mended, and were tried again: {len(mended)}."
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
@@ -186,16 +189,20 @@ def kills() -> str:
 def mutants() -> str:
     """How many faults in mend's own code the tests find, by module."""
     record = _read("mutants.json")
-    table = ["| module | possible faults | tried | found by the tests |", "| :--- | ---: | ---: | ---: |"]
+    table = ["| module | possible faults | tried | change no result | found by the tests |", "| :--- |" + " ---: |" * 4]
+    counts = []
     for name, module in record["modules"].items():
+        equal = sum((name, one["before"], one["after"]) in EQUAL for one in module["survived"])
         found = module["drawn"] - len(module["survived"])
-        share = 100 * found / module["drawn"]
-        table.append(f"| `{name}` | {module['mutants']} | {module['drawn']} | {found} ({share:.0f} %) |")
-    drawn = sum(module["drawn"] for module in record["modules"].values())
-    found = drawn - sum(len(module["survived"]) for module in record["modules"].values())
-    table.append(f"| all | | {drawn} | {found} ({100 * found / drawn:.0f} %) |")
-    note = f"Drawn at random, seed {record['seed']}, commit {record['commit']}."
+        counts.append((module["mutants"], module["drawn"], equal, found))
+        table.append(f"| `{name}` {_found(*counts[-1])}")
+    table.append(f"| all {_found(*map(sum, zip(*counts, strict=True)))}")
+    note = f"Drawn at random, seed {record['seed']}, commit {record['commit']}. Percent of those that change a result."
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
+
+
+def _found(possible: int, drawn: int, equal: int, found: int) -> str:
+    return f"| {possible:,} | {drawn} | {equal} | {found} ({100 * found / (drawn - equal):.0f} %) |"
 
 
 def _read(name: str) -> Any:

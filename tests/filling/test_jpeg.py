@@ -96,16 +96,20 @@ def test_the_factors_of_other_programs_are_kept():
         assert Image.open(io.BytesIO(encode_changes(picture) or b"")).layer == Image.open(io.BytesIO(content)).layer
 
 
-@pytest.mark.parametrize("kind", ["progressive", "CMYK", "RGB", "grown", "cut", "nothing"])
+@pytest.mark.parametrize("kind", ["progressive", "CMYK", "RGB", "Adobe", "grown", "cut", "nothing"])
 def test_what_cannot_be_copied_is_encoded_as_a_whole(kind: str):
     if kind == "CMYK":
         data = io.BytesIO()
-        Image.new("CMYK", (32, 24)).save(data, "JPEG")
+        Image.fromarray(smooth(24, 32, 1)).convert("CMYK").save(data, "JPEG")
         content = data.getvalue()
-    elif kind == "RGB":
+    elif kind in ("RGB", "Adobe"):
         data = io.BytesIO()
-        Image.new("RGB", (32, 24)).save(data, "JPEG", keep_rgb=True)
+        Image.fromarray(smooth(24, 32, 1)).save(data, "JPEG", keep_rgb=True)
         content = data.getvalue()
+        if kind == "Adobe":  # whose marker alone says so, and not the names of the components
+            for number, name in enumerate(b"RGB", 1):
+                content = content.replace(bytes([name, 0x11]), bytes([number, 0x11]))
+            content = content.replace(b"\x03R\x00G\x00B\x00", b"\x03\x01\x00\x02\x00\x03\x00")
     else:
         content = photograph(progressive=kind == "progressive")
     picture = read_image(content)
