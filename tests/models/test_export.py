@@ -39,8 +39,9 @@ def each_graph_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mend.models.export, "_graph", made)
 
 
-LIKE_OTHERS = ("autoencoder", "unet-simple", "unet-aspp")  # what these have another has too, and each takes seconds
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in LIKE_OTHERS else []) for name in MODELS]
+# What the first three have others have too, and each takes seconds; the graph of the last takes PyTorch half a minute.
+SLOW = ("autoencoder", "unet-simple", "unet-aspp", "unet-context")
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in MODELS]
 
 
 @pytest.mark.parametrize("name", [*NAMES, "unet-aspp with the hole"])
