@@ -102,7 +102,6 @@ def explain(error: Exception) -> str:
     return f"Its runtime says: {re.sub(r'^.*(failed:|: [A-Z_]+ : )', '', said)[:200]}"
 
 
-
 def count_weights(file: Path) -> int:
     """How many numbers the initializers of an ONNX file hold. It takes the onnx package, which reads the whole file."""
     import onnx
