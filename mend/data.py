@@ -201,6 +201,13 @@ def image_files(folder: Path, split: str) -> list[Path]:
     return test if split == "test" else [p for p in found if p not in set(test)]
 
 
+def set_aside(files: list[Path], count: int) -> list[Path]:
+    """The `count` files of the smallest SHA-256, by it: the same pictures under any names. InputError when they are all."""
+    if count >= len(files):
+        raise InputError(f"{count} pictures cannot be set aside: there are {len(files)}, and training needs some.")
+    return sorted(files, key=lambda file: hashlib.sha256(file.read_bytes()).digest())[:count]
+
+
 def _file_entries(files: list[Path], root: Path) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
     return (Entry(p.relative_to(root).as_posix(), p) for p in files), len(files), ()
 
@@ -348,15 +355,16 @@ def square(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 ROOM = 2**28  # bytes of decoded pictures that are kept, and as many of masks
+WORKERS_ROOM = 2**30  # in a training's worker: decoding a picture for each of its crops would take as long as cutting them
 
 
-def kept(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
-    """`read`, which keeps what it read while there is room.
+def kept(read: Callable[[int], np.ndarray], room: int | None = None) -> Callable[[int], np.ndarray]:
+    """`read`, which keeps what it read while there is room, in bytes; `ROOM` where nothing is said.
 
     For what is read again and again in the same order: where not all fit, dropping the oldest would never find one again.
     """
     there: dict[int, np.ndarray] = {}
-    room = ROOM
+    room = ROOM if room is None else room
 
     def read_once(i: int) -> np.ndarray:
         nonlocal room
@@ -439,7 +447,7 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         mine = self.rows if worker is None else np.concatenate([self.rows[:0], *batches[worker.id :: worker.num_workers]])
         broken: dict[int, str] = {}
         several = len(self.rows) > len(self.files)  # crops of a picture in one pass
-        read = kept(self._read) if several else self._read
+        read = kept(self._read, WORKERS_ROOM) if several else self._read
         for i in mine.tolist():
             picture = self._readable(i % len(self.files), read, broken)
             cut = torch.from_numpy(random_crop(picture, self.crop, self.zoom, self.seed, self.epoch, i))

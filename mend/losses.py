@@ -4,11 +4,17 @@ A term is `(raw, image, hole) -> scalar`. To add one: a function, one line in `L
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from itertools import pairwise
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mend.classifier import difference, load_classifier
-from mend.errors import pick
+from mend.errors import InputError, pick
+from mend.images import composite
 
 
 def mse(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
@@ -37,12 +43,90 @@ def lpips_cifar(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
     return difference(look(raw), look(image)).mean()
 
 
+class Features(nn.Module):
+    """The hidden states of a pretrained MobileNetV2 at some depths, of images (B, 3, H, W) in [0, 1].
+
+    `DEPTHS` are numbers of its residual blocks: of side H/4, H/4, H/8, H/16 and H/16 where its output stride is 16.
+    """
+
+    DEPTHS = (0, 1, 3, 6, 10)
+
+    def __init__(self, backbone: Any, mean: Any, deviation: Any) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1))
+        self.stem = backbone.conv_stem
+        cuts = pairwise((0, *(depth + 1 for depth in self.DEPTHS)))
+        self.stages = nn.ModuleList(nn.Sequential(*backbone.layer[start:end]) for start, end in cuts)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        state = self.stem((image - self.mean) / self.deviation)
+        states = []
+        for stage in self.stages:
+            state = stage(state)
+            states.append(state)
+        return states
+
+
+@lru_cache(maxsize=4)
+def load_features(folder: str, device: torch.device) -> Features:
+    """The backbone of the DeepLabV3 in a `transformers` folder, its weights fixed. InputError where there is none."""
+    from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+
+    try:
+        network: Any = AutoModelForSemanticSegmentation.from_pretrained(folder, local_files_only=True)
+        processor: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        found = Features(network.mobilenet_v2, processor.image_mean, processor.image_std)
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"no network for the loss term features in {folder!r}: {str(error).splitlines()[0]} Expected a folder with the "
+            "config.json, model.safetensors and preprocessor_config.json of a transformers DeepLabV3 on MobileNetV2."
+        ) from error
+    found = found.eval().requires_grad_(False)
+    for layer in found.modules():
+        if isinstance(norm := getattr(layer, "normalization", None), nn.BatchNorm2d):
+            layer.convolution, layer.normalization = fuse_conv_bn_eval(layer.convolution, norm), None  # type: ignore[assignment]
+    return found.to(memory_format=torch.channels_last).to(device)
+
+
+def features(raw: Tensor, image: Tensor, hole: Tensor, network: str | None = None) -> Tensor:
+    """How differently filled and true image look to the pretrained network in the folder `network`.
+
+    The squared difference of each of its hidden states, divided by the mean square of the true one, summed. Such a network
+    sees texture where pixels differ anyway: Johnson et al., 2016, arXiv:1603.08155; one that sees far serves holes best:
+    Suvorov et al., 2021, arXiv:2109.07161. Images below 32 pixels a side cost nothing: its last states would be one cell.
+    """
+    if network is None:
+        raise InputError("the loss term features needs a network; name its folder by feature_network.")
+    look = load_features(network, raw.device)
+    if min(image.shape[-2:]) < 32:
+        return raw.new_zeros(())
+    with torch.autocast(raw.device.type, enabled=False):  # on a CPU bf16 takes longer over convolutions channel by channel
+        with torch.no_grad():
+            true = look(image)
+        filled = look(composite(image, raw, hole))
+    each = [(a - b).square().mean() / b.square().mean() for a, b in zip(filled, true, strict=True)]
+    return torch.stack(each).sum()
+
+
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
-LOSSES: dict[str, Term] = {"mse": mse, "l1": l1, "hole_mse": hole_mse, "hole_l1": hole_l1, "lpips-cifar": lpips_cifar}
+LOSSES: dict[str, Term] = {
+    "mse": mse, "l1": l1, "hole_mse": hole_mse, "hole_l1": hole_l1, "lpips-cifar": lpips_cifar, "features": features,
+}  # fmt: skip
 
 
-def weighted(weights: Mapping[str, float], raw: Tensor, image: Tensor, hole: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the terms, and each term unweighted. A term of weight zero is not computed."""
-    terms = {name: pick(LOSSES, name, "loss")(raw, image, hole) for name, weight in weights.items() if weight}
+def with_network(folder: str | None) -> dict[str, Term]:
+    """`LOSSES`, with the network that `features` looks with."""
+    return {**LOSSES, "features": partial(features, network=folder)}
+
+
+def weighted(
+    weights: Mapping[str, float], raw: Tensor, image: Tensor, hole: Tensor, known: Mapping[str, Term] | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the terms, `LOSSES` or others `known`, and each unweighted. A term of weight zero is not computed."""
+    known = LOSSES if known is None else known
+    terms = {name: pick(known, name, "loss")(raw, image, hole) for name, weight in weights.items() if weight}
     total = sum((weights[name] * value for name, value in terms.items()), start=raw.new_zeros(()))
     return total, terms

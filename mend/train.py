@@ -30,12 +30,12 @@ from torch.utils.data import DataLoader
 
 from mend import ranks
 from mend.checkpoint import commit, save_model
-from mend.data import Batches, Crops, epoch_rows, image_files, load_images, share, split_rows
+from mend.data import Batches, Crops, epoch_rows, image_files, load_images, set_aside, share, split_rows
 from mend.device import device_name, find_device, has_bf16
 from mend.errors import InputError, pick
-from mend.images import composite, grid, mask_out, pad_to, to_pixels, write_bytes, write_image
+from mend.images import composite, grid, mask_out, pad_to, picture_files, to_pixels, write_bytes, write_image
 from mend.inpaint import any_size
-from mend.losses import LOSSES, weighted
+from mend.losses import LOSSES, load_features, weighted, with_network
 from mend.masks.crops import hole_drawer
 from mend.masks.store import ObjectPolicy, find_set
 from mend.metrics import psnr, ssim
@@ -56,6 +56,8 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
     out = Path(out)
     for name in config.loss:
         pick(LOSSES, name, "loss")
+    if "features" in config.loss:
+        load_features(config.feature_network, torch.device("cpu"))
     if config.batch_size < ranks.WORLD:
         raise InputError(f"batch_size is {config.batch_size}; expected one image at least for each of {ranks.WORLD} processes.")
     network = _build(config)
@@ -98,6 +100,7 @@ class Inpainting(pl.LightningModule):
     def __init__(self, config: TrainConfig, network: torch.nn.Module) -> None:
         super().__init__()
         self.config = config
+        self.terms = with_network(config.feature_network)
         self.network = network.to(memory_format=torch.channels_last)
         self.stride = int(getattr(network, "stride", 1))
         self.average = (
@@ -138,10 +141,10 @@ class Inpainting(pl.LightningModule):
     def _over_scales(self, raws: list[Tensor], image: Tensor, hole: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss at the finest scale and, at half its weight, at each coarser one; the terms are those of the finest."""
         height, width = hole.shape[-2:]
-        loss, terms = weighted(self.config.loss, raws[0][..., :height, :width].float(), image, hole)
+        loss, terms = weighted(self.config.loss, raws[0][..., :height, :width].float(), image, hole, self.terms)
         for raw in raws[1:]:
             image, hole = halved(image), halved(hole)
-            loss = loss + 0.5 * weighted(self.config.loss, raw.float(), image, hole)[0]
+            loss = loss + 0.5 * weighted(self.config.loss, raw.float(), image, hole, self.terms)[0]
         return loss, terms
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -167,7 +170,7 @@ class Inpainting(pl.LightningModule):
         part = len(image) / count if count > ranks.RANK else 0.0
         self._log("val_psnr", psnr(filled, image).mean(), part)
         self._log("val_ssim", ssim(filled, image).mean(), part)
-        self._log("val_loss", weighted(self.config.loss, raw, image, hole)[0], part)
+        self._log("val_loss", weighted(self.config.loss, raw, image, hole, self.terms)[0], part)
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.lr, fused=True)
@@ -238,10 +241,15 @@ class CropData(pl.LightningDataModule):
         super().__init__()
         assert config.crop is not None
         self.config, self.crop = config, config.crop
-        self.files = image_files(Path(config.data), "train")
+        if config.set_aside:
+            there = picture_files(Path(config.data))
+            kept = set(there) - set(set_aside(there, config.set_aside))
+            self.files = [file for file in there if file in kept]
+        else:
+            self.files = image_files(Path(config.data), "train")
         self.rows = {split: split_rows(len(self.files), split) for split in ("train", "val")}
         self.counts = {"train": config.crops * len(self.rows["train"]), "val": len(self.rows["val"])}
-        self.draw_hole, described = hole_drawer(config.masks, self.crop, config.seed)
+        self.draw_hole, described = hole_drawer(config.masks, self.crop, config.seed, config.ramp, config.grow)
         listed = "".join(f"{file.name} {file.stat().st_size}\n" for file in self.files)
         self.facts = {
             "data": config.data,

@@ -11,31 +11,38 @@ from torch import Tensor
 
 from mend.chance import uniform
 from mend.errors import InputError
+from mend.holes import grown
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet, ObjectPolicy
 
 
 @dataclass(frozen=True)
 class DrawnHole:
-    """A new hole of one kind for every crop, covering 5 % to 50 %."""
+    """A new hole of one kind for every crop, covering 5 % to 50 %; from epoch 1 to epoch `ramp` to 10 % at first, then more.
+
+    Epoch 0 is the validation's, and has all sizes.
+    """
 
     kind: str
     side: int
     seed: int
+    ramp: int = 0
 
     def __call__(self, epoch: int, i: int) -> Tensor:
-        coverage = 0.05 + 0.45 * uniform(1, self.seed, epoch, i, 2)[0]
+        most = 0.1 + 0.4 * min(1.0, (epoch - 1) / self.ramp) if self.ramp and epoch else 0.5
+        coverage = 0.05 + (most - 0.05) * uniform(1, self.seed, epoch, i, 2)[0]
         mask = DRAWN[self.kind](self.side, self.side, coverage, self.seed, epoch, i, 3)
         return torch.from_numpy(mask).float()[None]
 
 
 @dataclass(frozen=True)
 class BorrowedHole:
-    """A mask of a set, drawn for every crop and scaled to it; the set is read in each worker."""
+    """A mask of a set, drawn for every crop, scaled to it and grown by up to `grow` of its side; each worker reads the set."""
 
     folder: str
     side: int
     seed: int
+    grow: float = 0.0
 
     def __call__(self, epoch: int, i: int) -> Tensor:
         masks, rows = _borrowable(self.folder)
@@ -43,7 +50,11 @@ class BorrowedHole:
         mask = torch.from_numpy(masks.read(np.array([row]))).float()[None]
         if mask.shape[-2:] != (self.side, self.side):
             mask = F.interpolate(mask, (self.side, self.side), mode="bicubic", antialias=True)
-        return (mask[0] >= 0.5).float()
+        hole = (mask >= 0.5).float()
+        if self.grow:  # what people mark goes beyond the object's edge, and its shadow is to be covered too
+            pixels = round(self.grow * self.side * uniform(1, self.seed, epoch, i, 5)[0])
+            hole = torch.from_numpy(grown(hole.numpy(), pixels))
+        return hole[0]
 
 
 @lru_cache
@@ -63,21 +74,24 @@ class AnyHole:
         return self.kinds[int(uniform(1, self.seed, epoch, i, 4)[0] * len(self.kinds))](epoch, i)
 
 
-def hole_drawer(masks: str, side: int, seed: int) -> tuple[AnyHole, str]:
+def hole_drawer(masks: str, side: int, seed: int, ramp: int = 0, grow: float = 0.0) -> tuple[AnyHole, str]:
     """The holes (1, side, side) of crops, drawn for (epoch, row), and in words what they are.
 
-    `masks` names drawn kinds and mask sets, with commas between. Raises InputError for one that is neither.
+    `masks` names drawn kinds and mask sets, with commas between; the former become larger over `ramp` epochs, the latter are
+    grown by up to `grow` of the side. Raises InputError for one that is neither.
     """
-    kinds, described = zip(*(_one_kind(name.strip(), side, seed) for name in masks.split(",")), strict=True)
+    kinds, described = zip(*(_one_kind(name.strip(), side, seed, ramp, grow) for name in masks.split(",")), strict=True)
     return AnyHole(kinds, seed), "; ".join(described)
 
 
-def _one_kind(masks: str, side: int, seed: int) -> tuple[DrawnHole | BorrowedHole, str]:
+def _one_kind(masks: str, side: int, seed: int, ramp: int, grow: float) -> tuple[DrawnHole | BorrowedHole, str]:
     if masks in DRAWN:
-        return DrawnHole(masks, side, seed), f"{masks}, 5 % to 50 %"
+        ramped = f" (10 % at first, more over {ramp} epochs)" if ramp else ""
+        return DrawnHole(masks, side, seed, ramp), f"{masks}, 5 % to 50 %{ramped}"
     if not Path(masks).exists():
         raise InputError(
             f"unknown masks {masks!r}. With --crop expected {', '.join(DRAWN)}, or a mask set; several with commas between."
         )
     masks = str(Path(masks) / "train") if (Path(masks) / "train" / "manifest.json").exists() else masks
-    return BorrowedHole(masks, side, seed), f"{MaskSet.open(masks).manifest.segmenter}, borrowed"
+    widened = f" and grown by up to {grow:.0%} of the side" if grow else ""
+    return BorrowedHole(masks, side, seed, grow), f"{MaskSet.open(masks).manifest.segmenter}, borrowed{widened}"

@@ -32,6 +32,12 @@ class TrainConfig:
     """With --crop: shrink a part up to so many times as large to the crop, and as likely any factor between."""
     crops: int = 1
     """With --crop: crops of every picture in an epoch."""
+    set_aside: int = 0
+    """With --crop: so many pictures, those of the smallest SHA-256, are kept for a test; none is chosen by its name then."""
+    ramp: int = 0
+    """With --crop: epochs over which the largest drawn holes grow from 10 % of a crop to 50 %."""
+    grow: float = 0.0
+    """With --crop: grow borrowed masks by up to this share of a crop's side."""
     workers: int = 2
     """Processes that read pictures; with --crop only."""
     epochs: int = 15
@@ -44,6 +50,8 @@ class TrainConfig:
     """Learning rate over time: constant or cosine (to zero)."""
     loss: dict[str, float] = field(default_factory=lambda: {"mse": 1.0})
     """Weight of each loss term."""
+    feature_network: str | None = None
+    """Folder of a transformers MobileNetV2; the loss term features compares what it sees."""
     ema: float = 0.0
     """Decay of the moving average of the weights that is judged and saved; 0 for none."""
     precision: str = "auto"
@@ -66,11 +74,13 @@ class TrainConfig:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0.")
-        for name in ("seed", "workers"):
+        for name in ("seed", "workers", "set_aside", "ramp"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         if not self.zoom >= 1:
             raise InputError(f"zoom is {self.zoom:g}; expected 1 (crops as they are) or more.")
+        if not 0 <= self.grow < 1:
+            raise InputError(f"grow is {self.grow:g}; expected a share of a crop's side, from 0 (masks as they are) to below 1.")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema is {self.ema:g}; expected a decay from 0 (none) to below 1, such as 0.999.")
         if self.size and self.crop:
