@@ -364,15 +364,15 @@ def kept(read: Callable[[int], np.ndarray], room: int | None = None) -> Callable
     For what is read again and again in the same order: where not all fit, dropping the oldest would never find one again.
     """
     there: dict[int, np.ndarray] = {}
-    room = ROOM if room is None else room
+    left = ROOM if room is None else room
 
     def read_once(i: int) -> np.ndarray:
-        nonlocal room
+        nonlocal left
         if i in there:
             return there[i]
         array = read(i)
-        if array.nbytes <= room:
-            there[i], room = array, room - array.nbytes
+        if array.nbytes <= left:
+            there[i], left = array, left - array.nbytes
         return array
 
     return read_once

@@ -1,0 +1,167 @@
+"""What the structure network owes to what: short trainings that differ from the `pyramid` recipe in one thing each.
+
+    python benchmarks/structure_ablation.py ../shared masks/cifar10
+
+The first argument is a folder with `data/photos`, `data/photos-free` and `models/deeplabv3_mobilenet_v2_513`, the second a
+folder of mask sets of CIFAR-10. Every variant is trained on as many crops, in --out, and goes on there when it was stopped. Then all
+fill the same large holes in photographs that none has seen (see large_holes.py), beside the exact harmonic filling. Writes
+results/structure/ablation.json, .csv (a row a filling) and .md, anew after each training.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from large_holes import METRICS, Scene, device, measure, scenes
+from pyramid_ablation import table
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import splu
+from torch import Tensor, nn
+
+from mend.checkpoint import commit
+from mend.device import device_name
+from mend.images import pad_to, write_bytes
+from mend.inpaint import Inpainter, load
+from mend.models import MODELS
+from mend.models.pyramid import Corrector, Pyramid, Residual
+from mend.progress import progress
+from mend.recipes import TrainConfig, read_recipe
+from mend.train import train
+
+OUT = Path(__file__).parent.parent / "results" / "structure" / "ablation"
+CROPS = {"crops": 12, "epochs": 2}  # of 1,470 photographs: 35,280
+FEATURES = 0.05  # its gradient is half of that of L1: see benchmarks/feature_weight.py
+
+
+class Harmonic(nn.Module):
+    """The filling whose every pixel is the mean of its neighbours: Laplace's equation, solved exactly."""
+
+    stride = 1
+
+    def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
+        filled = [
+            laplace(image.numpy(), missing[0].numpy() > 0) for image, missing in zip(masked.cpu(), hole.cpu(), strict=True)
+        ]
+        return torch.from_numpy(np.stack(filled)).to(masked)
+
+
+def laplace(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """(3, H, W) with the pixels of `missing` (H, W) from the others; at the picture's border nothing flows."""
+    number = np.full(missing.shape, -1)
+    number[missing] = np.arange(missing.sum())
+    count, total = np.zeros(missing.sum()), np.zeros((missing.sum(), 3))
+    pairs = []
+    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        there = np.ones_like(missing)
+        np.moveaxis(there, axis, 0)[-1 if step == 1 else 0] = False
+        beside, colours = np.roll(number, -step, axis), np.roll(image, -step, axis + 1)
+        own, other = number[missing & there], beside[missing & there]
+        count[own] += 1
+        total[own[other < 0]] += colours[:, missing & there & (beside < 0)].T
+        pairs.append(np.stack([own, other])[:, other >= 0])
+    own, other = np.concatenate(pairs, 1)
+    matrix = diags(count) - coo_matrix((np.ones(len(own)), (own, other)), (len(count), len(count)))
+    filled = image.copy()
+    filled[:, missing] = splu(matrix.tocsc()).solve(total).T
+    return filled
+
+
+class Relaxed(Pyramid):
+    """Every guess is first relaxed towards the harmonic filling."""
+
+    TIMES = 4
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.correct.reach = 72
+
+    def _refine(self, colour: Tensor, known: Tensor, guess: Tensor, contrast: Tensor) -> Tensor:
+        base = colour + (1 - known) * guess
+        for _ in range(self.TIMES):
+            near = nn.functional.pad(base, (1, 1, 1, 1), "replicate")
+            across, down = near[..., 1:-1, :], near[..., 1:-1]
+            mean = ((across[..., :-2] + across[..., 2:]) + (down[..., :-2, :] + down[..., 2:, :])) / 4
+            base = colour + (1 - known) * mean
+        unit = contrast.clamp(min=1e-3)
+        seen = torch.cat([base / unit, (base - guess) / unit, 1 - known], dim=1)
+        height, width = seen.shape[-2:]
+        return base + (1 - known) * contrast * self.correct(pad_to(seen, 8))[..., :height, :width].float()
+
+
+class Dilated(Pyramid):
+    """The second block at an eighth of the size sees twice as far."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        block = self.correct.middle[1]
+        assert isinstance(block, Residual)
+        for convolution in (block.first, block.second):
+            convolution.dilation, convolution.padding = (2, 2), (2, 2)
+        self.correct.reach = Corrector.reach + 16
+
+
+MODELS |= {"pyramid-relaxed": Relaxed, "pyramid-dilated": Dilated}
+
+
+def variants(shared: Path, masks: Path) -> dict[str, dict[str, Any]]:
+    """What each changes of the recipe."""
+    free = {"data": str(shared / "data/photos-free"), "set_aside": 100, "masks": f"strokes,boxes,{masks}", **CROPS}
+    network = str(shared / "models/deeplabv3_mobilenet_v2_513")
+    return {
+        "photographs of photos-free, L1": free,
+        "relaxed prefill": {**free, "model": "pyramid-relaxed"},
+        "squares in place of absolute differences": {**free, "loss": {"hole_mse": 1.0}},
+        "L1 and features": {**free, "loss": {"hole_l1": 1.0, "features": FEATURES}, "feature_network": network},
+        "ramped and grown masks": {**free, "ramp": 1, "grow": 0.06},
+        "width 32": {**free, "width": 32},
+        "dilated context": {**free, "model": "pyramid-dilated"},
+        "180 photographs of BSDS500": {**free, "data": str(shared / "data/photos"), "set_aside": 0, "crops": 98},
+    }
+
+
+def trained(name: str, changes: dict[str, Any], out: Path) -> Path:
+    config = TrainConfig(**{**read_recipe("pyramid"), **changes})
+    with progress(name, "steps") as report:
+        return train(config, out / name.replace(" ", "-").replace(",", ""), report)
+
+
+def write(rows: pd.DataFrame, changes: dict[str, dict[str, Any]], made_at: str | None) -> None:
+    facts = {"commit": made_at, "device": device_name(device), "photographs": rows["photo"].nunique(), "seed": 0}
+    means = rows.groupby(["method", "bin"], sort=False)[list(METRICS)].mean().reset_index().to_dict("records")
+    found = {**facts, "definition": "PSNR and SSIM of the pixels of the hole", "variants": changes, "means": means}
+    note = (
+        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph, means over "
+        f"n = {facts['photographs']} photographs a column (BSDS500, val); one training each (seed 0), each on 35,280 crops, "
+        f"{facts['device']}, commit {facts['commit']}. So short a training shows what learns fast, not where a long one ends. "
+        "`benchmarks/structure_ablation.py`"
+    )
+    names = list(dict.fromkeys(rows["method"]))
+    text = f"# What the structure network owes to what\n\n{table(rows, [*names[2:], *names[:2]])}\n\n{note}\n"
+    write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
+    write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+    write_bytes(OUT.with_suffix(".md"), text.encode())
+    print(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shared", type=Path)
+    parser.add_argument("masks", type=Path)
+    parser.add_argument("--every", type=int, default=4, help="each so many-th photograph only")
+    parser.add_argument("--out", type=Path, default=Path("runs/structure"))
+    asked = parser.parse_args()
+    changes, made_at = variants(asked.shared, asked.masks), commit()  # before its own files make the checkout another
+    shown: list[Scene] = list(scenes(asked.shared / "data/photos/val", asked.masks / "test", asked.every))
+    rows, _ = measure({"harmonic": Inpainter(Harmonic(), device, {}), "the network in the box": load()}, shown)
+    for name, change in changes.items():
+        run = trained(name, change, asked.out)
+        rows = pd.concat([rows, measure({name: load(run)}, shown)[0]])
+        write(rows, changes, made_at)
+
+
+if __name__ == "__main__":
+    main()
