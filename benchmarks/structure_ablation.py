@@ -3,9 +3,9 @@
     python benchmarks/structure_ablation.py ../shared masks/cifar10
 
 The first argument is a folder with `data/photos`, `data/photos-free` and `models/deeplabv3_mobilenet_v2_513`, the second a
-folder of mask sets of CIFAR-10. Every variant is trained on as many crops, in --out, and goes on there when it was stopped. Then all
-fill the same large holes in photographs that none has seen (see large_holes.py), beside the exact harmonic filling. Writes
-results/structure/ablation.json, .csv (a row a filling) and .md, anew after each training.
+folder of mask sets of CIFAR-10. Every variant is trained on as many crops, in --out, and goes on there when it was stopped.
+Then all fill the same large holes in photographs that none has seen (see large_holes.py), beside the exact harmonic filling.
+Writes results/structure/ablation.json, .csv (a row a filling) and .md, anew after each training.
 """
 
 import argparse

@@ -85,9 +85,11 @@ def load_features(folder: str, device: torch.device) -> Features:
             "config.json, model.safetensors and preprocessor_config.json of a transformers DeepLabV3 on MobileNetV2."
         ) from error
     found = found.eval().requires_grad_(False)
+    layer: Any
     for layer in found.modules():
-        if isinstance(norm := getattr(layer, "normalization", None), nn.BatchNorm2d):
-            layer.convolution, layer.normalization = fuse_conv_bn_eval(layer.convolution, norm), None  # type: ignore[assignment]
+        if isinstance(getattr(layer, "normalization", None), nn.BatchNorm2d):
+            layer.convolution = fuse_conv_bn_eval(layer.convolution, layer.normalization)
+            layer.normalization = None
     return found.to(memory_format=torch.channels_last).to(device)
 
 
