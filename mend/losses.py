@@ -71,8 +71,10 @@ class Features(nn.Module):
 
 
 @lru_cache(maxsize=4)
-def load_features(folder: str, device: torch.device) -> Features:
+def load_features(folder: str | None, device: torch.device) -> Features:
     """The backbone of the DeepLabV3 in a `transformers` folder, its weights fixed. InputError where there is none."""
+    if folder is None:
+        raise InputError("the loss term features needs a network; name its folder by feature_network.")
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
     try:
@@ -100,8 +102,6 @@ def features(raw: Tensor, image: Tensor, hole: Tensor, network: str | None = Non
     sees texture where pixels differ anyway: Johnson et al., 2016, arXiv:1603.08155; one that sees far serves holes best:
     Suvorov et al., 2021, arXiv:2109.07161. Images below 32 pixels a side cost nothing: its last states would be one cell.
     """
-    if network is None:
-        raise InputError("the loss term features needs a network; name its folder by feature_network.")
     look = load_features(network, raw.device)
     if min(image.shape[-2:]) < 32:
         return raw.new_zeros(())

@@ -1,3 +1,4 @@
+import hashlib
 import shutil
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from conftest import SHARED, needs_shared, smooth
 from PIL import Image
 
 from mend import photos
-from mend.data import Batches, Crops, epoch_rows, image_files, load_images, random_crop, share, split_rows
+from mend.data import Batches, Crops, epoch_rows, image_files, load_images, random_crop, set_aside, share, split_rows
 from mend.errors import InputError
 
 
@@ -242,6 +243,21 @@ def test_two_rows_of_one_picture_are_two_crops(tmp_path: Path):
     data = Crops([tmp_path / "0.png"], 16, np.arange(2), lambda epoch, i: torch.zeros(1, 16, 16), 0, 0)
     (first, _), (second, _) = data
     assert not torch.equal(first, second)
+
+
+def test_pictures_are_set_aside_by_what_is_in_them(tmp_path: Path):
+    for folder, prefix in (("a", ""), ("b/c", "other-")):
+        (tmp_path / folder).mkdir(parents=True)
+        for i in range(8):
+            (tmp_path / folder / f"{prefix}{i}.jpg").write_bytes(bytes([i, len(folder)]))
+    files = sorted(tmp_path.rglob("*.jpg"))
+    aside = set_aside(files, 5)
+    digests = sorted(hashlib.sha256(file.read_bytes()).digest() for file in files)
+    assert [hashlib.sha256(file.read_bytes()).digest() for file in aside] == digests[:5]
+    renamed = [file.rename(file.with_name(f"{99 - i}.jpg")) for i, file in enumerate(files)]
+    assert [file.read_bytes() for file in set_aside(renamed[::-1], 5)] == [renamed[files.index(f)].read_bytes() for f in aside]
+    with pytest.raises(InputError, match="16 pictures cannot be set aside: there are 16"):
+        set_aside(renamed, 16)
 
 
 def test_a_hub_dataset_with_names_and_without(monkeypatch: pytest.MonkeyPatch):

@@ -18,6 +18,7 @@ from torch import nn
 from mend.data import load_images
 from mend.errors import InputError
 from mend.masks import make_masks, segment
+from mend.masks.crops import hole_drawer
 from mend.masks.draw import DRAWN
 from mend.masks.segment import enlarged, fold_norms, graph_object, load_segmenter
 from mend.masks.show import contact_sheet
@@ -232,6 +233,7 @@ KILLED = """
 import sys, time
 from mend.data import load_images
 from mend.masks import make_masks, segment
+from mend.masks.crops import hole_drawer
 whole = segment.graph_object
 segment.graph_object = lambda pixels: (time.sleep(0.02), whole(pixels))[1]
 load = segment._felzenszwalb
@@ -386,3 +388,22 @@ def test_norms_are_folded_where_that_changes_nothing(swapped: bool):
     assert torch.allclose(folded(example), block(example), atol=1e-5)
     assert (folded is block) == swapped, "a norm before its convolution is left alone"
     assert any(isinstance(part, nn.BatchNorm2d) for part in block.modules()), "the network itself is not changed"
+
+
+def test_drawn_holes_grow_over_the_epochs_and_the_validation_has_all_sizes():
+    draw, described = hole_drawer("boxes", 32, 0, ramp=4)
+    assert described == "boxes, 5 % to 50 % (10 % at first, more over 4 epochs)"
+    largest = [max(draw(epoch, i).mean().item() for i in range(60)) for epoch in (0, 1, 3, 5, 9)]
+    assert largest == pytest.approx([0.5, 0.1, 0.3, 0.5, 0.5], abs=0.03)
+    plain, _ = hole_drawer("boxes", 32, 0)
+    assert all(torch.equal(draw(7, i), plain(7, i)) for i in range(9))
+
+
+def test_borrowed_holes_are_grown(masks: Path):
+    draw, described = hole_drawer(str(masks), 64, 0, grow=0.1)
+    plain, _ = hole_drawer(str(masks), 64, 0)
+    assert described.endswith("borrowed and grown by up to 10% of the side")
+    pairs = [(draw(1, i), plain(1, i)) for i in range(20)]
+    assert all(hole.shape == (1, 64, 64) and set(hole.unique().tolist()) <= {0.0, 1.0} for hole, _ in pairs)
+    assert all((hole >= own).all() for hole, own in pairs)
+    assert sum(hole.sum() > own.sum() for hole, own in pairs) > 10

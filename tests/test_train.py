@@ -13,12 +13,13 @@ from conftest import needs_signals, smooth, stopped
 from PIL import Image
 
 from mend.checkpoint import load_model
-from mend.data import load_images, split_rows
+from mend.data import load_images, set_aside, split_rows
 from mend.errors import InputError
+from mend.images import picture_files
 from mend.masks import make_masks
 from mend.masks.crops import hole_drawer
 from mend.recipes import TrainConfig
-from mend.train import _build, train
+from mend.train import CropData, _build, train
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,25 @@ def test_a_pyramid_learns_at_every_scale_from_holes_of_several_kinds(tmp_path: P
     one_kind = [hole_drawer("boxes", 48, 0)[0](1, i) for i in range(60)]
     alike = sum(torch.equal(a, b) for a, b in zip(holes, one_kind, strict=True))
     assert 8 < alike < 35, "a third of them are boxes"
+
+
+def test_pictures_set_aside_are_neither_trained_nor_validated_on(tmp_path: Path):
+    for i in range(24):
+        (tmp_path / "photos" / str(i % 3)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(smooth(40, 50, i)).save(tmp_path / "photos" / str(i % 3) / f"{i}.jpg")
+    config = TrainConfig(str(tmp_path / "photos"), "boxes", "unet", width=4, crop=32, set_aside=6)
+    data = CropData(config)
+    aside = set_aside(picture_files(tmp_path / "photos"), 6)
+    assert len(data.files) == data.counts["train"] + data.counts["val"] == 18
+    assert not {*aside} & {*data.files}
+    assert {file.parent.name for file in data.files} == {"0", "1", "2"}
+
+
+def test_a_network_for_features_that_is_not_there_is_said_before_anything_is_written(config: TrainConfig, tmp_path: Path):
+    for network, said in ((None, "name its folder by feature_network"), (str(tmp_path), "no network for the loss term")):
+        with pytest.raises(InputError, match=said):
+            train(replace(config, loss={"mse": 1.0, "features": 0.1}, feature_network=network), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_masks_under_the_same_name_are_noticed(config: TrainConfig, tmp_path: Path, folder: Path):

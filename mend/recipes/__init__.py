@@ -80,9 +80,7 @@ class TrainConfig:
         if not self.zoom >= 1:
             raise InputError(f"zoom is {self.zoom:g}; expected 1 (crops as they are) or more.")
         if not 0 <= self.grow < 1:
-            raise InputError(
-                f"grow is {self.grow:g}; expected a share of a crop's side, from 0 (as they are) to below 1."
-            )
+            raise InputError(f"grow is {self.grow:g}; expected a share of a crop's side, from 0 (as they are) to below 1.")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema is {self.ema:g}; expected a decay from 0 (none) to below 1, such as 0.999.")
         if self.size and self.crop:
