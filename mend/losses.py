@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mend.classifier import difference, load_classifier
 from mend.errors import InputError, pick
 from mend.images import composite
+from mend.models.pyramid import halved
 
 
 def mse(raw: Tensor, image: Tensor, hole: Tensor) -> Tensor:
@@ -132,3 +133,15 @@ def weighted(
     terms = {name: pick(known, name, "loss")(raw, image, hole) for name, weight in weights.items() if weight}
     total = sum((weights[name] * value for name, value in terms.items()), start=raw.new_zeros(()))
     return total, terms
+
+
+def over_scales(
+    weights: Mapping[str, float], raws: list[Tensor], image: Tensor, hole: Tensor, known: Mapping[str, Term] | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss at the finest of `raws` and, at half its weight, at each coarser one; the terms are those of the finest."""
+    height, width = hole.shape[-2:]
+    loss, terms = weighted(weights, raws[0][..., :height, :width].float(), image, hole, known)
+    for raw in raws[1:]:
+        image, hole = halved(image), halved(hole)
+        loss = loss + 0.5 * weighted(weights, raw.float(), image, hole, known)[0]
+    return loss, terms

@@ -35,12 +35,12 @@ from mend.device import device_name, find_device, has_bf16
 from mend.errors import InputError, pick
 from mend.images import composite, grid, mask_out, pad_to, picture_files, to_pixels, write_bytes, write_image
 from mend.inpaint import any_size
-from mend.losses import LOSSES, load_features, weighted, with_network
+from mend.losses import LOSSES, load_features, over_scales, weighted, with_network
 from mend.masks.crops import hole_drawer
 from mend.masks.store import ObjectPolicy, find_set
 from mend.metrics import psnr, ssim
 from mend.models import build
-from mend.models.pyramid import Pyramid, halved
+from mend.models.pyramid import Pyramid
 from mend.recipes import TrainConfig
 
 SAMPLES = 12  # validation pictures in the grid of each epoch
@@ -118,7 +118,8 @@ class Inpainting(pl.LightningModule):
         mine = share(size, ranks.RANK, ranks.WORLD)
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
         raws = self.step(pad_to(mask_out(image, hole), self.stride), pad_to(hole, self.stride))
-        loss, terms = self._over_scales(raws if isinstance(raws, list) else [raws], image, hole)
+        raws = raws if isinstance(raws, list) else [raws]
+        loss, terms = over_scales(self.config.loss, raws, image, hole, self.terms)
         # To look at it is to wait for the device, which a GPU's queue of work does not survive. What is not finite stays so.
         at_once = loss.device.type == "cpu"
         if (at_once or batch_index % 50 == 0 or self.trainer.is_last_batch) and not loss.isfinite():
@@ -137,15 +138,6 @@ class Inpainting(pl.LightningModule):
         """A mean over the epoch, of which this batch is such a part. Lightning's own is wrong for processes of unequal shares:
         it averages how many images each has as whole numbers."""
         self.log(name, value * part, on_epoch=True, on_step=False, reduce_fx="sum", sync_dist=True)
-
-    def _over_scales(self, raws: list[Tensor], image: Tensor, hole: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss at the finest scale and, at half its weight, at each coarser one; the terms are those of the finest."""
-        height, width = hole.shape[-2:]
-        loss, terms = weighted(self.config.loss, raws[0][..., :height, :width].float(), image, hole, self.terms)
-        for raw in raws[1:]:
-            image, hole = halved(image), halved(hole)
-            loss = loss + 0.5 * weighted(self.config.loss, raw.float(), image, hole, self.terms)[0]
-        return loss, terms
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.average is not None:
