@@ -129,6 +129,15 @@ def trained(name: str, changes: dict[str, Any], out: Path) -> Path:
         return train(config, out / name.replace(" ", "-").replace(",", ""), report)
 
 
+def measured(name: str, filler: Inpainter, shown: list[Scene], out: Path) -> pd.DataFrame:
+    """A row for each filling; those of an earlier call are read."""
+    file = out / "measured" / f"{name}.csv"
+    if not file.exists():
+        rows, _ = measure({name: filler}, shown)
+        write_bytes(file, rows.to_csv(index=False).encode())
+    return pd.read_csv(file, dtype={"photo": str})
+
+
 def write(rows: pd.DataFrame, changes: dict[str, dict[str, Any]], made_at: str | None) -> None:
     facts = {"commit": made_at, "device": device_name(device), "photographs": rows["photo"].nunique(), "seed": 0}
     means = rows.groupby(["method", "bin"], sort=False)[list(METRICS)].mean().reset_index().to_dict("records")
@@ -156,11 +165,12 @@ def main() -> None:
     asked = parser.parse_args()
     changes, made_at = variants(asked.shared, asked.masks), commit()  # before its own files make the checkout another
     shown: list[Scene] = list(scenes(asked.shared / "data/photos/val", asked.masks / "test", asked.every))
-    rows, _ = measure({"harmonic": Inpainter(Harmonic(), device, {}), "the network in the box": load()}, shown)
+    beside = {"harmonic": Inpainter(Harmonic(), device, {}), "the network in the box": load()}
+    parts = [measured(name, filler, shown, asked.out) for name, filler in beside.items()]
     for name, change in changes.items():
         run = trained(name, change, asked.out)
-        rows = pd.concat([rows, measure({name: load(run)}, shown)[0]])
-        write(rows, changes, made_at)
+        parts.append(measured(name, load(run), shown, asked.out))
+        write(pd.concat(parts), changes, made_at)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def load_features(folder: str | None, device: torch.device) -> Features:
             f"no network for the loss term features in {folder!r}: {str(error).splitlines()[0]} Expected a folder with the "
             "config.json, model.safetensors and preprocessor_config.json of a transformers DeepLabV3 on MobileNetV2."
         ) from error
-    found = found.eval().requires_grad_(False)
+    found = found.float().eval().requires_grad_(False)  # it may be kept in half precision
     layer: Any
     for layer in found.modules():
         if isinstance(getattr(layer, "normalization", None), nn.BatchNorm2d):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mend import photos
 from mend.chance import uniform
-from mend.data import Images, content_id, image_files, kept, load_images
+from mend.data import Images, content_id, image_files, kept, load_images, set_aside
 from mend.errors import InputError, pick
 from mend.holes import read_mask
 from mend.images import picture_files, read_rgb, to_image
@@ -61,8 +61,9 @@ class Drawn:
 class Protocol:
     """What is measured on what. Masks are those of a mask set under an object policy, or `drawn`.
 
-    `images_sha256` and `masks_sha256` pin both ("" pins nothing). `whole` takes photographs at their own sizes. `first` takes
-    the first so many. `published` rows are quoted beside the table, with their source.
+    `images_sha256` and `masks_sha256` pin both ("" pins nothing). `whole` takes photographs at their own sizes; of a folder the
+    `set_aside` of the smallest SHA-256, where said, which training leaves out. `first` takes the first so many. `published`
+    rows are quoted beside the table, with their source.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Protocol:
     policy: ObjectPolicy = field(default_factory=ObjectPolicy)
     drawn: Drawn | None = None
     whole: bool = False
+    set_aside: int = 0
     size: int | None = None
     first: int | None = None
     images_sha256: str = ""
@@ -185,7 +187,12 @@ def _whole(protocol: Protocol, source: str) -> Scenes:
     if protocol.drawn is None:
         raise InputError(f"{protocol.name} takes whole photographs, whose masks are drawn; it has no [drawn] table.")
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
-    files = [photos.folder() / name for name in photos.WHOLE] if source == "photos" else image_files(Path(source), "test")
+    if source == "photos":
+        files = [photos.folder() / name for name in photos.WHOLE]
+    elif protocol.set_aside:
+        files = set_aside(picture_files(Path(source).expanduser()), protocol.set_aside)
+    else:
+        files = image_files(Path(source), "test")
     read = kept(lambda p: read_rgb(files[p]))
     seen = [(content_id(pixels), pixels.shape[:2]) for pixels in map(read, range(len(files)))]
     place = np.repeat(np.arange(len(files)), per_image)

@@ -14,6 +14,7 @@ from mend.errors import InputError
 from mend.evaluate import evaluate, read_summary
 from mend.masks import make_masks
 from mend.protocol import Drawn, Protocol, folder_scenes, protocol_from, read_protocol, scenes_of
+from mend.recipes import read_recipe
 
 DRAWN = Drawn(("strokes", "boxes"), ((0.1, 0.2), (0.3, 0.4)), per_image=3, seed=5)
 
@@ -72,6 +73,15 @@ def test_whole_photographs_keep_their_sizes():
     pixels, mask = scenes.pixels(0), scenes.mask(0)
     assert pixels.shape[:2] == mask.shape == scenes.sizes[0]
     assert scenes.hashes() == (protocol.images_sha256, protocol.masks_sha256)
+
+
+@needs_shared
+def test_the_photographs_set_aside_are_what_the_protocol_pins_and_the_recipe_leaves_out():
+    protocol = read_protocol("photos-free-test")
+    scenes = scenes_of(protocol, str(SHARED / "data" / "photos-free"))
+    assert (len(scenes), len(set(scenes.images))) == (300, 100)
+    assert scenes.hashes() == (protocol.images_sha256, protocol.masks_sha256)
+    assert protocol.set_aside == read_recipe("structure")["set_aside"]
 
 
 @needs_shared
