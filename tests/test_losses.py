@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import torch
 
 from mend.errors import InputError
 from mend.losses import LOSSES, features, load_features, weighted, with_network
+from mend.metrics.pixels import psnr
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,15 @@ def test_terms_against_their_definitions():
     hole[..., 0, 0] = 1
     expected = {"mse": (1 + 3 * 0.25) / 4, "l1": (1 + 3 * 0.5) / 4, "hole_mse": 1.0, "hole_l1": 1.0}
     assert {name: LOSSES[name](raw, image, hole).item() for name in expected} == pytest.approx(expected)
+
+
+def test_the_logarithm_of_squares_falls_as_psnr_rises():
+    image, hole = torch.rand(3, 3, 8, 8), torch.zeros(3, 1, 8, 8)
+    hole[..., 2:6, 2:7] = 1
+    raw = image + torch.tensor([0.5, 0.1, 0.05]).view(3, 1, 1, 1) * torch.randn(3, 3, 8, 8)
+    expected = -psnr(raw, image, hole).mean().item() * math.log(10) / 10
+    assert LOSSES["hole_log_mse"](raw, image, hole).item() == pytest.approx(expected, abs=0.05)
+    assert LOSSES["hole_log_mse"](image, image, hole).item() == pytest.approx(math.log(1e-4))
 
 
 def test_an_empty_hole_costs_nothing_inside():
