@@ -13,6 +13,7 @@ from torch import nn
 from mend.errors import InputError, pick
 from mend.models.baselines import Autoencoder
 from mend.models.pyramid import Pyramid
+from mend.models.structure import Structure
 from mend.models.unet import UNet
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -21,6 +22,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "unet-simple": partial(UNet, refine="simple"),
     "unet-aspp": partial(UNet, refine="aspp"),
     "pyramid": Pyramid,
+    "structure": Structure,
 }
 SEED = ("autoencoder", "unet", "unet-simple", "unet-aspp")  # those of the experiment that mend starts from
 

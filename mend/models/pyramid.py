@@ -120,9 +120,13 @@ class Pyramid(nn.Module):
             levels.append((halved(levels[-1][0]), halved(levels[-1][1])))
         return levels, plane, contrast
 
+    def _blend(self, colour: Tensor, known: Tensor, guess: Tensor) -> Tensor:
+        """The guess where pixels are missing, the colours elsewhere."""
+        return colour + (1 - known) * guess
+
     def _refine(self, colour: Tensor, known: Tensor, guess: Tensor, contrast: Tensor) -> Tensor:
         """One scale: the guess blended in where pixels are missing, and corrected there."""
-        base = colour + (1 - known) * guess
+        base = self._blend(colour, known, guess)
         # In units of the picture's contrast: an even picture comes back as it is, a faint one is filled as a strong one is.
         unit = contrast.clamp(min=1e-3)
         seen = torch.cat([base / unit, (base - guess) / unit, 1 - known], dim=1)

@@ -19,7 +19,7 @@ class TrainConfig:
     masks: str
     """A mask set, or a folder with a train and a test mask set; with --crop also strokes, boxes, borders, or several: a,b,c."""
     model: str = "unet-aspp"
-    """autoencoder, unet, unet-simple, unet-aspp or pyramid."""
+    """autoencoder, unet, unet-simple, unet-aspp, pyramid or structure."""
     width: int = 64
     """Channels at full resolution."""
     hole_channel: bool = False
