@@ -123,11 +123,10 @@ def test_only_tiles_that_miss_something_are_worked_on(network: Pyramid, monkeypa
 
 
 def test_nothing_farther_than_its_reach_from_a_cell_changes_an_output_in_it(network: Pyramid):
-    seen = torch.zeros(1, 7, 256, 256)
-    seen.requires_grad_()
-    network.correct(seen)[..., 128:136, 128:136].sum().backward()
-    assert seen.grad is not None
-    rows = torch.nonzero(seen.grad.abs().sum((0, 1, 3)))
+    nothing, guess = torch.zeros(1, 1, 256, 256), torch.zeros(1, 3, 256, 256, requires_grad=True)
+    network._refine(torch.zeros(1, 3, 256, 256), nothing, guess, torch.ones(1, 1, 1, 1))[..., 128:136, 128:136].sum().backward()
+    assert guess.grad is not None
+    rows = torch.nonzero(guess.grad.abs().sum((0, 1, 3)))
     assert 128 - Corrector.reach <= rows.min() < 128 - Corrector.reach // 2
     assert 136 + Corrector.reach // 2 < rows.max() < 136 + Corrector.reach
 
