@@ -22,7 +22,7 @@ from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
 from torch import Tensor, nn
 
-from mend.checkpoint import commit
+from mend.checkpoint import commit, load_model
 from mend.device import device_name
 from mend.images import pad_to, write_bytes
 from mend.inpaint import Inpainter, load
@@ -126,6 +126,14 @@ def trained(name: str, changes: dict[str, Any], out: Path) -> Path:
         return train(config, out / name.replace(" ", "-").replace(",", ""), report)
 
 
+def last(run: Path) -> Inpainter:
+    """With the weights of the last step: in so short a training the moving average reaches back to the first ones."""
+    network, _ = load_model(run)
+    state = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+    network.load_state_dict({name.removeprefix("network."): v for name, v in state.items() if name.startswith("network.")})
+    return Inpainter(network, device, {})
+
+
 def measured(name: str, filler: Inpainter, shown: list[Scene], out: Path) -> pd.DataFrame:
     """A row for each filling; those of an earlier call are read."""
     file = out / "measured" / f"{name}.csv"
@@ -166,7 +174,7 @@ def main() -> None:
     parts = [measured(name, filler, shown, asked.out) for name, filler in beside.items()]
     for name, change in changes.items():
         run = trained(name, change, asked.out)
-        parts.append(measured(name, load(run), shown, asked.out))
+        parts.append(measured(name, last(run), shown, asked.out))
         write(pd.concat(parts), changes, made_at)
 
 
