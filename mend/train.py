@@ -29,7 +29,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from mend import ranks
-from mend.checkpoint import commit, save_model
+from mend.checkpoint import commit, load_model, save_model
 from mend.data import Batches, Crops, epoch_rows, image_files, load_images, set_aside, share, split_rows
 from mend.device import device_name, find_device, has_bf16
 from mend.errors import InputError, pick
@@ -82,6 +82,12 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
 
 
 def _build(config: TrainConfig) -> torch.nn.Module:
+    if config.start is not None:
+        network, found = load_model(config.start)
+        there, wanted = (found["model"], found["options"]), (config.model, _options(config))
+        if there != wanted:
+            raise InputError(f"start: {config.start} holds {there}, and {wanted} is to be trained.")
+        return network.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return build(config.model, **_options(config))

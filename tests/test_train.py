@@ -109,6 +109,17 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_batch(config: TrainConfig
         train(replace(config, lr=1e30, epochs=9), tmp_path / "run")
 
 
+def test_training_may_start_from_the_weights_of_another_run(config: TrainConfig, finished: Path, tmp_path: Path):
+    still = replace(config, start=str(finished), lr=1e-12, epochs=1)
+    (run, _), (there, _) = load_model(train(still, tmp_path / "run")), load_model(finished)
+    pairs = zip(run.parameters(), there.parameters(), strict=True)
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in pairs)
+    with pytest.raises(
+        InputError, match=r"holds \('unet-simple', {'width': 4}\), and \('unet-simple', {'width': 8}\) is to be"
+    ):
+        train(replace(still, width=8), tmp_path / "other")
+
+
 def test_unknown_losses_models_and_foreign_masks_are_refused_before_anything_is_written(
     config: TrainConfig, folder: Path, masks: Path, tmp_path: Path
 ):

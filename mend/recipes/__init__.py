@@ -22,6 +22,8 @@ class TrainConfig:
     """autoencoder, unet, unet-simple, unet-aspp, pyramid or structure."""
     width: int = 64
     """Channels at full resolution."""
+    start: str | None = None
+    """A model or run folder whose weights are the first ones; fresh ones otherwise."""
     hole_channel: bool = False
     """Show the hole to the encoder as a fourth channel."""
     size: int | None = None
