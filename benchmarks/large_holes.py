@@ -1,12 +1,11 @@
-"""Large holes in whole photographs: the network in the box against classical fillers and against networks applied once.
+"""Large holes in whole photographs: the network in the box against other fillers.
 
     python benchmarks/large_holes.py ../shared/data/photos/val masks/cifar10/test
 
 The first argument is a folder of photographs, the second a mask set whose silhouettes, enlarged, are the objects. Every
-photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `pyramid, once` is
-the network in the box applied at full size alone, with no coarser filling below it; `unet-aspp-w16` is the seed's way;
-`pyramid, texture` is `mend fill --texture`.
-Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of the README.
+photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `harmonic` is
+Laplace's equation; `gmic` and `pypatchmatch` are measured where they are installed (see other_fillers.py); `pyramid, texture`
+is `mend fill --texture`. Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of the README.
 """
 
 import argparse
@@ -20,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from other_fillers import other_fillers
 from torch import Tensor
 
 from mend.chance import uniform
@@ -30,17 +30,20 @@ from mend.images import composite, grid, mask_out, picture_files, read_rgb, to_i
 from mend.inpaint import Inpainter, load
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet
+from mend.metrics.distances import frechet
 from mend.metrics.pixels import psnr, ssim
-from mend.models.pyramid import Pyramid
 from mend.progress import progress
 from mend.report import write_into
 from mend.statistics import bootstrap
 
 BINS = ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40))
 KINDS = ("object", "boxes", "strokes")
-METHODS = ("telea", "navier-stokes", "biharmonic", "unet-aspp-w16", "pyramid, once", "pyramid", "pyramid, texture")
+METHODS = ("telea", "navier-stokes", "biharmonic", "harmonic", "gmic", "pypatchmatch", "pyramid", "pyramid, texture")
+BESIDE = ("harmonic", "gmic")  # what ours are compared with on the same holes
 METRICS = ("psnr", "ssim", "lpips-cifar")
-DIGITS = {"psnr": 2, "ssim": 3, "lpips-cifar": 3}
+FRECHET = "fid-cifar of patches"
+DIGITS = {"psnr": 2, "ssim": 3, "lpips-cifar": 3, FRECHET: 2}
+PATCH = 32  # pixels: what the classifier was made for
 SHOWN = 8  # scenes in the picture
 OUT = Path(__file__).parent.parent / "results" / "large-holes"
 
@@ -71,34 +74,16 @@ def hole(kind: str, size: torch.Size, low: float, high: float, masks: MaskSet, c
     return (F.interpolate(small, tuple(size), mode="bicubic", antialias=True) >= 0.5).float()
 
 
-class Once(torch.nn.Module):
-    """The pyramid's network at full size alone."""
-
-    stride = 1
-
-    def __init__(self, pyramid: Pyramid) -> None:
-        super().__init__()
-        self.pyramid = pyramid
-
-    def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
-        [(colour, known), *_], plane, contrast = self.pyramid._levels(masked, hole)
-        return self.pyramid._refine(colour, known, torch.zeros_like(colour), contrast) + plane.rows + plane.columns
-
-
 def fillers() -> dict[str, Inpainter]:
-    default = load()
-    assert isinstance(default.network, Pyramid)
-    seed = load(OUT.parent / "cifar10-object-v1" / "models" / "unet-aspp-w16")
-    named = {
-        "unet-aspp-w16": seed,
-        "pyramid, once": Inpainter(Once(default.network), device, {}),
-        "pyramid": default,
-        "pyramid, texture": load(texture=True),
-    }
-    return {name: named.get(name) or load(name) for name in METHODS}
+    """Of `METHODS` those that can be used here."""
+    others = {name: Inpainter(network, device, {}) for name, network in other_fillers().items()}
+    made = others | {"pyramid": load(), "pyramid, texture": load(texture=True)}
+    classical = {name: load(name) for name in ("telea", "navier-stokes", "biharmonic")}
+    return {name: filler for name in METHODS if (filler := made.get(name) or classical.get(name)) is not None}
 
 
-look = load_classifier(device).layers
+classifier = load_classifier(device)
+look = classifier.layers
 
 
 @torch.inference_mode()
@@ -112,6 +97,14 @@ def scores(filled: Tensor, image: Tensor, missing: Tensor) -> dict[str, float]:
     }
 
 
+@torch.inference_mode()
+def features_inside(image: Tensor, missing: Tensor) -> Tensor:
+    """What the classifier sees in the patches (n, 192) that lie within the hole, every half patch."""
+    windows = F.unfold(torch.cat([image, missing], 1), PATCH, stride=PATCH // 2)[0].T.view(-1, 4, PATCH, PATCH)
+    inside = windows[windows[:, 3].amin((1, 2)) > 0, :3]
+    return classifier.pooled(inside.to(device)).cpu()
+
+
 def fill(filler: Inpainter, image: Tensor, missing: Tensor) -> tuple[Tensor, float]:
     """The filled image in whole grey levels, and the seconds it took."""
     start = time.perf_counter()
@@ -119,8 +112,11 @@ def fill(filler: Inpainter, image: Tensor, missing: Tensor) -> tuple[Tensor, flo
     return to_image(to_pixels(composite(image, raw, missing))), time.perf_counter() - start
 
 
-def measure(made: dict[str, Inpainter], everything: list[Scene]) -> tuple[pd.DataFrame, np.ndarray]:
-    """A row for each filling, and a picture of some of them."""
+Seen = dict[tuple[int, str], list[Tensor]]  # bin, method or "truth": `features_inside` of every scene
+
+
+def measure(made: dict[str, Inpainter], everything: list[Scene], seen: Seen | None = None) -> tuple[pd.DataFrame, np.ndarray]:
+    """A row for each filling, and a picture of some of them; what is seen in the holes is added to `seen`."""
     wide = [i for i, (_, _, _, image, _) in enumerate(everything) if image.shape[-1] > image.shape[-2]]
     shown = set(wide[1 :: max(1, len(wide) // SHOWN)])  # of one shape, so that none is squeezed
     rows: list[dict[str, object]] = []
@@ -128,11 +124,15 @@ def measure(made: dict[str, Inpainter], everything: list[Scene]) -> tuple[pd.Dat
     with progress("large holes", "scenes") as report:
         for done, (name, b, kind, image, missing) in enumerate(everything):
             strip = [image, mask_out(image, missing)]
+            if seen is not None:
+                seen.setdefault((b, "truth"), []).append(features_inside(image, missing))
             for method, filler in made.items():
                 filled, seconds = fill(filler, image, missing)
                 facts = {"photo": name, "bin": b, "kind": kind, "coverage": missing.mean().item(), "method": method}
                 rows.append({**facts, "seconds": seconds, **scores(filled, image, missing)})
                 strip.append(filled)
+                if seen is not None:
+                    seen.setdefault((b, method), []).append(features_inside(filled, missing))
             if done in shown:
                 square = [F.interpolate(part, (214, 320), mode="area") for part in strip]
                 pictures.append(np.concatenate([to_pixels(part) for part in square]))
@@ -140,27 +140,49 @@ def measure(made: dict[str, Inpainter], everything: list[Scene]) -> tuple[pd.Dat
     return pd.DataFrame(rows), grid(pictures, gap=3)
 
 
-def summary(rows: pd.DataFrame) -> dict[str, Any]:
-    """Means with their 95 % bootstrap interval over photographs, and how far the pyramid leads the best classical filler."""
-    means: dict[str, dict[str, dict[str, object]]] = {}
+def label(b: int) -> str:
+    return "–".join(f"{edge:.0%}".rstrip("%") for edge in BINS[b]) + " %"
+
+
+def summary(rows: pd.DataFrame, seen: Seen) -> dict[str, Any]:
+    """Means with their 95 % bootstrap interval over photographs, and the differences from other fillers on the same holes."""
+    means: dict[str, dict[str, dict[str, Any]]] = {}
+    beside: dict[str, dict[str, dict[str, Any]]] = {}
     for (b, method), part in rows.groupby(["bin", "method"], sort=False):
-        values = part[list(METRICS)].to_numpy(np.float64)
-        low, high = bootstrap(values)
-        label = "–".join(f"{edge:.0%}".rstrip("%") for edge in BINS[int(b)]) + " %"
-        means.setdefault(label, {})[str(method)] = {
-            **{m: {"mean": values[:, i].mean(), "low": low[i], "high": high[i]} for i, m in enumerate(METRICS)},
+        here = means.setdefault(label(int(b)), {})
+        here[str(method)] = {
+            **intervals(part[list(METRICS)]),
+            FRECHET: {"mean": frechet(torch.cat(seen[int(b), "truth"]), torch.cat(seen[int(b), str(method)]))},
+            "patches": sum(map(len, seen[int(b), "truth"])),
             "n": len(part),
             "seconds": {"median": part["seconds"].median(), "largest": part["seconds"].max()},
+        }
+    by_photo = rows.set_index(["bin", "photo"])
+    for b in range(len(BINS)):
+        scores = {method: part.loc[b, list(METRICS)] for method, part in by_photo.groupby("method")}
+        beside[label(b)] = {
+            f"{ours} − {other}": intervals(scores[ours] - scores[other])
+            for ours in ("pyramid", "pyramid, texture")
+            for other in BESIDE
+            if ours in scores and other in scores
         }
     return {
         "commit": commit(),
         "device": device_name(device),
         "torch": torch.__version__,
         "photographs": rows["photo"].nunique(),
-        "definition": "PSNR and SSIM of the pixels of the hole; LPIPS-CIFAR of the whole photograph at a third of its size",
-        "columns of the picture": ["original", "masked", *METHODS],
+        "definition": "PSNR and SSIM of the pixels of the hole; LPIPS-CIFAR of the whole photograph at a third of its size; "
+        f"the Fréchet distance is that of what our CIFAR-10 classifier sees in patches of {PATCH}×{PATCH} within the holes",
+        "columns of the picture": ["original", "masked", *dict.fromkeys(rows["method"])],
         "by coverage": means,
+        "on the same holes": beside,
     }
+
+
+def intervals(values: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The mean of each column with its 95 % bootstrap interval over photographs, a row each."""
+    low, high = bootstrap(values.to_numpy(np.float64))
+    return {name: {"mean": values[name].mean(), "low": low[i], "high": high[i]} for i, name in enumerate(values.columns)}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -170,22 +192,23 @@ def table(found: dict[str, Any]) -> str:
         "| Hole | " + " | ".join(f"{label} of the photograph" for label in coverages) + " | seconds |",
         "| :--- |" + " ---: |" * (len(coverages) + 1),
     ]
-    for method in METHODS:
+    for method in found["columns of the picture"][2:]:
         cells = []
         for scores in coverages.values():
             texts = []
-            for metric in METRICS:
+            for metric in DIGITS:
                 values = [other[metric]["mean"] for other in scores.values()]
-                best = min(values) if metric == "lpips-cifar" else max(values)
+                best = max(values) if metric in ("psnr", "ssim") else min(values)
                 text = f"{scores[method][metric]['mean']:.{DIGITS[metric]}f}"
                 texts.append(f"**{text}**" if scores[method][metric]["mean"] == best else text)
             cells.append(" · ".join(texts))
         seconds = max(scores[method]["seconds"]["median"] for scores in coverages.values())
         lines.append(f"| {method} | " + " | ".join(cells) + f" | {seconds:.2f} |")
     note = (
-        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph; means over "
-        f"n = {found['photographs']} photographs a column (BSDS500, val), with objects, boxes and strokes in turn. "
-        "Bold: best. Seconds: the median of the largest holes, "
+        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph · Fréchet distance (↓) of "
+        f"{PATCH}×{PATCH} patches within the holes, by our CIFAR-10 classifier; means over n = {found['photographs']} "
+        "photographs a column (BSDS500, val, which has also been looked at in development), with objects, boxes and strokes in "
+        "turn. Bold: best. Seconds: the median of the largest holes, "
         f"{found['device']}. Commit {found['commit']}."
     )
     return "\n".join([*lines, "", f"<sub>{note}</sub>", ""])
@@ -196,8 +219,9 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("silhouettes", type=Path)
     parser.add_argument("--every", type=int, default=1, help="each so many-th photograph only")
-    rows, picture = measure(fillers(), list(scenes(**vars(parser.parse_args()))))
-    found = summary(rows)  # before its own files make the checkout another
+    seen: Seen = {}
+    rows, picture = measure(fillers(), list(scenes(**vars(parser.parse_args()))), seen)
+    found = summary(rows, seen)  # before its own files make the checkout another
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
     write_image(OUT.with_suffix(".png"), picture)
     write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")

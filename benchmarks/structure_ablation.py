@@ -13,18 +13,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from large_holes import METRICS, Scene, device, measure, scenes
+from other_fillers import Other, harmonic
 from pyramid_ablation import table
-from scipy.sparse import coo_matrix, diags
-from scipy.sparse.linalg import splu
-from torch import Tensor, nn
 
 from mend.checkpoint import commit, load_model
 from mend.device import device_name
-from mend.images import pad_to, write_bytes
+from mend.images import write_bytes
 from mend.inpaint import Inpainter, load
 from mend.models import MODELS
 from mend.models.pyramid import Corrector, Pyramid, Residual
@@ -35,57 +32,6 @@ from mend.train import train
 OUT = Path(__file__).parent.parent / "results" / "structure" / "ablation"
 CROPS = {"crops": 6, "epochs": 2}  # of 1,470 photographs: 17,640
 FEATURES = 0.05  # its gradient is half of that of L1: see benchmarks/feature_weight.py
-
-
-class Harmonic(nn.Module):
-    """The filling whose every pixel is the mean of its neighbours: Laplace's equation, solved exactly."""
-
-    stride = 1
-
-    def forward(self, masked: Tensor, hole: Tensor) -> Tensor:
-        filled = [
-            laplace(image.numpy(), missing[0].numpy() > 0) for image, missing in zip(masked.cpu(), hole.cpu(), strict=True)
-        ]
-        return torch.from_numpy(np.stack(filled)).to(masked)
-
-
-def laplace(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """(3, H, W) with the pixels of `missing` (H, W) from the others; at the picture's border nothing flows."""
-    number = np.full(missing.shape, -1)
-    number[missing] = np.arange(missing.sum())
-    count, total = np.zeros(missing.sum()), np.zeros((missing.sum(), 3))
-    pairs = []
-    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
-        there = np.ones_like(missing)
-        np.moveaxis(there, axis, 0)[-1 if step == 1 else 0] = False
-        beside, colours = np.roll(number, -step, axis), np.roll(image, -step, axis + 1)
-        own, other = number[missing & there], beside[missing & there]
-        count[own] += 1
-        total[own[other < 0]] += colours[:, missing & there & (beside < 0)].T
-        pairs.append(np.stack([own, other])[:, other >= 0])
-    own, other = np.concatenate(pairs, 1)
-    matrix = diags(count) - coo_matrix((np.ones(len(own)), (own, other)), (len(count), len(count)))
-    filled = image.copy()
-    filled[:, missing] = splu(matrix.tocsc()).solve(total).T
-    return filled
-
-
-class Relaxed(Pyramid):
-    """Every guess is first relaxed towards the harmonic filling; twice, since no output is then farther from what it sees."""
-
-    TIMES = 2
-
-    def _refine(self, colour: Tensor, known: Tensor, guess: Tensor, contrast: Tensor) -> Tensor:
-        base = colour + (1 - known) * guess
-        for _ in range(self.TIMES):
-            near = nn.functional.pad(base, (1, 1, 1, 1), "replicate")
-            across, down = near[..., 1:-1, :], near[..., 1:-1]
-            mean = ((across[..., :-2] + across[..., 2:]) + (down[..., :-2, :] + down[..., 2:, :])) / 4
-            base = colour + (1 - known) * mean
-        unit = contrast.clamp(min=1e-3)
-        seen = torch.cat([base / unit, (base - guess) / unit, 1 - known], dim=1)
-        height, width = seen.shape[-2:]
-        return base + (1 - known) * contrast * self.correct(pad_to(seen, 8))[..., :height, :width].float()
 
 
 class Dilated(Pyramid):
@@ -100,7 +46,7 @@ class Dilated(Pyramid):
         self.correct.reach = Corrector.reach + 16
 
 
-MODELS |= {"pyramid-relaxed": Relaxed, "pyramid-dilated": Dilated}
+MODELS["pyramid-dilated"] = Dilated
 
 
 def variants(shared: Path, masks: Path) -> dict[str, dict[str, Any]]:
@@ -109,7 +55,7 @@ def variants(shared: Path, masks: Path) -> dict[str, dict[str, Any]]:
     network = str(shared / "models/deeplabv3_mobilenet_v2_513")
     return {
         "photographs of photos-free, L1": free,
-        "relaxed prefill": {**free, "model": "pyramid-relaxed"},
+        "relaxed prefill": {**free, "model": "structure"},
         "L1 and features": {**free, "loss": {"hole_l1": 1.0, "features": FEATURES}, "feature_network": network},
         "squares in place of absolute differences": {**free, "loss": {"hole_mse": 1.0}},
         "logarithm of squares": {**free, "loss": {"hole_log_mse": 1.0}},
@@ -170,7 +116,7 @@ def main() -> None:
     asked = parser.parse_args()
     changes, made_at = variants(asked.shared, asked.masks), commit()  # before its own files make the checkout another
     shown: list[Scene] = list(scenes(asked.shared / "data/photos/val", asked.masks / "test", asked.every))
-    beside = {"harmonic": Inpainter(Harmonic(), device, {}), "the network in the box": load()}
+    beside = {"harmonic": Inpainter(Other(harmonic), device, {}), "the network in the box": load()}
     parts = [measured(name, filler, shown, asked.out) for name, filler in beside.items()]
     for name, change in changes.items():
         run = trained(name, change, asked.out)
