@@ -58,6 +58,15 @@ def test_features_compare_what_is_filled(backbone: Path):
     assert features(small + 0.1, small, torch.ones(2, 1, 16, 16), str(backbone)) == 0, "too small to be looked at"
 
 
+def test_another_hole_is_looked_at_from_another_corner(backbone: Path):
+    image, hole = torch.rand(1, 3, 48, 48), torch.ones(1, 1, 48, 48)
+    raw = image.clone()
+    raw[..., :7, :] += 0.5
+    assert features(raw, image, hole, str(backbone)) > 0, "2304 missing pixels are 36 times 64: from the first corner"
+    hole[..., -1, -1] = 0
+    assert features(raw, image, hole, str(backbone)) == 0, "2303 are seven rows and seven columns less"
+
+
 def test_features_need_a_network(backbone: Path, tmp_path: Path):
     raw, image, hole = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
     with pytest.raises(InputError, match="needs a network; name its folder by feature_network"):
