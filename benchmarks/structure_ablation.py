@@ -53,11 +53,13 @@ def variants(shared: Path, masks: Path) -> dict[str, dict[str, Any]]:
     """What each changes of the recipe."""
     free = {"data": str(shared / "data/photos-free"), "set_aside": 100, "masks": f"strokes,boxes,{masks}", **CROPS}
     network = str(shared / "models/deeplabv3_mobilenet_v2_513")
+    sharp = {"loss": {"hole_l1": 1.0, "features": FEATURES}, "feature_network": network}
     return {
         "photographs of photos-free, L1": free,
         "relaxed prefill": {**free, "model": "structure"},
-        "L1 and features": {**free, "loss": {"hole_l1": 1.0, "features": FEATURES}, "feature_network": network},
+        "L1 and features": {**free, **sharp},
         "squares in place of absolute differences": {**free, "loss": {"hole_mse": 1.0}},
+        "relaxed prefill, L1 and features": {**free, "model": "structure", **sharp},
         "logarithm of squares": {**free, "loss": {"hole_log_mse": 1.0}},
         "ramped and grown masks": {**free, "ramp": 1, "grow": 0.06},
         "width 32": {**free, "width": 32},

@@ -113,8 +113,8 @@ def features(raw: Tensor, image: Tensor, hole: Tensor, network: str | None = Non
     sees texture where pixels differ anyway: Johnson et al., 2016, arXiv:1603.08155; one that sees far serves holes best:
     Suvorov et al., 2021, arXiv:2109.07161. Images below 32 pixels a side cost nothing: its last states would be one cell.
 
-    The first rows and columns, up to seven of each, are left out, another number for every batch. Else the cells of that network
-    would always lie alike on those of the one that is trained, which then learns a pattern of dots that only the former likes.
+    The first rows and columns, up to seven of each, are left out, another number for every batch. Else the cells of that
+    network would always lie alike on those of the one that is trained, which then learns dots that only the former likes.
     """
     look = load_features(network, raw.device)
     if min(image.shape[-2:]) < 32:
