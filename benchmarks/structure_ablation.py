@@ -31,7 +31,7 @@ from mend.train import train
 
 OUT = Path(__file__).parent.parent / "results" / "structure" / "ablation"
 CROPS = {"crops": 6, "epochs": 2}  # of 1,470 photographs: 17,640
-FEATURES = 0.05  # its gradient is half of that of L1: see benchmarks/feature_weight.py
+FEATURES = 0.05  # as in the recipe `structure-sharp`
 
 
 class Dilated(Pyramid):

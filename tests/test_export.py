@@ -32,7 +32,7 @@ def test_every_network_is_exported_for_any_size_and_gives_what_it_gives_in_pytor
         session = onnxruntime.InferenceSession(place / "x.onnx")
         network, _ = load_model(tmp_path / "model")
         size = 3, 24, 104
-        if model == "pyramid":
+        if model in ("pyramid", "structure"):
             inputs = {"seen": torch.rand(size[0], 7, *size[1:])}
             network = network.correct
         else:
