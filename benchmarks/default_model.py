@@ -4,7 +4,8 @@ first picture.
 python -m mend train --recipe structure --data ../shared/data/photos-free --masks strokes,boxes,masks/cifar10
 python benchmarks/default_model.py runs/structure-w48
 
-results/pyramid/photographs.csv lists what it was trained on: file, SHA-256, source and licence of each photograph.
+--data names the photographs where the run had a packed copy of them (gpu_structure.py). results/pyramid/photographs.csv lists
+what it was trained on: file, SHA-256, source and licence of each photograph.
 """
 
 import argparse
@@ -89,7 +90,9 @@ def sources(listed: pd.DataFrame) -> str:
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("run", type=Path)
-run = parser.parse_args().run
+parser.add_argument("--data", type=Path)
+asked = parser.parse_args()
+run = asked.run
 
 config = read_config(run)
 weights = {name: value.half() for name, value in load_file(model_folder(run) / "model.safetensors").items()}
@@ -97,7 +100,7 @@ data = save(weights)
 assert len(data) <= MOST, f"{len(data):,} bytes are more than the {MOST:,} that the box has room for"
 trained = config["trained"]
 recipe = trained["config"]
-listed = photographs(Path(recipe["data"]), recipe["set_aside"])
+listed = photographs(asked.data or Path(recipe["data"]), recipe["set_aside"])
 facts = {**recipe, **trained, **trained["validation"], "size": len(data) / 1e6, "minutes": trained["seconds"] / 60}
 facts |= {"sources": sources(listed), "recipe": "structure-sharp" if "features" in recipe["loss"] else "structure"}
 facts |= {

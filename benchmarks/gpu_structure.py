@@ -6,7 +6,7 @@
 The first makes a small folder of all that training needs, for a machine that has nothing else: the photographs, without those
 set aside, their shorter side shrunk to SIDE pixels; some masks; the network whose features are compared, in half precision. The
 second trains from it for --minutes, in bf16, on batches of 64 crops of 256×256, while the learning rate falls to zero as the
-cosine of the time spent, and writes the model and a row of minutes.csv every minute. --start goes on from a model.
+cosine of the time spent, and writes the model and a row of metrics.csv every minute. --start goes on from a model.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from mend.images import composite, mask_out, picture_files
 from mend.losses import over_scales, with_network
 from mend.masks.crops import hole_drawer
 from mend.masks.store import MaskSet
-from mend.metrics.pixels import psnr
+from mend.metrics.pixels import psnr, ssim
 from mend.models import build
 from mend.models.pyramid import Pyramid
 from mend.recipes import TrainConfig, read_recipe
@@ -73,7 +73,7 @@ def pack(folder: Path, shared: Path, masks: Path) -> None:
 
 def configuration(folder: Path, recipe: str, **changes: Any) -> TrainConfig:
     """The recipe, for the packed folder and larger crops."""
-    values = {**read_recipe(recipe), "crop": CROP, "zoom": 1.0, "set_aside": 0, "ramp": 0, **changes}
+    values = {**read_recipe(recipe), "crop": CROP, "zoom": 1.0, "ramp": 0, **changes}
     values |= {"masks": f"strokes,boxes,{folder / 'masks'}", "feature_network": str(folder / "features")}
     return TrainConfig(str(folder / "photos"), **values)
 
@@ -85,13 +85,13 @@ def batches(config: TrainConfig, files: list[Path], rows: np.ndarray, epoch: int
 
 
 @torch.no_grad()
-def validate(network: Pyramid, held_out: list[tuple[Tensor, Tensor]]) -> float:
-    """The mean PSNR of the pixels of the hole, dB."""
-    values = []
+def validate(network: Pyramid, held_out: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """As a run of `mend train` has it: of filled crops."""
+    scores = []
     for image, hole in held_out:
         filled = composite(image, network.scales(mask_out(image, hole), hole)[0], hole)
-        values.append(psnr(filled.cpu(), image.cpu(), hole.cpu()))
-    return torch.cat(values).mean().item()
+        scores.append(torch.stack([psnr(filled, image), ssim(filled, image)]).cpu())
+    return dict(zip(("val_psnr", "val_ssim"), torch.cat(scores, 1).mean(1).tolist(), strict=True))
 
 
 def train(config: TrainConfig, out: Path, minutes: float, steps: int | None, start: Path | None) -> None:
@@ -109,7 +109,13 @@ def train(config: TrainConfig, out: Path, minutes: float, steps: int | None, sta
     held_out = [(image.to(device), hole.to(device)) for image, hole in batches(config, files, rows["val"][:BATCH], 0)]
     # More passes than there is time for, and in one: the workers keep what they have read.
     passes = [rows["train"][permutation(len(rows["train"]), config.seed, i)] + i * len(files) for i in range(PASSES)]
-    facts = {"commit": commit(), "torch": torch.__version__, "device": device_name(device), "images": len(rows["train"])}
+    facts: dict[str, Any] = {
+        "commit": commit(),
+        "torch": torch.__version__,
+        "device": device_name(device),
+        "images": len(rows["train"]),
+    }
+    facts |= {"masks": hole_drawer(config.masks, CROP, config.seed, grow=config.grow)[1]}
     table: list[dict[str, Any]] = []
     losses: list[Tensor] = []
     began = said = time.perf_counter()
@@ -129,13 +135,14 @@ def train(config: TrainConfig, out: Path, minutes: float, steps: int | None, sta
         now = time.perf_counter()
         if spent >= 1 or now - said > MINUTE:
             said = now
-            facts |= {"step": step, "seconds": round(now - began, 1), "crops": step * len(image)}
-            facts |= {"loss": torch.stack(losses).mean().item(), "hole_psnr": validate(average.module, held_out)}
+            scores = validate(average.module, held_out)
+            table.append({"step": step, "seconds": now - began, "loss": torch.stack(losses).mean().item(), **scores})
             losses.clear()
-            table.append({key: facts[key] for key in ("step", "seconds", "loss", "hole_psnr")})
             print(*(f"{key} {value:.6g}" for key, value in table[-1].items()), flush=True)
-            save_model(out / "model", average.module, config.model, {"width": config.width}, {**facts, "config": vars(config)})
-            with (out / "minutes.csv").open("w", newline="") as file:
+            shown = {"epochs": 1, "crops": round(step * len(image) / facts["images"])}
+            trained = {**facts, "seconds": now - began, "validation": scores, "config": vars(config) | shown}
+            save_model(out / "model", average.module, config.model, {"width": config.width}, trained)
+            with (out / "metrics.csv").open("w", newline="") as file:
                 writer = csv.DictWriter(file, list(table[0]))
                 writer.writeheader()
                 writer.writerows(table)
