@@ -109,13 +109,9 @@ def train(config: TrainConfig, out: Path, minutes: float, steps: int | None, sta
     held_out = [(image.to(device), hole.to(device)) for image, hole in batches(config, files, rows["val"][:BATCH], 0)]
     # More passes than there is time for, and in one: the workers keep what they have read.
     passes = [rows["train"][permutation(len(rows["train"]), config.seed, i)] + i * len(files) for i in range(PASSES)]
-    facts: dict[str, Any] = {
-        "commit": commit(),
-        "torch": torch.__version__,
-        "device": device_name(device),
-        "images": len(rows["train"]),
-    }
-    facts |= {"masks": hole_drawer(config.masks, CROP, config.seed, grow=config.grow)[1]}
+    _, described = hole_drawer(config.masks, CROP, config.seed, grow=config.grow)
+    facts: dict[str, Any] = {"commit": commit(), "torch": torch.__version__, "device": device_name(device)}
+    facts |= {"images": len(rows["train"]), "masks": described}
     table: list[dict[str, Any]] = []
     losses: list[Tensor] = []
     began = said = time.perf_counter()
