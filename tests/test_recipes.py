@@ -12,7 +12,7 @@ def test_the_seed_recipe_is_the_seed():
     assert (config.epochs, config.loss, config.ema, config.schedule) == (15, {"mse": 1.0}, 0.0, "constant")
 
 
-def test_the_sharp_recipe_goes_on_from_the_faithful_one_without_the_pictures_set_aside():
+def test_the_faithful_recipe_goes_on_from_the_sharp_one_without_the_pictures_set_aside():
     faithful, sharp = (TrainConfig("photos", "strokes", **read_recipe(name)) for name in ("structure", "structure-sharp"))
     assert all(getattr(faithful, key) == getattr(sharp, key) for key in ("model", "width", "crop", "set_aside", "grow"))
     assert set(sharp.loss) == {*faithful.loss, "features"}
