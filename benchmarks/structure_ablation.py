@@ -1,4 +1,4 @@
-"""What the structure network owes to what: short trainings that differ from the `pyramid` recipe in one thing each.
+"""What the structure network owes to what: short trainings that differ in one thing each from another.
 
     python benchmarks/structure_ablation.py ../shared masks/cifar10
 
@@ -57,7 +57,6 @@ def variants(shared: Path, masks: Path) -> dict[str, dict[str, Any]]:
     return {
         "photographs of photos-free, L1": free,
         "relaxed prefill": {**free, "model": "structure"},
-        "L1 and features": {**free, **sharp},
         "squares in place of absolute differences": {**free, "loss": {"hole_mse": 1.0}},
         "relaxed prefill, L1 and features": {**free, "model": "structure", **sharp},
         "logarithm of squares": {**free, "loss": {"hole_log_mse": 1.0}},
