@@ -7,11 +7,12 @@ from mend.models.pyramid import Pyramid
 
 
 class Structure(Pyramid):
-    """`Pyramid` that begins as a harmonic filling nearly is, and learns what there is beyond it.
+    """`Pyramid` that begins nearer to a harmonic filling, and learns what there is beyond it.
 
     Blending alone leaves the enlarged cells of the scale below at the rim of the hole. Relaxed, the missing pixels meet the
-    known ones: over all scales that is a cascade towards Laplace's equation (Bornemann and Deuflhard, 1996), 1 dB nearer to
-    the true picture than the blend. The corrector sees the guess too, and can take back what relaxing blurs.
+    known ones: over all scales that is a cascade towards Laplace's equation (Bornemann and Deuflhard, 1996). Untrained it is
+    half a decibel nearer to photographs than the blend, as the equation itself is by one. The corrector sees the guess too, and
+    can take back what relaxing blurs.
     """
 
     # Rounds a scale. An output depends on nothing farther than 62 pixels from its cell, and on one more for each round: with
