@@ -1,7 +1,7 @@
 """Make a trained network the one that comes with mend: write its weights in half precision, its configuration, its ONNX file
 and its model card.
 
-python -m mend train --recipe structure --data ../shared/data/photos-free --masks strokes,boxes,masks/cifar10
+python -m mend train --recipe structure --data ../shared/data/photos-free --masks strokes,boxes,marks,masks/cifar10
 python benchmarks/default_model.py runs/structure-w48 --data ../shared/data/photos-free
 
 Where a training started with the weights of another (--start), name all of them, the first one first: the weights of the last
@@ -44,7 +44,7 @@ every scale of a picture, from coarse to fine. The network is in `mend/models/py
 
 {table}
 
-  The recipe `structure` and `benchmarks/gpu_structure.py` do the same from the first step on, with the losses of the last row.
+  The recipe `structure` trains such a network from fresh weights; `benchmarks/gpu_structure.py` does so on a GPU.
 - **Learning curve**: `results/structure/metrics.csv`, of the last row.
 - **Scores**: `results/large-holes.json`, beside classical methods, on photographs that the network was not trained on.
 - **Ablation**: `results/structure/ablation.md` compares short trainings that differ in one thing each.
@@ -96,10 +96,11 @@ def describe(trained: dict[str, Any]) -> dict[str, str]:
     by_epochs = "steps" not in trained
     crops = trained["epoch"] * recipe["crops"] * trained["images"] if by_epochs else recipe["batch_size"] * trained["steps"]
     shrunk = f", shrunk up to {recipe['zoom']:g} times" if recipe["zoom"] > 1 else ""
+    held = f"constant for {trained['hold']:.0%}, then " if trained.get("hold") else ""
     return {
         "crops": f"{crops:,} of {recipe['crop']}×{recipe['crop']}{shrunk}",
         "loss": ", ".join(f"{weight:g} {name}" for name, weight in recipe["loss"].items()),
-        "learning rate": f"{recipe['lr']:g}, {recipe['schedule']}",
+        "learning rate": f"{recipe['lr']:g}, {held}{recipe['schedule']}",
         "batch": str(recipe["batch_size"]),
         "minutes": f"{trained['seconds'] / 60:.0f}",
         "device": trained["device"],
@@ -133,6 +134,10 @@ listed = photographs(asked.data, trained["config"]["set_aside"])
 rows = [describe(stage) for stage in stages]
 table = ["| " + " | ".join(row) + " |" for row in (rows[0], [":---"] * len(rows[0]), *(row.values() for row in rows))]
 facts = {**trained["config"], **trained, "size": len(data) / 1e6, "sources": sources(listed)}
+holes = trained["masks"].replace(
+    "deeplabv3-mobilenet-v2-513-quantized, borrowed", "silhouettes that DeepLabV3 found in CIFAR-10, enlarged,"
+)
+facts |= {"masks": holes}
 facts |= {"stages": f"{len(stages)} trainings, one after the other" if len(stages) > 1 else "one training"}
 facts |= {"table": "\n".join(f"  {row}" for row in table), "weights": sum(value.numel() for value in weights.values())}
 config["trained"] = trained | ({"before": stages[:-1]} if len(stages) > 1 else {})

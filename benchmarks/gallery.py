@@ -27,7 +27,7 @@ from mend.progress import progress
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "results" / "gallery"
-BEFORE = "e7f26b3"  # the commit whose network in the box, without texture, was what a person saw
+BEFORE = "e7f26b3"  # the commit whose network, without texture, was what a person saw
 SIDE = 640  # pixels: the longer side of a picture that is filled
 LICENCES = {
     "clothing": "CC0 1.0, Alexey Grigorev's clothing dataset",

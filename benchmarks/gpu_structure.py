@@ -1,6 +1,6 @@
 """The structure network, trained on a GPU in minutes.
 
-    python benchmarks/gpu_structure.py PACKED --pack ../shared
+    python benchmarks/gpu_structure.py PACKED --pack ../shared masks/cifar10/train
     python benchmarks/gpu_structure.py PACKED --recipe structure --minutes 4 --out runs/structure-gpu
 
 The first makes a folder of all that training needs, for a machine that has nothing else, in zip files of at most 45 MB: the
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from mend.data.sources import set_aside, split_rows
@@ -74,6 +74,7 @@ def pack(folder: Path, shared: Path, masks: Path) -> None:
         with Image.open(io.BytesIO(content)) as picture:
             scale = SIDE / min(picture.size)
             if scale < 0.95:
+                picture = ImageOps.exif_transpose(picture)
                 small = picture.convert("RGB").resize([round(side * scale) for side in picture.size], Image.Resampling.LANCZOS)
                 shrunk = io.BytesIO()
                 small.save(shrunk, "jpeg", quality=88)
@@ -250,8 +251,13 @@ def train(
     done, since, kept = 0, 0, False
 
     def save(folder: Path) -> None:
-        shown = {"crops": round(done * config.batch_size / facts["images"]), "data": "photos-free", "masks": described}
-        trained = {**facts, "steps": done, "seconds": time.time() - first, "validation": table[-1]}
+        shown = {
+            "crops": round(done * config.batch_size / facts["images"]),
+            "data": "photos-free",
+            "masks": described,
+            "epochs": 1,
+        }
+        trained = {**facts, "hold": hold, "steps": done, "seconds": time.time() - first, "validation": table[-1]}
         save_model(folder, average, config.model, {"width": config.width}, {**trained, "config": vars(config) | shown})
 
     while True:

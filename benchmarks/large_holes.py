@@ -1,4 +1,4 @@
-"""Large holes in whole photographs: the network in the box against other fillers.
+"""Large holes in whole photographs: the network that comes with mend against other fillers.
 
     python benchmarks/large_holes.py ../shared/data/photos/val masks/cifar10/test
 

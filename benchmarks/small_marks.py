@@ -1,4 +1,4 @@
-"""Scratches, specks and lettering, 1 to 6 pixels wide: the network in the box against classical fillers.
+"""Scratches, specks and lettering, 1 to 6 pixels wide: the network that comes with mend against classical fillers.
 
     python benchmarks/small_marks.py ../shared/data/photos/val
 

@@ -125,7 +125,7 @@ def main() -> None:
     asked = parser.parse_args()
     changes, made_at = variants(asked.shared, asked.masks), commit()  # before its own files make the checkout another
     shown: list[Scene] = list(scenes(asked.shared / "data/photos/val", asked.masks / "test", asked.every))
-    beside = {"harmonic": load_filler("harmonic"), "the network in the box": load_filler(smooth=True)}
+    beside = {"harmonic": load_filler("harmonic"), "the network that comes with mend": load_filler(smooth=True)}
     parts = [measured(name, filler, shown, asked.out) for name, filler in beside.items()]
     for name, change in changes.items():
         run = trained(name, change, asked.out)

@@ -1,6 +1,6 @@
 """What the pages show from outside of docs/: pictures are copied into the site, other files are linked in the repository.
 
-A page writes `../results/removed.png`, which works where its source is read, too.
+A page writes `../results/large-holes.png`, which works where its source is read, too.
 """
 
 import re

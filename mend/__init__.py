@@ -1,7 +1,7 @@
 """mend: train, measure and use image-inpainting networks.
 
 import mend
-filled = mend.fill("photo.jpg", "mask.png")                  # with the network in the box
+filled = mend.fill("photo.jpg", "mask.png")                  # with the network that comes with mend
 filled = mend.load("runs/unet-aspp")("photo.jpg", "mask.png")  # with one of yours
 """
 

@@ -19,11 +19,11 @@ def load_filler(
     model: str | Path | None = None, device: str = "auto", *, smooth: bool = False, texture: bool = False, seam: bool = False
 ) -> Filler:
     """A filler by name: a run folder, a model folder, a classical filler such as "telea", a network of somebody else (see
-    `mend.inpaint.networks`) such as "lama" or FILE.onnx; None is the network in the box.
+    `mend.inpaint.networks`) such as "lama" or FILE.onnx; None is the network that comes with mend.
 
-    `device` is "auto" (a GPU where there is one), or a PyTorch device. The filling of the network in the box gets texture from
-    elsewhere in the picture (see `mend.inpaint.texture`), unless `smooth`; that of another does with `texture`. With `seam` a
-    filling meets the picture all around the hole (see `mend.inpaint.blend`). Raises InputError for what is no model.
+    `device` is "auto" (a GPU where there is one), or a PyTorch device. The filling of the network that comes with mend gets
+    texture from elsewhere in the picture (see `mend.inpaint.texture`), unless `smooth`; that of another does with `texture`. With
+    `seam` a filling meets the picture all around the hole (see `mend.inpaint.blend`). Raises InputError for what is no model.
     """
     check_texture(model, smooth, texture)
     foreign = model is not None and networks.is_network(model)
@@ -77,7 +77,7 @@ def _load(model: str | Path | None, device: str) -> Filler:
 
 
 def onnx_suffices(device: str) -> bool:
-    """Whether the network in the box runs as well without PyTorch: on the CPU.
+    """Whether the network that comes with mend runs as well without PyTorch: on the CPU.
 
     "auto" is the CPU where PyTorch is not installed, and where no driver of a GPU that it might use is to be seen: NVIDIA's,
     AMD's, or one of these by Windows.

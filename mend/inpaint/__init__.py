@@ -1,1 +1,1 @@
-"""What fills a hole, without PyTorch: the network in the box by ONNX Runtime, classical fillers, texture, tiles, memory."""
+"""What fills a hole, without PyTorch: the network that comes with mend, classical fillers, texture, tiles, memory."""

@@ -1,7 +1,7 @@
 """Networks of somebody else, by their contracts: an ONNX or a TorchScript file becomes a `Filler`.
 
 A network of 512×512 pixels fills a large picture so: around each hole it gets a window with what lies about it, shrunk by a
-power of two if the hole is wide; and its filling becomes the scale from which the network in the box goes on to full
+power of two if the hole is wide; and its filling becomes the scale from which the network that comes with mend goes on to full
 resolution (see `mend.inpaint.scales`). So it says what is in a hole, and no pixel of the result was enlarged.
 
 What it takes in memory does not grow with the hole: a network sees one window at once. Where its contract says how much that
@@ -109,7 +109,7 @@ class Network:
 
     @property
     def memory(self) -> Memory | None:
-        """What it takes with the network in the box, which goes on from it; None where the contract does not say."""
+        """What it takes with the network that comes with mend, which goes on from it; None where the contract does not say."""
         if self.contract.memory is None:
             return None
         finer, seen = self.finer.memory, self.finer.tiles[0] + 2 * self.finer.reach
@@ -118,7 +118,7 @@ class Network:
 
     @property
     def version(self) -> str:
-        """A hash of the network's file, its contract, and the network in the box."""
+        """A hash of the network's file, its contract, and the network that comes with mend."""
         weights = self.contract.sha256 or hash_file(self.run.file)
         return hashlib.sha256(f"{weights} {self.contract} {self.finer.version}".encode()).hexdigest()
 

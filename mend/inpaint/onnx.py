@@ -31,7 +31,7 @@ THREADS = 4  # at most: up to 5 the results were the same bits where it was meas
 
 
 class PyramidOnnx:
-    """A `Filler`: the network in the box, or another of its kind that was exported beside its weights, on the CPU."""
+    """A `Filler`: the network that comes with mend, or another of its kind that was exported beside its weights, on the CPU."""
 
     runtime = "ONNX Runtime on cpu"
     stride, reach = STRIDE, REACH

@@ -84,6 +84,7 @@ def _part_of(report: Report, before: int, share: int, of: int) -> Report:
 def _fill(masked: Array, hole: Array, correct: Correct, settings: Settings, report: Report, start: Array | None) -> Array:
     """A window at all scales."""
     tile, small, on_small, relax = settings
+    small = small if len(masked) == 1 else 0
     over = darker_half_first(masked)
     masked, hole = mirror(masked, over), mirror(hole, over)
     levels, plane, contrast = build_levels(masked, hole)

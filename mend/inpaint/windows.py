@@ -2,7 +2,7 @@
 
 A hole says little about what is far from it. Where a network looks at a whole panorama to fill a small hole, something bright
 far away tints the filling; and it adapts to the contrast of all that it sees. So a hole is filled from a window: what lies
-around it, as far as it is long. Of 47 photographs of a megapixel, holes of 48×48 pixels came half a decibel nearer so.
+around it, as far as it is long.
 """
 
 import cv2
@@ -22,6 +22,8 @@ def find_windows(hole: np.ndarray) -> list[Window]:
     margin = np.maximum(boxes[:, 2:] - boxes[:, :2], NEAREST).max(1)[:, None]
     boxes = np.hstack([(boxes[:, :2] - margin).clip(min=0), np.minimum(boxes[:, 2:] + margin, hole.shape)])
     while True:
+        if (boxes[:, 2:] - boxes[:, :2] == hole.shape).all(1).any():
+            return [(slice(0, hole.shape[0]), slice(0, hole.shape[1]))]
         merged = _boxes(_cover(boxes, hole.shape))
         if len(merged) == len(boxes):
             return [(slice(top, bottom), slice(left, right)) for top, left, bottom, right in merged.tolist()]

@@ -77,7 +77,7 @@ class Pyramid(Network):
 
     def fill(self, masked: Tensor, hole: Tensor, tile: int | None = None, report: Report = ignore) -> Tensor:
         on_cpu = masked.device.type == "cpu"
-        small = SMALL if on_cpu and len(masked) == 1 else 0
+        small = SMALL if on_cpu else 0
         return fill_scales(
             masked, hole, self.correct, tile or self.tiles[0], report, small=small, on_small=one_thread, relax=self.relax
         )

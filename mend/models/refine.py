@@ -77,8 +77,8 @@ class ASPPRefinement(Refinement):
 class ContextRefinement(Refinement):
     """The known features carried into the hole (`prefill`), and corrected by five 3×3 convolutions that see 10 cells far.
 
-    The other two begin with zeros in the hole, and see so little of it that a large one stays empty in the middle. This one
-    begins with what lies around, at any size, and is shown the hole. About as many weights as theirs (15.75 C²).
+    The other two begin with zeros in the hole. This one begins with what lies around, at any size, and is shown the hole.
+    About as many weights as theirs (15.75 C²).
     """
 
     RATES = (1, 2, 4, 2, 1)  # smaller again at the end: dilation alone leaves a grid

@@ -22,7 +22,7 @@ WHAT = {  # classical fillers in so few words that the list is as wide, those th
 
 @dataclass(frozen=True)
 class Method:
-    """A model as `mend fill` has it, None for the network in the box, and in a few words `what` it is."""
+    """A model as `mend fill` has it, None for the network that comes with mend, and in a few words `what` it is."""
 
     model: str | None
     what: str
@@ -39,7 +39,7 @@ class Method:
 
 
 def list_methods(models: list[str]) -> dict[str, Method]:
-    """What the page calls each method: those named, the network in the box, the classical.
+    """What the page calls each method: those named, the network that comes with mend, the classical.
 
     A model is a run folder, a model folder, or a network of somebody else: its file, or its name where it was fetched before.
     Nothing is loaded: the page is there meanwhile. A run folder whose model is still to come is watched, and offers nothing.

@@ -123,7 +123,9 @@ def features(raw: Tensor, image: Tensor, hole: Tensor, network: str | None = Non
     for axis, first in ((2, drawn // 8), (3, drawn % 8)):
         kept = first + torch.arange(image.shape[axis] - 7, device=raw.device)
         raw, image, hole = (part.index_select(axis, kept) for part in (raw, image, hole))
-    with torch.autocast(raw.device.type, enabled=raw.device.type != "cpu"):  # there bf16 takes longer channel by channel
+    kind = raw.device.type
+    mixed = torch.is_autocast_enabled(kind) and kind != "cpu"  # there bf16 takes longer channel by channel
+    with torch.autocast(kind, enabled=mixed):
         with torch.no_grad():
             true = look(image)
         filled = look(composite(image, raw, hole))

@@ -74,9 +74,9 @@ def test_an_exported_run_is_filled_without_pytorch(monkeypatch: pytest.MonkeyPat
     assert np.abs(filler(masked + 0.4 * (1 - hole), hole) - expected).max() < 1e-5
 
 
-def test_the_network_in_the_box_has_texture_unless_smooth_and_others_where_it_is_asked():
+def test_the_network_that_comes_with_mend_has_texture_unless_smooth_and_others_where_it_is_asked():
     fillers = [load_filler(), load_filler(smooth=True), load_filler("telea"), load_filler("telea", texture=True)]
-    assert [filler.name for filler in fillers] == ["pyramid, texture", "pyramid", "telea", "telea, texture"]
+    assert [filler.name for filler in fillers] == ["structure, texture", "structure", "telea", "telea, texture"]
 
 
 @pytest.mark.parametrize(
