@@ -2,8 +2,8 @@
 
     python benchmarks/pages.py
 
-`TABLES` says which table stands where, between the lines `<!-- NAME -->` and `<!-- /NAME -->`. The other tables there are made
-by `mend report --into docs/results.md` and `large_holes.py`.
+`TABLES` says which table stands where, between the lines `<!-- NAME -->` and `<!-- /NAME -->`. Other tables of docs/results.md
+are made by `mend report --into docs/results.md` and `large_holes.py`.
 """
 
 import json
@@ -91,6 +91,25 @@ def small_marks() -> str:
     note = (
         f"PSNR (dB ↑) of the filled pixels, n = {record['photographs']} photographs of BSDS500. Small: mend minus the method "
         f"of the row, with its 95 % interval over photographs. {record['device']}, commit {record['commit']}."
+    )
+    return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
+
+
+def object_selection() -> str:
+    """How well the studio's object tool outlines objects, by what a person shows it."""
+    record = json.loads((ROOT / "results" / "object-selection.json").read_text(encoding="utf-8"))
+    groups = record["intersection_over_union"]
+    table = ["| | " + " | ".join(f"{group}, n = {values['n']}" for group, values in groups.items()) + " |"]
+    table.append("| :--- |" + " ---: |" * len(groups))
+    for name in groups["all"]:
+        if name != "n":
+            cells = (f"{values[name]['median']:.2f} <sub>{values[name]['mean']:.2f}</sub>" for values in groups.values())
+            table.append(f"| {name.replace(' and', ', then')} | " + " | ".join(cells) + " |")
+    seconds = record["seconds_of_a_core_at_2_megapixels"]
+    note = (
+        f"Intersection over union with outlines drawn by hand, 1 = the same: median; small: mean. A box takes "
+        f"{seconds['median']:.1f} s of one core at 2 megapixels (median of {seconds['n']}; at most {seconds['most']:.1f} s). "
+        f"Commit {record['commit']}."
     )
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
@@ -218,6 +237,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/results.md", "trainings"): trainings,
     ("docs/results.md", "refinement"): refinement,
     ("docs/results.md", "small-marks"): small_marks,
+    ("docs/studio.md", "object-selection"): object_selection,
 }
 
 

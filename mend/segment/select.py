@@ -59,7 +59,7 @@ def select(
 def grow(found: np.ndarray) -> np.ndarray:
     """An object with its rim, bool (H, W): `GROW` of the longer side more. A rim that stays is filled back in.
 
-    In `results/object-selection.json` three quarters of the objects that were found need no more to be covered by 99 %.
+    In `results/object-selection.json` most of the objects that were found need no more to be covered by 99 %.
     """
     reach = max(1, round(GROW * max(found.shape)))
     return cv2.dilate(found.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)) > 0
