@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def load(
     model: str | Path | None = None, device: str = "auto", *, smooth: bool = False, texture: bool = False, seam: bool = False
 ) -> "Inpainter":
-    """An `Inpainter` from what `load_filler` takes; the network that comes with mend, and texture, unless you name a model."""
+    """An `Inpainter` from whatever `load_filler` takes: the network that comes with mend, with texture, unless you name one."""
     return Inpainter(load_filler(model, device, smooth=smooth, texture=texture, seam=seam))
 
 

@@ -22,8 +22,9 @@ def load_filler(
     `mend.inpaint.networks`) such as "lama" or FILE.onnx; None is the network that comes with mend.
 
     `device` is "auto" (a GPU where there is one), or a PyTorch device. The filling of the network that comes with mend gets
-    texture from elsewhere in the picture (see `mend.inpaint.texture`), unless `smooth`; that of another with `texture`. With `seam` a
-    filling meets the picture all around the hole (see `mend.inpaint.blend`). Raises InputError for what is no model.
+    texture from elsewhere in the picture (see `mend.inpaint.texture`), unless `smooth`; that of another does with `texture`.
+    With `seam` a filling meets the picture all around the hole (see `mend.inpaint.blend`). Raises InputError for what is no
+    model.
     """
     check_texture(model, smooth, texture)
     foreign = model is not None and networks.is_network(model)

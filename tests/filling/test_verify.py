@@ -50,6 +50,25 @@ def test_one_changed_value_is_found_where_it_is(seed: int, channels: int, dtype:
         assert f"1 of 90 pixels outside the hole (1.11%) differ, by at most 7 of {np.iinfo(dtype).max} levels" in str(verdict)
 
 
+def test_transparency_that_is_lost_or_added_is_a_change():
+    colours, here = smooth(8, 12, 0), hole(8, 12)
+    for plain in (colours, colours[..., :1]):
+        clear = np.dstack([plain, np.full_like(plain[..., :1], 255)])
+        clear[7, 11, -1] = 40
+        for before, after in ((clear, plain), (plain, clear)):
+            verdict = compare(Picture(before), here, Picture(after))
+            assert (verdict.changed, verdict.largest, verdict.first) == (1, 215, (11, 7))
+
+
+def test_how_far_changes_reach_is_said_as_long_as_that_is_near():
+    here = np.zeros((1, 1, 4, 60), np.float32)
+    here[..., 0] = 1
+    for far, said in ((48, "none farther than 48 pixels from it"), (49, "levels")):
+        changed = np.zeros((4, 60, 3), np.uint8)
+        changed[0, far] = 1
+        assert str(compare(Picture(np.zeros_like(changed)), here, Picture(changed))).endswith(said)
+
+
 def test_depth_and_channels_may_differ_where_the_values_do_not():
     grey = Picture(smooth(8, 12, 0)[..., :1])
     here = hole(8, 12)
