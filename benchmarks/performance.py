@@ -130,8 +130,8 @@ def table(found: dict[str, Any]) -> str:
 
 def studio_cells(studio: dict[str, Any]) -> tuple[str, str, str]:
     return (
-        f"{studio['seconds_each'] * 1000:.0f} ms each",
-        f"memory +{studio['growth']:.1%}, {studio['lost']} lost",
+        f"{studio['megabytes']:.0f} MB",  # the time they take depends on what else the machine does
+        f"{studio['growth']:+.1%} since the first hundred, {studio['lost']} lost".replace("-", "−"),
         f"{studio['requests']:,} requests",
     )
 
