@@ -1211,6 +1211,8 @@ def test_auth_asks_for_a_password(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("how", [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)])
 def test_a_model_that_does_not_load_is_said_and_nothing_is_left(tmp_path: Path, files: Path, how: signal.Signals):
+    if signal.getsignal(how) == signal.SIG_IGN:
+        pytest.skip(f"{how.name} is ignored here, as under nohup, and so it is in what the test starts")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{")
     theirs = str(write_network(tmp_path, made_graph()))
