@@ -100,7 +100,7 @@ def test_unequal_sizes_name_both_and_the_way_out(tmp_path: Path):
     assert load_images(str(tmp_path), "all", size=16).size == (16, 16)
 
 
-def test_bad_sources_say_what_was_found(tmp_path: Path):
+def test_bad_sources_say_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(InputError, match="unknown source 'cifar100'.*cifar10, photos"):
         load_images("cifar100", "all")
     with pytest.raises(InputError, match="no pictures in .*it is empty"):
@@ -110,6 +110,8 @@ def test_bad_sources_say_what_was_found(tmp_path: Path):
         load_images(str(tmp_path), "all")
     with pytest.raises(InputError, match="unknown split 'validation'"):
         load_images(str(tmp_path), "validation")
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)  # else it is asked for again and again, 20 s long
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="the hub's dataset 'nobody/nothing' could not be loaded"):
         load_images("hub:nobody/nothing", "all")
 

@@ -1169,6 +1169,7 @@ def test_a_closed_session_leaves_nothing(studio: Studio, files: Path):
     assert "session is over" in str(studio.ask(f"/sessions/{session}/pictures", content=b""))
 
 
+@pytest.mark.slow
 @needs_proc
 def test_fifty_requests_leave_memory_as_it_is(studio: Studio):
     sys.path.insert(0, str(ROOT / "benchmarks"))
