@@ -117,7 +117,7 @@ def object_selection() -> str:
 def neighbours() -> str:
     """mend beside other programs. What was measured here is read; the rest is from their sources, as the README says below."""
     installed = json.loads((ROOT / "results" / "performance.json").read_text(encoding="utf-8"))["installing"]["cases"]
-    megabytes = installed["fill a photograph"]["now"]["megabytes"]
+    now = installed["fill a photograph"]["now"]
     holes = json.loads((ROOT / "results" / "large-holes.json").read_text(encoding="utf-8"))["by coverage"]
 
     def seconds(method: str) -> str:
@@ -131,7 +131,7 @@ def neighbours() -> str:
         ("---",) * len(names),
         (
             "you install",
-            f"{megabytes:.0f} MB, no PyTorch",
+            f"{now['megabytes']:.0f} MB in {now['pip']:.0f} s, no PyTorch",
             "PyTorch and diffusers",
             "PyTorch",
             "PyTorch of 2021",
