@@ -11,6 +11,7 @@ needs; arrays are enough where ONNX Runtime runs the network.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +25,6 @@ Array = Any  # a numpy array or a tensor
 Correct = Callable[[Array], Array]
 """The network of one scale: `seen` (B, 7, H, W), the filling so far, its change from the guess, and what is missing, to a
 `correction` (B, 3, H, W), all in units of the picture's contrast; H and W are multiples of `STRIDE`."""
-
-Settings = tuple[int, int, Callable[[], AbstractContextManager[Any]], int]  # tile, small, on_small, relax
 
 COARSEST = 8  # pixels: the longer side of the coarsest scale, at most
 STRIDE = 8  # pixels: `seen` is padded to multiples of it, and tiles end on its grid
@@ -59,15 +58,15 @@ def fill_scales(
     `small` pixels; every tile of a larger one sees more than that. `relax` is for `refine`. `report` counts pixels.
     """
     whole = [(slice(0, hole.shape[2]), slice(0, hole.shape[3]))]
-    windows = [find_windows(one[0] > 0) for one in _to_numpy(hole)]
-    settings = tile, small, on_small, relax
-    if start is not None or all(of_image in ([], whole) for of_image in windows):
-        return _fill(masked, hole, correct, settings, report, start)
+    windows = [find_windows(one[0] > 0) for one in _to_numpy(hole)] if start is None else []
+    fill = partial(_fill, correct=correct, tile=tile, small=small, on_small=on_small, relax=relax)
+    if all(of_image in ([], whole) for of_image in windows):
+        return fill(masked, hole, report, start)
     raw, done, of = _copy(masked), 0, sum(_size(window) for of_image in windows for window in of_image)
     for i, of_image in enumerate(windows):
         for window in of_image:
             place, share = (slice(i, i + 1), slice(None), *window), _size(window)
-            raw[place] = _fill(masked[place], hole[place], correct, settings, _part_of(report, done, share, of), None)
+            raw[place] = fill(masked[place], hole[place], _part_of(report, done, share, of), None)
             done += share
     return raw
 
@@ -81,9 +80,19 @@ def _part_of(report: Report, before: int, share: int, of: int) -> Report:
     return lambda done, part_of: report(before + round(share * done / max(part_of, 1)), of)
 
 
-def _fill(masked: Array, hole: Array, correct: Correct, settings: Settings, report: Report, start: Array | None) -> Array:
+def _fill(
+    masked: Array,
+    hole: Array,
+    report: Report,
+    start: Array | None,
+    *,
+    correct: Correct,
+    tile: int,
+    small: int,
+    on_small: Callable[[], AbstractContextManager[Any]],
+    relax: int,
+) -> Array:
     """A window at all scales."""
-    tile, small, on_small, relax = settings
     small = small if len(masked) == 1 else 0
     over = darker_half_first(masked)
     masked, hole = mirror(masked, over), mirror(hole, over)
