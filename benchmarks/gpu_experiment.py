@@ -271,7 +271,7 @@ class Training:
             self.network.train()
         measured = dict(zip(("val_psnr", "val_ssim", "val_lpips_cifar"), found, strict=True))
         if not all(map(math.isfinite, found)):
-            raise RuntimeError(f"{self.name}: {measured}")
+            raise FloatingPointError(f"{self.name}: {measured}")
         if measured["val_psnr"] > self.best:
             self.best = measured["val_psnr"]
             self.kept = copy.deepcopy(self.judged.state_dict())
@@ -326,9 +326,14 @@ def train(trainings: list[Training], until: float) -> list[Training]:
         if on_gpu:
             torch.cuda.synchronize()
         seconds = (time.perf_counter() - began) / len(trainings)
-        for training in trainings:
+        for training in list(trainings):
             training.seconds = seconds
-            measured = training.validate(-(-count // size))
+            try:
+                measured = training.validate(-(-count // size))
+            except FloatingPointError as error:
+                print(f"{error}. It is given up", flush=True)
+                trainings.remove(training)
+                continue
             if epoch % 5 == 4 or epoch == epochs - 1:
                 print(f"{training.name}: epoch {epoch + 1}", *(f"{k} {v:.5g}" for k, v in measured.items()), flush=True)
         print(f"epoch {epoch + 1}: {seconds:.3f} s a training, {count / seconds:.0f} images a second in all", flush=True)

@@ -1,12 +1,12 @@
 """The structure network, trained on a GPU in minutes.
 
     python benchmarks/gpu_structure.py PACKED --pack ../shared masks/cifar10/train
-    python benchmarks/gpu_structure.py PACKED --recipe structure --minutes 4 --out runs/structure-gpu
+    python benchmarks/gpu_structure.py PACKED --minutes 4 --out runs/structure-gpu
 
-The first makes a folder of all that training needs, for a machine that has nothing else, in zip files of at most 45 MB: the
-photographs, without those set aside, some object masks, and the network whose features are compared, in half
-precision. The second trains for --minutes, in bf16, on batches of 64 crops of 256×256, and writes the model and a row of
-metrics.csv every half minute. Photographs and holes lie on the GPU, and a step is recorded once as a CUDA graph and replayed.
+The first makes a folder of all that training needs, for a machine that has nothing else: the photographs, without those set
+aside, and the holes, drawn. The second trains for --minutes, in bf16, on batches of 64 crops of 256×256, and writes the model
+and a row of metrics.csv every half minute. Photographs and holes lie on the GPU, and a step is recorded once as a CUDA graph
+and replayed.
 The learning rate is constant for the first --hold of the time, at whose end the model is kept in `trunk` too, and then falls to
 zero as a cosine. --start goes on from a model.
 """
@@ -19,33 +19,30 @@ import os
 import time
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from mend.data.sources import set_aside, split_rows
 from mend.evaluate.metrics import psnr, ssim
 from mend.images import composite, mask_out, picture_files, read_rgb
 from mend.masks.crops import make_hole_drawer
-from mend.masks.store import MaskSet
 from mend.models import build
 from mend.models.checkpoint import commit, load_model, save_model
 from mend.models.device import device_name, find_device
 from mend.models.network import Network
 from mend.train.config import TrainConfig, read_recipe
-from mend.train.losses import make_terms, weighted_over_scales
+from mend.train.losses import weighted_over_scales
 
-SIDE, PART = 400, 45_000_000  # pixels of the shorter side, at most; bytes of a zip
+SIDE, QUALITY = 400, 80  # pixels of the shorter side, at most; of the WebP
 LEVELS = (1.0, 0.75, 0.5625)  # every photograph is there at these sizes too, where its shorter side keeps CROP pixels
 CROP, BATCH = 256, 64
-HOLES = 12_288  # drawn once, turned and mirrored at every use
-MASKS = 10_000
+HOLES = 12_288  # drawn here, turned and mirrored at every use
 SAVE = 30.0  # seconds between two models
 
 
@@ -53,45 +50,50 @@ SAVE = 30.0  # seconds between two models
 
 
 def pack(folder: Path, shared: Path, masks: Path) -> None:
-    from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
-
     folder.mkdir(parents=True, exist_ok=True)
-    network = shared / "models" / "deeplabv3_mobilenet_v2_513"
-    AutoModelForSemanticSegmentation.from_pretrained(network).half().save_pretrained(folder / "features")
-    AutoImageProcessor.from_pretrained(network).save_pretrained(folder / "features")
-    whole, rows = MaskSet.open(masks), np.arange(MASKS)
-    some = MaskSet.create(folder / "masks", replace(whole.manifest, count=MASKS, done=0, sha256=""))
-    some.write(rows, whole.read(rows))
-    some.finish()
+    recipe = read_recipe("structure")
     source = shared / "data" / "photos-free"
     files = picture_files(source)
-    aside = set(set_aside(files, read_recipe("structure")["set_aside"]))
-    part, size = 0, PART
-    for file in files:
-        if file in aside:
-            continue
-        content = file.read_bytes()
-        with Image.open(io.BytesIO(content)) as picture:
-            scale = SIDE / min(picture.size)
-            if scale < 0.95:
-                picture = ImageOps.exif_transpose(picture)
-                small = picture.convert("RGB").resize([round(side * scale) for side in picture.size], Image.Resampling.LANCZOS)
-                shrunk = io.BytesIO()
-                small.save(shrunk, "jpeg", quality=88)
-                content = shrunk.getvalue()
-        if size + len(content) > PART:
-            part, size = part + 1, 0
-        with zipfile.ZipFile(folder / f"photos-{part}.zip", "a" if size else "w") as archive:
-            archive.writestr(str(file.relative_to(source)), content)
-        size += len(content)
-    print({str(file): file.stat().st_size for file in folder.rglob("*") if file.is_file()})
+    aside = set(set_aside(files, recipe["set_aside"]))
+    with zipfile.ZipFile(folder / "photos.zip", "w") as archive, ThreadPoolExecutor(2) as pool:
+        kept = [file for file in files if file not in aside]
+        for file, content in zip(kept, pool.map(shrink, kept), strict=True):
+            archive.writestr(str(file.relative_to(source).with_suffix(".webp")), content)
+    kinds = f"strokes,boxes,marks,{masks}"
+    holes = draw_holes(kinds, recipe["grow"], HOLES, workers=2)
+    _, described = make_hole_drawer(kinds, CROP, 0, grow=recipe["grow"])
+    np.savez_compressed(folder / "holes.npz", holes=np.packbits(holes, -1), described=described)
+    print({str(file): file.stat().st_size for file in folder.iterdir()})
 
 
-def unpack(folder: Path, place: Path) -> Path:
-    for file in sorted(folder.glob("photos-*.zip")):
-        with zipfile.ZipFile(file) as archive:
-            archive.extractall(place)
-    return place
+def shrink(file: Path) -> bytes:
+    """The photograph as a WebP of at most SIDE pixels on its shorter side."""
+    picture = Image.fromarray(read_rgb(file))
+    scale = min(1.0, SIDE / min(picture.size))
+    shrunk = io.BytesIO()
+    picture.resize([round(side * scale) for side in picture.size], Image.Resampling.LANCZOS).save(
+        shrunk, "webp", quality=QUALITY, method=5
+    )
+    return shrunk.getvalue()
+
+
+def draw_holes(kinds: str, grow: float, count: int, workers: int) -> np.ndarray:
+    shares = [range(i, min(i + 128, count)) for i in range(0, count, 128)]
+    with ProcessPoolExecutor(workers) as pool:
+        return np.concatenate(list(pool.map(partial(draw_some_holes, kinds, grow), shares)))
+
+
+def draw_some_holes(kinds: str, grow: float, rows: range) -> np.ndarray:
+    draw, _ = make_hole_drawer(kinds, CROP, 0, grow=grow)
+    return np.concatenate([draw(1, i).astype(bool) for i in rows])
+
+
+def unpack(folder: Path, place: Path) -> tuple[Path, Tensor, str]:
+    """The folder of photographs; the holes (N, CROP, CROP), uint8; and what they are."""
+    with zipfile.ZipFile(folder / "photos.zip") as archive:
+        archive.extractall(place)
+    with np.load(folder / "holes.npz") as packed:
+        return place, torch.from_numpy(np.unpackbits(packed["holes"], -1)), str(packed["described"])
 
 
 # --- Photographs and holes on the device -----------------------------------------------------------------------------
@@ -138,17 +140,6 @@ class Photographs:
         return (self.bytes[index].float() / 255).permute(0, 3, 1, 2)  # channels last
 
 
-def draw_holes(config: TrainConfig, epoch: int, rows: range) -> np.ndarray:
-    draw, _ = make_hole_drawer(config.masks, CROP, config.seed, grow=config.grow)
-    return np.concatenate([draw(epoch, i).astype(np.uint8) for i in rows])
-
-
-def all_holes(config: TrainConfig, workers: int, count: int) -> Tensor:
-    shares = [range(i, min(i + 128, count)) for i in range(0, count, 128)]
-    with ProcessPoolExecutor(workers) as pool:
-        return torch.from_numpy(np.concatenate(list(pool.map(partial(draw_holes, config, 1), shares))))
-
-
 def turned(holes: Tensor, drawn: Tensor) -> Tensor:
     """Holes (B, CROP, CROP) as (B, 1, CROP, CROP) floats, mirrored and transposed by `drawn` (B, 3)."""
     for i, change in enumerate((lambda h: h.flip(1), lambda h: h.flip(2), lambda h: h.transpose(1, 2))):
@@ -169,11 +160,10 @@ def validate(network: Network, held_out: list[tuple[Tensor, Tensor]]) -> dict[st
 
 
 def train(
-    config: TrainConfig, out: Path, until: float, hold: float, steps: int | None, start: Path | None, workers: int
+    config: TrainConfig, holes: Tensor, out: Path, until: float, hold: float, steps: int | None, start: Path | None
 ) -> None:
     """Train until so many seconds since 1970, or for so many steps, from fresh weights or those of a model."""
     began = time.time()
-    holes = all_holes(config, workers, 256 if steps else HOLES)  # before a GPU is touched, which forks do not survive
     device = find_device("auto")
     on_gpu = device.type == "cuda"
     torch.backends.cudnn.benchmark = True
@@ -190,7 +180,6 @@ def train(
     optimizer = torch.optim.Adam(
         weights, lr=lr if on_gpu else config.lr, fused=True, **({"capturable": True} if on_gpu else {})
     )
-    terms = make_terms(config.feature_network)
 
     files = picture_files(Path(config.data))
     rows = {split: split_rows(len(files), split) for split in ("train", "val")}
@@ -213,7 +202,7 @@ def train(
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
             raws = network.scales(mask_out(image, hole), hole)
-            loss, _ = weighted_over_scales(config.loss, raws, image, hole, terms)
+            loss, _ = weighted_over_scales(config.loss, raws, image, hole)
         loss.backward()
         optimizer.step()
         torch._foreach_lerp_(averaged, [value.detach() for value in weights], 1 - config.ema)
@@ -242,10 +231,9 @@ def train(
         total.zero_()
     print(f"the first step after {time.time() - began:.1f} s", flush=True)
 
-    _, described = make_hole_drawer(config.masks, CROP, config.seed, grow=config.grow)
     code = commit() or os.environ.get("COMMIT", "")
     facts: dict[str, Any] = {"commit": code, "torch": torch.__version__, "device": device_name(device)}
-    facts |= {"images": len(rows["train"]), "masks": described, "start": str(start or "")}
+    facts |= {"images": len(rows["train"]), "masks": config.masks, "start": str(start or "")}
     table: list[dict[str, Any]] = []
     first = said = time.time()
     done, since, kept = 0, 0, False
@@ -254,7 +242,7 @@ def train(
         shown = {
             "crops": round(done * config.batch_size / facts["images"]),
             "data": "photos-free",
-            "masks": described,
+            "masks": config.masks,
             "epochs": 1,
         }
         trained = {**facts, "hold": hold, "steps": done, "seconds": time.time() - first, "validation": table[-1]}
@@ -315,22 +303,21 @@ def main() -> None:
     parser.add_argument("--hold", type=float, default=0.0)
     parser.add_argument("--steps", type=int, help="in place of minutes")
     parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--start", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/structure-gpu"))
     asked = parser.parse_args()
     if asked.pack:
         pack(asked.folder, *asked.pack)
         return
-    photos = unpack(asked.folder, asked.out.parent / "photos")
+    photos, holes, described = unpack(asked.folder, asked.out.parent / "photos")
     values = {**read_recipe(asked.recipe), "crop": CROP, "zoom": 1.0, "ramp": 0, "batch_size": asked.batch, "start": None}
-    values |= {"masks": f"strokes,boxes,marks,{asked.folder / 'masks'}", "feature_network": str(asked.folder / "features")}
+    values |= {"masks": described}
     values |= {"lr": asked.lr} if asked.lr else {}
     values |= (
         {"loss": {name: float(weight) for name, _, weight in (one.partition("=") for one in asked.loss)}} if asked.loss else {}
     )
     until = asked.until or time.time() + 60 * asked.minutes
-    train(TrainConfig(str(photos), **values), asked.out, until, asked.hold, asked.steps, asked.start, asked.workers)
+    train(TrainConfig(str(photos), **values), holes, asked.out, until, asked.hold, asked.steps, asked.start)
 
 
 if __name__ == "__main__":
