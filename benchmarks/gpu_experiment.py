@@ -303,6 +303,8 @@ class Training:
 
 def train(trainings: list[Training], until: float) -> list[Training]:
     """All side by side, epoch by epoch; what has not ended at `until` is given up."""
+    if not trainings:
+        return []
     on_gpu = trainings[0].device.type == "cuda"
     began = time.perf_counter()
     if on_gpu:
@@ -337,7 +339,7 @@ def train(trainings: list[Training], until: float) -> list[Training]:
             if epoch % 5 == 4 or epoch == epochs - 1:
                 print(f"{training.name}: epoch {epoch + 1}", *(f"{k} {v:.5g}" for k, v in measured.items()), flush=True)
         print(f"epoch {epoch + 1}: {seconds:.3f} s a training, {count / seconds:.0f} images a second in all", flush=True)
-        if time.time() > until:
+        if time.time() > until and epoch < epochs - 1:
             print("there is no time left for these", flush=True)
             return []
     return trainings
