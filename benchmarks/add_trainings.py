@@ -67,9 +67,12 @@ def add(folder: Path, out: Path) -> list[str]:
     for name, (file, _) in found.items():
         write_small(rows_file(out, name), read_scores(rows_file(file, name)))
     result = add_methods(out, there, {name: method for name, (_, method) in found.items()})
-    for name, *_ in group_trainings(result, result.methods):  # of each recipe the first is shown in pictures
-        if name in found and (strip := result_folder(found[name][0]) / f"{name}.png").exists():
-            write_bytes(out / f"{name}.png", strip.read_bytes())
+    for names in group_trainings(result, result.methods):  # one of each recipe is shown in pictures
+        strips = [
+            strip for name in names if name in found and (strip := result_folder(found[name][0]) / f"{name}.png").exists()
+        ]
+        if strips and not any((out / f"{name}.png").exists() for name in names):
+            write_bytes(out / strips[0].name, strips[0].read_bytes())
     return list(found)
 
 

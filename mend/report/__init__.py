@@ -42,7 +42,7 @@ VIEWS = {
 def report(result: str | Path, out: str | Path, runs: list[str] | None = None, without: str | Path | None = None) -> Path:
     """Write report.html, report.md, report.tex, images.html and their pictures for an evaluation; returns report.html.
 
-    Of several trainings of a recipe the pictures are those of the first, and the plot by coverage is their mean.
+    Of several trainings of a recipe the pictures are those of the first that has any, and the plot by coverage is their mean.
     `runs` restricts the networks shown, by name or folder; classical fillers stay. `without` is a list of images to leave out,
     as `mend duplicates` writes it. Raises InputError for an unknown run, or a file that is no such list.
     """
@@ -52,7 +52,8 @@ def report(result: str | Path, out: str | Path, runs: list[str] | None = None, w
     if without is not None:
         shown, rows = leave_out(shown, rows, read_list(without), Path(without).stem)
     together = group_trainings(shown, methods)
-    first = [group[0] for group in together if (folder / f"{group[0]}.png").exists()]
+    drawn = [[name for name in group if (folder / f"{name}.png").exists()] for group in together]
+    first = [names[0] for names in drawn if names]
     pictures = {"grid": png(picture_grid(folder, first)), "coverage": coverage_plot(_mean_rows(shown, rows, together))}
     if any(shown.methods[m].training for m in methods):
         pictures["curves"] = curves_plot(shown, together)
