@@ -54,21 +54,52 @@ def signed(value: float, digits: int) -> str:
 
 def refinement() -> str:
     """Simple refinement minus none, by coverage, with its intervals."""
-    rows = pd.read_csv(RESULT / "simple-against-unet.csv").set_index(["group", "metric"])
     columns = {
         "psnr_hole": ("PSNR in the hole (dB)", 2),
         "psnr_band": ("PSNR at the rim (dB)", 2),
         "lpips-cifar": ("LPIPS-CIFAR", 4),
     }
+    return by_coverage("simple-against-unet", columns)
+
+
+def by_coverage(comparison: str, columns: dict[str, tuple[str, int]]) -> str:
+    """The differences of a comparison, by the share of the image that is missing, with their intervals."""
+    rows = pd.read_csv(RESULT / f"{comparison}.csv").set_index(["group", "metric"])
     table = ["| Missing | n | " + " | ".join(title for title, _ in columns.values()) + " |", "| :--- |" + " ---: |" * 4]
     groups = [group for group in rows.index.get_level_values(0).unique() if group == "all" or group.startswith("coverage ")]
     for group in groups:
-        cells = []
-        for metric, (_, digits) in columns.items():
-            shown = [signed(rows.loc[(group, metric)][key], digits) for key in ("difference", "low", "high")]
-            cells.append("{} <sub>{} to {}</sub>".format(*shown))
-        n = rows.loc[(group, "psnr_hole")]["n"]
+        cells = [difference(rows.loc[(group, metric)], digits) for metric, (_, digits) in columns.items()]
+        n = rows.loc[(group, next(iter(columns)))]["n"]
         table.append(f"| {group.removeprefix('coverage ')} | {n} | " + " | ".join(cells) + " |")
+    return "\n".join(table) + "\n"
+
+
+def difference(row: "pd.Series[Any]", digits: int) -> str:
+    shown = [signed(row[key], digits) for key in ("difference", "low", "high")]
+    return "{} <sub>{} to {}</sub>".format(*shown)
+
+
+def context() -> str:
+    """`unet-context`, trained with LPIPS-CIFAR and without, minus each refined U-Net, on all images."""
+    metrics = {
+        "psnr": ("PSNR (dB) ↑", 2),
+        "ssim": ("SSIM ↑", 4),
+        "lpips-cifar": ("LPIPS-CIFAR ↓", 4),
+        "fid-cifar": ("FID-CIFAR ↓", 2),
+    }
+    table = [
+        "| | Trainings | " + " | ".join(title for title, _ in metrics.values()) + " |",
+        "| :--- | ---: |" + " ---: |" * len(metrics),
+    ]
+    for one in ("context", "context-l1"):
+        for other in ("simple", "aspp"):
+            file = RESULT / f"{one}-against-{other}.csv"
+            if file.exists():
+                rows = pd.read_csv(file).query("group == 'all'").set_index("metric")
+                counts = rows.loc["psnr"]
+                cells = [difference(rows.loc[metric], digits) for metric, (_, digits) in metrics.items()]
+                name = f"unet-{one} minus unet-{other}"
+                table.append(f"| {name} | {counts.trainings_a}, {counts.trainings_b} | " + " | ".join(cells) + " |")
     return "\n".join(table) + "\n"
 
 
