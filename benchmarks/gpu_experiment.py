@@ -18,36 +18,34 @@ import csv
 import io
 import json
 import math
-import os
 import time
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gpu
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mend.data.cache import cache_folder
+from mend.data.cache import Entry, read_decoded
 from mend.data.loaders import epoch_rows
-from mend.data.sources import CIFAR10_CLASSES, _locate, load_images
+from mend.data.sources import CIFAR10_CLASSES, load_images, locate
 from mend.evaluate.metrics import psnr, ssim
+from mend.evaluate.result import Trained
 from mend.images import composite, mask_out
 from mend.masks.store import ObjectPolicy, find_set
 from mend.models import build
-from mend.models.checkpoint import commit, save_model
-from mend.models.device import device_name, find_device
-from mend.models.network import Network
+from mend.models.checkpoint import save_model
 from mend.models.unet import UNet
 from mend.train.config import TrainConfig, read_recipe
-from mend.train.losses import lpips_cifar, weighted_over_scales
+from mend.train.losses import lpips_cifar
 
-STRIP, PART = 100, 30_000_000  # images in a lossless WebP; bytes of a zip
+STRIP = 100  # images in a lossless WebP
 METRICS = ("psnr", "ssim", "mae", "lpips-cifar", "fid-cifar")
 WINS: dict[str, Any] = {"schedule": "cosine", "ema": 0.999, "loss": {"hole_l1": 1.0}}
 LOOKS = {"hole_l1": 1.0, "lpips-cifar": 0.3}
@@ -103,55 +101,32 @@ def pack(folder: Path, data: str, masks: Path) -> None:
             strip, below = io.BytesIO(), Image.fromarray(np.concatenate(images.pixels[i : i + STRIP]))
             below.save(strip, "webp", lossless=True, quality=100, method=4)
             files.append((f"{split}/{i:05}.webp", strip.getvalue()))
-        facts = {"labels": images.labels.tolist(), "fingerprint": images.fingerprint, "names": images.names}
-        files.append((f"{split}.json", json.dumps(facts).encode()))
+        files.append((f"{split}.json", json.dumps({"labels": images.labels.tolist(), "names": images.names}).encode()))
     files += [(f"masks/{file.relative_to(masks)}", file.read_bytes()) for file in sorted(masks.rglob("*")) if file.is_file()]
-    folder.mkdir(parents=True, exist_ok=True)
-    part, size = 0, PART
-    for name, data_ in files:
-        if size + len(data_) > PART:
-            part, size = part + 1, 0
-        with zipfile.ZipFile(folder / f"cifar10-{part}.zip", "a" if size else "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(name, data_, zipfile.ZIP_STORED if name.endswith("webp") else zipfile.ZIP_DEFLATED)
-        size += len(data_)
-    print({file.name: file.stat().st_size for file in folder.glob("cifar10-*.zip")})
+    gpu.pack(folder, "cifar10", files)
 
 
 def unpack(folder: Path, place: Path) -> tuple[str, str]:
     """The data folder and the mask folder, as `load_images` and `find_set` take them: the pictures lie in the cache."""
-    contents: dict[str, bytes] = {}
-    for file in sorted(folder.glob("cifar10-*.zip")):
-        with zipfile.ZipFile(file) as archive:
-            contents |= {name: archive.read(name) for name in archive.namelist()}
-    data, masks = place / "cifar10", place / "masks"
-    data.mkdir(parents=True, exist_ok=True)
+    gpu.unpack(folder, "cifar10", place)
+    data = place / "cifar10"
+    data.mkdir(exist_ok=True)
     for split in ("train", "test"):
         marker = data / f"{split}-00000-of-00001.parquet"
         if not marker.exists():
             marker.write_bytes(b"its pictures lie in the cache")
-        key, _ = _locate(str(data), split, None)
-        target = cache_folder() / "images" / key
-        if (target / "meta.json").exists():
-            continue
-        target.mkdir(parents=True, exist_ok=True)
-        strips = [contents[name] for name in sorted(contents) if name.startswith(f"{split}/")]
-        with ThreadPoolExecutor() as pool:
-            pixels = np.concatenate(list(pool.map(lambda strip: np.asarray(Image.open(io.BytesIO(strip))), strips)))
-        facts = json.loads(contents[f"{split}.json"])
-        np.save(target / "pixels.npy", pixels.reshape(-1, 32, 32, 3))
-        np.save(target / "labels.npy", np.array(facts["labels"]))
-        meta = {
-            "source": str(data),
-            "classes": CIFAR10_CLASSES,
-            "broken": [],
-            **{k: facts[k] for k in ("names", "fingerprint")},
-        }
-        (target / "meta.json").write_text(json.dumps(meta))
-    for name, content in contents.items():
-        if name.startswith("masks/"):
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_bytes(content)
-    return str(data), str(masks)
+        key, _ = locate(str(data), split, None)
+        read_decoded(key, partial(read_strips, place / split), str(data), None)
+    return str(data), str(place / "masks")
+
+
+def read_strips(folder: Path) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
+    facts = json.loads(folder.with_suffix(".json").read_text())
+    with ThreadPoolExecutor() as pool:
+        strips = list(pool.map(lambda file: np.asarray(Image.open(file)), sorted(folder.glob("*.webp"))))
+    pixels = np.concatenate(strips).reshape(-1, 32, 32, 3)
+    entries = (Entry(*entry) for entry in zip(facts["names"], pixels, facts["labels"], strict=True))
+    return entries, len(pixels), CIFAR10_CLASSES
 
 
 # --- Training --------------------------------------------------------------------------------------------------------
@@ -165,13 +140,13 @@ class Arrays:
         masks = find_set(config.masks, splits[0])
         self.pixels = [torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2).to(device) for images in splits]
         self.holes = [torch.from_numpy(masks.holes(images, ObjectPolicy())).to(device) for images in splits]
-        self.facts = {
-            "data": "cifar10",
-            "fingerprint": splits[0].fingerprint,
-            "masks": masks.manifest.segmenter,
-            "mask_set": masks.manifest.sha256,
-            "images": len(splits[0]),
-        }
+        self.facts = Trained(
+            data="cifar10",
+            fingerprint=splits[0].fingerprint,
+            masks=masks.manifest.segmenter,
+            mask_set=masks.manifest.sha256,
+            images=len(splits[0]),
+        )
 
     def take(self, rows: Tensor, split: int = 0) -> tuple[Tensor, Tensor]:
         image = (self.pixels[split][rows].float() / 255).contiguous(memory_format=torch.channels_last)
@@ -179,126 +154,62 @@ class Arrays:
 
 
 class Training:
-    """One training: `step` is recorded as a graph where there is a GPU, and replayed."""
+    """One training, and the weights of its best epoch."""
 
     def __init__(self, name: str, config: TrainConfig, network: nn.Module, arrays: Arrays, device: torch.device) -> None:
         self.name, self.config, self.arrays, self.device = name, config, arrays, device
-        self.network: Network = network.to(device, memory_format=torch.channels_last).train()
-        self.judged = copy.deepcopy(self.network).eval().requires_grad_(False) if config.ema else self.network
-        on_gpu = device.type == "cuda"
-        self.lr = torch.tensor(config.lr, device=device)
-        how: dict[str, Any] = {"lr": self.lr, "capturable": True} if on_gpu else {"lr": config.lr}
-        self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True, **how)
-        count = len(arrays.pixels[0])
-        self.steps = config.epochs * -(-count // config.batch_size)
-        shape = torch.arange(self.steps) / self.steps
-        factor = 0.5 * (1 + torch.cos(math.pi * shape)) if config.schedule == "cosine" else torch.ones(self.steps)
-        self.lrs = (config.lr * factor).to(device)
-        self.rows = torch.arange(config.batch_size, device=device)
-        self.loss, self.done = torch.zeros((), device=device), 0
-        self.stream = torch.cuda.Stream() if on_gpu else None
-        self.graph: Any = None
+        self.step = gpu.Step(network, config, device, arrays.take)
+        self.judged = self.step.judged
+        count = config.epochs * -(-len(arrays.pixels[0]) // config.batch_size)
+        shape = torch.arange(count) / count
+        factor = 0.5 * (1 + torch.cos(math.pi * shape)) if config.schedule == "cosine" else torch.ones(count)
+        self.lrs = (config.lr * factor).tolist()
+        self.done = 0
         self.best, self.curve = -math.inf, list[dict[str, float]]()
         self.kept: dict[str, Tensor] = {}
         self.seconds = 0.0
 
-    def here(self) -> Any:
-        return torch.cuda.stream(self.stream) if self.stream is not None else nullcontext()
-
-    def step(self, rows: Tensor) -> None:
-        image, hole = self.arrays.take(rows)
-        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
-            raws = self.network.scales(mask_out(image, hole), hole)
-            loss, _ = weighted_over_scales(self.config.loss, raws, image, hole)
-        loss.backward()
-        self.optimizer.step()
-        self.loss += loss.detach()
-        if self.judged is not self.network:
-            for of in ("parameters", "buffers"):
-                mine = [value for value in getattr(self.judged, of)() if value.is_floating_point()]
-                now = [value.detach() for value in getattr(self.network, of)() if value.is_floating_point()]
-                if mine:
-                    torch._foreach_lerp_(mine, now, 1 - self.config.ema)
-
-    def record(self) -> None:
-        """Record a step; the weights are afterwards what they were."""
-        before = copy.deepcopy(self.network.state_dict())
-        with self.here():
-            for _ in range(3):
-                self.optimizer.zero_grad(set_to_none=True)
-                self.step(self.rows)
-        torch.cuda.synchronize()
-        self.optimizer.zero_grad(set_to_none=True)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
-            self.step(self.rows)
-        self.graph = graph
-        self.network.load_state_dict(before)
-        if self.judged is not self.network:
-            self.judged.load_state_dict(before)
-        for state in self.optimizer.state.values():
-            for value in state.values():
-                value.zero_()
-        self.loss.zero_()
-
     def advance(self, order: Tensor, start: int) -> None:
         """One step with a batch of the order."""
-        rows = order[start : start + self.config.batch_size]
-        with self.here():
-            self.lr.copy_(self.lrs[self.done])
-            if self.stream is None:
-                self.optimizer.param_groups[0]["lr"] = float(self.lr)
-            if self.graph is not None and len(rows) == len(self.rows):
-                self.rows.copy_(rows)
-                self.graph.replay()
-            else:
-                self.optimizer.zero_grad(set_to_none=False)
-                self.step(rows)
+        self.step(self.lrs[self.done], order[start : start + self.config.batch_size])
         self.done += 1
 
     @torch.no_grad()
     def validate(self, batches: int) -> dict[str, float]:
         scores = []
         self.judged.eval()
-        with self.here(), torch.autocast(self.device.type, torch.bfloat16):
+        with self.step.here(), torch.autocast(self.device.type, torch.bfloat16):
             for rows in torch.arange(len(self.arrays.pixels[1]), device=self.device).split(250):
                 image, hole = self.arrays.take(rows, 1)
                 filled = composite(image, self.judged.fill(mask_out(image, hole), hole).float(), hole)
                 with torch.autocast(self.device.type, enabled=False):
                     scores.append([psnr(filled, image).mean(), ssim(filled, image).mean(), lpips_cifar(filled, image, hole)])
             found = torch.tensor(scores, device="cpu").mean(0).tolist()
-        if self.judged is self.network:
-            self.network.train()
+        self.step.network.train()
         measured = dict(zip(("val_psnr", "val_ssim", "val_lpips_cifar"), found, strict=True))
         if not all(map(math.isfinite, found)):
             raise FloatingPointError(f"{self.name}: {measured}")
         if measured["val_psnr"] > self.best:
             self.best = measured["val_psnr"]
             self.kept = copy.deepcopy(self.judged.state_dict())
-        loss = float(self.loss) / batches
-        self.loss.zero_()
+        loss = float(self.step.loss) / batches
+        self.step.loss.zero_()
         self.curve.append({"epoch": len(self.curve) + 1, "step": self.done, "loss": loss, **measured, "seconds": self.seconds})
         return measured
 
-    def save(self, out: Path) -> Path:
+    def save(self, out: Path) -> None:
         self.judged.load_state_dict(self.kept)
         best = max(self.curve, key=lambda row: row["val_psnr"])
-        trained = {
-            **self.arrays.facts,
-            "commit": commit() or os.environ.get("COMMIT", ""),
-            "torch": torch.__version__,
-            "config": {**asdict(self.config), "data": "cifar10", "masks": "masks/cifar10"},
-            "epoch": best["epoch"],
-            "seconds": sum(row["seconds"] for row in self.curve),
-            "device": device_name(self.device),
-            "validation": {key: best[key] for key in ("val_psnr", "val_ssim")},
-        }
-        save_model(out / self.name / "model", self.judged, self.config.model, {"width": self.config.width}, trained)
-        with (out / self.name / "metrics.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.curve[0]))
-            writer.writeheader()
-            writer.writerows(self.curve)
-        return out / self.name
+        trained = replace(
+            self.arrays.facts,
+            **gpu.describe(self.device),
+            config={**asdict(self.config), "data": "cifar10", "masks": "masks/cifar10"},
+            epoch=int(best["epoch"]),
+            seconds=sum(row["seconds"] for row in self.curve),
+            validation={key: best[key] for key in ("val_psnr", "val_ssim")},
+        )
+        save_model(out / self.name / "model", self.judged, self.config.model, {"width": self.config.width}, asdict(trained))
+        gpu.write_table(out / self.name / "metrics.csv", self.curve)
 
 
 def train(trainings: list[Training], until: float) -> list[Training]:
@@ -309,11 +220,7 @@ def train(trainings: list[Training], until: float) -> list[Training]:
     began = time.perf_counter()
     if on_gpu:
         for training in trainings:
-            try:
-                training.record()
-            except RuntimeError as error:  # it is trained step by step then
-                print(f"{training.name} is not recorded: {error}", flush=True)
-                torch.cuda.synchronize()
+            training.step.record(torch.arange(training.config.batch_size, device=training.device))
         print(f"recorded in {time.perf_counter() - began:.1f} s", flush=True)
     epochs, size = trainings[0].config.epochs, trainings[0].config.batch_size
     for epoch in range(epochs):
@@ -377,9 +284,7 @@ def main() -> None:
     if asked.pack:
         pack(asked.folder, asked.pack[0], Path(asked.pack[1]))
         return
-    torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
-    device = find_device("auto")
+    device = gpu.prepare()
     data, masks = unpack(asked.folder, asked.out.parent / "data")
     base = TrainConfig(data, masks, **{**read_recipe("reference"), **({"epochs": asked.epochs} if asked.epochs else {})})
     if asked.score:

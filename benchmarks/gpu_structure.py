@@ -12,17 +12,15 @@ zero as a cosine. --start goes on from a model.
 """
 
 import argparse
-import csv
 import io
 import math
-import os
 import time
-import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gpu
 import numpy as np
 import torch
 from PIL import Image
@@ -33,11 +31,9 @@ from mend.evaluate.metrics import psnr, ssim
 from mend.images import composite, mask_out, picture_files, read_rgb
 from mend.masks.crops import make_hole_drawer
 from mend.models import build
-from mend.models.checkpoint import commit, load_model, save_model
-from mend.models.device import device_name, find_device
+from mend.models.checkpoint import load_model, save_model
 from mend.models.network import Network
 from mend.train.config import TrainConfig, read_recipe
-from mend.train.losses import weighted_over_scales
 
 SIDE, QUALITY = 400, 80  # pixels of the shorter side, at most; of the WebP
 LEVELS = (1.0, 0.75, 0.5625)  # every photograph is there at these sizes too, where its shorter side keeps CROP pixels
@@ -50,20 +46,19 @@ SAVE = 30.0  # seconds between two models
 
 
 def pack(folder: Path, shared: Path, masks: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     recipe = read_recipe("structure")
     source = shared / "data" / "photos-free"
     files = picture_files(source)
     aside = set(set_aside(files, recipe["set_aside"]))
-    with zipfile.ZipFile(folder / "photos.zip", "w") as archive, ThreadPoolExecutor(2) as pool:
-        kept = [file for file in files if file not in aside]
-        for file, content in zip(kept, pool.map(shrink, kept), strict=True):
-            archive.writestr(str(file.relative_to(source).with_suffix(".webp")), content)
+    kept = [file for file in files if file not in aside]
+    names = [str(file.relative_to(source).with_suffix(".webp")) for file in kept]
+    folder.mkdir(parents=True, exist_ok=True)
     kinds = f"strokes,boxes,marks,{masks}"
     holes = draw_holes(kinds, recipe["grow"], HOLES, workers=2)
     _, described = make_hole_drawer(kinds, CROP, 0, grow=recipe["grow"])
     np.savez_compressed(folder / "holes.npz", holes=np.packbits(holes, -1), described=described)
-    print({str(file): file.stat().st_size for file in folder.iterdir()})
+    with ThreadPoolExecutor(2) as pool:
+        gpu.pack(folder, "photos", zip(names, pool.map(shrink, kept), strict=True))
 
 
 def shrink(file: Path) -> bytes:
@@ -90,8 +85,7 @@ def draw_some_holes(kinds: str, grow: float, rows: range) -> np.ndarray:
 
 def unpack(folder: Path, place: Path) -> tuple[Path, Tensor, str]:
     """The folder of photographs; the holes (N, CROP, CROP), uint8; and what they are."""
-    with zipfile.ZipFile(folder / "photos.zip") as archive:
-        archive.extractall(place)
+    gpu.unpack(folder, "photos", place)
     with np.load(folder / "holes.npz") as packed:
         return place, torch.from_numpy(np.unpackbits(packed["holes"], -1)), str(packed["described"])
 
@@ -164,131 +158,68 @@ def train(
 ) -> None:
     """Train until so many seconds since 1970, or for so many steps, from fresh weights or those of a model."""
     began = time.time()
-    device = find_device("auto")
+    device = gpu.prepare()
     on_gpu = device.type == "cuda"
-    torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
     torch.manual_seed(config.seed)
     network = build(config.model, width=config.width) if start is None else load_model(start)[0]
-    network = network.train().requires_grad_(True).to(device, memory_format=torch.channels_last)
-    average = (
-        build(config.model, width=config.width).to(device, memory_format=torch.channels_last).train().requires_grad_(False)
-    )
-    average.load_state_dict(network.state_dict())
-    weights, averaged = list(network.parameters()), list(average.parameters())
-    lr = torch.tensor(config.lr, device=device)
-    optimizer = torch.optim.Adam(
-        weights, lr=lr if on_gpu else config.lr, fused=True, **({"capturable": True} if on_gpu else {})
-    )
+    step = gpu.Step(network, config, device, lambda image, hole: (image, hole))
 
     files = picture_files(Path(config.data))
-    rows = {split: split_rows(len(files), split) for split in ("train", "val")}
+    rows = {split: torch.tensor(split_rows(len(files), split), device=device) for split in ("train", "val")}
     photographs = Photographs(files, device)
     holes = holes.to(device)
     print(f"{len(files)} photographs, {len(holes)} holes after {time.time() - began:.1f} s", flush=True)
     drawn = torch.Generator(device).manual_seed(config.seed)
 
-    def draw(of: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def draw(of: Tensor) -> tuple[Tensor, Tensor]:
+        count = config.batch_size
         at, numbers = torch.rand(count, 2, generator=drawn, device=device), torch.rand(count, 7, generator=drawn, device=device)
         chosen = holes[(at[:, 1] * len(holes)).long()]
         return photographs.crops(of[(at[:, 0] * len(of)).long()], numbers[:, :4]), turned(chosen, numbers[:, 4:])
 
-    val = torch.tensor(rows["val"], device=device)
-    held_out = [draw(val, config.batch_size) for _ in range(4 if on_gpu else 1)]
-    train_rows = torch.tensor(rows["train"], device=device)
-    image, hole = draw(train_rows, config.batch_size)
-    total = torch.zeros((), device=device)
-
-    def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            raws = network.scales(mask_out(image, hole), hole)
-            loss, _ = weighted_over_scales(config.loss, raws, image, hole)
-        loss.backward()
-        optimizer.step()
-        torch._foreach_lerp_(averaged, [value.detach() for value in weights], 1 - config.ema)
-        total.add_(loss.detach())
-
-    graph = None
-    if on_gpu:
-        try:
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            lr.fill_(1e-6)  # the steps before the recording move nothing
-            with torch.cuda.stream(stream):
-                for _ in range(3):
-                    optimizer.zero_grad(set_to_none=True)
-                    step()
-            torch.cuda.current_stream().wait_stream(stream)
-            torch.cuda.synchronize()
-            optimizer.zero_grad(set_to_none=True)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                step()
-        except RuntimeError as error:
-            graph = None
-            torch.cuda.synchronize()
-            print(f"not recorded: {error}", flush=True)
-        total.zero_()
+    held_out = [draw(rows["val"]) for _ in range(4 if on_gpu else 1)]
+    step.record(*draw(rows["train"]))
     print(f"the first step after {time.time() - began:.1f} s", flush=True)
 
-    code = commit() or os.environ.get("COMMIT", "")
-    facts: dict[str, Any] = {"commit": code, "torch": torch.__version__, "device": device_name(device)}
-    facts |= {"images": len(rows["train"]), "masks": config.masks, "start": str(start or "")}
+    count = len(rows["train"])
+    facts = {**gpu.describe(device), "images": count, "masks": config.masks, "start": str(start or ""), "hold": hold}
     table: list[dict[str, Any]] = []
     first = said = time.time()
     done, since, kept = 0, 0, False
 
     def save(folder: Path) -> None:
-        shown = {
-            "crops": round(done * config.batch_size / facts["images"]),
-            "data": "photos-free",
-            "masks": config.masks,
-            "epochs": 1,
-        }
-        trained = {**facts, "hold": hold, "steps": done, "seconds": time.time() - first, "validation": table[-1]}
-        save_model(folder, average, config.model, {"width": config.width}, {**trained, "config": vars(config) | shown})
+        crops = round(done * config.batch_size / count)
+        shown = {**vars(config), "crops": crops, "data": "photos-free", "masks": config.masks, "epochs": 1}
+        trained = {**facts, "steps": done, "seconds": time.time() - first, "validation": table[-1], "config": shown}
+        save_model(folder, step.judged, config.model, {"width": config.width}, trained)
 
-    while True:
-        spent = done / steps if steps else (time.time() - first) / max(1.0, until - first)
-        falling = max(0.0, (spent - hold) / (1 - hold))
-        now = config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, falling))) * min(1.0, (done + 1) / 200)
-        ended = spent >= 1
-        if not ended:
-            new_image, new_hole = draw(train_rows, config.batch_size)
-            image.copy_(new_image)
-            hole.copy_(new_hole)
-            if on_gpu:
-                lr.fill_(now)
-            else:
-                optimizer.param_groups[0]["lr"] = now
-            if graph is not None:
-                graph.replay()
-            else:
-                optimizer.zero_grad(set_to_none=False)
-                step()
-            done += 1
-            if on_gpu and done % 20 == 0:
-                torch.cuda.synchronize()  # else the queue runs ahead of the clock
-        at_trunk = spent >= hold > 0 and not kept
-        if ended or at_trunk or time.time() - said > SAVE:
-            said = time.time()
-            scores = validate(average, held_out)
-            table.append(
-                {"step": done, "seconds": said - first, "loss": float(total) / max(1, done - since), "lr": now, **scores}
-            )
-            total.zero_()
-            since = done
-            print(*(f"{key} {value:.6g}" for key, value in table[-1].items()), flush=True)
-            save(out / "model")
-            if at_trunk:
-                save(out / "trunk")
-                kept = True
-            with (out / "metrics.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(table[0]))
-                writer.writeheader()
-                writer.writerows(table)
-        if ended:
-            return
+    with step.here():
+        while True:
+            spent = done / steps if steps else (time.time() - first) / max(1.0, until - first)
+            falling = max(0.0, (spent - hold) / (1 - hold))
+            lr = config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, falling))) * min(1.0, (done + 1) / 200)
+            ended = spent >= 1
+            if not ended:
+                step(lr, *draw(rows["train"]))
+                done += 1
+                if on_gpu and done % 20 == 0:
+                    torch.cuda.synchronize()  # else the queue runs ahead of the clock
+            at_trunk = spent >= hold > 0 and not kept
+            if ended or at_trunk or time.time() - said > SAVE:
+                said = time.time()
+                scores = validate(step.judged, held_out)
+                loss = float(step.loss) / max(1, done - since)
+                table.append({"step": done, "seconds": said - first, "loss": loss, "lr": lr, **scores})
+                step.loss.zero_()
+                since = done
+                print(*(f"{key} {value:.6g}" for key, value in table[-1].items()), flush=True)
+                save(out / "model")
+                if at_trunk:
+                    save(out / "trunk")
+                    kept = True
+                gpu.write_table(out / "metrics.csv", table)
+            if ended:
+                return
 
 
 def main() -> None:

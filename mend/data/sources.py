@@ -71,7 +71,7 @@ def load_images(source: str, split: str, size: int | None = None, limit: int | N
         raise unknown("split", split, (*SPLITS, "all"))
     if size is not None and size < 1:
         raise InputError(f"the size is {size}; expected a side in pixels, 1 or more.")
-    key, read = _locate(source, "test" if split == "test" else "train", size)
+    key, read = locate(source, "test" if split == "test" else "train", size)
     found = read_decoded(key, read, source, size)
     every, rows = np.arange(len(found.pixels)), split_rows(len(found.pixels), split)
     images = Images(found.pixels, found.labels, found.names, found.classes, every, found.fingerprint, source, split, size)
@@ -96,7 +96,7 @@ def content_id(pixels: np.ndarray) -> str:
 # --- Where they come from --------------------------------------------------------------------------------------------
 
 
-def _locate(source: str, split: str, size: int | None) -> tuple[str, Reader]:
+def locate(source: str, split: str, size: int | None) -> tuple[str, Reader]:
     """A cheap key that changes when the source does, and the function that reads it."""
     if source == "photos":
         from mend.data import photos
