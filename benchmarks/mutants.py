@@ -1,10 +1,10 @@
 """Faults put into mend's own code, one at a time: how many of them the tests find.
 
-python benchmarks/mutants.py results/mutants.json [COUNT [SEED]]
+python benchmarks/mutants.py results/mutants.json [COUNT [SEED [MODULE ...]]]
 python benchmarks/mutants.py results/mutants.json again
 
-COUNT mutants (40) are drawn of each of MODULES, which read, fill and write pictures: one comparison, sum, condition, number or
-call is changed or left out. The tests that run its line are run on each, in a copy of the repository. A mutant is killed when a
+COUNT mutants (40) are drawn of each MODULE, by default of all of MODULES, which read, fill, write and score pictures: one
+comparison, sum, condition, number or call is changed or left out. Other modules in the file stay as they are. The tests that run its line are run on each, in a copy of the repository. A mutant is killed when a
 test fails, or runs three times as long as usual; else it survives. Left out is what only changes the words of an error,
 and what stands outside of functions: numbers that somebody chose. EQUAL lists survivors that change no result. With `again` the
 survivors are tried once more, after tests were added.
@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +35,8 @@ MODULES = {
     "mend/images/picture.py": PICTURES,
     "mend/images/metadata.py": PICTURES,
     "mend/filling/verify.py": ("tests/filling/test_verify.py", "tests/filling/test_jpeg.py", "tests/images"),
+    "mend/evaluate/metrics.py": ("tests/evaluate/test_metrics.py",),
+    "mend/evaluate/statistics.py": ("tests/evaluate/test_statistics.py",),
 }
 EQUAL = {
     ("mend/filling/jpeg.py", "16", "17"): "a table has room that nothing uses",
@@ -174,8 +175,8 @@ def find_tests(measured: Path, file: Path, tests: Sequence[str]) -> dict[int, li
     return found
 
 
-def measure(count: int = 40, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """What became of the mutants so far, after each."""
+def measure(count: int = 40, seed: int = 0, names: Sequence[str] = tuple(MODULES)) -> Iterator[dict[str, Any]]:
+    """What became of the mutants of the modules so far, after each."""
     import cv2  # noqa: F401 (here and not anew for each mutant)
     import hypothesis  # noqa: F401
     import numba  # noqa: F401
@@ -189,11 +190,12 @@ def measure(count: int = 40, seed: int = 0) -> Iterator[dict[str, Any]]:
         copy, measured = Path(folder) / "mend", Path(folder) / "measured"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", "build"))
         os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_DIR": f"{folder}/numba"}
-        for name, tests in MODULES.items():
+        for name in names:
+            tests = MODULES[name]
             source = (ROOT / name).read_text(encoding="utf-8")
             plain = ast.unparse(ast.parse(source)) + "\n"
             places, mutants = [mutant.line for mutant in make_mutants(source)], make_mutants(plain)
-            rng = np.random.default_rng([seed, len(modules)])
+            rng = np.random.default_rng([seed, list(MODULES).index(name)])
             drawn = rng.choice(len(mutants), min(count, len(mutants)), replace=False)
             begun = time.monotonic()
             (copy / name).write_text(plain, encoding="utf-8")
@@ -207,8 +209,8 @@ def measure(count: int = 40, seed: int = 0) -> Iterator[dict[str, Any]]:
                 if run_tests(copy, by_line.get(mutants[i].line, tests), limit) == "survived":
                     survivors.append({"line": places[i], "before": mutants[i].before, "after": mutants[i].after})
                     print(f"{name}:{places[i]}: {mutants[i].before!r} as {mutants[i].after!r}", file=sys.stderr)
-                modules[name] = {"mutants": len(mutants), "drawn": done, "survived": survivors}
-                yield {"seed": seed, "modules": modules}
+                modules[name] = {"seed": seed, "mutants": len(mutants), "drawn": done, "survived": survivors}
+                yield modules
             (copy / name).write_text(source, encoding="utf-8")
             print(f"{name}: {len(drawn) - len(survivors)} of {len(drawn)} killed", file=sys.stderr)
 
@@ -234,11 +236,13 @@ def try_again(record: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    out = Path(sys.argv[1])
+    from mend.models.checkpoint import commit
+
+    version, out = commit(), Path(sys.argv[1])
+    record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"modules": {}}
     if sys.argv[2:] == ["again"]:
-        records = iter([try_again(json.loads(out.read_text(encoding="utf-8")))])
+        out.write_text(json.dumps(try_again(record), indent=2) + "\n", encoding="utf-8")
     else:
-        records = ({"commit": commit.stdout.strip(), **record} for record in measure(*map(int, sys.argv[2:])))
-    for record in records:
-        out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        for found in measure(*map(int, sys.argv[2:4]), *([sys.argv[4:]] if sys.argv[4:] else [])):
+            record["modules"] |= {name: {"commit": version, **module} for name, module in found.items()}
+            out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

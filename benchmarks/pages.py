@@ -247,7 +247,10 @@ def mutants() -> str:
         counts.append((module["mutants"], module["drawn"], equal, found))
         table.append(f"| `{name}` {_found(*counts[-1])}")
     table.append(f"| all {_found(*map(sum, zip(*counts, strict=True)))}")
-    note = f"Drawn at random, seed {record['seed']}, commit {record['commit']}. Percent of those that change a result."
+    seeds, commits = ([*dict.fromkeys(str(module[key]) for module in record["modules"].values())] for key in ("seed", "commit"))
+    note = (
+        f"Drawn at random, seed {', '.join(seeds)}, commit {', '.join(commits)}. Percent of those that change a result."
+    )
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
