@@ -4,10 +4,11 @@ python benchmarks/mutants.py results/mutants.json [COUNT [SEED [MODULE ...]]]
 python benchmarks/mutants.py results/mutants.json again
 
 COUNT mutants (40) are drawn of each MODULE, by default of all of MODULES, which read, fill, write and score pictures: one
-comparison, sum, condition, number or call is changed or left out. Other modules in the file stay as they are. The tests that run its line are run on each, in a copy of the repository. A mutant is killed when a
-test fails, or runs three times as long as usual; else it survives. Left out is what only changes the words of an error,
-and what stands outside of functions: numbers that somebody chose. EQUAL lists survivors that change no result. With `again` the
-survivors are tried once more, after tests were added.
+comparison, sum, condition, number or call is changed or left out. The tests that run its line are run on each, in a copy of the
+repository. A mutant is killed when a test fails, or runs three times as long as usual; else it survives. Left out is what only
+changes the words of an error, and what stands outside of functions: numbers that somebody chose. EQUAL lists survivors that
+change no result. Modules that are in the file already and not measured stay in it. With `again` the survivors are tried once
+more, after tests were added.
 """
 
 import ast
@@ -243,6 +244,8 @@ if __name__ == "__main__":
     if sys.argv[2:] == ["again"]:
         out.write_text(json.dumps(try_again(record), indent=2) + "\n", encoding="utf-8")
     else:
-        for found in measure(*map(int, sys.argv[2:4]), *([sys.argv[4:]] if sys.argv[4:] else [])):
+        numbers = [int(word) for word in sys.argv[2:4]]
+        count, seed = (*numbers, *(40, 0)[len(numbers) :])
+        for found in measure(count, seed, sys.argv[4:] or tuple(MODULES)):
             record["modules"] |= {name: {"commit": version, **module} for name, module in found.items()}
             out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -248,9 +248,7 @@ def mutants() -> str:
         table.append(f"| `{name}` {_found(*counts[-1])}")
     table.append(f"| all {_found(*map(sum, zip(*counts, strict=True)))}")
     seeds, commits = ([*dict.fromkeys(str(module[key]) for module in record["modules"].values())] for key in ("seed", "commit"))
-    note = (
-        f"Drawn at random, seed {', '.join(seeds)}, commit {', '.join(commits)}. Percent of those that change a result."
-    )
+    note = f"Drawn at random, seed {', '.join(seeds)}, commit {', '.join(commits)}. Percent of those that change a result."
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
