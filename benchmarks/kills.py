@@ -1,18 +1,21 @@
 """Commands ended by `kill -9` at a random moment, and run again: the same files, none damaged, none lost.
 
-python benchmarks/kills.py results/kills.json [COUNT [SEED]]
+python benchmarks/kills.py results/kills.json [COUNT [SEED [JOB ...]]]
 
-Each of JOBS runs once undisturbed; then it is killed COUNT times (20), each time in a new folder and after a random
-part of the time that it took, and the same command runs again. What is found is counted:
+Each JOB, by default all of JOBS, runs once undisturbed; then it is killed COUNT times (20), each time in a new folder and after a
+random part of the time that it took, and the same command runs again. Other jobs in the file stay as they are. What is found is
+counted:
 
 same         the second run ended well, with the files of the undisturbed one
 damaged      after the kill a file was there that is not whole
 failed       the second run did not end well
-other        its files are others than those of the undisturbed run, or others are beside them
+other        its files are others than those of the undisturbed run, or others are beside them; or what it compiled or
+             fetched is not there for the next run
 finished     it was over before the moment came, which does not count: there is another
 left         hidden files of the killed run that are still there, which nothing takes for a picture
 """
 
+import hashlib
 import io
 import json
 import os
@@ -21,10 +24,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +45,13 @@ OUTCOMES = ("same", *WRONG, "finished", "left")
 class Work:
     """A command that is run beside `made`, where its inputs are; it writes below `out`.
 
-    With `cache`, what it compiles or keeps for later is new in each run, too.
+    With `cache`, what it compiles or keeps for later is new in each run, too. `once` is a word that it says when it does what
+    is done once on a computer.
     """
 
     words: str
     cache: bool = False
+    once: str = ""
 
 
 TRAINING = "--model unet-aspp --width 4 --epochs 4 --batch-size 16 --precision fp32 --workers 0"
@@ -54,8 +62,24 @@ JOBS = {
     "masks": Work("masks made/small --segmenter felzenszwalb --out out", cache=True),
     "evaluate": Work(f"evaluate --truth made/folder {SCORING} --out out/result"),
     "train": Work(f"train --data made/small --masks made/sets {TRAINING} --out out", cache=True),
-    "fill, first time": Work("fill made/photo.png --mask made/mask.png --output out/filled.png", cache=True),
+    "fill, compiled the first time": Work(
+        "fill made/photo.png --mask made/mask.png --output out/filled.png", cache=True, once="compiling"
+    ),
+    "fill, network fetched the first time": Work(
+        "fill made/photo.png --mask made/mask.png --output out/filled.png --model lama", cache=True, once="fetching"
+    ),
 }
+WITH_STAND_IN = """
+import sys
+from dataclasses import replace
+from huggingface_hub import constants
+from mend.inpaint.contracts import NETWORKS
+constants.DOWNLOAD_CHUNK_SIZE = 100_000
+NETWORKS["lama"] = replace(NETWORKS["lama"], bytes=int(sys.argv.pop(1)), sha256=sys.argv.pop(1))
+from mend.cli import main
+main()
+"""
+"""The command line where lama is another file, of so many bytes and this SHA-256, which is fetched in smaller pieces."""
 
 
 def make_inputs(folder: Path) -> None:
@@ -82,29 +106,96 @@ def make_inputs(folder: Path) -> None:
         part.save(folder / "small" / ("test" if i % 6 == 0 else "train") / f"{i:03d}.png")
 
 
+# --- A hub -----------------------------------------------------------------------------------------------------------
+
+
+def make_network() -> bytes:
+    """A graph with the contract of lama, and 4 MB more: it fills with the mean of what is known."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    shapes = {"image": [1, 3, 512, 512], "mask": [1, 1, 512, 512]}
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, shapes["image"])
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3]),
+        helper.make_node("Mul", ["mean", "mask"], ["inside"]),
+        helper.make_node("Add", ["image", "inside"], ["filled"]),
+        helper.make_node("Mul", ["filled", "white"], ["output"]),
+    ]
+    numbers = {"white": np.float32([255]), "more": np.random.default_rng(0).random(1_000_000, np.float32)}
+    stored = [numpy_helper.from_array(array, name) for name, array in numbers.items()]
+    graph = helper.make_graph(nodes, "stand-in", inputs, [output], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+@contextmanager
+def serve(content: bytes, seconds: float = 1.0) -> Iterator[str]:
+    """The address of a Hugging Face Hub on this computer that has one file, for every name, and takes so long to give it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(206 if self.headers.get("Range") else 200)
+            start = self.start()
+            for name, value in {
+                "ETag": '"abc"',
+                "X-Repo-Commit": "0" * 40,
+                "Content-Length": f"{len(content) - start}",
+            }.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            try:
+                for at in range(self.start(), len(content), 50_000):
+                    self.wfile.write(content[at : at + 50_000])
+                    time.sleep(seconds * 50_000 / len(content))
+            except OSError:
+                pass  # who asked was killed
+
+        def start(self) -> int:
+            return int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+
+        def log_message(self, *words: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 # --- One job ---------------------------------------------------------------------------------------------------------
 
 
 def start(work: Work, case: Path) -> "subprocess.Popen[bytes]":
     """The command, in a folder of its own and as the first of a group of processes."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    program = ["-m", "mend"]
     if work.cache:
         environment |= {"MEND_CACHE": str(case / "cache"), "NUMBA_CACHE_DIR": str(case / "cache" / "numba")}
-    command = [sys.executable, "-m", "mend", *work.words.split()]
+    if (network := case / "made" / "network").exists():
+        content, address = network.read_bytes(), (case / "made" / "address").read_text()
+        environment |= {"HF_ENDPOINT": address, "HF_HOME": str(case / "hub"), "HF_HUB_DISABLE_XET": "1"}
+        environment.pop("HF_HUB_OFFLINE", None)
+        program = ["-c", WITH_STAND_IN, f"{len(content)}", hashlib.sha256(content).hexdigest()]
+    command = [sys.executable, *program, *work.words.split()]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=case, env=environment, stdout=subprocess.DEVNULL, stderr=pipe, start_new_session=True)
 
 
-def finish(work: Work, case: Path) -> str:
-    """Run the command to its end: "", or what it said when that was not a good one."""
+def finish(work: Work, case: Path) -> tuple[int, str]:
+    """Run the command to its end: its exit status, and what it said."""
     process = start(work, case)
     try:
         _, said = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        return "it hangs"
-    text = said.decode(errors="replace").strip()
-    return text.splitlines()[-1] if process.returncode or "Traceback" in text else ""
+        return -1, "it hangs"
+    return process.returncode, said.decode(errors="replace").strip()
 
 
 def kill(work: Work, case: Path, seconds: float) -> float | None:
@@ -187,6 +278,13 @@ def _read_checkpoint(content: bytes) -> Any:
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)["epoch"]
 
 
+def _read_graph(content: bytes) -> Any:
+    import onnx
+
+    onnx.load_model_from_string(content)
+    return content
+
+
 READERS: dict[str, Callable[[bytes], Any]] = {
     ".png": _read_picture,
     ".jpg": _read_picture,
@@ -196,6 +294,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     ".parquet": _read_table,
     ".safetensors": _read_weights,
     ".ckpt": _read_checkpoint,
+    ".onnx": _read_graph,
 }
 
 
@@ -221,25 +320,39 @@ def find_others(case: Path, expected: dict[str, Any]) -> list[str]:
 # --- All of them -----------------------------------------------------------------------------------------------------
 
 
-def measure(count: int = 20, seed: int = 0, names: Sequence[str] = tuple(JOBS)) -> Iterator[dict[str, Any]]:
-    """What came of the jobs so far, after each; see the head of this file."""
-    rng = np.random.default_rng(seed)
-    jobs: dict[str, Any] = {}
-    bad: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        make_inputs(root / "made")
+@contextmanager
+def prepare(names: Sequence[str]) -> Iterator[Path]:
+    """A folder with `made`, the inputs of these jobs, and a hub for those that fetch."""
+    with tempfile.TemporaryDirectory() as folder, serve(content := make_network()) as address:
+        made = Path(folder) / "made"
+        make_inputs(made)
         if "train" in names:
-            assert not finish(Work("masks made/small --segmenter strokes --out made/sets"), new_case(root, "sets"))
+            code, said = finish(Work("masks made/small --segmenter strokes --out made/sets"), new_case(made.parent, "sets"))
+            assert code == 0, said
+        if any(JOBS[name].once == "fetching" for name in names):
+            (made / "network").write_bytes(content)
+            (made / "address").write_text(address)
+        yield made.parent
+
+
+def run_undisturbed(work: Work, case: Path) -> tuple[float, dict[str, Any]]:
+    """Seconds, and what is in the files that it writes."""
+    begun = time.perf_counter()
+    code, said = finish(work, case)
+    assert code == 0, f"{work.words}: {said}"
+    assert work.once in said, f"{work.words} does not say {work.once}: {said}"
+    return time.perf_counter() - begun, {file: read(path) for file, path in files_of(case).items()}
+
+
+def measure(count: int = 20, seed: int = 0, names: Sequence[str] = tuple(JOBS)) -> Iterator[dict[str, Any]]:
+    """What came of the jobs so far, by name, after each; see the head of this file."""
+    found: dict[str, Any] = {}
+    with prepare(names) as root:
         for name in names:
+            rng = np.random.default_rng([seed, list(JOBS).index(name)])
             work, place = JOBS[name], name.replace(" ", "-").replace(",", "")
-            undisturbed = new_case(root, place)
-            begun = time.perf_counter()
-            said = finish(work, undisturbed)
-            assert not said, f"{name}: {said}"
-            longest = time.perf_counter() - begun
-            expected = {file: read(path) for file, path in files_of(undisturbed).items()}
-            counts = Counter[str]()
+            longest, expected = run_undisturbed(work, new_case(root, place))
+            counts, bad = Counter[str](), []
             while sum(counts[outcome] for outcome in ("same", *WRONG)) < count:
                 case = new_case(root, f"{place}-{counts.total()}")
                 moment = float(rng.uniform(0, longest))
@@ -252,26 +365,34 @@ def measure(count: int = 20, seed: int = 0, names: Sequence[str] = tuple(JOBS)) 
                     counts[outcome] += 1
                     counts["left"] += sum(is_hidden(file) for file in files_of(case))
                     if outcome in WRONG:
-                        bad.append({"job": name, "seconds": round(moment, 2), "outcome": outcome, "what": what})
+                        bad.append({"seconds": round(moment, 2), "outcome": outcome, "what": what})
                 shutil.rmtree(case)
-            jobs[name] = {"seconds": round(longest, 1), **{outcome: counts[outcome] for outcome in OUTCOMES}}
-            print(name, jobs[name], file=sys.stderr)
-            yield {"kills": count, "seed": seed, "jobs": jobs, "bad": bad}
+            outcomes = {outcome: counts[outcome] for outcome in OUTCOMES}
+            found[name] = {"seed": seed, "seconds": round(longest, 1), **outcomes, "bad": bad}
+            print(name, found[name], file=sys.stderr)
+            yield found
 
 
 def run_again(work: Work, case: Path, expected: dict[str, Any]) -> tuple[str, list[str]]:
-    """Run a command that was killed again: the outcome, and what is wrong."""
+    """Run a command that was stopped again: the outcome, and what is wrong."""
     if damaged := find_damaged(case):
         return "damaged", damaged
-    if said := finish(work, case):
-        return "failed", [said]
+    code, said = finish(work, case)
+    if code or "Traceback" in said:
+        return "failed", said.splitlines()[-1:]
     others = find_others(case, expected)
+    if work.once and not others and work.once in finish(work, case)[1]:
+        others = [f"{work.once} once more"]
     return ("other" if others else "same"), others
 
 
 if __name__ == "__main__":
     from mend.models.checkpoint import commit
 
-    version = commit()
-    for record in measure(*map(int, sys.argv[2:])):
-        Path(sys.argv[1]).write_text(json.dumps({"commit": version, **record}, indent=2) + "\n", encoding="utf-8")
+    version, out = commit(), Path(sys.argv[1])
+    record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"jobs": {}}
+    numbers = [int(word) for word in sys.argv[2:4]]
+    count, seed = (*numbers, *(20, 0)[len(numbers) :])
+    for found in measure(count, seed, sys.argv[4:] or tuple(JOBS)):
+        record["jobs"] |= {name: {"commit": version, **job} for name, job in found.items()}
+        out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

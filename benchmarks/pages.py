@@ -232,7 +232,7 @@ def kills() -> str:
         wrong = sum(counts[outcome] for outcome in ("damaged", "failed", "other"))
         table.append(f"| {job} | {counts['same'] + wrong} | {counts['same']} | {wrong} |")
     left = sum(counts["left"] for counts in record["jobs"].values())
-    note = f"Seed {record['seed']}, commit {record['commit']}. Hidden temporary files that a kill left behind: {left}."
+    note = f"{_seeds_and_commits(record['jobs'])}. Hidden temporary files that a kill left behind: {left}."
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
@@ -247,9 +247,14 @@ def mutants() -> str:
         counts.append((module["mutants"], module["drawn"], equal, found))
         table.append(f"| `{name}` {_found(*counts[-1])}")
     table.append(f"| all {_found(*map(sum, zip(*counts, strict=True)))}")
-    seeds, commits = ([*dict.fromkeys(str(module[key]) for module in record["modules"].values())] for key in ("seed", "commit"))
-    note = f"Drawn at random, seed {', '.join(seeds)}, commit {', '.join(commits)}. Percent of those that change a result."
+    note = f"Drawn at random. {_seeds_and_commits(record['modules'])}. Percent of those that change a result."
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
+
+
+def _seeds_and_commits(parts: dict[str, Any]) -> str:
+    """Of the parts of a record, which may have been measured one after another."""
+    seeds, commits = (", ".join(dict.fromkeys(str(part[key]) for part in parts.values())) for key in ("seed", "commit"))
+    return f"Seed {seeds}, commit {commits}"
 
 
 def _found(possible: int, drawn: int, equal: int, found: int) -> str:

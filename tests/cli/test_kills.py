@@ -21,8 +21,8 @@ spec.loader.exec_module(kills)
 def test_a_folder_that_is_killed_is_filled_by_the_same_command(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (found,) = kills.measure(count=1, seed=1, names=["fill a folder"])  # in the middle of its time
-    assert found["bad"] == []
-    assert found["jobs"]["fill a folder"]["same"] == 1
+    assert found["fill a folder"]["bad"] == []
+    assert found["fill a folder"]["same"] == 1
 
 
 def test_what_is_damaged_missing_or_too_many_is_found(tmp_path: Path):
