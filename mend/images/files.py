@@ -36,6 +36,17 @@ PILLOWS_MOST = 1024**3 // 4 // 3  # pixels from which Pillow warns of an attack;
 # Pixels in a byte, at most, by the format, of a TIFF by its compression; the others have no bound, or none that helps.
 DENSEST = {"GIF": 2731, "JPEG": 1024, "PNG": 8256, "PPM": 8, "TGA": 64}
 DENSEST |= {"raw": 8, "jpeg": 1024, "tiff_lzw": 21845, "tiff_adobe_deflate": 8256}
+KNOWN = "PNG, JPEG, WebP, TIFF, GIF, BMP, AVIF or HEIC"  # what people have, of all that Pillow reads
+OTHERS = {
+    b"%pdf": "a PDF, not a picture",
+    b"%!ps": "a PostScript file, which is a program that draws, not a picture",
+    b"<svg": "an SVG drawing, not a picture of pixels",
+    b"<?xml": "an XML file, perhaps an SVG drawing, not a picture of pixels",
+    b"<!doctype": "a web page, not a picture",
+    b"<html": "a web page, not a picture",
+    b"pk\3\4": "a ZIP archive or a document, not a picture",
+}
+"""What people take for a picture, by its first bytes, in small letters."""
 LOSSY = ("JPEG", "WEBP", "AVIF")
 _opening, _lock = 0, Lock()
 
@@ -61,15 +72,12 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
                     opened.info["orientation"] = opened.getexif().get(ORIENTATION)
                 opened.load()
         except UnidentifiedImageError:
-            if head[:4] in (b"II*\0", b"MM\0*"):
-                raise InputError(f"{name} is a TIFF of a kind that Pillow cannot read. Convert it to PNG first.") from None
-            said = "is not a picture that Pillow can read" if head else "is empty (0 bytes)"
-            raise InputError(f"{name} {said}. Expected PNG, JPEG, WebP, TIFF or another picture format.") from None
+            raise InputError(f"{name} {_describe_unknown(head)}") from None
         if opened.format == "TIFF" and opened.mode in ("I;16", "I;16B"):
             normalise_grey_tiff(opened)
         elif opened.format == "TIFF" and opened.tag_v2.get(284) == 2 and is_deep(file, opened):  # type: ignore[attr-defined]
             raise InputError(
-                f"{name} has 16 bits and its channels one after another: Pillow misreads it. Save it as PNG first."
+                f"{name} has 16 bits and its channels one after another, which mend cannot read. Save it as PNG first."
             )
         elif opened.format == "TIFF" and opened.info.get("compression") in UNSURE:
             with _allow_large_pictures():
@@ -78,6 +86,22 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
         if opened.format == "JPEG2000":
             _repair_white(file, name, opened)
         return opened
+
+
+def _describe_unknown(head: bytes) -> str:
+    """What a file is that is no picture, or none that can be read, by its first bytes, and what to do."""
+    expected = f"Expected {KNOWN}."
+    if not head:
+        return f"is empty (0 bytes). {expected} Copy it again from where it came."
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        return "is a TIFF that mend cannot read, or a camera's raw file. Open it with another program and save it as PNG."
+    for beginning, kind in OTHERS.items():
+        if head.lower().startswith(beginning):
+            return f"is {kind}. {expected} Open it with another program and save the picture in it as PNG."
+    return (
+        f"is not a picture, or one in a format that mend does not know. {expected} If it is a picture, open it with another "
+        "program and save it as PNG; if it should be one of these, copy it again from where it came."
+    )
 
 
 @contextmanager
@@ -233,7 +257,7 @@ def picture_files(root: Path, *besides: str) -> list[Path]:
     if not found:
         others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]
         said = f"it holds {', '.join(others)} …" if others else "it is empty."
-        raise InputError(f"no pictures in {root}: {said} Expected .png, .jpg, .webp or another format Pillow reads.")
+        raise InputError(f"no pictures in {root}: {said} Expected {KNOWN}.")
     return found
 
 

@@ -690,8 +690,11 @@ tifffile.imwrite(_deep_grey_alpha, np.zeros((4, 5, 2), np.uint16), photometric="
 BROKEN = {
     "nothing.png": (None, "there is no file"),
     "empty.png": (b"", r"is empty \(0 bytes\)"),
-    "text.png": (b"just words", "is not a picture"),
-    "grey-alpha.tif": (_deep_grey_alpha.getvalue(), "is a TIFF of a kind that Pillow cannot read. Convert it"),
+    "text.png": (b"just words", "is not a picture, or .* Expected PNG, JPEG, WebP, .* save it as PNG"),
+    "page.jpg": (b"<!DOCTYPE html><title>404</title>", "is a web page, not a picture. Expected PNG, JPEG"),
+    "scan.pdf": (b"%PDF-1.7\n", "is a PDF, not a picture. Expected PNG, .* save the picture in it as PNG"),
+    "drawing.svg": (b'<?xml version="1.0"?><svg/>', "perhaps an SVG drawing"),
+    "grey-alpha.tif": (_deep_grey_alpha.getvalue(), "is a TIFF that mend cannot read, or .* save it as PNG"),
 }
 
 
