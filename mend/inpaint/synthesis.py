@@ -13,6 +13,7 @@ the surroundings have no grain, as in a clear sky, and texture would differ in n
 import cv2
 import numpy as np
 
+from mend.inpaint.holes import surround
 from mend.inpaint.patchmatch import (
     Field,
     Scale,
@@ -25,7 +26,6 @@ from mend.inpaint.patchmatch import (
 )
 from mend.inpaint.scales import double, halve
 from mend.inpaint.shiftmap import ShiftMap, blend_copies, enlarge_copies
-from mend.inpaint.texture import surround
 from mend.progress import Report, ignore, split_report
 
 DEPTH = 4.0  # pixels from a hole's middle to its rim at the coarsest scale: a patch there sees what is known on both sides

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import mend
 from mend.filling.load import load_filler
 from mend.images import Picture, mask_out
-from mend.inpaint import onnx
+from mend.inpaint import onnx, scales
 from mend.inpaint.filler import Filler
 from mend.inpaint.onnx import DEFAULT, PyramidOnnx
 
@@ -79,6 +79,20 @@ def test_a_large_picture_in_tiles(by_onnx: PyramidOnnx, by_torch: Filler, monkey
     assert np.abs(by_onnx(masked, hole, 128) - raw).max() < 1e-4, "tiles of another side"
 
 
+def test_what_is_far_from_a_scratch_hardly_changes_its_filling(
+    by_onnx: PyramidOnnx, by_torch: Filler, monkeypatch: pytest.MonkeyPatch
+):
+    pixels, hole = scene(400, 500, 1, "empty")
+    for i in range(20, 380, 60):
+        hole[..., i : i + 40, i : i + 5] = 1
+    masked = mask_out(Picture(pixels).image(), hole)
+    raw = by_onnx(masked, hole)
+    assert np.abs(raw - by_torch(masked, hole)).max() <= 0.005 / 255
+    monkeypatch.setattr(scales, "NEAR", scales.REACH)
+    apart = np.abs(raw - by_onnx(masked, hole))
+    assert 0 < apart.max() < 1 / 255
+
+
 def test_it_is_the_network_that_pytorch_loads(by_onnx: PyramidOnnx, by_torch: Filler):
     for fact in ("name", "stride", "reach", "tiles", "parameters", "config"):
         assert getattr(by_onnx, fact) == getattr(by_torch, fact), fact
@@ -118,7 +132,9 @@ def test_a_mirrored_picture_is_filled_as_the_picture_is(
 
 
 def test_the_number_of_cores_changes_nothing(by_onnx: PyramidOnnx, monkeypatch: pytest.MonkeyPatch):
-    scenes = [scene(176, 168, 0, "specks"), scene(33, 40, 1, "box"), scene(560, 64, 2, "corner")]
+    scenes = [scene(176, 168, 0, "specks"), scene(33, 40, 1, "box"), scene(560, 64, 2, "corner"), scene(300, 400, 3, "empty")]
+    for place in (40, 55, 200):
+        scenes[-1][1][..., place : place + 3, place : place + 60] = 1
     for there in (1, 2, 3, 64):
         monkeypatch.setattr(onnx, "count_cores", lambda there=there: there)
         other = PyramidOnnx()

@@ -9,10 +9,10 @@ import pytest
 import mend.inpaint.compiled
 from mend.data.random import uniform
 from mend.inpaint import patchmatch, shiftmap, synthesis
+from mend.inpaint.holes import find_thick
 from mend.inpaint.patchmatch import measure_roughness
 from mend.inpaint.shiftmap import ShiftMap, enlarge_copies
 from mend.inpaint.synthesis import SMOOTH
-from mend.inpaint.texture import find_thick
 from mend.progress import Report, ignore
 
 

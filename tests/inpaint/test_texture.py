@@ -10,9 +10,10 @@ import pytest
 from mend.data.random import uniform
 from mend.inpaint.classical import Classical
 from mend.inpaint.filler import Filler, Memory
+from mend.inpaint.holes import find_thick
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.synthesis import add_texture
-from mend.inpaint.texture import Textured, find_thick
+from mend.inpaint.texture import Textured
 
 NOTHING = "no texture was made: too little of the picture is known to take patches from"
 

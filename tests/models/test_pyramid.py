@@ -80,6 +80,26 @@ def test_a_large_picture_in_tiles_is_the_same_too(network: Pyramid):
         )
 
 
+def scratched(height: int, width: int) -> tuple[Tensor, Tensor]:
+    masked, hole = scene(height, width)
+    hole[:] = 0
+    for i in range(0, min(height, width) - 30, 90):
+        hole[..., i : i + 20, i : i + 4] = hole[..., i : i + 2, i : i + 20] = 1
+    return mask_out(masked, hole), hole
+
+
+def test_of_thin_holes_less_is_looked_at_and_the_same_in_any_tiles(network: Pyramid, monkeypatch: pytest.MonkeyPatch):
+    masked, hole = scratched(500, 700)
+    seen: list[int] = []
+    forward = Corrector.forward
+    monkeypatch.setattr(Corrector, "forward", lambda self, x: seen.append(x.shape[-1] * x.shape[-2]) or forward(self, x))
+    with torch.inference_mode():
+        raw = network.fill(masked, hole, 512)
+        assert max(seen) <= 256 * 256
+        assert sum(seen) < 500 * 700 / 2
+        assert torch.equal(network.fill(masked, hole, 128), raw)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 1000), st.sampled_from([(2,), (3,), (2, 3)]))
 def test_a_mirrored_picture_is_filled_as_the_picture_is(network: Pyramid, height: int, width: int, seed: int, axes: tuple[int]):
