@@ -43,28 +43,21 @@ export class Marks {
   // --- Painting: points are of the picture ---
 
   begin(point) {
-    this.stroke = { last: point, box: null };
+    this.stroke = { points: [], width: this.size / this.viewport.scale / this.scale };
     this.extend(point);
   }
 
   extend(point) {
-    const { stroke } = this;
-    const [from, to] = [stroke.last, point].map((one) => one.map((value) => value / this.scale));
-    const width = this.size / this.viewport.scale / this.scale;
-    this.#line(this.pen, from, to, width);
-    this.view.save();
-    this.view.setTransform(...this.#placing());
-    this.view.beginPath();
-    this.view.rect(...this.#all);
-    this.view.clip();
-    this.#line(this.view, from, to, width);
-    this.view.restore();
-    stroke.box = around(stroke.box, [from, to], width / 2 + 2);
-    stroke.last = point;
+    const { points } = this.stroke;
+    points.push(point.map((value) => value / this.scale));
+    this.#seen(points.slice(-2));
   }
 
+  // The line is drawn on the mask as a whole: where pieces of it met, its soft edge would be darker, and the mark jagged.
   end() {
-    const box = this.stroke && this.#within(this.stroke.box);
+    const { points, width } = this.stroke ?? { points: [] };
+    const box = points.length && this.#within(around(points, width / 2 + 2));
+    if (box) this.#line(this.pen, points);
     this.stroke = null;
     if (box) return this.#commit(box);
     this.draw();
@@ -73,20 +66,29 @@ export class Marks {
 
   // The stroke was none: a second finger came.
   cancel() {
-    const box = this.stroke && this.#within(this.stroke.box);
     this.stroke = null;
-    if (box) this.#write(box, this.#read(box));
     this.draw();
   }
 
-  #line(pen, from, to, width) {
+  // A part of the stroke, on the overlay.
+  #seen(points) {
+    this.view.save();
+    this.view.setTransform(...this.#placing());
+    this.view.beginPath();
+    this.view.rect(...this.#all);
+    this.view.clip();
+    this.#line(this.view, points);
+    this.view.restore();
+  }
+
+  #line(pen, points) {
     pen.globalCompositeOperation = this.tool === "eraser" ? "destination-out" : "source-over";
     pen.strokeStyle = MARKED;
-    pen.lineWidth = width;
+    pen.lineWidth = this.stroke.width;
     pen.lineCap = pen.lineJoin = "round";
     pen.beginPath();
-    pen.moveTo(...from);
-    pen.lineTo(to[0] + 0.01, to[1]); // a line without a length would not be drawn
+    pen.moveTo(points[0][0] + 0.01, points[0][1]); // a line without a length would not be drawn
+    for (const point of points) pen.lineTo(...point);
     pen.stroke();
     pen.globalCompositeOperation = "source-over";
   }
@@ -214,6 +216,7 @@ export class Marks {
     view.imageSmoothingEnabled = this.viewport.percent < 200;
     if (this.grow) view.drawImage(this.#grown(), 0, 0, this.width, this.height);
     view.drawImage(this.canvas, 0, 0);
+    if (this.stroke) this.#seen(this.stroke.points);
     view.setTransform(1, 0, 0, 1, 0, 0);
   }
 
@@ -258,14 +261,16 @@ export class Marks {
   }
 }
 
-// The box [left, top, right, bottom] around another and points, with a margin.
-function around(box, points, margin) {
-  const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
-  const [left, top, right, bottom] = box ?? [Infinity, Infinity, -Infinity, -Infinity];
-  return [
-    Math.min(left, ...xs.map((x) => x - margin)), Math.min(top, ...ys.map((y) => y - margin)),
-    Math.max(right, ...xs.map((x) => x + margin)), Math.max(bottom, ...ys.map((y) => y + margin)),
-  ];
+// The box [left, top, right, bottom] around points, with a margin.
+function around(points, margin) {
+  const box = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const [x, y] of points) {
+    box[0] = Math.min(box[0], x - margin);
+    box[1] = Math.min(box[1], y - margin);
+    box[2] = Math.max(box[2], x + margin);
+    box[3] = Math.max(box[3], y + margin);
+  }
+  return box;
 }
 
 function sum(bytes) {
