@@ -43,7 +43,7 @@ from mend.report import write_into
 BINS = ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40))
 KINDS = ("object", "boxes", "strokes")
 METHODS = ("telea", "navier-stokes", "biharmonic", "harmonic", "gmic", "pypatchmatch", "mend, smooth", "mend")
-BESIDE = ("harmonic", "gmic")  # what ours are compared with on the same holes
+BESIDE = ("harmonic", "gmic", "pypatchmatch")  # what ours are compared with on the same holes
 METRICS = ("psnr", "ssim", "lpips-cifar")
 FRECHET = "fid-cifar of patches"
 DIGITS = {"psnr": 2, "ssim": 3, "lpips-cifar": 3, FRECHET: 2}
@@ -156,7 +156,6 @@ def label(b: int) -> str:
 def summary(rows: pd.DataFrame, seen: Seen) -> dict[str, Any]:
     """Means with their 95 % bootstrap interval over photographs, and the differences from other fillers on the same holes."""
     means: dict[str, dict[str, dict[str, Any]]] = {}
-    beside: dict[str, dict[str, dict[str, Any]]] = {}
     for (b, method), part in rows.groupby(["bin", "method"], sort=False):
         here = means.setdefault(label(int(b)), {})
         here[str(method)] = {
@@ -165,15 +164,6 @@ def summary(rows: pd.DataFrame, seen: Seen) -> dict[str, Any]:
             "patches": sum(map(len, seen[int(b), "truth"])),
             "n": len(part),
             "seconds": {"median": part["seconds"].median(), "largest": part["seconds"].max()},
-        }
-    by_photo = rows.set_index(["bin", "photo"])
-    for b in range(len(BINS)):
-        scores = {method: part.loc[b, list(METRICS)] for method, part in by_photo.groupby("method")}
-        beside[label(b)] = {
-            f"{ours} − {other}": intervals(scores[ours] - scores[other])
-            for ours in ("mend, smooth", "mend")
-            for other in BESIDE
-            if ours in scores and other in scores
         }
     return {
         "commit": commit(),
@@ -184,8 +174,23 @@ def summary(rows: pd.DataFrame, seen: Seen) -> dict[str, Any]:
         f"the Fréchet distance is that of what our CIFAR-10 classifier sees in patches of {PATCH}×{PATCH} within the holes",
         "columns of the picture": ["original", "masked", *dict.fromkeys(rows["method"])],
         "by coverage": means,
-        "on the same holes": beside,
+        "on the same holes": compare(rows),
     }
+
+
+def compare(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """By coverage, ours minus others on the same holes: also of the rows that large-holes.csv has kept."""
+    by_photo = rows.set_index(["bin", "photo"])
+    beside = {}
+    for b in range(len(BINS)):
+        scores = {method: part.loc[b, list(METRICS)] for method, part in by_photo.groupby("method")}
+        beside[label(b)] = {
+            f"{ours} − {other}": intervals(scores[ours] - scores[other])
+            for ours in ("mend, smooth", "mend")
+            for other in BESIDE
+            if ours in scores and other in scores
+        }
+    return beside
 
 
 def intervals(values: pd.DataFrame) -> dict[str, dict[str, float]]:
