@@ -6,7 +6,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -224,7 +224,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             part.write_bytes(data)
             part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that can only be read even what is not there cannot be removed
+            part.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
@@ -242,7 +243,9 @@ def _explain_write_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path} may not be written: no permission for it or its folder. Write to another folder.") from None
     except OSError as error:
         if error.errno == errno.ENOSPC:  # which ends all work, and not that on one file
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        if error.errno == errno.EROFS:
+            raise InputError(f"{path} cannot be written: its disk can only be read. Write to another folder.") from None
         raise InputError(f"{path} cannot be written: {error.strerror}. Write to another folder, or by another name.") from None
 
 

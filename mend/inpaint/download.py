@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from mend.errors import InputError
@@ -66,7 +67,15 @@ def fetch(name: str, contract: Contract) -> Path:
         path.resolve().unlink()
         path.unlink(missing_ok=True)
         raise InputError(f"what {page} gives as {contract.file} {wrong}. It was removed. {INSTEAD}")
+    _remove_halves(path.resolve())
     return path
+
+
+def _remove_halves(whole: Path) -> None:
+    """Remove what killed processes had of this file, up to all of its bytes each: the hub's library never looks at it again."""
+    for half in whole.parent.glob(f"{whole.name}.*.incomplete"):
+        with suppress(OSError):
+            half.unlink()
 
 
 def difference(file: Path, contract: Contract) -> str | None:

@@ -114,6 +114,16 @@ def test_a_download_that_never_ends_leaves_nothing_that_is_used(hub: Hub, cache:
     assert fetch("lama", contract(CONTENT)).read_bytes() == CONTENT, "the next try has it"
 
 
+def test_what_a_killed_process_had_is_removed_when_the_whole_is_there(hub: Hub, cache: Path):
+    blobs = fetch("lama", contract(CONTENT)).resolve().parent
+    (blobs / "abc").unlink()
+    halves = [blobs / "abc.0123abcd.incomplete", blobs / "def.0123abcd.incomplete"]
+    for half in halves:
+        half.write_bytes(CONTENT[:5000])
+    assert fetch("lama", contract(CONTENT)).read_bytes() == CONTENT
+    assert [half.exists() for half in halves] == [False, True], "another file may be on its way"
+
+
 def test_a_half_file_in_the_cache_is_fetched_again(hub: Hub):
     path = fetch("lama", contract(CONTENT))
     path.resolve().write_bytes(CONTENT[:1000])
