@@ -137,7 +137,10 @@ def _student(variance: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
 
     parts = [(means.var(0, ddof=1) / len(means), len(means) - 1) for means in groups]
     least = sum(part**2 / degrees for part, degrees in parts)
-    degrees = np.maximum(variance, sum(part for part, _ in parts)) ** 2 / np.maximum(least, 1e-300)
+    total = np.maximum(variance, sum(part for part, _ in parts))
+    degrees = np.where(
+        least > 0, total**2 / np.maximum(least, 1e-300), np.inf
+    )  # trainings that are all the same leave no doubt
     return stdtrit(np.minimum(degrees, 1e9), 0.975) / stdtrit(1e9, 0.975)
 
 
@@ -147,7 +150,7 @@ def coverage_label(coverage: "pd.Series[float]") -> "pd.Series[str]":
     labels[0], labels[len(labels) :] = "up to 10 %", ["over 60 %"]
     # Rounded, because a coverage is a multiple of 1/pixels in float32, and 0.1 is neither.
     place = np.searchsorted(BINS[1:], np.round(coverage.to_numpy(np.float64), 6), side="left")
-    return pd.Series(pd.Categorical.from_codes(place, labels, ordered=True), index=coverage.index)
+    return pd.Series(pd.Categorical.from_codes(place, labels), index=coverage.index)
 
 
 def groups(rows: pd.DataFrame, key: "pd.Series[str]") -> Iterator[tuple[str, pd.DataFrame]]:

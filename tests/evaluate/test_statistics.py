@@ -1,9 +1,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_ind
 
 from mend.evaluate import statistics
-from mend.evaluate.statistics import bootstrap, coverage_label, groups, nested_bootstrap, scores, training_interval
+from mend.evaluate.statistics import (
+    bootstrap,
+    coverage_label,
+    groups,
+    nested_bootstrap,
+    scores,
+    summarise,
+    training_interval,
+)
 
 
 def test_the_bootstrap_covers_the_mean_as_often_as_it_says():
@@ -29,6 +38,9 @@ def test_columns_without_values_are_reported_as_none():
 def test_the_bootstrap_is_the_same_on_every_machine():
     low, high = bootstrap(np.arange(20.0)[:, None])
     assert (round(float(low[0]), 4), round(float(high[0]), 4)) == (6.9, 12.15)
+    a, b = np.arange(60.0).reshape(3, 20, 1) ** 1.5, np.arange(40.0).reshape(2, 20, 1)
+    low, high = nested_bootstrap(a, b, np.arange(20), (True, True))
+    assert (round(float(low[0]), 4), round(float(high[0]), 4)) == (-186.9242, 578.2757)
 
 
 def test_groups_hold_every_row_once():
@@ -36,6 +48,17 @@ def test_groups_hold_every_row_once():
     parts = dict(groups(rows, pd.Series(["b", "a", "b"])))
     assert list(parts) == ["a", "b"]
     assert parts["b"]["psnr"].tolist() == [1.0, 3.0]
+    key = pd.Series(pd.Categorical(["late", "early", "late"], ["early", "never", "late"]))
+    assert [label for label, _ in groups(rows, key)] == ["early", "late"]
+
+
+def test_a_summary_has_all_rows_those_of_a_bin_and_those_of_a_class():
+    rows = pd.DataFrame({"psnr": [0.0, 0.0, 1.0], "coverage": [0.05, 0.2, 0.15], "class": ["cat", "dog", "dog"]})
+    found = summarise(rows)
+    assert (found.metrics["psnr"].mean, found.metrics["psnr"].n) == (0.333333, 3), "six digits are kept"
+    assert {label: part["psnr"].mean for label, part in found.by_coverage.items()} == {"up to 10 %": 0, "10–20 %": 0.5}
+    assert {label: part["psnr"].n for label, part in found.by_class.items()} == {"cat": 1, "dog": 2}
+    assert summarise(rows.assign(**{"class": ""})).by_class == {}
 
 
 def test_holes_of_one_image_are_no_independent_evidence():
@@ -54,6 +77,7 @@ def test_holes_of_one_image_are_no_independent_evidence():
 def test_few_images_have_no_interval():
     found = scores(pd.DataFrame({"psnr": np.arange(9.0), "image": [f"{i}" for i in range(9)]}))
     assert (found["psnr"].mean, found["psnr"].low) == (4.0, None)
+    assert np.isfinite(bootstrap(np.arange(10.0)[:, None])).all(), "ten have one"
 
 
 @pytest.mark.parametrize(("trainings", "between", "noise"), [(5, 0.05, 0.1), (5, 0.05, 1.0), (2, 0.05, 0.3)])
@@ -95,4 +119,18 @@ def test_what_is_not_trained_adds_nothing_to_the_spread_over_trainings():
 
 def test_few_images_have_no_interval_over_trainings_either():
     values = np.zeros((2, 9, 1))
-    assert np.isnan(nested_bootstrap(values, values, np.arange(9), (True, True))).all()
+    for low, high in (bootstrap(values[0]), nested_bootstrap(values, values, np.arange(9), (True, True))):
+        assert low.shape == high.shape == (1,)
+        assert np.isnan([low, high]).all()
+
+
+def test_trainings_that_are_all_the_same_have_an_interval_of_no_width():
+    values = np.zeros((2, 10, 1))
+    assert np.array_equal(nested_bootstrap(values + 3, values, np.arange(10), (True, True)), [[3], [3]])
+    assert training_interval([3.0, 3.0], [1.0, 1.0]) == (2, 2)
+
+
+@pytest.mark.parametrize(("a", "b"), [([1.0, 2.5], [3.0, 5.0]), ([1.0, 2.0, 4.0], [3.0, 3.1, 2.9, 3.3, 2.5])])
+def test_the_interval_over_trainings_is_that_of_welch(a: list[float], b: list[float]):
+    welch = ttest_ind(a, b, equal_var=False).confidence_interval()
+    assert training_interval(a, b) == pytest.approx((welch.low, welch.high), rel=1e-6)
