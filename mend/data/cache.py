@@ -6,6 +6,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ def read_decoded(key: str, read: Reader, source: str, size: int | None) -> Decod
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(folder.name + ".lock")):  # several processes may start at once
             if not (folder / "meta.json").exists():
-                _decode(read, source, size, folder)
+                try:
+                    _decode(read, source, size, folder)
+                finally:  # on a full disk nothing stays that nobody reads
+                    shutil.rmtree(_part(folder), ignore_errors=True)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     if FIRST:
         warn_of_broken(meta["broken"], len(meta["broken"]) + len(meta["names"]))
@@ -71,7 +75,7 @@ def read_decoded(key: str, read: Reader, source: str, size: int | None) -> Decod
 def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     """Decode every entry into one array under `folder`, whole or not at all."""
     entries, count, classes = read()
-    part = folder.with_name(folder.name + ".part")
+    part = _part(folder)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     pixels: np.ndarray | None = None
@@ -116,6 +120,11 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     part.rename(folder)
 
 
+def _part(folder: Path) -> Path:
+    """What is to become this folder."""
+    return folder.with_name(folder.name + ".part")
+
+
 def _square(pixels: np.ndarray, size: int) -> np.ndarray:
     """The central square of uint8 (H, W, 3) pixels, scaled to (size, size, 3)."""
     side = min(pixels.shape[:2])
@@ -131,14 +140,19 @@ def cache_folder() -> Path:
 
 
 def new_array(file: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
-    """A memory-mapped array of zeros in a new file, with its room on the disk taken.
+    """A memory-mapped array of zeros in a new file, with its room on the disk taken; no file where there is none.
 
     Without that a disk that fills up later ends the process by a signal, not by an error.
     """
-    array = np.lib.format.open_memmap(file, "w+", dtype, shape)
-    if hasattr(os, "posix_fallocate"):
-        with file.open("r+b") as opened:
-            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    try:
+        array = np.lib.format.open_memmap(file, "w+", dtype, shape)
+        if hasattr(os, "posix_fallocate"):
+            with file.open("r+b") as opened:
+                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    except OSError as error:
+        with suppress(OSError):
+            file.unlink()
+        raise OSError(error.errno, error.strerror, str(file)) from None
     return array
 
 
