@@ -892,7 +892,7 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"No space .*/a\.png'"):
         write_image(file, smooth(4, 4, 1))
     assert file.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
@@ -904,6 +904,16 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Path, "write_bytes", denied)
     with pytest.raises(InputError, match=r"a\.png may not be written"):
+        write_image(tmp_path / "a.png", smooth(4, 4, 0))
+
+
+def test_a_disk_that_can_only_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(self: Path, *_: object, **__: object) -> None:  # there, even what is not there cannot be removed
+        raise OSError(30, "Read-only file system", str(self))
+
+    for name in ("write_bytes", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(InputError, match=r"/a\.png cannot be written: its disk can only be read"):
         write_image(tmp_path / "a.png", smooth(4, 4, 0))
 
 
