@@ -1,5 +1,6 @@
 """Pictures decoded once: a source's pictures as one uint8 array in a file, which every later start maps into memory."""
 
+import errno
 import hashlib
 import json
 import os
@@ -58,7 +59,15 @@ def read_decoded(key: str, read: Reader, source: str, size: int | None) -> Decod
     """
     folder = cache_folder() / "images" / key
     if not (folder / "meta.json").exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            raise InputError(
+                f"{cache_folder()}, where mend keeps decoded pictures, cannot be written: {error.strerror}. Name another "
+                "folder by the environment variable MEND_CACHE."
+            ) from None
         with FileLock(folder.with_name(folder.name + ".lock")):  # several processes may start at once
             if not (folder / "meta.json").exists():
                 try:
