@@ -86,6 +86,26 @@ def test_one_broken_file_in_many_is_skipped_by_name_and_more_stop(tmp_path: Path
         load_images(str(tmp_path), "all")
 
 
+def test_a_cache_that_cannot_be_written_is_named_and_a_full_one_keeps_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pictures, cache = tmp_path / "pictures", tmp_path / "cache"
+    pictures.mkdir()
+    for i in range(5):
+        Image.fromarray(smooth(8, 8, i)).save(pictures / f"{i}.png")
+    monkeypatch.setenv("MEND_CACHE", str(cache))
+    cache.write_bytes(b"")
+    with pytest.raises(InputError, match=r"/cache, where .* cannot be written: .*MEND_CACHE"):
+        load_images(str(pictures), "all")
+    cache.unlink()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mend.data.cache.np.save", full)  # after the pixels, before the labels
+    with pytest.raises(OSError, match="No space"):
+        load_images(str(pictures), "all")
+    assert [file.suffix for file in (cache / "images").iterdir()] == [".lock"]
+
+
 def test_crops_come_from_a_folder_alone():
     for source in ("cifar10", "hub:a/b", "no/such/folder"):
         with pytest.raises(InputError, match=f"there is no folder {source}"):
