@@ -8,7 +8,7 @@ comparison, sum, condition, number or call is changed or left out. The tests tha
 repository. A mutant is killed when a test fails, or runs three times as long as usual; else it survives. Left out is what only
 changes the words of an error, and what stands outside of functions: numbers that somebody chose. EQUAL lists survivors that
 change no result. Modules that are in the file already and not measured stay in it. With `again` the survivors are tried once
-more, after tests were added.
+more, after tests were added; those whose line was deleted or written anew are not counted any more.
 """
 
 import ast
@@ -211,7 +211,8 @@ def measure(count: int = 40, seed: int = 0, names: Sequence[str] = tuple(MODULES
             for done, i in enumerate(drawn, 1):
                 (copy / name).write_text(mutants[i].source + "\n", encoding="utf-8")
                 if run_tests(copy, by_line.get(mutants[i].line, tests), limit) == "survived":
-                    survivors.append({"line": places[i], "before": mutants[i].before, "after": mutants[i].after})
+                    code = source.splitlines()[places[i] - 1].strip()
+                    survivors.append({"line": places[i], "code": code, "before": mutants[i].before, "after": mutants[i].after})
                     print(f"{name}:{places[i]}: {mutants[i].before!r} as {mutants[i].after!r}", file=sys.stderr)
                 modules[name] = {"seed": seed, "mutants": len(mutants), "drawn": done, "survived": survivors}
                 yield modules
@@ -227,13 +228,19 @@ def try_again(record: dict[str, Any]) -> dict[str, Any]:
         os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_DIR": f"{folder}/numba"}
         for name, module in record["modules"].items():
             source, still = (ROOT / name).read_text(encoding="utf-8"), []
+            lines = source.splitlines()
             for one in module["survived"]:
-                alike = [m for m in make_mutants(source) if (m.line, m.before, m.after) == tuple(one.values())]
-                assert alike, f"{name}:{one['line']} has moved: measure the module anew"
+                alike = [
+                    mutant
+                    for mutant in make_mutants(source)
+                    if (mutant.before, mutant.after) == (one["before"], one["after"])
+                    and lines[mutant.line - 1].strip() == one["code"]
+                ]
+                module["drawn"] -= not alike
                 for mutant in alike:
                     (copy / name).write_text(mutant.source + "\n", encoding="utf-8")
                     if run_tests(copy, MODULES[name], 600) == "survived":
-                        still.append(one)
+                        still.append({**one, "line": mutant.line})
                         break
             (copy / name).write_text(source, encoding="utf-8")
             module["survived"] = still

@@ -236,6 +236,46 @@ def kills() -> str:
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
+def disks() -> str:
+    """What became of commands on disks that were full, or could only be read, by job."""
+    record = _read("disks.json")
+    kinds = ("full", "read-only")
+    table = ["| command | " + " | ".join(f"{kind}: tried | refused | done | faults" for kind in kinds) + " |"]
+    table.append("| :--- |" + " ---: |" * 8)
+    for job, counts in record["jobs"].items():
+        cells = []
+        for one in (counts[kind] for kind in kinds):
+            tried = sum(one.values())
+            cells += [tried, one["refused"], one["done"], tried - one["refused"] - one["done"]]
+        table.append(f"| {job} | " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*table, "", f"<sub>{_seeds_and_commits(record['jobs'])}.</sub>", ""])
+
+
+def processes() -> str:
+    """The validation PSNR of trainings by one process and by two."""
+    record = _read("processes.json")
+    names = ("one process", "two processes", "another seed")
+    table = ["| network | " + " | ".join(names) + " | one and two, farthest apart |", "| :--- |" + " ---: |" * 4]
+    for network, runs in record["trained"].items():
+        apart = max(abs(a - b) for a, b in zip(runs[names[0]], runs[names[1]], strict=True))
+        table.append(f"| `{network}` | " + " | ".join(f"{runs[name][-1]:.2f} dB" for name in names) + f" | {apart:.2f} dB |")
+    note = (
+        f"Width 8, {record['pictures']:,} pictures of 32×32, batch 128, {len(runs[names[0]])} epochs, on a CPU; n = 1 training "
+        f"of each. PSNR on the validation images after the last epoch; farthest apart: in any epoch. Commit {record['commit']}."
+    )
+    return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
+
+
+def gradients() -> str:
+    """What each process of a training sends in a step, in a ring of n."""
+    table = ["| network | weights | S | sent in each step, n = 8 | n = 64 |", "| --- |" + " ---: |" * 4]
+    for one in _read("processes.json")["counted"]:
+        size = 4 * one["weights"] / 1e6
+        cells = [f"{one['weights']:,}", *(f"{size * part:.1f} MB" for part in (1, 2 * 7 / 8, 2 * 63 / 64))]
+        table.append(f"| `{one['network']}`, width {one['width']} | " + " | ".join(cells) + " |")
+    return "\n".join([*table, ""])
+
+
 def mutants() -> str:
     """How many faults in mend's own code the tests find, by module."""
     record = _read("mutants.json")
@@ -270,10 +310,13 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "neighbours"): neighbours,
     ("docs/reliability.md", "damaged"): damaged,
     ("docs/reliability.md", "kills"): kills,
+    ("docs/reliability.md", "disks"): disks,
     ("docs/reliability.md", "mutants"): mutants,
     ("docs/results.md", "trainings"): trainings,
     ("docs/results.md", "refinement"): refinement,
     ("docs/results.md", "small-marks"): small_marks,
+    ("docs/scale.md", "processes"): processes,
+    ("docs/scale.md", "gradients"): gradients,
     ("docs/studio.md", "object-selection"): object_selection,
 }
 

@@ -142,16 +142,15 @@ def similarity(filled: Tensor, image: Tensor) -> Tensor:
     import torch
     import torch.nn.functional as F
 
-    # Never in bf16, to which a validation step would cast it: variances are small differences of large sums, and a mean SSIM
-    # of 0.85 came out as 0.62.
-    with torch.autocast(filled.device.type, enabled=False):
-        a, b = (F.pad(pictures.float(), (5, 5, 5, 5), mode="reflect") for pictures in (filled, image))
-        if filled.device.type != "cpu" or filled.requires_grad:
-            return _similarity(a, b)
-        rows = max(64, STRIP // (len(filled) * filled.shape[3]))
-        strips = [(a[:, :, y : y + rows + 10], b[:, :, y : y + rows + 10]) for y in range(0, filled.shape[2], rows)]
-        same = torch.ones_like(a[:, :, :rows, 5:-5])
-        return torch.cat([same[:, :, : len(x[0, 0]) - 10] if torch.equal(x, y) else _similarity(x, y) for x, y in strips], 2)
+    # Never in bf16, to which a validation step would cast a convolution: variances are small differences of large sums, and a
+    # mean SSIM of 0.85 came out as 0.62.
+    a, b = (F.pad(pictures.float(), (5, 5, 5, 5), mode="reflect") for pictures in (filled, image))
+    if filled.device.type != "cpu" or filled.requires_grad:
+        return _similarity(a, b)
+    rows = max(64, STRIP // (len(filled) * filled.shape[3]))
+    strips = [(a[:, :, y : y + rows + 10], b[:, :, y : y + rows + 10]) for y in range(0, filled.shape[2], rows)]
+    same = torch.ones_like(a[:, :, :rows, 5:-5])
+    return torch.cat([same[:, :, : len(x[0, 0]) - 10] if torch.equal(x, y) else _similarity(x, y) for x, y in strips], 2)
 
 
 def _similarity(a: Tensor, b: Tensor) -> Tensor:
@@ -225,7 +224,7 @@ def _lpips(kind: Any, weights: str, device: torch.device) -> Callable[[Batch, Ba
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
     with pretrained("LPIPS", getattr(torchvision.models, weights).DEFAULT.url, without_download()):
-        net: Any = LearnedPerceptualImagePatchSimilarity(net_type=kind, normalize=True).net.to(device)
+        net: Any = LearnedPerceptualImagePatchSimilarity(net_type=kind).net.to(device)
 
     @torch.no_grad()
     def distance(filled: Batch, image: Batch) -> Tensor:
