@@ -58,9 +58,11 @@ def main() -> None:
     counted = [count(*size) for size in SIZES]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        (folder / "data" / "train").mkdir(parents=True)
-        for i, picture in enumerate(load_images(sys.argv[1], "train").pixels[:PICTURES]):
-            write_image(folder / "data" / "train" / f"{i:05d}.png", picture)
+        pixels = load_images(sys.argv[1], "train").pixels
+        for split, rows in (("train", range(PICTURES)), ("test", range(PICTURES, PICTURES + 10))):  # a source has a test
+            (folder / "data" / split).mkdir(parents=True)
+            for i in rows:
+                write_image(folder / "data" / split / f"{i:05d}.png", pixels[i])
         words = f"-m mend masks {folder / 'data'} --segmenter strokes --out {folder / 'masks'}"
         subprocess.run([sys.executable, *words.split()], check=True)
         for case in CASES:
