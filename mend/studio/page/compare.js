@@ -70,6 +70,7 @@ export class Compare {
       const wanted = { ...studio.asked(), score, compared: true };
       const [marked, before] = [studio.kept(), studio.marks.shown($("photo"))];
       const figures = [];
+      this.count = ticked.length;
       this.shown = null;
       for (const [i, model] of ticked.entries()) {
         const what = blind ? "" : `, ${model}`;
@@ -84,6 +85,7 @@ export class Compare {
       this.draw(input, before, blind ? shuffle(figures) : figures, blind);
       const done = figures.find((one) => one.picture);
       const last = figures.findLast((one) => one.picture); // the first is the first to give way
+      scrollTo({ top: 0 }); // on a phone the results lie above the button
       if (done) this.shown = { picture: input.key, result: last.picture, methods: ticked, score };
     });
   }
@@ -115,7 +117,7 @@ export class Compare {
       return make("figcaption", {}, make("b", { textContent: name(one, i) }), text, ...mark, ...acts);
     };
     const marked = make("img", { src: this.before, alt: "What was marked", draggable: false });
-    this.lenses.clear([this.input.width, this.input.height]);
+    this.lenses.clear([this.input.width, this.input.height], 1 + this.count);
     const first = make("figure", {}, this.lenses.frame(marked), make("figcaption", {}, make("b", { textContent: "Marked" })));
     const others = figures.map((one, i) => make("figure", {}, view(one, i), caption(one, i)));
     $("results").replaceChildren(first, ...others);

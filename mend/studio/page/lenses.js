@@ -2,6 +2,10 @@
 import { $, make } from "./dom.js";
 import { Viewport } from "./viewport.js";
 
+const GAP = 20; // CSS pixels between pictures
+const CAPTION = 96; // below a picture, with the gap to the next row
+const LOW = 160; // no picture is made lower, so that all are seen at once
+const NARROW = 560; // a room with one column
 const KEYS = { "+": 1.5, "=": 1.5, "-": 1 / 1.5 };
 
 export class Lenses {
@@ -16,12 +20,14 @@ export class Lenses {
     $("lens-actual").onclick = () => this.viewport.zoomTo(this.viewport.actual);
     $("lens-closer").onclick = () => this.viewport.zoomBy(1.5);
     $("lens-farther").onclick = () => this.viewport.zoomBy(1 / 1.5);
-    new ResizeObserver(() => this.resize()).observe($("results"));
+    const observer = new ResizeObserver(() => this.resize());
+    for (const name of ["results", "stage"]) observer.observe($(name));
   }
 
-  // Other pictures, of this size, are to come.
-  clear(size) {
+  // Other pictures, so many of this size, are to come.
+  clear(size, count) {
     this.lenses = [];
+    this.count = count;
     if (size.some((side, i) => side !== this.viewport.size[i])) this.viewport.open(size);
   }
 
@@ -71,7 +77,10 @@ export class Lenses {
 
   resize() {
     const [first] = this.lenses;
-    if (first?.frame.clientWidth) this.viewport.resize([first.frame.clientWidth, first.frame.clientHeight]);
+    if (!first?.frame.clientWidth) return;
+    const room = [$("grid").clientWidth, $("stage").clientHeight - 2 * $("grid").offsetTop - $("results").offsetTop];
+    $("results").style.gridTemplateColumns = columns(this.count, this.viewport.size, room);
+    this.viewport.resize([first.frame.clientWidth, first.frame.clientHeight]);
   }
 
   draw() {
@@ -87,4 +96,16 @@ export class Lenses {
     $("lens-percent").textContent = `${percent} %`;
     $("lens-fit").setAttribute("aria-pressed", scale === whole);
   }
+}
+
+// The columns of a grid in which so many pictures of a size are seen largest without scrolling, as CSS wants them.
+export function columns(count, [width, height], room) {
+  if (room[0] < NARROW) return "minmax(0, 1fr)";
+  const choices = Array.from({ length: count }, (_, i) => {
+    const wide = (room[0] - GAP * i) / (i + 1);
+    const high = Math.max(LOW, room[1] / Math.ceil(count / (i + 1)) - CAPTION);
+    return { across: i + 1, shown: Math.floor(Math.min(wide, (high * width) / height)) };
+  });
+  const { across, shown } = choices.reduce((best, one) => (one.shown > best.shown ? one : best));
+  return `repeat(${across}, ${shown}px)`;
 }

@@ -108,7 +108,7 @@ function look(i) {
 // Lines {name, points: (x, y)} on one pair of axes; y is null where it is no number, which is marked. Pointing at an epoch tells
 // the values there.
 function chart(lines, title) {
-  const [width, height, left, bottom] = [270, 170, 48, 24];
+  const [width, height, left, bottom] = [270, 170, 54, 24];
   const points = lines.flatMap((line) => line.points);
   const numbers = points.filter(([, value]) => value !== null);
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title} by epoch` });

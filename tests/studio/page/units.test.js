@@ -1,6 +1,7 @@
 // Zoom, undo, marks and recovery without a browser: `node --test`.
 import assert from "node:assert/strict";
 import test from "node:test";
+import { columns } from "../../../mend/studio/page/lenses.js";
 import { pack, shrink, squaredDistances, unpack } from "../../../mend/studio/page/mask.js";
 import { Recovery } from "../../../mend/studio/page/recovery.js";
 import { Steps } from "../../../mend/studio/page/steps.js";
@@ -226,4 +227,11 @@ test("what is left is told in seconds", () => {
   assert.equal(remaining(4, { share: 0.25, since: 1 }, null), "about 9 s left");
   assert.equal(remaining(5, { share: 0.5, since: 0 }, { left: 42, at: 4 }), "about 40 s left", "the server knows better");
   assert.equal(remaining(50, null, { left: 42, at: 4 }), "nearly done");
+});
+
+test("pictures to compare are seen as large as fits without scrolling", () => {
+  assert.equal(columns(4, [480, 320], [1064, 800]), "repeat(2, 456px)"); // two rows, as high as there is room
+  assert.equal(columns(4, [320, 480], [1064, 800]), "repeat(4, 251px)"); // upright ones side by side
+  assert.equal(columns(4, [480, 320], [1064, 300]), "repeat(4, 251px)");
+  assert.equal(columns(4, [480, 320], [358, 800]), "minmax(0, 1fr)");
 });
