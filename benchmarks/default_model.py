@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 
 from mend.data.sources import set_aside
 from mend.images import picture_files, write_bytes
-from mend.inpaint.folder import model_folder, read_config
+from mend.inpaint.folder import model_folder
 from mend.inpaint.onnx import DEFAULT, GRAPH
 from mend.models.export import export
 
@@ -89,6 +89,11 @@ def sources(listed: pd.DataFrame) -> str:
     return "\n".join(["  | photographs | source | licence |", "  | ---: | :--- | :--- |", *rows])
 
 
+def read_record(run: Path) -> dict[str, Any]:
+    """All that is in a run's config.json, more than `read_config` knows."""
+    return json.loads((model_folder(run) / "config.json").read_text(encoding="utf-8"))
+
+
 def describe(trained: dict[str, Any]) -> dict[str, str]:
     """A row of the card: one training."""
     recipe = trained["config"]
@@ -124,11 +129,11 @@ parser.add_argument("--data", type=Path, required=True)
 asked = parser.parse_args()
 run = asked.run[-1]
 
-config = read_config(run)
+config = read_record(run)
 weights = {name: value.half() for name, value in load_file(model_folder(run) / "model.safetensors").items()}
 data = save(weights)
 assert len(data) <= MOST, f"{len(data):,} bytes are more than the {MOST:,} that mend has room for"
-stages = [without_places(read_config(stage)["trained"]) for stage in asked.run]
+stages = [without_places(read_record(stage)["trained"]) for stage in asked.run]
 trained = stages[-1]
 listed = photographs(asked.data, trained["config"]["set_aside"])
 rows = [describe(stage) for stage in stages]

@@ -36,8 +36,8 @@ from mend.data.cache import Entry, read_decoded
 from mend.data.loaders import epoch_rows
 from mend.data.sources import CIFAR10_CLASSES, load_images, locate
 from mend.evaluate.metrics import psnr, ssim
-from mend.evaluate.result import Trained
 from mend.images import composite, mask_out
+from mend.inpaint.folder import Trained
 from mend.masks.store import ObjectPolicy, find_set
 from mend.models import build
 from mend.models.checkpoint import save_model

@@ -15,13 +15,12 @@ from mend.errors import InputError, nearest
 from mend.evaluate.pictures import SHARED
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.reading import scored_reader
-from mend.evaluate.result import Model, model_from
 from mend.evaluate.scenes import Scenes, folder_fillings, pictures_by_name
 from mend.filling.load import load_filler
 from mend.images import mask_out
 from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
-from mend.inpaint.folder import model_folder
+from mend.inpaint.folder import Model, model_folder
 from mend.inpaint.networks import is_network
 
 Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -80,7 +79,7 @@ def filler_method(method: str, name: str, protocol: Protocol, scenes: Scenes, de
     Raises InputError for one that was trained on the pictures it is scored on.
     """
     filler = load_filler(method, device)
-    model = model_from(json.loads(json.dumps(filler.config)))  # as it will be read again
+    model = filler.config
     if protocol.whole and scenes.source == "photos" and model.trained and model.trained.data == "photos":
         raise InputError(
             f"{name} was trained on the photographs of {protocol.name}. Train it on others, or evaluate on others."

@@ -8,7 +8,7 @@
 """
 
 import json
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from filelock import FileLock
 from mend.errors import InputError
 from mend.evaluate.protocol import Protocol, protocol_from, protocol_values
 from mend.images import write_bytes
+from mend.inpaint.folder import Model, model_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,39 +38,6 @@ class Score:
 
 Scores = dict[str, Score]
 """By column: psnr for the composited image, psnr_raw, psnr_hole, psnr_band."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """How a network's weights came about, as its model folder says, as far as that was recorded."""
-
-    data: str = ""
-    fingerprint: str = ""
-    masks: str = ""
-    mask_set: str = ""  # SHA-256 of the mask set it was trained with; "" for drawn masks
-    images: int = 0
-    commit: str = ""
-    torch: str = ""
-    config: dict[str, Any] = field(default_factory=dict[str, Any])  # of its `TrainConfig`; an older one lacks some keys
-    epoch: int = 0
-    seconds: float = 0.0
-    device: str = ""
-    validation: dict[str, float] = field(default_factory=dict[str, float])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """What filled: a network of `mend.models` with its options, a classical filler, a folder, or a network of others."""
-
-    version: int | None = None
-    model: str
-    options: dict[str, Any] = field(default_factory=dict[str, Any])
-    trained: Trained | None = None
-    contract: dict[str, Any] | None = None  # of a network of others: licence, source, SHA-256 and what it expects
-
-    @property
-    def width(self) -> int:
-        return int(self.options.get("width", 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,18 +145,6 @@ def add_methods(out: str | Path, result: Result, methods: dict[str, MethodResult
         result = replace(result, methods={**there, **methods})
         write_result(out, result)
     return result
-
-
-def model_from(config: dict[str, Any]) -> Model:
-    """What a model folder's config.json says; keys that mend does not know are left out."""
-    trained = config.get("trained")
-    known = {**_known(Model, config), "trained": Trained(**_known(Trained, trained)) if trained else None}
-    return Model(**known)
-
-
-def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    names = [one.name for one in fields(kind)]
-    return {name: value for name, value in values.items() if name in names}
 
 
 def _method(values: dict[str, Any]) -> MethodResult:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mend.errors import missing_package, pick
 from mend.inpaint.filler import Memory
+from mend.inpaint.folder import Model
 from mend.inpaint.plan import PROGRAM
 from mend.progress import Report, ignore
 
@@ -92,7 +93,7 @@ class Classical:
         self.name, self.function = name, pick(CLASSICAL, name, "classical filler")
         if not is_installed(name):  # said once, and not of each picture of a folder
             raise missing_package("scikit-image", "eval")
-        self.config = {"model": name, "options": {}}
+        self.config = Model(model=name)
         self.memory = MEMORY.get(name)
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:

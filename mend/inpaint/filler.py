@@ -4,12 +4,12 @@ numpy in, numpy out, so that nothing which only uses a filler needs to know the 
 the studio's list, the evaluation and the report ask the filler what it is; nobody asks for its class.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from mend.inpaint.folder import Model
 from mend.progress import Report, ignore
 
 
@@ -34,7 +34,7 @@ class Filler(Protocol):
     memory      what it takes; None where that is not known
     version     text that changes whenever its filling may: the SHA-256 of its weights, or its library's version
     parameters  how many weights it has
-    config      what is on record of how it was made, as JSON has it; at least its "model" and "options"
+    config      what is on record of it, as a result has it
     """
 
     @property
@@ -54,7 +54,7 @@ class Filler(Protocol):
     @property
     def parameters(self) -> int: ...
     @property
-    def config(self) -> Mapping[str, Any]: ...
+    def config(self) -> Model: ...
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """`raw` (B, 3, H, W) in [0, 1] from what is known (B, 3, H, W), zeros in the hole, and the hole (B, 1, H, W), float32.

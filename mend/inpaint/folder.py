@@ -1,22 +1,49 @@
 """A model folder: `config.json`, which rebuilds the network, and `model.safetensors`, its weights; found without PyTorch."""
 
 import json
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from mend.errors import InputError
 
 VERSION = 1
 
 
-class ModelConfig(TypedDict):
-    """What `config.json` says: the network is `build(model, **options)`; `trained` is how its weights came about, and `version`
-    counts the formats of the file."""
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """How a network's weights came about, as far as that was recorded."""
 
-    version: int
+    data: str = ""
+    fingerprint: str = ""
+    masks: str = ""
+    mask_set: str = ""  # SHA-256 of the mask set it was trained with; "" for drawn masks
+    images: int = 0
+    commit: str = ""
+    torch: str = ""
+    config: dict[str, Any] = field(default_factory=dict[str, Any])  # of its `TrainConfig`; an older one lacks some keys
+    epoch: int = 0
+    seconds: float = 0.0
+    device: str = ""
+    validation: dict[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What fills: the network `build(model, **options)` of `mend.models`, a classical filler, a folder, or a network of others.
+
+    `version` counts the formats of config.json.
+    """
+
+    version: int | None = None
     model: str
-    options: dict[str, Any]
-    trained: dict[str, Any]
+    options: dict[str, int] = field(default_factory=dict[str, int])
+    trained: Trained | None = None
+    contract: dict[str, Any] | None = None  # of a network of others: licence, source, SHA-256 and what it expects
+
+    @property
+    def width(self) -> int:
+        return self.options.get("width", 0)
 
 
 def model_folder(path: str | Path) -> Path:
@@ -36,16 +63,25 @@ def find_model(path: Path) -> Path | None:
     return next((folder for folder in (path, path / "model") if (folder / "config.json").is_file()), None)
 
 
-def read_config(path: str | Path) -> ModelConfig:
-    """The `config.json` of a model or run folder, checked. InputError for what is none."""
+def read_config(path: str | Path) -> Model:
+    """What the `config.json` of a model or run folder says. InputError for what is none."""
     file = model_folder(path) / "config.json"
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        version = config["version"]
-        if not {"model", "options", "trained"} <= set(config):
-            raise KeyError("model, options or trained")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values["version"] == VERSION:
+            return model_from({key: values[key] for key in ("version", "model", "options", "trained")})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is no model configuration ({type(error).__name__}: {error}).") from None
-    if version != VERSION:
-        raise InputError(f"{file} is of version {version}; this is mend for version {VERSION}.")
-    return config
+    raise InputError(f"{file} is of version {values['version']}; this is mend for version {VERSION}.")
+
+
+def model_from(config: dict[str, Any]) -> Model:
+    """A model as JSON has it; keys that mend does not know are left out."""
+    trained = config.get("trained")
+    known = {**_known(Model, config), "trained": Trained(**_known(Trained, trained)) if trained else None}
+    return Model(**known)
+
+
+def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    names = [one.name for one in fields(kind)]
+    return {name: value for name, value in values.items() if name in names}

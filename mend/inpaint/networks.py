@@ -9,6 +9,7 @@ is for each pixel (`memory`), a plan can promise no more than so much; where it 
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from mend.images import composite
 from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, read_contract
 from mend.inpaint.download import difference, fetch, hash_file
 from mend.inpaint.filler import Memory
+from mend.inpaint.folder import Model
 from mend.inpaint.graphs import OnnxGraph
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.probe import probe
@@ -100,7 +102,7 @@ class Network:
         self.name, self.run, self.contract = name, run, contract
         self.runtime = run.runtime
         self.finer = PyramidOnnx()
-        self.config = {"model": name, "options": {}, "contract": asdict(contract)}
+        self.config = Model(model=name, contract=json.loads(json.dumps(asdict(contract))))  # as it will be read again
 
     @property
     def parameters(self) -> int:

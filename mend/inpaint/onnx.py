@@ -17,7 +17,7 @@ import numpy as np
 
 from mend.data.assets import ASSETS
 from mend.inpaint.filler import Memory
-from mend.inpaint.folder import ModelConfig, model_folder, read_config
+from mend.inpaint.folder import Model, model_folder, read_config
 from mend.inpaint.scales import REACH, RELAX, STRIDE, fill_scales
 from mend.progress import Report, ignore
 
@@ -41,7 +41,7 @@ class PyramidOnnx:
     def __init__(self, folder: Path = DEFAULT) -> None:
         self.folder = folder
         self.session = open_session(folder / GRAPH.name)
-        self.name = str(self.config["model"])  # "pyramid", or "structure", whose guess is relaxed
+        self.name = self.config.model  # "pyramid", or "structure", whose guess is relaxed
         self.relax = RELAX if self.name == "structure" else 0
 
     @cached_property
@@ -50,7 +50,7 @@ class PyramidOnnx:
         return hashlib.sha256((self.folder / "model.safetensors").read_bytes()).hexdigest()
 
     @cached_property
-    def config(self) -> ModelConfig:
+    def config(self) -> Model:
         return read_config(self.folder)
 
     @cached_property
@@ -88,7 +88,7 @@ def find_exported(model: Path) -> Path | None:
     """The model folder of a network of the pyramid's kind, by it or by its run folder, into which `mend export` wrote
     model.onnx; None where it did not. InputError where there is no model."""
     folder = model_folder(model)
-    is_ours = (folder / GRAPH.name).is_file() and read_config(folder)["model"] in ("pyramid", "structure")
+    is_ours = (folder / GRAPH.name).is_file() and read_config(folder).model in ("pyramid", "structure")
     return folder if is_ours else None
 
 

@@ -16,28 +16,28 @@ from torch import nn
 from mend.data.assets import ASSETS
 from mend.errors import InputError
 from mend.images import write_bytes
-from mend.inpaint.folder import VERSION, ModelConfig, model_folder, read_config
+from mend.inpaint.folder import VERSION, Model, model_folder, read_config
 from mend.models import build
 from mend.models.network import Network
 
 
-def save_model(folder: str | Path, network: nn.Module, model: str, options: dict[str, Any], trained: dict[str, Any]) -> None:
+def save_model(folder: str | Path, network: nn.Module, model: str, options: dict[str, int], trained: dict[str, Any]) -> None:
     """Write the network `build(model, **options)` to `folder`; `trained` says how its weights came about."""
     folder = Path(folder)
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    config = ModelConfig(version=VERSION, model=model, options=options, trained=trained)
+    config = {"version": VERSION, "model": model, "options": options, "trained": trained}
     write_bytes(folder / "model.safetensors", save(weights))
     write_bytes(folder / "config.json", json.dumps(config, indent=2).encode() + b"\n")
 
 
-def load_model(path: str | Path) -> tuple[Network, ModelConfig]:
-    """The network in a model folder or a run folder, in evaluation mode on the CPU, and its config.
+def load_model(path: str | Path) -> tuple[Network, Model]:
+    """The network in a model folder or a run folder, in evaluation mode on the CPU, and what is on record of it.
 
     Raises InputError for a missing folder, a damaged or foreign file, or weights that do not fit the config.
     """
     folder = model_folder(path)
-    config = read_config(folder)
-    network = build(config["model"], **config["options"])
+    found = read_config(folder)
+    network = build(found.model, **found.options)
     file = folder / "model.safetensors"
     try:
         network.load_state_dict(load_file(file))
@@ -50,10 +50,10 @@ def load_model(path: str | Path) -> tuple[Network, ModelConfig]:
         ) from None
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
-        raise InputError(f"the weights in {file} do not fit its config.json ({config['model']}): {first}") from None
+        raise InputError(f"the weights in {file} do not fit its config.json ({found.model}): {first}") from None
     if not all(value.isfinite().all() for value in network.state_dict().values()):
         raise InputError(f"the weights in {file} hold values that are not finite. Train the network again.")
-    return network.eval().to(memory_format=torch.channels_last), config
+    return network.eval().to(memory_format=torch.channels_last), found
 
 
 def commit() -> str:

@@ -1,14 +1,13 @@
 """A network as a `Filler`, by PyTorch."""
 
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from mend.inpaint.filler import Memory
+from mend.inpaint.folder import Model
 from mend.models.checkpoint import load_model
 from mend.models.device import find_device
 from mend.models.network import Network, hash_weights
@@ -27,11 +26,11 @@ def load_network(path: str | Path, device: str = "auto") -> "TorchFiller":
 
 
 class TorchFiller:
-    """A network as a `Filler`, on a device. `config` says what it is."""
+    """A network as a `Filler`, on a device. `config` is what is on record of it."""
 
-    def __init__(self, network: Network, device: torch.device, config: Mapping[str, Any]) -> None:
+    def __init__(self, network: Network, device: torch.device, config: Model) -> None:
         self.network, self.device, self.config = network.eval().to(device), device, config
-        self.name = str(config.get("model", "network"))
+        self.name = config.model
         self.runtime = f"PyTorch on {device}"
         self.stride, self.reach, self.tiles = network.stride, network.reach, network.tiles
         self.memory = Memory(PROGRAM, PICTURE, network.memory)

@@ -17,8 +17,8 @@ from mend.data.loaders import Batches, Crops, epoch_rows, share_of_batch
 from mend.data.sources import image_files, load_images, set_aside, split_rows
 from mend.errors import InputError
 from mend.evaluate.metrics import psnr, ssim
-from mend.evaluate.result import Trained
 from mend.images import composite, mask_out, picture_files
+from mend.inpaint.folder import Trained
 from mend.masks.crops import make_hole_drawer
 from mend.masks.store import ObjectPolicy, find_set
 from mend.models.network import Network

@@ -24,8 +24,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mend import distributed
 from mend.errors import InputError, pick
-from mend.evaluate.result import Trained
 from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
+from mend.inpaint.folder import Trained
 from mend.models import build
 from mend.models.checkpoint import commit, load_model, save_model
 from mend.models.device import best_precision, device_name, find_device
@@ -79,9 +79,9 @@ def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], No
 def _build(config: TrainConfig) -> Network:
     if config.start is not None:
         network, found = load_model(config.start)
-        if (found["model"], found["options"]) != (config.model, _options(config)):
+        if (found.model, found.options) != (config.model, _options(config)):
             raise InputError(
-                f"`start` is {config.start}, which holds {found['model']} with {found['options']}; {config.model} with "
+                f"`start` is {config.start}, which holds {found.model} with {found.options}; {config.model} with "
                 f"{_options(config)} is to be trained. Name a run of the same network, or leave out `start`."
             )
         return network.train()

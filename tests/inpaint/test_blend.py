@@ -8,6 +8,7 @@ from mend.filling.load import load_filler
 from mend.images import composite, mask_out
 from mend.inpaint.blend import Blended, approximate_laplace, blend
 from mend.inpaint.filler import Filler
+from mend.inpaint.folder import Model
 from mend.inpaint.onnx import PyramidOnnx
 from mend.models import build
 from mend.models.filler import TorchFiller
@@ -55,7 +56,7 @@ def test_any_size(size: tuple[int, int]):
 
 def test_known_pixels_are_the_same_bits_and_each_image_is_by_itself():
     image, hole = scene()
-    plain = TorchFiller(build("unet", width=4), torch.device("cpu"), {})
+    plain = TorchFiller(build("unet", width=4), torch.device("cpu"), Model(model="unet"))
     filled = fill(Blended(plain), image, hole)
     known = np.broadcast_to(hole == 0, image.shape)
     assert np.array_equal(filled[known], image[known])

@@ -405,9 +405,9 @@ def test_what_a_table_says_of_it(tmp_path: Path):
     files = [write_network(tmp_path, graph, f"{i}.onnx", multiple=None, fixed=64) for i, graph in enumerate(graphs)]
     network, other = map(load_network, files)
     assert network.parameters == sum(numpy_helper.to_array(one).size for one in graphs[0].graph.initializer) > red.size
-    assert network.config["model"] == "0"
-    assert network.config["contract"]["licence"] == "CC0-1.0"
-    json.dumps(network.config)
+    assert network.config.model == "0"
+    assert network.config.contract["licence"] == "CC0-1.0"
+    assert network.config.contract == json.loads(json.dumps(network.config.contract))
     write_network(tmp_path, graphs[0], "2.onnx", multiple=None, fixed=64, grow=1)
     assert network.version == load_network(files[0]).version
     assert len({network.version, other.version, load_network(tmp_path / "2.onnx").version}) == 3

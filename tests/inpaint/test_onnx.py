@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_it_is_the_network_that_pytorch_loads(by_onnx: PyramidOnnx, by_torch: Fi
 def test_the_guess_is_relaxed_where_the_network_says_so(by_onnx: PyramidOnnx, tmp_path: Path):
     for file in DEFAULT.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "config.json").write_text(json.dumps({**by_onnx.config, "model": "pyramid"}))
+    (tmp_path / "config.json").write_text(json.dumps({**asdict(by_onnx.config), "model": "pyramid"}))
     plain, by_torch = PyramidOnnx(tmp_path), load_filler(tmp_path, "cpu")
     assert (plain.name, by_torch.name, by_onnx.name) == ("pyramid", "pyramid", "structure")
     pixels, hole = scene(70, 90, 1, "box")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mend.errors import InputError
 from mend.inpaint.classical import Classical
+from mend.inpaint.folder import Model
 from mend.inpaint.plan import MASK, PROGRAM, READ, Plan, check_mask, make_plan, memory_size
 from mend.inpaint.tiles import tiles
 from mend.models import build
@@ -65,7 +66,7 @@ def test_tiles_hold_everything_once(height: int, width: int, seed: int, share: f
 
 
 def filler(name: str, width: int) -> TorchFiller:
-    return TorchFiller(build(name, width=width), torch.device("cpu"), {})
+    return TorchFiller(build(name, width=width), torch.device("cpu"), Model(model=name))
 
 
 def test_the_largest_tile_that_keeps_to_the_memory_is_chosen():

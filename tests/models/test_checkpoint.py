@@ -28,7 +28,7 @@ def test_a_model_folder_rebuilds_its_network(name: str, tmp_path: Path):
     # To rounding: the loaded network is channels-last, which sums in another order.
     assert torch.allclose(again(masked, hole), network(masked, hole), atol=1e-5)
     assert not again.training
-    assert config["model"] == name
+    assert config.model == name
 
 
 def test_a_run_folder_is_as_good(saved: Path):

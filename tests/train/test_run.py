@@ -57,9 +57,10 @@ def test_a_run_leaves_what_the_design_promises(finished: Path):
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
     best = max(rows, key=lambda row: float(row["val_psnr"]))
     _, loaded = load_model(finished)
-    assert loaded["trained"]["epoch"] == int(best["epoch"])
-    assert loaded["trained"]["images"] == 36
-    assert len(loaded["trained"]["mask_set"]) == 64
+    assert loaded.trained is not None
+    assert loaded.trained.epoch == int(best["epoch"])
+    assert loaded.trained.images == 36
+    assert len(loaded.trained.mask_set) == 64
 
 
 def test_training_is_repeatable_and_the_seed_matters(config: TrainConfig, finished: Path, tmp_path: Path):
@@ -101,7 +102,7 @@ def test_a_run_folder_of_another_configuration_is_refused(config: TrainConfig, f
 def test_a_finished_run_goes_on_for_more_epochs_as_if_it_had_been_begun_so(config: TrainConfig, finished: Path, tmp_path: Path):
     train(replace(config, epochs=2), tmp_path / "run")
     assert same(train(config, tmp_path / "run"), finished)
-    assert load_model(tmp_path / "run")[1]["trained"]["config"]["epochs"] == 3
+    assert load_model(tmp_path / "run")[1].trained.config["epochs"] == 3
     with (tmp_path / "run" / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
     with pytest.raises(InputError, match=r"epochs is 3 there and 2 now\. Choose another `out`"):
