@@ -1,7 +1,6 @@
 """The verbs of those who study inpainting: masks, training, evaluation, reports."""
 
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from cyclopts import App, Parameter
 from mend import distributed
 from mend.cli.app import SEGMENTER, Device, app
 from mend.errors import InputError
+from mend.progress import Report, progress, sum_reports
 from mend.train.config import TrainConfig
 
 masks_app = App(name="masks", help="Make a mask for every picture of a data set. Run it again to continue after a stop.")
@@ -57,7 +57,6 @@ def masks(
         seed: random seed of drawn masks.
     """
     from mend.data.sources import load_images
-    from mend.progress import progress
     from mend.segment.make import make_masks
 
     start, stop = _range(rows)
@@ -115,7 +114,6 @@ def duplicates(data: str, *, out: Path, size: int | None = None, threshold: floa
     """
     from mend.data.duplicates import THRESHOLD, near_duplicates, write_list
     from mend.data.sources import load_images
-    from mend.progress import progress
 
     if out.suffix != ".csv":
         raise InputError(f"the list is to be {out}; expected a name that ends in .csv.")
@@ -140,7 +138,6 @@ def train(
         recipe: settings to start from: {recipes}, or a .toml file. Flags override them.
         out: folder for the run. Default: runs/MODEL-wWIDTH.
     """
-    from mend.progress import progress
     from mend.train.config import check_run
 
     folder = out or Path("runs") / f"{config.model}-w{config.width}"
@@ -188,7 +185,6 @@ def evaluate(
     from mend.evaluate.protocol import read_protocol
     from mend.evaluate.weights import Unavailable
     from mend.inpaint.classical import CLASSICAL
-    from mend.progress import progress, sum_reports
 
     names = metrics.replace(" ", "").split(",") if metrics else None
     methods = [*(runs or []), *(name for name in CLASSICAL if classical and name not in (runs or []))]
@@ -264,7 +260,6 @@ def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.j
     """
     from mend.evaluate.compare import compare as run
     from mend.evaluate.compare import write_csv
-    from mend.progress import progress
     from mend.report.tables import comparison_text
 
     with progress("compare", "steps") as on_step:
@@ -296,14 +291,13 @@ def reproduce(
         masks: where the masks are, if not where RESULT says; or a folder of the archives *-train.npz and *-test.npz.
         out: folder for everything it makes. Default: runs/reproduce-NAME.
     """
-    from mend.progress import progress
     from mend.report.tables import reproduction_text
     from mend.train.reproduce import reproduce as run
 
     record = result.with_name("smoke.json") if tier == "smoke" else result
     with ExitStack() as bar:
 
-        def stage(name: str) -> Callable[[int, int], None]:
+        def stage(name: str) -> Report:
             bar.close()
             return bar.enter_context(progress(name, "steps"))
 

@@ -12,6 +12,7 @@ from mend.cli.app import QUIET, Device, Flag, app
 from mend.cli.files import STANDARD, STANDARD_OUTPUT, File, check_writable, is_stream, read_once, send
 from mend.errors import InputError, as_flags
 from mend.filling.options import Options
+from mend.progress import progress, split_report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +112,6 @@ def _fill_file(
 ) -> None:
     from mend.filling.job import AS_PNG, Job, fill_file
     from mend.images import output_beside, peek
-    from mend.progress import progress, split_report
 
     if photo == mask == STANDARD:
         raise InputError("photo and mask are both to come from standard input, which holds one file. Name the other.")
@@ -206,7 +206,6 @@ def _fill_folder(plan: "Plan", options: Options) -> None:
     from mend.filling.verify import COPIED
     from mend.images import format_of
     from mend.inpaint.plan import format_memory
-    from mend.progress import progress
 
     filler = load_filler(options)
     if distributed.FIRST:

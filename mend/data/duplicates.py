@@ -23,7 +23,7 @@ from mend.data.loaders import to_image
 from mend.data.sources import Images, content_id
 from mend.errors import InputError
 from mend.images import write_bytes
-from mend.progress import Report
+from mend.progress import Report, ignore
 
 THRESHOLD = 0.75
 CANDIDATE = 0.35  # at half size; down to 0.30 there lie 3 % more test images, for three times the work
@@ -36,7 +36,7 @@ SMALLEST = 8  # pixels: below, no detail is left between the shifts
 COLUMNS = ["image", "test_row", "train_row", "similarity", "mirrored", "train_images"]
 
 
-def near_duplicates(test: Images, train: Images, threshold: float = THRESHOLD, on_batch: Report | None = None) -> pd.DataFrame:
+def near_duplicates(test: Images, train: Images, threshold: float = THRESHOLD, on_batch: Report = ignore) -> pd.DataFrame:
     """The test images that have a near-duplicate among the training images, most similar first.
 
     A row each: `image` (`content_id`), `test_row` and `train_row` (positions of it and of its most similar training image),
@@ -63,8 +63,7 @@ def near_duplicates(test: Images, train: Images, threshold: float = THRESHOLD, o
                     similarity = _correlate(_detail(test.pixels[rows]), other[others]).double().numpy().round(4)
                     table = {"test_row": rows, "train_row": start + others.numpy(), "similarity": similarity}
                     found.append(pd.DataFrame(table)[similarity >= threshold].assign(mirrored=mirrored))
-        if on_batch is not None:
-            on_batch(min(start + BLOCK, len(train)), len(train))
+        on_batch(min(start + BLOCK, len(train)), len(train))
     return _by_test_image(pd.concat(found), test)
 
 

@@ -22,6 +22,7 @@ from mend.evaluate.scores import features_file
 from mend.evaluate.statistics import bootstrap, coverage_label, groups, nested_bootstrap, training_interval
 from mend.evaluate.trainings import find_group, recipe
 from mend.images import write_bytes
+from mend.progress import Report, ignore
 
 SUBSETS, MOST = 40, 999  # of a quarter of the images, at most so many: the intervals of distances of sets
 
@@ -46,7 +47,7 @@ class Difference:
     trainings_b: int = 0
 
 
-def compare(a: str, b: str, result: str | Path, on_step: Callable[[int, int], None] | None = None) -> list[Difference]:
+def compare(a: str, b: str, result: str | Path, on_step: Report = ignore) -> list[Difference]:
     """The differences of `a` and `b` of one evaluation, in the order of its columns; groups follow the whole.
 
     Each is a method, or several trainings of one recipe (see `find_group`). Of several trainings the interval is by
@@ -79,8 +80,7 @@ def compare(a: str, b: str, result: str | Path, on_step: Callable[[int, int], No
     steps, of = count(1), len(parts) + SUBSETS * len(kept)
 
     def step() -> None:
-        if on_step is not None:
-            on_step(next(steps), of)
+        on_step(next(steps), of)
 
     found: list[Difference] = []
     for group, part in parts:

@@ -34,6 +34,7 @@ from mend.evaluate.scenes import Scenes
 from mend.evaluate.weights import Unavailable
 from mend.images import composite, mask_out, write_bytes
 from mend.models.classifier import WEIGHTS
+from mend.progress import Report
 
 K = TypeVar("K")
 LARGE = 2**21  # pixels: of larger pictures a single one takes gigabytes, and keeps all cores busy
@@ -87,7 +88,7 @@ def score(
     truth_of: "Callable[[str], Truth]",
     out: Path,
     device: torch.device,
-    on_batch: Callable[[int, int], None],
+    on_batch: Report,
 ) -> tuple[pd.DataFrame, Scores] | None:
     """The per-image table of a method, and its set metrics on the composited and the raw output, computed on `device`.
 

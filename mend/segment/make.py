@@ -15,6 +15,7 @@ from mend.data.sources import Images
 from mend.errors import InputError, unknown
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet, manifest_for
+from mend.progress import Report, ignore
 from mend.segment.networks import SEGMENTERS, Segmenter, load_segmenter
 
 
@@ -27,7 +28,7 @@ def make_masks(
     seed: int = 0,
     start: int = 0,
     stop: int | None = None,
-    on_batch: Callable[[int, int], None] | None = None,
+    on_batch: Report = ignore,
 ) -> MaskSet:
     """A mask for each of the images in rows `start` to `stop`, in the mask set at `out`; what is done is not done again.
 
@@ -44,8 +45,7 @@ def make_masks(
     masks = distributed.run_first(lambda: MaskSet.create(out, manifest))
     missing = distributed.broadcast(start + np.flatnonzero(~masks.done[start:stop]) if masks is not None else np.arange(0))
     done = stop - start - len(missing)
-    if on_batch is not None:
-        on_batch(done, stop - start)
+    on_batch(done, stop - start)
 
     def find(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return rows, maker.masks(images.pixels[rows]) if segmenter not in DRAWN else maker.masks(rows)
@@ -55,8 +55,7 @@ def make_masks(
         assert masks is not None, "only the first gets them"
         masks.write(rows, found)
         done += len(rows)
-        if on_batch is not None:
-            on_batch(done, stop - start)
+        on_batch(done, stop - start)
     if masks is not None:
         masks.finish()
     distributed.broadcast(None)  # now it is sealed
@@ -81,8 +80,8 @@ def _find_all(batches: list[np.ndarray], find: Callable[[np.ndarray], Any], make
     def unpack(rows: torch.Tensor, bits: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         return rows.numpy(), np.unpackbits(bits.numpy(), axis=2, count=width).astype(np.bool_)
 
-    forked: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": "fork"}
-    loader = DataLoader(cast(Any, batches), batch_size=None, collate_fn=pack, **forked)
+    dataset = cast(Any, batches)
+    loader = DataLoader(dataset, batch_size=None, collate_fn=pack, num_workers=workers, multiprocessing_context="fork")
     return (unpack(*found) for found in loader)
 
 

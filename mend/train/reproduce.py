@@ -25,7 +25,7 @@ from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet, from_npz
-from mend.progress import sum_reports
+from mend.progress import Report, ignore, sum_reports
 from mend.segment.make import make_masks
 from mend.segment.networks import SEGMENTERS
 from mend.train.config import TrainConfig
@@ -35,7 +35,7 @@ EXACT = 0.002  # relative: libraries of other versions round in other places
 CHANCE = 1 / 330  # of a difference of two trainings that is off farther than allowed
 DEVIATIONS = 3.5  # standard deviations that this is with 16 degrees of freedom, by Student's t
 DEGREES = 4  # of freedom, below which a standard deviation says too little
-Progress = Callable[[str], Callable[[int, int], None]]  # a stage's name to what is called with (done, of) within it
+Progress = Callable[[str], Report]  # a stage's name to what is called with (done, of) within it
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def reproduce(
     data: str | None = None,
     masks: str | None = None,
     device: str = "auto",
-    progress: Progress = lambda stage: lambda done, of: None,
+    progress: Progress = lambda stage: ignore,
 ) -> list[Line]:
     """Do a result again under `out`, which may be gone on with; a line for each method and metric of the composited view, and
     for the difference of each two methods that follow each other in a metric. Of several trainings of a recipe the first is

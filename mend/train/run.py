@@ -10,7 +10,7 @@ import math
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from mend.models import build
 from mend.models.checkpoint import commit, load_model, save_model
 from mend.models.device import best_precision, device_name, find_device
 from mend.models.network import Network
+from mend.progress import Report, ignore
 from mend.train.config import TrainConfig, check_run, write_config
 from mend.train.losses import LOSSES, load_features
 from mend.train.module import ArrayData, CropData, Inpainting, advise
@@ -37,7 +38,7 @@ from mend.train.module import ArrayData, CropData, Inpainting, advise
 SAMPLES = 12  # validation pictures in the grid of each epoch
 
 
-def train(config: TrainConfig, out: str | Path, on_step: Callable[[int, int], None] | None = None) -> Path:
+def train(config: TrainConfig, out: str | Path, on_step: Report = ignore) -> Path:
     """Train, or go on training, in the run folder `out`; returns it.
 
     `on_step(done, of)` is called after each step. The processes of a job (see `mend.distributed`) share every batch. Raises
@@ -100,7 +101,7 @@ def _options(config: TrainConfig) -> dict[str, int]:
 class RunFiles(pl.Callback):
     """After each epoch: a row of metrics.csv, a sample grid, and the model when it is the best so far."""
 
-    def __init__(self, out: Path, config: TrainConfig, trained: Trained, on_step: Callable[[int, int], None] | None) -> None:
+    def __init__(self, out: Path, config: TrainConfig, trained: Trained, on_step: Report) -> None:
         self.out, self.config, self.trained, self.on_step = out, config, trained, on_step
         self.rows: list[dict[str, float]] = []
         self.best = -float("inf")
@@ -124,7 +125,7 @@ class RunFiles(pl.Callback):
         return {"pictures": self.trained.fingerprint, "masks": self.trained.mask_set or None}
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        if self.on_step is not None and trainer.is_global_zero:
+        if trainer.is_global_zero:
             self.on_step(trainer.global_step, int(trainer.estimated_stepping_batches))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -300,7 +300,7 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     def progress(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: reports.append((done, of))
 
-    monkeypatch.setattr("mend.progress.progress", progress)
+    monkeypatch.setattr("mend.cli.experiment.progress", progress)
     return reports
 
 

@@ -213,7 +213,7 @@ def test_the_command_shows_how_far_it_is(result: Path, monkeypatch: pytest.Monke
     def shown(label: str, unit: str) -> Iterator[Report]:
         yield lambda done, of: steps.append((done, of))
 
-    monkeypatch.setattr("mend.progress.progress", shown)
+    monkeypatch.setattr("mend.cli.experiment.progress", shown)
     with pytest.raises(SystemExit, match="0"):
         main(["compare", "telea", "tiny", "--results", str(result), "--csv", str(result.with_suffix(".csv"))])
     assert steps == [(1, 2), (2, 2)]
