@@ -17,7 +17,7 @@ from PIL import Image
 
 from mend.images import Picture, find_differences, read_image
 from mend.images.deep import orient
-from mend.images.metadata import save_arguments, turn_exif
+from mend.images.metadata import Metadata, save_arguments, turn_exif
 from mend.inpaint.compiled import compiled, inlined
 
 SOF0, SOF1, DHT, SOI, EOI, SOS, DQT, DRI, APP14 = 0xC0, 0xC1, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xEE
@@ -48,7 +48,9 @@ def encode_changes(picture: Picture) -> bytes | None:
     changed = find_differences(before, picture.pixels)
     back = {6: 8, 8: 6}.get(turn, turn)
     _replace(coefficients, file, orient(picture.pixels, back), orient(changed, back))
-    metadata = picture.metadata | ({"exif": exif} if exif else {})
+    metadata = picture.metadata.copy()
+    if exif:
+        metadata["exif"] = exif
     if turn > 4 and "dpi" in metadata:
         metadata["dpi"] = metadata["dpi"][::-1]
     return _write(file, coefficients, metadata)
@@ -296,7 +298,7 @@ def _replace(coefficients: np.ndarray, file: _File, pixels: np.ndarray, changed:
 # --- And written -----------------------------------------------------------------------------------------------------
 
 
-def _write(file: _File, coefficients: np.ndarray, metadata: dict[str, Any]) -> bytes | None:
+def _write(file: _File, coefficients: np.ndarray, metadata: Metadata) -> bytes | None:
     """The file with other coefficients and metadata; with the usual Huffman tables where its own have not every code."""
     colour = len(file.components) == 3
     small = io.BytesIO()  # Pillow writes the metadata, and the usual tables

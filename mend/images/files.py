@@ -28,8 +28,8 @@ from mend.images.deep import (
     restore_depth,
 )
 from mend.images.heif import is_heif, register_heif
-from mend.images.metadata import ORIENTATION, save_arguments, tiff_tags
-from mend.images.picture import Picture, as_rgb, picture_from_pil, source_format
+from mend.images.metadata import ORIENTATION, Metadata, save_arguments, tiff_tags
+from mend.images.picture import Picture, Source, as_rgb, picture_from_pil, source_format
 
 MOST = 1_000_000_000  # pixels of a picture that is opened
 PILLOWS_MOST = 1024**3 // 4 // 3  # pixels from which Pillow warns of an attack; at twice as many it refuses
@@ -351,10 +351,10 @@ def encode(picture: Picture, path: str | Path, quality: int | None = None) -> tu
     return data.getvalue(), loss
 
 
-def _compression(source: dict[str, Any], kind: str, quality: int | None) -> tuple[dict[str, Any], str]:
+def _compression(source: Source, kind: str, quality: int | None) -> tuple[dict[str, Any], str]:
     """Pillow's arguments, and what the format loses, in words."""
     if kind == "JPEG" and quality is None and "qtables" in source:
-        own = {key: source[key] for key in ("qtables", "subsampling", "progressive")}
+        own = {"qtables": source["qtables"], "subsampling": source["subsampling"], "progressive": source["progressive"]}
         return own, "re-encoded with the input's tables"
     if kind == "WEBP" and quality is None and source.get("lossless", True):
         # exact: colours under full transparency too. Quality is effort here: 80, the default, takes ten times as long
@@ -419,7 +419,7 @@ def _is_lossless_webp(content: bytes) -> bool:
     return False
 
 
-def _tiff(pixels: np.ndarray, metadata: dict[str, Any], compressed: bool) -> bytes:
+def _tiff(pixels: np.ndarray, metadata: Metadata, compressed: bool) -> bytes:
     """A TIFF in strips of 64 rows, deflated or bare; Pillow writes the list of tags.
 
     Pillow's own writer has no 16-bit colour, and no EXIF in a compressed file.

@@ -1,19 +1,9 @@
-"""What a picture file holds besides its pixels, kept so that any format with a place for it can hold it again.
-
-icc_profile  bytes: what the numbers mean as colours
-exif         bytes, from `Exif` on: the camera's account, GPS and the maker's notes included
-xmp          bytes: the editor's account
-dpi          (x, y) dots per inch
-comment      bytes, of a JPEG
-text         {keyword: text} of a PNG, such as `parameters`
-colour       what a PNG says of its numbers besides or without a profile: gamma, chromaticity, srgb, as Pillow has them, and
-             the bytes of cICP, primaries and transfer of high dynamic range
-"""
+"""What a picture file holds besides its pixels, kept so that any format with a place for it can hold it again."""
 
 import re
 import struct
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from PIL import Image
 from PIL.ExifTags import TAGS
@@ -32,13 +22,25 @@ STORAGE = {
 }  # fmt: skip
 
 
-def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[dict[str, Any], list[str]]:
+class Metadata(TypedDict, total=False):
+    icc_profile: bytes  # what the numbers mean as colours
+    exif: bytes  # from `Exif` on: the camera's account, GPS and the maker's notes included
+    xmp: bytes  # the editor's account
+    dpi: tuple[float, float]  # dots per inch, x and y
+    comment: bytes  # of a JPEG
+    text: dict[str, str]  # of a PNG, by keyword, such as `parameters`
+    colour: dict[str, Any]
+    """What a PNG says of its numbers besides or without a profile: gamma, chromaticity, srgb, as Pillow has them, and the bytes
+    of cICP, primaries and transfer of high dynamic range."""
+
+
+def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[Metadata, list[str]]:
     """The metadata of a loaded picture, and what of it was left out, in words; `upright` is the same after its orientation.
 
     The pixels are upright from here on, so the orientation is 1. Previews go: they would still show what was removed.
     """
     info, left_out = upright.info, list[str]()
-    found = {key: info[key] for key in ("icc_profile", "dpi", "comment") if info.get(key)}
+    found = cast(Metadata, {key: info[key] for key in ("icc_profile", "dpi", "comment") if info.get(key)})
     if not _has_resolution(opened):
         found.pop("dpi", None)
     if "aspect" in info:
@@ -196,9 +198,9 @@ def _drop_storage(exif: Image.Exif) -> Image.Exif:
     return kept
 
 
-def save_arguments(metadata: dict[str, Any], kind: str) -> dict[str, Any]:
+def save_arguments(metadata: Metadata, kind: str) -> dict[str, Any]:
     """Pillow's arguments that write `metadata` into a file of the format `kind`; what it has no place for stays out."""
-    arguments = {key: value for key, value in metadata.items() if key not in ("text", "colour")}
+    arguments: dict[str, Any] = {key: value for key, value in metadata.items() if key not in ("text", "colour")}
     if kind == "JPEG" and max(metadata.get("dpi", (0,))) > 65535:  # it has 16 bits for it
         del arguments["dpi"]
     if kind == "PNG":
@@ -223,7 +225,7 @@ def _hundred_thousandths(*numbers: float) -> bytes:
     return struct.pack(f">{len(numbers)}I", *(round(number * 100_000) for number in numbers))
 
 
-def tiff_tags(metadata: dict[str, Any]) -> Image.Exif:
+def tiff_tags(metadata: Metadata) -> Image.Exif:
     """EXIF and XMP as a TIFF holds them, in its own list of tags."""
     exif = Image.Exif()
     exif.load(metadata.get("exif", b""))
@@ -233,12 +235,12 @@ def tiff_tags(metadata: dict[str, Any]) -> Image.Exif:
     return tags
 
 
-def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str]:
+def differences(before: Metadata, after: Metadata) -> dict[str, str]:
     """For each kind of metadata, by its name: "kept", "changed", "lost", or "added" where only `after` has it."""
     fates = {}
     for key, name in NAMES.items():
         if key in before:
-            same = key in after and _normalise(key, before[key]) == _normalise(key, after[key])
+            same = key in after and _normalise(key, before.get(key)) == _normalise(key, after.get(key))
             fates[name] = "kept" if same else "changed" if key in after else "lost"
         elif key in after:
             fates[name] = "added"

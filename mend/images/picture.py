@@ -2,13 +2,26 @@
 
 import io
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
 from mend.errors import InputError
-from mend.images.metadata import ON_THE_SIDE, orientation, read_metadata
+from mend.images.metadata import ON_THE_SIDE, Metadata, orientation, read_metadata
+
+
+class Source(TypedDict, total=False):
+    """How a picture file was compressed, and what Pillow needs to do it again."""
+
+    format: str  # "" of what was in no file
+    frames: int
+    compression: str  # of a TIFF
+    lossless: bool  # of a WebP
+    orientation: int  # of a JPEG, as are the following
+    qtables: dict[int, list[int]]
+    subsampling: int
+    progressive: bool
 
 
 @dataclass
@@ -16,15 +29,13 @@ class Picture:
     """A picture file in memory.
 
     `pixels` is (H, W, C), uint8, uint16 or float in [0, 1]; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
-    `metadata` is what `mend.images.metadata` lists. `source` says how the file was compressed: its format, and what Pillow
-    needs to do it again. `notes` says what had to be converted or left out; those of them that are `losses` are on values of
-    the file which the pixels have not, or not exactly. `content` is the file itself, where it is a JPEG: what does not change
-    in it can be copied.
+    `notes` says what had to be converted or left out; those of them that are `losses` are on values of the file which the
+    pixels have not, or not exactly. `content` is the file itself, where it is a JPEG: what does not change in it can be copied.
     """
 
     pixels: np.ndarray
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
-    source: dict[str, Any] = field(default_factory=dict[str, Any])
+    metadata: Metadata = field(default_factory=Metadata)
+    source: Source = field(default_factory=Source)
     notes: list[str] = field(default_factory=list[str])
     losses: list[str] = field(default_factory=list[str])
     content: bytes = field(default=b"", repr=False)
@@ -94,10 +105,8 @@ class Picture:
         if self.pixels.dtype == np.uint16 and self.pixels.shape[2] > 1:
             raise InputError("Pillow has no 16-bit colour. Pass an array instead of a path, or use 'mend fill'.")
         picture = Image.fromarray(self.pixels[..., 0] if self.pixels.shape[2] == 1 else self.pixels)
-        several = ("text", "colour")  # each of which is a dictionary
-        picture.info = {key: value for key, value in self.metadata.items() if key not in several}
-        for key in several:
-            picture.info |= self.metadata.get(key, {})
+        picture.info = {key: value for key, value in self.metadata.items() if key not in ("text", "colour")}
+        picture.info.update(self.metadata.get("text", {}), **self.metadata.get("colour", {}))
         return picture
 
     def _colours(self) -> int:
@@ -267,9 +276,9 @@ def source_format(opened: Image.Image) -> str | None:
     return "JPEG" if opened.format == "MPO" else opened.format
 
 
-def _compression(opened: Image.Image) -> dict[str, Any]:
+def _compression(opened: Image.Image) -> Source:
     """The format, and how to compress such a file again."""
-    source: dict[str, Any] = {"format": source_format(opened)}
+    source = Source(format=source_format(opened) or "")
     if isinstance(opened, JpegImagePlugin.JpegImageFile):
         tables, straight = getattr(opened, "quantization", None), opened.info.get("adobe_transform") == 0
         if tables and (opened.mode == "L" or (opened.mode == "RGB" and not straight)):  # else they are no YCbCr tables

@@ -7,7 +7,7 @@ NUMBA_CACHE_DIR names another folder. Who has to wait for it is told why, by Pyt
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 from numba import njit
@@ -32,10 +32,10 @@ def inlined(function: Function) -> Function:
 def compiled(function: Loop) -> Loop:
     """A loop as machine code, which lets other threads run meanwhile."""
     # Sums may be taken in any order, and so in vectors; infinity stays what it is.
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
-    uncached = njit(**options)(function)
+    compile_loop = partial(njit, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+    uncached = compile_loop()(function)
     try:
-        cached = njit(cache=True, **options)(function)
+        cached = compile_loop(cache=True)(function)
     except RuntimeError:  # there is no folder that numba may write to
         announcer.wait[function] = "at every start. Name a folder to keep it in by NUMBA_CACHE_DIR."
         return uncached

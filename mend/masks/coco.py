@@ -13,7 +13,7 @@ from itertools import takewhile
 from operator import eq
 from pathlib import Path, PureWindowsPath
 from threading import Lock
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -62,11 +62,18 @@ def read_coco(file: Path | bytes, size: tuple[int, int] | None, photo: str) -> t
     return np.logical_or.reduce(parts), f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}", notes
 
 
+class _Entry(TypedDict):
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
 @dataclass(frozen=True)
 class _DataSet:
     """What a file says of many pictures: their entries by their names without folders, their annotations by `image_id`."""
 
-    images: dict[str, list[dict[str, Any]]]
+    images: dict[str, list[_Entry]]
     annotations: dict[Any, list[Any]]
 
 
@@ -99,7 +106,7 @@ def _split_path(path: str) -> tuple[str, ...]:
     return PureWindowsPath(path).parts
 
 
-def _find_entry(path: Path, data: _DataSet, photo: str) -> dict[str, Any]:
+def _find_entry(path: Path, data: _DataSet, photo: str) -> _Entry:
     """The entry of `photo`, by its name and the folders before it; the only one where no photo is named."""
     if not photo:
         if len(data.images) == 1 and len(alone := next(iter(data.images.values()))) == 1:

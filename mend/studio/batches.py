@@ -5,7 +5,7 @@ A batch is an item of a session. Its folder has `photos` and `masks`, numbered, 
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, StreamingResponse
@@ -55,7 +55,7 @@ def add_batches(page: APIRouter, sessions: Sessions, workers: Workers, models: d
         await receive_file(request, item, file)
 
     @page.post("/sessions/{token}/batches")
-    async def create(token: str) -> dict[str, Any]:
+    async def create(token: str) -> dict[str, str]:
         key, item = sessions.find(token).add("pictures")
         item.facts["names"] = {}
         for part in ("photos", "masks"):
@@ -63,7 +63,7 @@ def add_batches(page: APIRouter, sessions: Sessions, workers: Workers, models: d
         return {"batch": key}
 
     @page.post("/sessions/{token}/batches/{key}/pictures")
-    async def add_picture(token: str, key: str, request: Request, name: str = "picture") -> dict[str, Any]:
+    async def add_picture(token: str, key: str, request: Request, name: str = "picture") -> dict[str, int]:
         _, item = find_batch(token, key)
         names = item.facts["names"]
         if len(names) >= MOST:
@@ -79,7 +79,7 @@ def add_batches(page: APIRouter, sessions: Sessions, workers: Workers, models: d
         return {"number": number}
 
     @page.post("/sessions/{token}/batches/{key}/masks")
-    async def add_mask(token: str, key: str, request: Request, number: int | None = None) -> dict[str, Any]:
+    async def add_mask(token: str, key: str, request: Request, number: int | None = None) -> dict[str, int]:
         _, item = find_batch(token, key)
         await receive(request, item, item.folder / ("mask" if number is None else f"masks/{number:04d}.png"))
         return {}

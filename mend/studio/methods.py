@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mend.errors import InputError
 from mend.inpaint.classical import CLASSICAL, is_installed
@@ -33,7 +32,7 @@ class Method:
         """Of the worker that does it: a network has its own, the classical fillers, which load nothing, have one together."""
         return "classical" if self.model in CLASSICAL else str(self.model)
 
-    def options(self, device: str) -> dict[str, Any]:
+    def options(self, device: str) -> dict[str, str | bool | None]:
         """The options of `mend fill` that choose it."""
         return {"model": self.model, "smooth": self.smooth, "device": device}
 

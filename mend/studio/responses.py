@@ -44,7 +44,7 @@ async def read_json(request: Request, kind: type[Model]) -> Model:
     return validate(kind, await request.body())
 
 
-def validate(kind: type[Model], values: bytes | dict[str, Any]) -> Model:
+def validate(kind: type[Model], values: bytes | Facts) -> Model:
     """The model of JSON, or of values by name. InputError for the first that is wrong."""
     try:
         return kind.model_validate_json(values) if isinstance(values, bytes) else kind.model_validate(values)
@@ -123,9 +123,9 @@ async def follow(
         after()
 
 
-async def wait_for(messages: Messages) -> dict[str, Any]:
+async def wait_for(messages: Messages) -> Facts:
     """The facts in the last of a task's messages."""
-    facts: dict[str, Any] = {}
+    facts = Facts()
     async for message in messages:
         facts = message.get("done", facts)
     return facts

@@ -140,12 +140,12 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         }
 
     @page.post("/sessions/{token}/alive")
-    async def alive(token: str) -> dict[str, Any]:
+    async def alive(token: str) -> dict[str, str]:
         sessions.find(token).heard = time.monotonic()
         return {}
 
     @page.post("/sessions/{token}/close")
-    async def close(token: str) -> dict[str, Any]:
+    async def close(token: str) -> dict[str, str]:
         sessions.close(token)
         return {}
 
@@ -179,7 +179,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         return stream_lines(follow(task, item, done=done, undo=lambda: session.remove(key)))
 
     @page.get("/sessions/{token}/pictures/{key}")
-    async def facts(token: str, key: str) -> dict[str, Any]:
+    async def facts(token: str, key: str) -> Facts:
         item = sessions.find(token).item(key)
         return {"picture": key, "name": item.name, **item.facts}
 
@@ -275,7 +275,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
     # --- Links ---
 
     @page.post("/sessions/{token}/links")
-    async def give(token: str, request: Request) -> dict[str, Any]:
+    async def give(token: str, request: Request) -> dict[str, str]:
         session, asked = sessions.find(token), await read_json(request, Compared)
         mask = session.item(asked.result).folder / "mask.png"
         if not mask.exists():
