@@ -10,6 +10,7 @@ fill the same large holes in photographs that none has seen (see large_holes.py)
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from mend.train.run import train
 
 OUT = Path(__file__).parent.parent / "results" / "pyramid" / "ablation"
 EPOCHS = 2  # of the recipe's fifteen
+HOW = ("", f"for {EPOCHS} epochs, on")
 
 
 class OneScale(Pyramid):
@@ -65,11 +67,10 @@ def variants(data: Path, masks: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def trained(name: str, changes: dict[str, Any]) -> Path:
-    out = Path("runs/ablation") / name.split(" (")[0].replace(" ", "-")
+def trained(name: str, changes: dict[str, Any], out: Path) -> Path:
     config = TrainConfig(**{**read_recipe("pyramid"), **changes})
     with progress(name, "steps") as report:
-        return train(config, out, report)
+        return train(config, out / re.sub(r" \(.*|,", "", name).replace(" ", "-"), report)
 
 
 def table(rows: pd.DataFrame, names: list[str]) -> str:
@@ -91,6 +92,27 @@ def table(rows: pd.DataFrame, names: list[str]) -> str:
     return "\n".join(lines)
 
 
+def write(
+    out: Path, rows: pd.DataFrame, names: list[str], changes: dict[str, Any], made_at: str | None, where: str, how: str
+) -> None:
+    """OUT.json, .csv and .md; `where` says what the photographs are, `how` what each variant was trained on."""
+    network = out.parent.name
+    facts = {"commit": made_at, "device": device_name(device), "photographs": rows["photo"].nunique(), "seed": 0}
+    means = rows.groupby(["method", "bin"], sort=False)[list(METRICS)].mean().reset_index().to_dict("records")
+    found = {**facts, "definition": "PSNR and SSIM of the pixels of the hole", "variants": changes, "means": means}
+    note = (
+        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph: means over "
+        f"n = {facts['photographs']} photographs a column{where}. Each variant was trained once (seed 0), {how} "
+        f"{facts['device']}, commit {facts['commit']}. Such short trainings show what learns fast, not what is best after a "
+        f"long training. Made by `benchmarks/{network}_ablation.py`."
+    )
+    text = f"# Ablation of the network `{network}`\n\n{table(rows, names)}\n\n{note}\n"
+    write_bytes(out.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
+    write_bytes(out.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+    write_bytes(out.with_suffix(".md"), text.encode())
+    print(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -98,29 +120,9 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=2, help="each so many-th photograph only")
     asked = parser.parse_args()
     changes = variants(asked.data, asked.masks)
-    runs = {name: trained(name, change) for name, change in changes.items()}
-    fillers = {name: load_filler(run) for name, run in runs.items()}
+    fillers = {name: load_filler(trained(name, change, Path("runs/ablation"))) for name, change in changes.items()}
     rows, _ = measure(fillers, list(scenes(asked.data / "photos" / "val", asked.masks / "test", asked.every)))
-    facts = {"commit": commit(), "device": device_name(device), "photographs": rows["photo"].nunique(), "seed": 0}
-    means = rows.groupby(["method", "bin"], sort=False)[list(METRICS)].mean().reset_index().to_dict("records")
-    found = {
-        **facts,
-        "definition": "PSNR and SSIM of the pixels of the hole",
-        "variants": changes,
-        "means": means,
-    }
-    note = (
-        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph: means over "
-        f"n = {facts['photographs']} photographs a column. Each variant was trained once (seed 0), for {EPOCHS} epochs, on "
-        f"{facts['device']}, commit {facts['commit']}. Such short trainings show what learns fast, not what is best after a "
-        "long training. Made by `benchmarks/pyramid_ablation.py`."
-    )
-    write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
-    write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
-    write_bytes(
-        OUT.with_suffix(".md"), f"# Ablation of the network `pyramid`\n\n{table(rows, list(runs))}\n\n{note}\n".encode()
-    )
-    print(table(rows, list(runs)))
+    write(OUT, rows, list(changes), changes, commit(), *HOW)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ Writes results/structure/ablation.json, .csv (a row a filling) and .md, anew aft
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from large_holes import METRICS, Scene, device, measure, scenes
-from pyramid_ablation import table
+from large_holes import Scene, device, measure, scenes
+from pyramid_ablation import trained, write
 from torch import Tensor
 
 from mend.filling.load import load_filler
@@ -25,14 +24,12 @@ from mend.inpaint.filler import Filler
 from mend.inpaint.scales import darker_half_first, mirror
 from mend.models import MODELS
 from mend.models.checkpoint import commit, load_model
-from mend.models.device import device_name
 from mend.models.filler import TorchFiller
 from mend.models.pyramid import Pyramid, Residual
-from mend.progress import Report, ignore, progress
-from mend.train.config import TrainConfig, read_recipe
-from mend.train.run import train
+from mend.progress import Report, ignore
 
 OUT = Path(__file__).parent.parent / "results" / "structure" / "ablation"
+HOW = (" (BSDS500, val)", "on 17,640 crops,")
 CROPS = {"crops": 6, "epochs": 2}  # of 1,470 photographs: 17,640
 FEATURES = 0.05  # its gradient is then 0.6 of L1's (feature_weight.py)
 
@@ -75,12 +72,6 @@ def variants(shared: Path, masks: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def trained(name: str, changes: dict[str, Any], out: Path) -> Path:
-    config = TrainConfig(**{**read_recipe("pyramid"), **changes})
-    with progress(name, "steps") as report:
-        return train(config, out / name.replace(" ", "-").replace(",", ""), report)
-
-
 def last(run: Path) -> Filler:
     """With the weights of the last step: in so short a training the moving average reaches back to the first ones."""
     network, config = load_model(run)
@@ -98,24 +89,6 @@ def measured(name: str, filler: Filler, shown: list[Scene], out: Path) -> pd.Dat
     return pd.read_csv(file, dtype={"photo": str})
 
 
-def write(rows: pd.DataFrame, changes: dict[str, dict[str, Any]], made_at: str | None) -> None:
-    facts = {"commit": made_at, "device": device_name(device), "photographs": rows["photo"].nunique(), "seed": 0}
-    means = rows.groupby(["method", "bin"], sort=False)[list(METRICS)].mean().reset_index().to_dict("records")
-    found = {**facts, "definition": "PSNR and SSIM of the pixels of the hole", "variants": changes, "means": means}
-    note = (
-        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph: means over "
-        f"n = {facts['photographs']} photographs a column (BSDS500, val). Each variant was trained once (seed 0), on 17,640 "
-        f"crops, {facts['device']}, commit {facts['commit']}. Such short trainings show what learns fast, not what is best "
-        "after a long training. Made by `benchmarks/structure_ablation.py`."
-    )
-    names = list(dict.fromkeys(rows["method"]))
-    text = f"# Ablation of the network `structure`\n\n{table(rows, [*names[2:], *names[:2]])}\n\n{note}\n"
-    write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
-    write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
-    write_bytes(OUT.with_suffix(".md"), text.encode())
-    print(text)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shared", type=Path)
@@ -130,7 +103,9 @@ def main() -> None:
     for name, change in changes.items():
         run = trained(name, change, asked.out)
         parts.append(measured(name, last(run), shown, asked.out))
-        write(pd.concat(parts), changes, made_at)
+        rows = pd.concat(parts)
+        names = list(dict.fromkeys(rows["method"]))
+        write(OUT, rows, [*names[2:], *names[:2]], changes, made_at, *HOW)
 
 
 if __name__ == "__main__":
