@@ -118,7 +118,8 @@ def locate(source: str, split: str, size: int | None) -> tuple[str, Reader]:
     if parquet:
         return _key(split, size, *map(_stamp, parquet)), lambda: _parquet_entries(parquet)
     files = image_files(folder, split)
-    return _key(split, size, *map(_stamp, files)), lambda: _file_entries(files, folder)
+    key = _key(split, size, *map(_stamp, files))
+    return key, lambda: ((Entry(file.relative_to(folder).as_posix(), file) for file in files), len(files), ())
 
 
 def _key(*parts: object) -> str:
@@ -161,10 +162,6 @@ def set_aside(files: list[Path], count: int) -> list[Path]:
     if count >= len(files):
         raise InputError(f"{count} pictures cannot be set aside: there are {len(files)}, and training needs some.")
     return sorted(files, key=lambda file: hashlib.sha256(file.read_bytes()).digest())[:count]
-
-
-def _file_entries(files: list[Path], root: Path) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
-    return (Entry(p.relative_to(root).as_posix(), p) for p in files), len(files), ()
 
 
 def _parquet_entries(files: list[Path]) -> tuple[Iterable[Entry], int, tuple[str, ...]]:

@@ -67,23 +67,19 @@ class MaskSet:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # several processes may start at once
-            cls._create(folder, manifest)
-        return cls._map(folder, _read_manifest(folder), "r+")
-
-    @staticmethod
-    def _create(folder: Path, manifest: Manifest) -> None:
-        if (folder / "manifest.json").exists():
-            there = _read_manifest(folder)
-            if replace(there, done=0, sha256="") != manifest:
-                old, new = asdict(there), asdict(manifest)
-                differs = [f"{k}: {old[k]!r} there, {new[k]!r} now" for k in new if old[k] != new[k]]
-                differs = [d for d in differs if not d.startswith(("done", "sha256"))]
-                raise InputError(f"{folder} holds another mask set ({'; '.join(differs)}). Choose another `out`.")
-        else:
-            shape = (manifest.count, -(-manifest.height * manifest.width // 8))
-            _create_array(folder / "masks.npy", np.uint8, shape)
-            _create_array(folder / "done.npy", np.bool_, (manifest.count,))
-            _write_manifest(folder, manifest)
+            if not (folder / "manifest.json").exists():
+                shape = (manifest.count, -(-manifest.height * manifest.width // 8))
+                _create_array(folder / "masks.npy", np.uint8, shape)
+                _create_array(folder / "done.npy", np.bool_, (manifest.count,))
+                _write_manifest(folder, manifest)
+        there = _read_manifest(folder)
+        if replace(there, done=0, sha256="") != manifest:
+            old, new = asdict(there), asdict(manifest)
+            differs = [
+                f"{k}: {old[k]!r} there, {new[k]!r} now" for k in new if old[k] != new[k] and k not in ("done", "sha256")
+            ]
+            raise InputError(f"{folder} holds another mask set ({'; '.join(differs)}). Choose another `out`.")
+        return cls._map(folder, there, "r+")
 
     @classmethod
     def open(cls, folder: str | Path) -> "MaskSet":
@@ -122,23 +118,20 @@ class MaskSet:
     def finish(self) -> "MaskSet":
         """Bring the manifest up to date; when every row is done the set is sealed with its hash."""
         with FileLock(self.folder / ".lock"):
-            self._finish()
+            if not (self.folder / "done.npy").exists():  # another process has sealed it
+                self.manifest = _read_manifest(self.folder)
+                return self
+            count = int(self.done.sum())
+            complete = count == len(self)
+            digest = hashlib.sha256(np.ascontiguousarray(self.packed).data).hexdigest() if complete else ""
+            self.manifest = replace(self.manifest, done=count, sha256=digest)
+            _write_manifest(self.folder, self.manifest)
+            if complete or os.name == "nt":  # a mapped file cannot be removed on Windows
+                self.done = np.array(self.done)
+            if complete:
+                with suppress(PermissionError):  # whoever made another range lets go of it last, and removes it
+                    (self.folder / "done.npy").unlink()
         return self
-
-    def _finish(self) -> None:
-        if not (self.folder / "done.npy").exists():  # another process has sealed it
-            self.manifest = _read_manifest(self.folder)
-            return
-        count = int(self.done.sum())
-        complete = count == len(self)
-        digest = hashlib.sha256(np.ascontiguousarray(self.packed).data).hexdigest() if complete else ""
-        self.manifest = replace(self.manifest, done=count, sha256=digest)
-        _write_manifest(self.folder, self.manifest)
-        if complete or os.name == "nt":  # a mapped file cannot be removed on Windows
-            self.done = np.array(self.done)
-        if complete:
-            with suppress(PermissionError):  # whoever made another range lets go of it last, and removes it
-                (self.folder / "done.npy").unlink()
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Boolean (n, H, W) masks of these rows, True = hole."""
