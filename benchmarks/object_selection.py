@@ -11,6 +11,15 @@ core, at 2 megapixels, from a box: the photographs enlarged.
 
 Constants were chosen on all objects at first, and since then on every other photograph alone: `tuned`. The others are `held
 out`. Boxes that fit exactly, or are 12 % larger on every side, say how much the drawing matters.
+
+Tried and left out: median and mean of all 60, one box. The method as it is has 0.788 and 0.763; with a narrower margin around
+the box (`AROUND` 0.2) 0.784 and 0.764.
+- The first three principal components of our structure network's encoder, at 1/4 and 1/8 of the size, in bins beside the
+  colours, narrow margin: 0.782 and 0.768, in 1.6 times the time.
+- The strength and direction of smoothed gradients in bins, looked at 176 pixels large: 0.764 and 0.749; without: 0.764, 0.741.
+- Looked at 420 pixels large, margin 0.25: 0.789 and 0.762.
+- Six variants (margin, bins, prior, size, those features): their vote in each pixel 0.789 and 0.767; the one that agrees most
+  with the others 0.789 and 0.766; the best, which only the outline tells, 0.816 and 0.793. The vote of three: 0.789 and 0.769.
 """
 
 import json
