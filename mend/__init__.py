@@ -5,6 +5,7 @@ filled = mend.fill("photo.jpg", "mask.png")                  # with the network 
 filled = mend.load("runs/unet-aspp")("photo.jpg", "mask.png")  # with one of yours
 """
 
+import os
 import sys
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from mend.filling.inpainter import Inpainter as Inpainter
     from mend.filling.inpainter import fill as fill
     from mend.filling.inpainter import load as load
+
+# ONNX Runtime reports its use to Microsoft, from version 1.32 on Linux too, unless this stands before its first import. What is
+# done with a photograph is nobody's business.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Inpainter", "fill", "load"]
 

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,15 @@ from mend.images import Picture, mask_out
 from mend.inpaint import onnx, scales
 from mend.inpaint.filler import Filler
 from mend.inpaint.onnx import DEFAULT, PyramidOnnx
+
+
+def test_onnx_runtime_reports_nothing(tmp_path: Path):
+    """Where it does, it keeps a number of the computer in a hidden file among the temporary ones."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)  # which this process has set
+    code = "from mend.inpaint.onnx import GRAPH, open_session; open_session(GRAPH)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
