@@ -83,6 +83,10 @@ def test_identical_images_and_empty_holes_have_defined_values():
     assert psnr(image, image).tolist() == [PSNR_CAP] * 2
     assert torch.allclose(ssim(image, image), torch.ones(2))
     assert psnr(image, image, torch.zeros(2, 1, 16, 16)).isnan().all()
+    found = image.clone().requires_grad_()
+    ssim(found, image).sum().backward()  # as a loss does it
+    assert found.grad is not None
+    assert found.grad.abs().max() < 1e-4, "nothing is better than the same picture"
 
 
 def test_mixed_precision_does_not_reach_the_metrics(pair: tuple[torch.Tensor, torch.Tensor]):
