@@ -103,6 +103,8 @@ def _raise_unless_connection(error: Exception) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error says, as a sentence."""
+    """What an error says, as a sentence; of the system's without their number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}."
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return said.rstrip(".:") + "."

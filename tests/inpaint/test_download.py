@@ -182,6 +182,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(hub: Hub, cache: Path, k
     with pytest.raises(InputError, match="HF_HOME") as caught:
         fetch("lama", contract(CONTENT))
     assert str(cache) in str(caught.value)
+    assert "Errno" not in str(caught.value)
     assert "give its path instead of lama" in str(caught.value)
 
 
