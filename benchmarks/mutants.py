@@ -239,7 +239,7 @@ def try_again(record: dict[str, Any]) -> dict[str, Any]:
                     mutant
                     for mutant in make_mutants(source)
                     if (mutant.before, mutant.after) == (one["before"], one["after"])
-                    and lines[mutant.line - 1].strip() == one["code"]
+                    and lines[mutant.line - 1].strip() == one.get("code", lines[one["line"] - 1].strip())
                 ]
                 module["drawn"] -= not alike
                 for mutant in alike:
