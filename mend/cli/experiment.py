@@ -301,9 +301,9 @@ def reproduce(
             bar.close()
             return bar.enter_context(progress(name, "steps"))
 
-        lines = run(record, out or Path("runs") / f"reproduce-{record.stem}", data, masks, device, stage)
-    print(reproduction_text(lines))
-    if not all(line.within for line in lines):
+        found = run(record, out or Path("runs") / f"reproduce-{record.stem}", data, masks, device, stage)
+    print(reproduction_text(found))
+    if not found.within:
         sys.exit(1)
 
 

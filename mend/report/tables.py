@@ -20,7 +20,7 @@ from mend.inpaint.classical import CLASSICAL
 from mend.models import MODELS
 
 if TYPE_CHECKING:  # it trains, and Lightning takes seconds to import
-    from mend.train.reproduce import Line
+    from mend.train.reproduce import Reproduction
 
 UNAVAILABLE = "n/a"
 
@@ -256,10 +256,10 @@ def _level(found: list[Difference], a: str, b: str) -> list[str]:
     ]
 
 
-def reproduction_text(lines: "list[Line]") -> str:
-    """A table for a terminal, and how many numbers are within their tolerance."""
+def reproduction_text(found: "Reproduction") -> str:
+    """A table for a terminal, how many numbers are within their tolerance, and which methods they cannot tell apart."""
     table = [("", "", "old", "new", "difference", "tolerance", "")]
-    for line in lines:
+    for line in found.lines:
         digits = METRICS[line.metric].digits + 1
         numbers = (
             f"{line.old:.{digits}f}",
@@ -269,8 +269,14 @@ def reproduction_text(lines: "list[Line]") -> str:
         )
         said = "" if line.within else "ANOTHER ORDER" if line.turned else "OUTSIDE"
         table.append((line.method, METRICS[line.metric].title, *numbers, said))
-    within = sum(line.within for line in lines)
-    return "\n".join([*_judged(table, 2), "", f"{within} of {len(lines)} numbers within tolerance"])
+    within = sum(line.within for line in found.lines)
+    said = [f"{within} of {len(found.lines)} numbers within tolerance"]
+    for one, two in found.alike:
+        said.append(
+            f"{one} and {two} cannot be told apart: in every metric they differ by less than two trainings of one network may. "
+            "An exchange of their numbers would pass."
+        )
+    return "\n".join([*_judged(table, 2), "", *said])
 
 
 def _judged(rows: Sequence[Sequence[str]], left: int) -> list[str]:

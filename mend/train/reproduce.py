@@ -5,14 +5,15 @@ order, and training carries that on. How far it may be off follows from how far 
 apart, where a result has several (this one, or RESULT-seeds.json beside it), and else is each metric's `tolerance`: two to four
 times what two trainings of the four networks of cifar10-object-v1 differed by at most
 (results/cifar10-object-v1/reproduced.txt). The differences of methods that follow each other are held to that too, or to how
-far their own trainings lie apart; and so is their order: each number alone of two that changed places may be near enough.
+far their own trainings lie apart; and so is their order: each number alone of two that changed places may be near enough. Two
+methods may still be nearer to each other than two trainings of one are: those are named, as nothing here tells them apart.
 """
 
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 from mend.data.sources import load_images
@@ -62,6 +63,18 @@ class Line:
         return self.ordered and self.old * self.new <= 0
 
 
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of doing a result again: its lines, and the pairs of methods that they cannot tell apart."""
+
+    lines: list[Line]
+    alike: list[tuple[str, str]]
+
+    @property
+    def within(self) -> bool:
+        return all(line.within for line in self.lines)
+
+
 def reproduce(
     result: str | Path,
     out: str | Path,
@@ -69,7 +82,7 @@ def reproduce(
     masks: str | None = None,
     device: str = "auto",
     progress: Progress = lambda stage: ignore,
-) -> list[Line]:
+) -> Reproduction:
     """Do a result again under `out`, which may be gone on with; a line for each method and metric of the composited view, and
     for the difference of each two methods that follow each other in a metric. Of several trainings of a recipe the first is
     done.
@@ -118,7 +131,8 @@ def reproduce(
     ):
         if before != after:
             raise InputError(f"this measured something else than {result}: {what} is {after}, there it is {before}.")
-    return compare_results(old, new, _seeds(Path(result), evaluated))
+    seeds = _seeds(Path(result), evaluated)
+    return Reproduction(compare_results(old, new, seeds), find_alike(old, seeds))
 
 
 def _masks(
@@ -173,6 +187,17 @@ def compare_results(old: Result, new: Result, seeds: Result | None = None) -> li
             pairs.append(Line(f"{one} − {two}", metric, was, now, tolerance, ordered=was > tolerance / 2))
     places = list(old.methods)
     return [*sorted(lines, key=lambda line: places.index(line.method)), *pairs]
+
+
+def find_alike(old: Result, seeds: Result | None = None) -> list[tuple[str, str]]:
+    """The pairs of methods that lie so near each other that `compare_results` would let their numbers be exchanged."""
+    found: list[tuple[str, str]] = []
+    for one, two in combinations(old.methods, 2):
+        exchanged = {a: replace(old.methods[a], metrics=old.methods[b].metrics) for a, b in ((one, two), (two, one))}
+        lines = compare_results(old, replace(old, methods={**old.methods, **exchanged}), seeds)
+        if all(line.within for line in lines):
+            found.append((one, two))
+    return found
 
 
 def _pair_tolerance(metric: str, one: str, two: str, seeds: Result | None) -> float:
