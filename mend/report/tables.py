@@ -270,13 +270,13 @@ def reproduction_text(found: "Reproduction") -> str:
         said = "" if line.within else "ANOTHER ORDER" if line.turned else "OUTSIDE"
         table.append((line.method, METRICS[line.metric].title, *numbers, said))
     within = sum(line.within for line in found.lines)
-    said = [f"{within} of {len(found.lines)} numbers within tolerance"]
+    below = [f"{within} of {len(found.lines)} numbers within tolerance"]
     for one, two in found.alike:
-        said.append(
+        below.append(
             f"{one} and {two} cannot be told apart: in every metric they differ by less than two trainings of one network may. "
             "An exchange of their numbers would pass."
         )
-    return "\n".join([*_judged(table, 2), "", *said])
+    return "\n".join([*_judged(table, 2), "", *below])
 
 
 def _judged(rows: Sequence[Sequence[str]], left: int) -> list[str]:
