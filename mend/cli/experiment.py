@@ -176,10 +176,11 @@ def evaluate(
         filled: folders of filled pictures, one for each method.
         masks: where the masks of the protocol are, if not where it says. With --truth: folder of masks, white where filled.
         metrics: separated by commas, of {metrics}. Default: those of the protocol.
+            With --truth: psnr,ssim,lpips,fid,lpips-cifar,mae.
         limit: score this many pictures only, the first ones.
         size: crop every picture to its central square and scale it to this many pixels a side.
         classical: score {classical} too.
-        out: where the result goes: OUT.json, and a folder OUT. Default: results/PROTOCOL.
+        out: where the result goes: OUT.json, and a folder OUT. Default: results/PROTOCOL; with --truth results/ and its name.
     """
     from mend.evaluate import run as module
     from mend.evaluate.protocol import read_protocol
@@ -191,7 +192,8 @@ def evaluate(
     if truth or filled:
         if data or limit or size or protocol != "cifar10-object-v1" or not (truth and filled and masks):
             raise InputError(
-                "to score folders give --truth, --filled and --masks; --data, --protocol, --limit, --size do not fit."
+                "to score folders of pictures give all of --truth, --filled and --masks, and leave out --data, --protocol, "
+                "--limit and --size, which are for protocols."
             )
         target = out or Path("results") / truth.resolve().name
         score = partial(module.evaluate_folders, truth, filled, masks, target, names, device, methods=methods)
@@ -281,7 +283,8 @@ def reproduce(
 ) -> None:
     """Repeat an experiment (masks, trainings, evaluation) and print new numbers beside old ones.
 
-    Exits with 1 if a number is outside its tolerance.
+    A line such as 'a − b' is the difference of two methods that follow each other in a metric.
+    Exits with 1 if a number is OUTSIDE its tolerance, or two methods changed places (ANOTHER ORDER).
     Run the same command again to continue after a stop.
 
     Args:

@@ -87,7 +87,10 @@ def leave_out(
     """The result and the rows without some images, by their ids; metrics of whole sets are then not to be had."""
     kept = {method: table[~table["image"].isin(images)] for method, table in rows.items()}
     if all(len(kept[m]) in (0, len(rows[m])) for m in rows):
-        raise InputError(f"none, or all, of the images of {result.protocol.name} are in {listed_in}: is it for others?")
+        raise InputError(
+            f"none, or all, of the images of {result.protocol.name} are in {listed_in}, so there is nothing to leave out, or "
+            "nothing left. Is this the list of another data set?"
+        )
     methods = {m: replace(result.methods[m], **summarise(table)._asdict()) for m, table in kept.items()}
     count = len(next(iter(kept.values())))
     title = f"{result.protocol.title}, without {listed_in} ({result.n - count} images)"

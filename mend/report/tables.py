@@ -224,7 +224,7 @@ def comparison_text(found: list[Difference], a: str, b: str) -> str:
         digits = metric.digits + 1
         title = metric.title + (f" {view}" if view else "") + (f", {d.group}" if d.group != "all" else "")
         if np.isnan(d.low):
-            interval, said = "", "no interval: too few images, or their features are gone"
+            interval, said = "", "no interval: too few images, or no features of them are kept beside the result"
         else:
             interval = f"{d.low:+.{digits}f} to {d.high:+.{digits}f}"
             ahead = a if d.better == "A" else b
