@@ -312,6 +312,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/reliability.md", "kills"): kills,
     ("docs/reliability.md", "disks"): disks,
     ("docs/reliability.md", "mutants"): mutants,
+    ("docs/context.md", "context"): context,
     ("docs/results.md", "trainings"): trainings,
     ("docs/results.md", "refinement"): refinement,
     ("docs/results.md", "small-marks"): small_marks,
