@@ -245,7 +245,7 @@ def test_a_picture_on_standard_output_is_called_so(photo: Path):
     ("number", "system", "said"),
     [
         (28, "No space left on device", "no space left on the disk"),
-        (30, "Read-only file system", "o.png cannot be written: Read-only file system. Write to another folder"),
+        (30, "Read-only file system", "o.png cannot be written: its disk can only be read. Write to another folder"),
     ],
 )
 def test_a_disk_that_takes_nothing_is_said(
