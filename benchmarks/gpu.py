@@ -129,8 +129,10 @@ def write_table(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def pack(folder: Path, name: str, files: Iterable[tuple[str, bytes]]) -> None:
-    """Write files, names and contents, to NAME-1.zip, NAME-2.zip, … of at most PART bytes."""
+    """Write files, names and contents, to NAME-0.zip, NAME-1.zip, … of at most PART bytes, in place of any that are there."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f"{name}-*.zip"):
+        old.unlink()
     part, size = 0, PART
     for file, content in files:
         if size + len(content) > PART:
@@ -143,10 +145,6 @@ def pack(folder: Path, name: str, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def unpack(folder: Path, name: str, place: Path) -> None:
-    """Extract what is not there yet."""
     for part in sorted(folder.glob(f"{name}*.zip")):
         with zipfile.ZipFile(part) as archive:
-            for file in archive.infolist():
-                there = place / file.filename
-                if not there.exists() or there.stat().st_size != file.file_size:
-                    archive.extract(file, place)
+            archive.extractall(place)

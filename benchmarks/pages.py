@@ -80,7 +80,7 @@ def difference(row: "pd.Series[Any]", digits: int) -> str:
 
 
 def context() -> str:
-    """`unet-context`, trained with LPIPS-CIFAR and without, minus each refined U-Net, on all images."""
+    """`unet-context` minus each refined U-Net, on all images."""
     metrics = {
         "psnr": ("PSNR (dB) ↑", 2),
         "ssim": ("SSIM ↑", 4),
@@ -91,15 +91,12 @@ def context() -> str:
         "| | Trainings | " + " | ".join(title for title, _ in metrics.values()) + " |",
         "| :--- | ---: |" + " ---: |" * len(metrics),
     ]
-    for one in ("context", "context-l1"):
-        for other in ("simple", "aspp"):
-            file = RESULT / f"{one}-against-{other}.csv"
-            if file.exists():
-                rows = pd.read_csv(file).query("group == 'all'").set_index("metric")
-                counts = rows.loc["psnr"]
-                cells = [difference(rows.loc[metric], digits) for metric, (_, digits) in metrics.items()]
-                name = f"unet-{one} minus unet-{other}"
-                table.append(f"| {name} | {counts.trainings_a}, {counts.trainings_b} | " + " | ".join(cells) + " |")
+    for other in ("simple", "aspp"):
+        rows = pd.read_csv(RESULT / f"context-against-{other}.csv").query("group == 'all'").set_index("metric")
+        counts = rows.loc["psnr"]
+        cells = [difference(rows.loc[metric], digits) for metric, (_, digits) in metrics.items()]
+        name = f"unet-context minus unet-{other}"
+        table.append(f"| {name} | {counts.trainings_a}, {counts.trainings_b} | " + " | ".join(cells) + " |")
     return "\n".join(table) + "\n"
 
 

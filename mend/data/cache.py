@@ -59,8 +59,10 @@ def read_decoded(key: str, read: Reader, source: str, size: int | None) -> Decod
     """
     folder = cache_folder() / "images" / key
     if not (folder / "meta.json").exists():
+        lock = FileLock(folder.with_name(folder.name + ".lock"))  # several processes may start at once
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
+            held = lock.acquire()
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise
@@ -68,7 +70,7 @@ def read_decoded(key: str, read: Reader, source: str, size: int | None) -> Decod
                 f"{cache_folder()}, where mend keeps decoded pictures, cannot be written: {error.strerror}. Name another "
                 "folder by the environment variable MEND_CACHE."
             ) from None
-        with FileLock(folder.with_name(folder.name + ".lock")):  # several processes may start at once
+        with held:
             if not (folder / "meta.json").exists():
                 try:
                     _decode(read, source, size, folder)

@@ -274,7 +274,7 @@ def reproduction_text(found: "Reproduction") -> str:
     for one, two in found.alike:
         below.append(
             f"{one} and {two} cannot be told apart: in every metric they differ by less than two trainings of one network may. "
-            "An exchange of their numbers would pass."
+            "If their numbers were swapped, this check would not notice."
         )
     return "\n".join([*_judged(table, 2), "", *below])
 
