@@ -47,7 +47,10 @@ def encode_changes(picture: Picture) -> bytes | None:
         return None
     changed = find_differences(before, picture.pixels)
     back = {6: 8, 8: 6}.get(turn, turn)
-    _replace(coefficients, file, orient(picture.pixels, back), orient(changed, back))
+    pixels = orient(picture.pixels, back)
+    if pixels.shape[:2] != (file.height, file.width):  # damage, or a reader that crops
+        return None
+    _replace(coefficients, file, pixels, orient(changed, back))
     metadata = picture.metadata.copy()
     if exif:
         metadata["exif"] = exif
