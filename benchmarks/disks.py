@@ -18,7 +18,6 @@ failed       with room again, the same command does not end well
 other        with room again, its files are others than those of the undisturbed run
 """
 
-import json
 import os
 import re
 import subprocess
@@ -32,7 +31,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kills import JOBS, Work, files_of, find_damaged, find_others, finish, is_hidden, prepare, read, run_again, start
+from kills import (
+    JOBS,
+    Work,
+    files_of,
+    find_damaged,
+    find_others,
+    finish,
+    is_hidden,
+    measure_into_file,
+    prepare,
+    read,
+    run_again,
+    start,
+)
 from PIL import Image
 
 ROOM = 1 << 30  # bytes: more than any of them takes
@@ -138,12 +150,4 @@ def measure(count: int = 5, seed: int = 0, names: Sequence[str] = tuple(JOBS)) -
 
 
 if __name__ == "__main__":
-    from mend.models.checkpoint import commit
-
-    version, out = commit(), Path(sys.argv[1])
-    record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"jobs": {}}
-    numbers = [int(word) for word in sys.argv[2:4]]
-    count, seed = (*numbers, *(5, 0)[len(numbers) :])
-    for found in measure(count, seed, sys.argv[4:] or tuple(JOBS)):
-        record["jobs"] |= {name: {"commit": version, **job} for name, job in found.items()}
-        out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    measure_into_file(measure, 5)

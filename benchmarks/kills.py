@@ -385,13 +385,21 @@ def run_again(work: Work, case: Path, expected: dict[str, Any]) -> tuple[str, li
     return ("other" if others else "same"), others
 
 
-if __name__ == "__main__":
+Measure = Callable[[int, int, Sequence[str]], Iterator[dict[str, Any]]]
+
+
+def measure_into_file(measure: Measure, count: int) -> None:
+    """Measure what the command line says, `count` times unless it says how often, and keep it after each job."""
     from mend.models.checkpoint import commit
 
     version, out = commit(), Path(sys.argv[1])
     record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"jobs": {}}
     numbers = [int(word) for word in sys.argv[2:4]]
-    count, seed = (*numbers, *(20, 0)[len(numbers) :])
+    count, seed = (*numbers, *(count, 0)[len(numbers) :])
     for found in measure(count, seed, sys.argv[4:] or tuple(JOBS)):
         record["jobs"] |= {name: {"commit": version, **job} for name, job in found.items()}
         out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    measure_into_file(measure, 20)

@@ -59,17 +59,12 @@ def refinement() -> str:
         "psnr_band": ("PSNR at the rim (dB)", 2),
         "lpips-cifar": ("LPIPS-CIFAR", 4),
     }
-    return by_coverage("simple-against-unet", columns)
-
-
-def by_coverage(comparison: str, columns: dict[str, tuple[str, int]]) -> str:
-    """The differences of a comparison, by the share of the image that is missing, with their intervals."""
-    rows = pd.read_csv(RESULT / f"{comparison}.csv").set_index(["group", "metric"])
+    rows = pd.read_csv(RESULT / "simple-against-unet.csv").set_index(["group", "metric"])
     table = ["| Missing | n | " + " | ".join(title for title, _ in columns.values()) + " |", "| :--- |" + " ---: |" * 4]
     groups = [group for group in rows.index.get_level_values(0).unique() if group == "all" or group.startswith("coverage ")]
     for group in groups:
         cells = [difference(rows.loc[(group, metric)], digits) for metric, (_, digits) in columns.items()]
-        n = rows.loc[(group, next(iter(columns)))]["n"]
+        n = rows.loc[(group, "psnr_hole")]["n"]
         table.append(f"| {group.removeprefix('coverage ')} | {n} | " + " | ".join(cells) + " |")
     return "\n".join(table) + "\n"
 

@@ -138,9 +138,8 @@ def _student(variance: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
     parts = [(means.var(0, ddof=1) / len(means), len(means) - 1) for means in groups]
     least = sum(part**2 / degrees for part, degrees in parts)
     total = np.maximum(variance, sum(part for part, _ in parts))
-    degrees = np.where(
-        least > 0, total**2 / np.maximum(least, 1e-300), np.inf
-    )  # trainings that are all the same leave no doubt
+    # Trainings that are all the same leave no doubt.
+    degrees = np.where(least > 0, total**2 / np.maximum(least, 1e-300), np.inf)
     return stdtrit(np.minimum(degrees, 1e9), 0.975) / stdtrit(1e9, 0.975)
 
 

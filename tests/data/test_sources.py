@@ -93,9 +93,18 @@ def test_a_cache_that_cannot_be_written_is_named_and_a_full_one_keeps_no_half(tm
         Image.fromarray(smooth(8, 8, i)).save(pictures / f"{i}.png")
     monkeypatch.setenv("MEND_CACHE", str(cache))
     cache.write_bytes(b"")
+
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
     with pytest.raises(InputError, match=r"/cache, where .* cannot be written: .*MEND_CACHE"):
         load_images(str(pictures), "all")
     cache.unlink()
+    (cache / "images").mkdir(parents=True)  # of an earlier run
+    with monkeypatch.context() as patch:
+        patch.setattr("mend.data.cache.FileLock.acquire", read_only)
+        with pytest.raises(InputError, match=r"/cache, where .* cannot be written: Read-only file system.*MEND_CACHE"):
+            load_images(str(pictures), "all")
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

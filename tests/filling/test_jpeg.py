@@ -122,6 +122,15 @@ def test_what_cannot_be_copied_is_encoded_as_a_whole(kind: str):
     assert encode_changes(picture) is None
 
 
+def test_a_header_with_another_size_than_the_pixels_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    content = bytearray(photograph())
+    picture = read_image(bytes(content))
+    content[content.index(b"\xff\xc0") + 6] //= 2  # the height
+    picture.content = bytes(content)
+    monkeypatch.setattr("mend.filling.jpeg.read_image", lambda _: picture)
+    assert encode_changes(picture) is None
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_damaged_codes_are_noticed_or_read_but_never_a_fault(data: st.DataObject):
