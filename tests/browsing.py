@@ -76,8 +76,12 @@ def open_photo(page: Any, photo: Path) -> None:
 
 
 def at(page: Any, point: tuple[float, float]) -> tuple[float, float]:
-    """Where on the screen a point of the picture is, in shares of its width and height."""
-    box = page.locator("#photo").bounding_box()
+    """Where on the screen a point of the picture is, in shares of its width and height; once it lies still: on a phone the
+    choice of a tool moves it."""
+    box, before = page.locator("#photo").bounding_box(), None
+    while box != before:
+        page.evaluate("new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))")
+        box, before = page.locator("#photo").bounding_box(), box
     return box["x"] + point[0] * box["width"], box["y"] + point[1] * box["height"]
 
 
