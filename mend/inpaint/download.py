@@ -1,6 +1,8 @@
 """The files of networks: fetched from the Hugging Face Hub on first use, and checked before every use."""
 
+import errno
 import hashlib
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +36,7 @@ def fetch(name: str, contract: Contract) -> Path:
     there = find_fetched(contract)
     if there is not None and difference(there, contract) is None:
         return there
-    cache, page = constants.HF_HUB_CACHE, f"{constants.ENDPOINT}/{contract.hub}"
+    cache, page = Path(constants.HF_HUB_CACHE), f"{constants.ENDPOINT}/{contract.hub}"
     by_hand = f"Or download {contract.file} from {page} elsewhere, and give its path instead of {name}. {INSTEAD}"
     try:
         get_hf_file_metadata(hf_hub_url(contract.hub, contract.file))  # one question; to fetch, it would ask again and again
@@ -51,17 +53,15 @@ def fetch(name: str, contract: Contract) -> Path:
         file=sys.stderr,
     )
     try:
+        _require_room(cache, contract.bytes or 0)
         path = Path(hf_hub_download(contract.hub, contract.file, force_download=there is not None))
-    except PermissionError:
-        raise InputError(
-            f"{cache} cannot be written to, so {contract.file} of {name} cannot be kept. "
-            f"Set HF_HOME to a folder of yours. {by_hand}"
-        ) from None
-    except Exception as error:  # no room, a read-only disk, a connection that broke
+    except Exception as error:
         _raise_unless_connection(error)
+        if isinstance(error, OSError) and (error.errno == errno.ENOSPC or error.filename):
+            raise InputError(_explain_disk(error, cache, contract)) from None
         raise InputError(
             f"{contract.file} of {name} could not be fetched to {cache}: {_first_line(error)} Nothing of it is used. "
-            f"The same command tries again; HF_HOME names another folder. {by_hand}"
+            f"The same command tries again. {by_hand}"
         ) from None
     if wrong := difference(path, contract):
         path.resolve().unlink()
@@ -69,6 +69,28 @@ def fetch(name: str, contract: Contract) -> Path:
         raise InputError(f"what {page} gives as {contract.file} {wrong}. It was removed. {INSTEAD}")
     _remove_halves(path.resolve())
     return path
+
+
+def _require_room(cache: Path, size: int) -> None:
+    """Make the folder, and raise OSError where its disk has less room than `size` bytes: the hub's library would only warn."""
+    cache.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(cache).free < size:
+        raise OSError(errno.ENOSPC, "")
+
+
+def _explain_disk(error: OSError, cache: Path, contract: Contract) -> str:
+    """Why a disk does not take the file of a network, and what to do."""
+    if error.errno == errno.ENOSPC:
+        need, free = (contract.bytes or 0) / 1e6, shutil.disk_usage(cache).free / 1e6
+        return (
+            f"no space left on the disk for {cache}: {contract.file} takes {need:,.1f} MB, and {free:,.1f} MB are free. "
+            "Free some and try again, or set HF_HOME to a folder on another disk."
+        )
+    if error.errno == errno.EROFS:
+        return f"{cache} cannot be written: its disk can only be read. Set HF_HOME to another folder."
+    if isinstance(error, PermissionError):
+        return f"{cache} may not be written: no permission for it or its folder. Set HF_HOME to another folder."
+    return f"{cache} cannot be written: {_first_line(error)} Set HF_HOME to another folder."
 
 
 def _remove_halves(whole: Path) -> None:

@@ -1,7 +1,9 @@
+import errno
 import hashlib
 import os
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -171,28 +173,46 @@ def test_a_hub_that_does_not_answer_is_one_sentence_at_once(hub: Hub, caplog: py
 def test_a_cache_that_cannot_be_written_is_one_sentence(hub: Hub, cache: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
     if kind == "no folder":
         cache.write_bytes(b"")
-    elif os.geteuid():
-        cache.mkdir(mode=0o500)
-    else:  # who may write everywhere
-
-        def refuse(path: Any, *given: Any, **how: Any) -> None:
-            raise PermissionError(13, "Permission denied", str(path))
-
-        monkeypatch.setattr(file_download.os, "makedirs", refuse)
-    with pytest.raises(InputError, match="HF_HOME") as caught:
+    else:
+        monkeypatch.setattr(file_download.os, "makedirs", fail_with(errno.EACCES, cache))
+    with pytest.raises(InputError, match="be written: .* Set HF_HOME to another folder.$") as caught:
         fetch("lama", contract(CONTENT))
-    assert str(cache) in str(caught.value)
-    assert "Errno" not in str(caught.value)
-    assert "give its path instead of lama" in str(caught.value)
+    assert str(caught.value).startswith(str(cache))
+
+
+def test_a_cache_on_a_disk_that_can_only_be_read_is_one_sentence(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(file_download.os, "makedirs", fail_with(errno.EROFS, cache))
+    with pytest.raises(InputError) as caught:
+        fetch("lama", contract(CONTENT))
+    assert str(caught.value) == f"{cache} cannot be written: its disk can only be read. Set HF_HOME to another folder."
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_full_disk_says_how_much_room_it_has_and_needs(hub: Hub, cache: Path, when: str, monkeypatch: pytest.MonkeyPatch):
+    usage = shutil.disk_usage(cache.parent)
+    if when == "before":
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=200_000))
+    else:
+        monkeypatch.setattr(file_download, "http_get", fail_with(errno.ENOSPC))
+    with pytest.raises(InputError, match="or set HF_HOME to a folder on another disk") as caught:
+        fetch("lama", contract(CONTENT))
+    assert str(caught.value).startswith(f"no space left on the disk for {cache}: lama_fp32.onnx takes 0.3 MB, and ")
+    if when == "before":
+        assert "and 0.2 MB are free" in str(caught.value)
+        assert hub.ranges == [], "nothing of it was asked for"
+
+
+def fail_with(code: int, file: Path | None = None) -> Callable[..., None]:
+    def fail(*given: Any, **how: Any) -> None:
+        raise OSError(code, os.strerror(code), *([str(file)] if file else []))
+
+    return fail
 
 
 def test_what_is_in_a_cache_that_cannot_be_written_is_used(hub: Hub, monkeypatch: pytest.MonkeyPatch):
     path = fetch("lama", contract(CONTENT))
 
-    def refuse(*given: Any, **how: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail_with(errno.EACCES))
     assert fetch("lama", contract(CONTENT)) == path
 
 
