@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mutants import EQUAL
+from mutants import is_equal
 
 from mend.evaluate.result import read_result
 from mend.evaluate.trainings import group_name, group_trainings
@@ -274,7 +274,7 @@ def mutants() -> str:
     table = ["| module | possible faults | tried | change no result | found by the tests |", "| :--- |" + " ---: |" * 4]
     counts = []
     for name, module in record["modules"].items():
-        equal = sum((name, one["before"], one["after"]) in EQUAL for one in module["survived"])
+        equal = sum(is_equal(name, one) for one in module["survived"])
         found = module["drawn"] - len(module["survived"])
         counts.append((module["mutants"], module["drawn"], equal, found))
         table.append(f"| `{name}` {_found(*counts[-1])}")

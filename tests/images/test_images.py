@@ -42,7 +42,7 @@ from mend.images import (
     write_image,
 )
 from mend.images.deep import _write_into_free_memory
-from mend.images.files import DENSEST, PILLOWS_MOST
+from mend.images.files import DENSEST, PILLOWS_MOST, is_deep
 from mend.images.metadata import PREVIEW, differences, upright_exif
 from mend.masks.hole import read_mask, understand_mask
 
@@ -308,20 +308,48 @@ def test_pillow_images_keep_their_info():
     assert Picture(smooth(6, 9, 3), {"text": {"parameters": "a fox"}}).to_pil().info == {"parameters": "a fox"}
 
 
-def test_cmyk_becomes_srgb_by_its_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_cmyk_becomes_srgb_by_its_profile(tmp_path: Path):
     cmyk = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
     cmyk.save(tmp_path / "damaged.tif", icc_profile=b"profile")
     damaged = read_image(tmp_path / "damaged.tif")
     assert damaged.notes == ["CMYK converted to RGB; its ICC profile is damaged or none of CMYK, colours are approximate"]
     assert "icc_profile" not in damaged.metadata, "a profile of CMYK on RGB"
-    # no free CMYK profile is small enough to lie here: that the profile is asked is shown by another in its place
-    asked = []
-    monkeypatch.setattr("mend.images.picture.ImageCms.ImageCmsProfile", lambda data: asked.append(data.read()) or "profile")
-    monkeypatch.setattr(
-        "mend.images.picture._convert_by_profile", lambda opened, profile: Image.new("RGB", opened.size, "teal")
+    cmyk.save(tmp_path / "a.tif", icc_profile=cmyk_profile(cyan=(128, 128, 128)))
+    picture = read_image(tmp_path / "a.tif")
+    assert picture.notes == ["CMYK converted to RGB (sRGB, by its ICC profile)"]
+    assert picture.pixels[0, 0] == pytest.approx([119, 119, 119], abs=1), "the grey that is cyan in this profile"
+
+
+def cmyk_profile(cyan: tuple[int, int, int]) -> bytes:
+    """An ICC profile in which full cyan is this colour of Lab, in 8 bits, and all other inks are white (ICC.1:2001-04)."""
+    inks = [bytes([255, 128, 128])] * 16  # each ink none or full, the last one changing first
+    inks[8] = bytes(cyan)
+    same, ramp = struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9))), bytes(range(256))
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + same + 4 * ramp + b"".join(inks) + 3 * ramp
+    head = struct.pack(
+        ">I4s4s12s12x4s28x3i48x", 144 + len(table), b"lcms", b"\2\x10\0\0", b"prtrCMYKLab ", b"acsp", 63190, 65536, 54061
     )
-    assert read_image(tmp_path / "damaged.tif").pixels[0, 0].tolist() == [0, 128, 128]
-    assert asked == [b"profile"]
+    return head + struct.pack(">I4sII", 1, b"A2B0", 144, len(table)) + table
+
+
+@pytest.mark.parametrize("white", [255, 256])
+def test_a_level_over_255_makes_a_picture_deep(white: int):
+    content = b"P6 1 1 %d\n" % white + bytes(3 if white == 255 else 6)
+    with Image.open(io.BytesIO(content)) as opened:
+        assert is_deep(content, opened) == (white == 256)
+
+
+def test_layers_of_photoshop_are_no_frames(tmp_path: Path):
+    pixels = smooth(6, 9, 3)
+    layer = struct.pack(">16xH8s4xI12x", 0, b"8BIMnorm", 12)
+    layers = struct.pack(">h", 2) + 2 * layer
+    head = b"8BPS\0\1" + struct.pack(">6xHIIHH8x", 3, 6, 9, 8, 3) + struct.pack(">II", 4 + len(layers), len(layers))
+    (tmp_path / "a.psd").write_bytes(head + layers + bytes(2) + pixels.transpose(2, 0, 1).tobytes())
+    with Image.open(tmp_path / "a.psd") as opened:
+        assert opened.n_frames == 2  # type: ignore[attr-defined]
+    picture = read_image(tmp_path / "a.psd")
+    assert (picture.losses, picture.source.get("frames")) == ([], None)
+    assert np.array_equal(picture.pixels, pixels)
 
 
 def test_lab_is_converted(tmp_path: Path):
@@ -788,6 +816,13 @@ def test_a_fax_is_read_and_a_damaged_one_is_named(compression: str, white: int, 
             read(tmp_path / "a.tif")
 
 
+def test_a_fax_is_whole_where_opencv_takes_its_ink_for_white(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = Image.fromarray(smooth(90, 120, 0)).convert("1")
+    page.save(tmp_path / "a.tif", compression="group4")
+    monkeypatch.setattr("mend.images.deep._imdecode", lambda content: 255 - np.asarray(page.convert("L")))
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels[..., 0], np.asarray(page.convert("L")))
+
+
 def test_a_damaged_fax_is_named_where_opencv_happens_to_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     Image.fromarray(smooth(90, 120, 0)).convert("1").save(tmp_path / "a.tif", compression="group4")
     content = bytearray((tmp_path / "a.tif").read_bytes())
@@ -803,6 +838,14 @@ def test_a_damaged_fax_is_named_where_opencv_happens_to_read_the_same(tmp_path: 
         except InputError:
             noticed += 1
     assert noticed >= 15, "what memory held is taken for the picture"
+
+
+def test_a_fax_is_read_again_out_of_other_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.fromarray(smooth(90, 120, 0)).convert("1").save(tmp_path / "a.tif", compression="group4")
+    written = []
+    monkeypatch.setattr("mend.images.deep._write_into_free_memory", lambda *given: written.append(given))
+    read_image(tmp_path / "a.tif")
+    assert written == [(0, 90 * 15), (255, 90 * 15)], "a damaged one would be read the same again"
 
 
 def test_a_jpeg_in_a_tiff_is_read_and_a_damaged_one_is_named(tmp_path: Path):

@@ -476,6 +476,14 @@ def test_a_preview_is_seen_on_any_colour_and_leaves_the_rest(level: tuple[int, i
     assert np.array_equal(draw_preview(pixels, np.zeros_like(hole)), pixels)
 
 
+@pytest.mark.parametrize(("side", "line"), [(899, 1), (900, 2)])
+def test_the_line_of_a_preview_is_wider_on_larger_pictures(side: int, line: int):
+    hole = np.zeros((1, 1, 40, side), np.float32)
+    hole[..., 20:, :] = 1
+    shown = draw_preview(np.full((40, side, 3), 128, np.uint8), hole)
+    assert shown[:20, 0, 0].tolist() == [128] * (20 - 2 * line) + [0] * line + [255] * line
+
+
 def test_a_strict_mask_without_white_is_refused(tmp_path: Path):
     Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "ones.png")
     with pytest.raises(InputError, match=r"levels up to 1 of 255, so none is white"):
@@ -508,6 +516,16 @@ def test_the_photograph_painted_over_is_a_mask(paint: tuple[int, ...], how: tupl
     assert name == "m.jpg" or np.array_equal(found, expected)
     assert reading.marked == "painted"
     assert "it is the photograph, painted over in places: where it differs is the hole" in reading.notes
+
+
+def test_paint_on_as_much_as_a_hole_may_have_counts_to_a_level(save: Save):
+    pixels = smooth(50, 100, 1)
+    painted = pixels.copy()
+    painted[20:] = (255, 0, 0)
+    painted[19, 7] ^= 1
+    painted[20, 7] = pixels[20, 7]
+    reading = understand_mask(save(painted, "m.png"), (50, 100), picture=Picture(pixels))
+    assert np.array_equal(reading.hole[0, 0] > 0, (painted != pixels).any(2))
 
 
 def test_the_photograph_in_part_transparent_is_asked_about(save: Save):
