@@ -76,8 +76,7 @@ def open_photo(page: Any, photo: Path) -> None:
 
 
 def at(page: Any, point: tuple[float, float]) -> tuple[float, float]:
-    """Where on the screen a point of the picture is, in shares of its width and height; once it lies still: on a phone the
-    choice of a tool moves it."""
+    """Where on the screen a point of the picture is, in shares of its width and height, once it lies still."""
     box, before = page.locator("#photo").bounding_box(), None
     while box != before:
         page.evaluate("new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))")

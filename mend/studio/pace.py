@@ -1,7 +1,13 @@
 """How many seconds a filling still takes."""
 
+import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from mend.errors import InputError
+from mend.images import write_bytes
 
 SURE = 1.0  # seconds that have to pass before anything is said
 
@@ -10,14 +16,17 @@ class Pace:
     """Tells the seconds left from the share done.
 
     What is still to come is taken to need as long as it did the last time, in proportion to what is done; before there was a
-    last time, as long as what is done.
+    last time, as long as what is done. The last time may have been in an earlier session, which left it in a `file`.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
+    def __init__(self, file: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.file, self.clock = file, clock
         self.start = clock()
         self.times: dict[float, float] = {}  # seconds from the start by the share then done
         self.last: list[tuple[float, float]] = []  # shares of the last filling, and the parts of its time in which they came
+        if file is not None:
+            with suppress(OSError, ValueError, TypeError):  # there is none, or it is another program's
+                self.last = [(float(share), float(part)) for share, part in json.loads(file.read_bytes())]
 
     def begin(self) -> None:
         self.start, self.times = self.clock(), {}
@@ -35,6 +44,9 @@ class Pace:
         total = self.clock() - self.start
         if total >= SURE and self.times:  # of less there is nothing to learn
             self.last = [(share, passed / total) for share, passed in sorted(self.times.items())]
+            if self.file is not None:
+                with suppress(InputError, OSError):  # a cache that cannot be written to
+                    write_bytes(self.file, json.dumps(self.last).encode())
 
     def _part(self, share: float) -> float:
         """The part of the time that has passed when this share is done."""

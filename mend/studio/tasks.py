@@ -10,6 +10,7 @@ A picture of the page is a folder: `source`, the file as it came; `preview.webp`
 `result`.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -32,6 +33,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mend.data.cache import cache_folder
 from mend.errors import InputError
 from mend.filling.folder import fill_folder
 from mend.filling.inpainter import Inpainter
@@ -396,7 +398,7 @@ def _load_kept_filler(options: Options) -> Inpainter:
 
 @lru_cache(8)
 def _load_pace(filler: str) -> Pace:
-    return Pace()
+    return Pace(cache_folder() / "pace" / f"{hashlib.sha256(filler.encode()).hexdigest()[:16]}.json")
 
 
 class Shown(Wrapper):

@@ -1,5 +1,7 @@
 """How many seconds a filling still takes, by a clock that the test turns."""
 
+from pathlib import Path
+
 import pytest
 
 from mend.studio.pace import Pace
@@ -24,12 +26,12 @@ def watch(pace: Pace, clock: Clock, steps: list[tuple[float, float]]) -> list[fl
 
 
 def test_what_is_even_is_told_from_the_first_second_on():
-    pace = Pace(clock := Clock())
+    pace = Pace(clock=(clock := Clock()))
     assert watch(pace, clock, [(0.5, 0.05), (2, 0.2), (10, 1.0)]) == [None, pytest.approx(8), pytest.approx(0)]
 
 
 def test_what_slows_down_is_told_right_the_second_time():
-    pace = Pace(clock := Clock())
+    pace = Pace(clock=(clock := Clock()))
     steps = [(1, 0.5), (4, 0.6), (20, 1.0)]  # the first half takes a second, the second nineteen
     assert watch(pace, clock, steps)[1] == pytest.approx(12)
     twice_as_slow = [(2 * seconds, share) for seconds, share in steps]
@@ -37,10 +39,29 @@ def test_what_slows_down_is_told_right_the_second_time():
 
 
 def test_nothing_is_told_of_nothing():
-    pace = Pace(clock := Clock())
+    pace = Pace(clock=(clock := Clock()))
     assert watch(pace, clock, [(3, 0.0)]) == [None]
 
 
 def test_a_slow_start_is_no_slow_filling():
-    pace = Pace(clock := Clock())
+    pace = Pace(clock=(clock := Clock()))
     assert watch(pace, clock, [(3, 0.01), (4, 0.11), (5, 0.21)]) == [None, pytest.approx(8.9), pytest.approx(7.9)]
+
+
+def test_the_first_filling_is_told_as_an_earlier_session_ended_its_last(tmp_path: Path):
+    steps = [(1, 0.5), (4, 0.6), (20, 1.0)]
+    file = tmp_path / "cache" / "pace.json"
+    for expected in (12, 16):  # first by what is done, then by the last time
+        pace = Pace(file, clock := Clock())
+        assert watch(pace, clock, steps)[1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1, 2]", b'[["half", 1]]', b"\xff", None])
+def test_what_was_left_by_another_program_is_as_good_as_nothing(tmp_path: Path, content: bytes | None):
+    file = tmp_path / "pace.json"
+    if content is None:
+        file.mkdir()  # neither can be read nor written
+    else:
+        file.write_bytes(content)
+    pace = Pace(file, clock := Clock())
+    assert watch(pace, clock, [(0.5, 0.05), (2, 0.2), (10, 1.0)])[1] == pytest.approx(8)

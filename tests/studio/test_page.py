@@ -217,6 +217,26 @@ def test_a_large_picture_is_marked_pixel_by_pixel(page: Any, tmp_path: Path):
     assert page.evaluate(width) == pytest.approx(2600), "one goes on where one looked"
 
 
+@pytest.mark.parametrize("page", ["phone", "small"], indirect=True)
+def test_the_picture_stays_where_it_is_whatever_tool_is_chosen(page: Any, photo: Path):
+    open_photo(page, photo)
+    place = at(page, (0, 0)), at(page, (1, 1))
+    for tool in ("object", "eraser", "brush", "object"):
+        choose(page, tool)
+        assert (at(page, (0, 0)), at(page, (1, 1))) == place, tool
+    shot(page, "2-object")
+    page.mouse.click(*at(page, (0.5, 0.46)))
+    idle(page)
+    assert marked(page) > 5000
+    page.click("#selecting label:last-child")
+    page.mouse.click(*at(page, (0.5, 0.46)))
+    idle(page)
+    assert (at(page, (0, 0)), at(page, (1, 1))) == place
+    bottom = page.locator("#fill").bounding_box()
+    assert bottom["y"] + bottom["height"] < page.viewport_size["height"], "one has to scroll to fill"
+    accessible(page)
+
+
 @phone
 def test_two_fingers_move_and_never_paint(page: Any, photo: Path):
     def touch(kind: str, *points: tuple[float, float]) -> None:

@@ -472,7 +472,7 @@ $("overlay").addEventListener("pointerdown", () => more(false));
 
 // Why there is nothing to fill; nothing where there is.
 function why() {
-  if (marks.empty) return marks.tool === "object" ? "First click the object, or drag a box around it." : "First paint over what should go.";
+  if (marks.empty) return marks.tool === "object" ? "Click the object, or draw a box around it." : "First paint over what should go.";
   return "";
 }
 
