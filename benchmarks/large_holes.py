@@ -1,12 +1,14 @@
 """Large holes in whole photographs: the network that comes with mend against other fillers.
 
     python benchmarks/large_holes.py ../shared/data/photos/val masks/cifar10/test
+    python benchmarks/large_holes.py --compare
 
 The first argument is a folder of photographs, the second a mask set whose silhouettes, enlarged, are the objects. Every
 photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `gmic` and
 `pypatchmatch` are measured where they are installed (see other_fillers.py); `mend` is what `mend fill` does,
 `mend, smooth` the same with --smooth. Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of
-docs/results.md.
+docs/results.md. With --compare nothing is filled: the differences on the same holes are made anew, of the rows in
+results/large-holes.csv.
 """
 
 import argparse
@@ -230,11 +232,19 @@ def table(found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("silhouettes", type=Path)
+    parser.add_argument("folders", type=Path, nargs="*", help="photographs, and silhouettes")
     parser.add_argument("--every", type=int, default=1, help="each so many-th photograph only")
+    parser.add_argument("--compare", action="store_true", help="make only the differences anew, of the rows that are there")
+    given = parser.parse_args()
+    if given.compare:
+        found = json.loads(OUT.with_suffix(".json").read_text(encoding="utf-8"))
+        found["on the same holes"] = compare(pd.read_csv(OUT.with_suffix(".csv")))
+        write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+        return
+    if len(given.folders) != 2:
+        parser.error("name a folder of photographs and one of silhouettes, or --compare")
     seen: Seen = {}
-    rows, picture = measure(fillers(), list(scenes(**vars(parser.parse_args()))), seen)
+    rows, picture = measure(fillers(), list(scenes(*given.folders, given.every)), seen)
     found = summary(rows, seen)  # before its own files make the checkout another
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
     write_image(OUT.with_suffix(".png"), picture)

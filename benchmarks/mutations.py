@@ -25,6 +25,7 @@ import base64
 import io
 import json
 import multiprocessing
+import re
 import shutil
 import sys
 import tempfile
@@ -311,7 +312,8 @@ def work(connection: Connection) -> None:
             start = time.perf_counter()
             name, content = sent
             outcomes = run_all(folder, name, content, client)
-            connection.send((outcomes, time.perf_counter() - start))
+            named = {command: (outcome, _without_folders(said)) for command, (outcome, said) in outcomes.items()}
+            connection.send((named, time.perf_counter() - start))
     shutil.rmtree(folder)
 
 
@@ -399,7 +401,14 @@ def try_again(record: dict[str, Any], version: str | None) -> dict[str, Any]:
             counts[outcome] += 1
         record.setdefault("mended", []).append({**one, "now": outcome, "commit": version})
     worker.close()
+    for one in (*still, *record.get("mended", [])):  # a record from before they were left out
+        one["said"] = _without_folders(one["said"])
     return {**record, "bad": still}
+
+
+def _without_folders(said: str) -> str:
+    """What was said, with the names of temporary files alone: their folders are those of one computer and one run."""
+    return re.sub(r"[^\s'\"]*/tmp\w+/", "", said)
 
 
 def _row(counts: Counter[str]) -> dict[str, int]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from mend.errors import InputError
 from mend.inpaint.filler import Filler
-from mend.inpaint.tiles import tiles
 
 PROGRAM = 150 * 2**20  # bytes: Python with OpenCV loaded, before it fills
 MASK = 75  # bytes for each pixel of a mask while it is read: 73 of a JPEG 2000 of 16 bits, measured, and 10 of 8-bit grey
@@ -19,15 +18,13 @@ LEAST = 2**30  # bytes: what the network may take even of a picture that is more
 
 @dataclass(frozen=True)
 class Plan:
-    """`tile` is the longest side in pixels, None for all at once; `count` tiles miss something; `memory` is the peak, in bytes,
-    None where it is not known."""
+    """`tile` is the longest side of a tile in pixels, None for the whole; `memory` is the peak in bytes, None if not known."""
 
     tile: int | None
-    count: int
     memory: int | None
 
     def __str__(self) -> str:
-        how = "whole" if self.tile is None else f"{self.count} tile{'s' * (self.count != 1)} of at most {self.tile} pixels"
+        how = "whole" if self.tile is None else f"tiles of at most {self.tile} pixels"
         known = "" if self.memory is None else f", at most {format_memory(self.memory)} of memory"
         return how + known
 
@@ -44,7 +41,7 @@ def make_plan(filler: Filler, hole: np.ndarray, most: int | None = None) -> Plan
                 "how much memory this filler takes is not known, so none can be promised. Leave `max_memory` out. "
                 "(Of a network of others its contract may say it, as memory.)"
             )
-        return Plan(None, 1, None)
+        return Plan(None, None)
     picture = memory.program + memory.picture * hole.size
     room = max(USUAL - picture, LEAST) if most is None else most - picture
     side, taken = None, 0
@@ -59,8 +56,7 @@ def make_plan(filler: Filler, hole: np.ndarray, most: int | None = None) -> Plan
                 f"{format_memory(picture + taken)} even in the smallest tiles, {format_memory(memory.program)} of it whatever "
                 "the picture. Allow more, or fill a smaller picture."
             )
-    count = 1 if side is None else sum(1 for _ in tiles(1 - hole, side, filler.reach or 0, filler.stride))
-    return Plan(side, count, picture + taken)
+    return Plan(side, picture + taken)
 
 
 def check_mask(name: str, mask: int, picture: int, most: int) -> None:

@@ -375,11 +375,10 @@ def _check_shape(name: str, own: tuple[int, ...], size: tuple[int, int] | None) 
     (height, width), (tall, wide) = own, size
     off = abs(height * wide - tall * width)
     if off > min(max(height, width, tall, wide), 0.02 * height * wide):
-        turned = own == (wide, tall)
-        raise InputError(
-            f"{name} is {width}×{height}, its picture {wide}×{tall} (width×height). "
-            + ("Turn the mask as the picture is turned." if turned else "A mask has the shape of its picture; draw it on that.")
-        )
+        advice = "Turn the mask as the picture is turned."
+        if own != (wide, tall):
+            advice = f"Draw the mask on the picture itself, or make it {wide}×{tall}. Only one of the same shape is scaled."
+        raise InputError(f"{name} is {width}×{height}, its picture {wide}×{tall} (width×height). {advice}")
 
 
 def resize_hole(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -334,7 +334,7 @@ def test_the_plan_is_printed_and_stands_in_the_summary(tree: Path, capsys: pytes
     ):
         assert f"plan: 3 of 3 pictures, {said}; " in run_mend(capsys, *words, *flags)[2]
     record = json.loads((tree / "out" / "mend-fill.json").read_text())
-    plan = r"1 tile of at most 512 pixels, at most [45]\d\d MB of memory"
+    plan = r"tiles of at most 512 pixels, at most [45]\d\d MB of memory"
     assert all(re.fullmatch(plan, file["plan"]) for file in record["files"].values()), record
 
 
