@@ -243,8 +243,9 @@ def main() -> None:
         return
     if len(given.folders) != 2:
         parser.error("name a folder of photographs and one of silhouettes, or --compare")
+    photos, silhouettes = given.folders
     seen: Seen = {}
-    rows, picture = measure(fillers(), list(scenes(*given.folders, given.every)), seen)
+    rows, picture = measure(fillers(), list(scenes(photos, silhouettes, given.every)), seen)
     found = summary(rows, seen)  # before its own files make the checkout another
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
     write_image(OUT.with_suffix(".png"), picture)
