@@ -28,6 +28,9 @@ MIDDLE, EDGE = 2.0, -1.5  # log odds of what is in the middle of the rough shape
 COLOUR, MEAN, GRAIN = 0.5, 0.4, 0.15  # what a pixel's colour, that of its neighbourhood, and the grain there count
 CLICK, NEAR = 0.02, 0.06  # of the shape's longer side: how far around a click it is settled, and made likely
 REACHES = (0.1, 0.15, 0.22, 0.3, 0.4)  # of the longer side: how far from a click an object may go; smaller, it is a part
+ALIKE = 6, 20  # of 255, of L, a and b: two tolerances; with both, the same is connected with a click on a plain thing
+STRIPE = 0.02  # of the longer side: what is thinner is a part of something
+SCENE = 0.5  # of the picture: what is larger lies behind everything
 GROW = 0.01  # of the longer side; see `grow`
 
 FindObjects = Callable[[np.ndarray], np.ndarray]  # masks (n, H, W) of pictures uint8 (n, H, W, 3): all objects in each
@@ -48,6 +51,7 @@ def select(
     shape = _draw_shape(pixels.shape[:2], box, lasso)
     if shape is None and find_objects is not None:
         shape = _find_shape(pixels, points, find_objects)
+    shape = _find_plain(pixels, points) if shape is None else shape
     shape = _choose_circles(pixels, points) if shape is None else shape
     found = _tidy(_tell_apart(pixels, shape, points, SIDE, touches=box is not None), points)
     height, width = found.shape
@@ -86,11 +90,38 @@ def _find_shape(pixels: np.ndarray, points: Sequence[Point], find_objects: FindO
     return cv2.dilate(np.isin(parts, [*labels]).astype(np.uint8), np.ones((15, 15), np.uint8)) if labels else None
 
 
+def _find_plain(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray | None:
+    """The things of one colour at the clicks, uint8 (H, W), a little larger; None where there are none.
+
+    Such a thing is a stable region (Matas et al., *Robust wide baseline stereo from maximally stable extremal regions*, 2002):
+    however exactly its colour has to be met, what is connected with the click is the same. Of 120 clicks on the objects of
+    `benchmarks/object_selection.py` none found one.
+    """
+    small = _shrink(pixels)
+    lab = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1), cv2.COLOR_RGB2LAB)
+    height, width = lab.shape[:2]
+
+    def flood(tolerance: int) -> np.ndarray:
+        found = np.zeros((height + 2, width + 2), np.uint8)
+        how = cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
+        for x, y, add in points:
+            if add:
+                at = min(int(x * width), width - 1), min(int(y * height), height - 1)
+                cv2.floodFill(lab, found, at, 0, (tolerance,) * 3, (tolerance,) * 3, how)
+        return found[1:-1, 1:-1]
+
+    least, most = (flood(tolerance) for tolerance in ALIKE)
+    depth = cv2.distanceTransform(np.pad(least, 1), cv2.DIST_L2, 5).max()
+    if most.sum() > 1.2 * least.sum() or depth < STRIPE * max(least.shape) or most.mean() > SCENE:
+        return None
+    reach = max(2, round(0.06 * max(cv2.boundingRect(most)[2:])))
+    shape = cv2.dilate(most, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
+    return cv2.resize(shape, pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+
+
 def _choose_circles(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray:
     """Circles around the clicks, uint8 (H, W), of that size of several within which what is found has the clearest border."""
-    small = cv2.resize(
-        pixels, None, fx=(scale := min(1.0, 2 * TRIED / max(pixels.shape))), fy=scale, interpolation=cv2.INTER_AREA
-    )
+    small = _shrink(pixels)
     edges = _measure_edges(small)
     best, chosen = -np.inf, REACHES[0]
     for reach in REACHES:
@@ -102,6 +133,11 @@ def _choose_circles(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray:
         if clear > best:
             best, chosen = clear, reach
     return _draw_circles(pixels.shape[:2], points, chosen)
+
+
+def _shrink(pixels: np.ndarray) -> np.ndarray:
+    scale = min(1.0, 2 * TRIED / max(pixels.shape))
+    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _draw_circles(size: tuple[int, int], points: Sequence[Point], reach: float) -> np.ndarray:

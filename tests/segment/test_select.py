@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, smooth
 from PIL import Image
 
 from mend.segment.select import grow, select
@@ -37,6 +37,25 @@ def test_a_box_a_line_and_a_click_find_the_same_thing(scene: tuple[np.ndarray, n
     ]
     for way in ways:
         assert overlap(select(pixels, **way), thing) > 0.9, way  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("noise", [0, 4])
+def test_a_click_anywhere_on_a_plain_thing_finds_all_of_it(noise: int):
+    picture = np.asarray(Image.fromarray(smooth(300, 400, 5))).astype(np.int64)
+    thing = np.zeros((300, 400), np.bool_)
+    thing[100:180, 150:250] = True
+    picture[thing] = (30, 40, 200)
+    picture += np.rint(np.random.default_rng(0).normal(0, noise, picture.shape)).astype(np.int64)
+    pixels = picture.clip(0, 255).astype(np.uint8)
+    wrong = {
+        (x, y): round(found, 2)
+        for y in range(104, 180, 18)
+        for x in range(154, 250, 23)
+        if (found := overlap(select(pixels, [((x + 0.5) / 400, (y + 0.5) / 300, True)]), thing)) < 0.97
+    }
+    assert not wrong
+    corner = (0.5, 0.45, True), (0.39, 0.35, False)
+    assert not select(pixels, corner)[105, 156], "what was taken away stayed"
 
 
 def test_a_thing_reaches_the_sides_of_the_box_around_it():
