@@ -36,7 +36,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         config = tomllib.loads((folder / part).read_text(encoding="utf-8"))
         found["config"] = {name: config[name] for name in ("model", "width", "epochs") if name in config}
         part = "metrics.csv"
-        if (folder / part).is_file():
+        if (folder / part).is_file() and _lies_in(folder, folder / part):
             with (folder / part).open(encoding="utf-8", newline="") as file:
                 found["rows"] = [_numbers(row) for row in csv.DictReader(file)]
     except (OSError, ValueError, TypeError, csv.Error) as error:
@@ -54,7 +54,11 @@ def _numbers(row: dict[str, str]) -> dict[str, float | None]:
 def find_samples(folder: Path) -> dict[str, Path]:
     """The sample grids of a run by name, in the order of epochs; a link to a file elsewhere is none."""
     files = sorted((folder / "samples").glob("epoch-*.png"))
-    return {file.stem: file for file in files if file.resolve().is_relative_to(folder.resolve())}
+    return {file.stem: file for file in files if _lies_in(folder, file)}
+
+
+def _lies_in(folder: Path, file: Path) -> bool:
+    return file.resolve().is_relative_to(folder.resolve())
 
 
 RESULTS = Path("results")

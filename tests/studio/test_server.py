@@ -814,9 +814,13 @@ def test_a_link_in_a_run_folder_shows_no_file_elsewhere(tmp_path: Path):
         place.write_bytes(b"picture")
     (samples / "epoch-002.png").symlink_to(tmp_path / "secret.png")
     (samples / "epoch-003.png").symlink_to(samples / "epoch-001.png")
+    (tmp_path / "secret.csv").write_text("epoch\nsecret\n")
+    (tmp_path / "run" / "config.toml").touch()
+    (tmp_path / "run" / "metrics.csv").symlink_to(tmp_path / "secret.csv")
     (tmp_path / "linked").symlink_to(tmp_path / "run")
     for run in (tmp_path / "run", tmp_path / "linked"):
         assert list(find_samples(run)) == read_run(run)["samples"] == ["epoch-001", "epoch-003"]
+        assert "secret" not in str(read_run(run))
 
 
 def test_strangers_are_refused(studio: Studio):
