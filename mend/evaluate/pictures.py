@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mend.data.cache import new_array
 from mend.evaluate.scenes import Scenes
-from mend.images import grid, mask_out, to_pixels, write_image
+from mend.images import grid, make_folder, mask_out, to_pixels, write_image
 
 SAMPLES = 12  # pictures in a strip
 SHARED = ("original", "mask", "masked input")  # pictures that every method shares
@@ -25,7 +25,7 @@ def pictures(out: Path, name: str, scenes: Scenes) -> Iterator[np.ndarray]:
     """An array for every picture of a method, as `small` has them: `pictures/<name>.npy`, (N, S, S, 3) uint8, whole or not at
     all."""
     file, side = out / "pictures" / f"{name}.npy", side_of(scenes)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     part = file.with_suffix(f".{os.getpid()}.part")  # another process may be at the shared ones
     array = new_array(part, np.uint8, (len(scenes), side, side, 3))
     try:

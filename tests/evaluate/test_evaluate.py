@@ -421,6 +421,13 @@ def test_pictures_of_an_evaluation_that_is_stopped_are_let_go_of_and_removed(
     assert (tmp_path / "removed").exists()
 
 
+def test_a_place_that_cannot_be_written_is_said_with_what_to_do(protocol: Protocol, tmp_path: Path):
+    (tmp_path / "out").write_text("a file, and no folder")
+    said = pytest.raises(InputError, match="pictures cannot be written: .*Write to another folder")
+    with said, pictures(tmp_path / "out", "tiny", scenes_of(protocol)):
+        pass
+
+
 def test_the_shipped_protocols_can_be_read():
     assert read_protocol("cifar10-object-v1").metrics == ("psnr", "ssim", "lpips", "fid", "lpips-cifar", "fid-cifar", "mae")
     assert len(read_protocol("cifar10-object-v1").published) == 2
