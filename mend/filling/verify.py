@@ -138,7 +138,7 @@ def encode_filled(
         raise InputError(f"{path} was not written: read back, {verdict}. Use .png, which keeps them.")
     notes = [str(verdict)]
     if not verdict.untouched:
-        notes = [f"{path.suffix} is lossy ({loss}): {verdict}; as a PNG they stay"]
+        notes = [f"{path.suffix} is lossy ({loss}): {verdict}; a PNG keeps them"]
     elif loss:
         notes = [f"{loss}; {verdict}"]
     gone = [name for name, fate in verdict.metadata.items() if fate in ("changed", "lost")]

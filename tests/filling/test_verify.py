@@ -137,7 +137,7 @@ def test_fill_then_verify(name: str, suffix: str, tmp_path: Path, capsys: pytest
     assert code == lossy
     if lossy:
         assert f"  {out.suffix} is lossy (" in said
-        assert "; as a PNG they stay" in said
+        assert "; a PNG keeps them" in said
         assert "differ, by at most" in shown
         assert "the first that differs: x=" in shown
     else:
