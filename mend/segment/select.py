@@ -171,9 +171,14 @@ def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point], 
         (*((np.array([x, y]) * pixels.shape[1::-1] - origin) * size / part.shape[1::-1]).tolist(), add) for x, y, add in points
     ]
     expected = _expect(within, clicks)
-    found = _cut(small, _weigh(small, expected), expected)
+    weigh = _make_weigher(small)
+
+    def find(expected: np.ndarray) -> np.ndarray:
+        return _cut(small, weigh(expected), expected)
+
+    found = find(expected)
     if touches:
-        found = _reach_sides(small, expected, within, found)
+        found = _reach_sides(find, expected, within, found)
     result = np.zeros(shape.shape, np.bool_)
     result[rows, columns] = _enlarge(found, part)
     return result
@@ -204,18 +209,22 @@ def _expect(within: np.ndarray, clicks: Sequence[Point]) -> np.ndarray:
     return expected
 
 
-def _weigh(pixels: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """How likely it is that a pixel belongs to the object, (h, w): by where it is, and by its colours, which are learned from
-    what is likely."""
+def _make_weigher(pixels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What tells how likely it is that a pixel belongs to the object, (h, w): by the log odds of where it is, and by its
+    colours, which are learned from what is likely."""
     features = _describe(pixels)
     smooth = _make_smoother(pixels.astype(np.float32) / 255)
-    likely = (1 / (1 + np.exp(-expected))).astype(np.float32)
-    for _ in range(ROUNDS):
-        odds = sum(weight * _compare(bins, likely) for bins, weight in features)
-        likely = 1 / (1 + np.exp(-(np.clip(odds, -6, 6) + expected)))
-        likely = smooth(likely.astype(np.float32)).clip(0, 1)
-        likely[expected >= SURE], likely[expected <= -SURE] = 1, 0
-    return likely
+
+    def weigh(expected: np.ndarray) -> np.ndarray:
+        likely = (1 / (1 + np.exp(-expected))).astype(np.float32)
+        for _ in range(ROUNDS):
+            odds = sum(weight * _compare(bins, likely) for bins, weight in features)
+            likely = 1 / (1 + np.exp(-(np.clip(odds, -6, 6) + expected)))
+            likely = smooth(likely.astype(np.float32)).clip(0, 1)
+            likely[expected >= SURE], likely[expected <= -SURE] = 1, 0
+        return likely
+
+    return weigh
 
 
 def _describe(pixels: np.ndarray) -> list[tuple[np.ndarray, float]]:
@@ -282,7 +291,9 @@ def _cut(pixels: np.ndarray, likely: np.ndarray, expected: np.ndarray) -> np.nda
     return found.astype(np.float32)
 
 
-def _reach_sides(pixels: np.ndarray, expected: np.ndarray, within: np.ndarray, found: np.ndarray) -> np.ndarray:
+def _reach_sides(
+    find: Callable[[np.ndarray], np.ndarray], expected: np.ndarray, within: np.ndarray, found: np.ndarray
+) -> np.ndarray:
     """What was found, float32 (h, w), or more where that stays away from a side of the box: a person draws a box around the
     whole of a thing (Lempitsky et al., *Image segmentation with a bounding box prior*, 2009). Not where something was taken
     away on that side."""
@@ -310,7 +321,7 @@ def _reach_sides(pixels: np.ndarray, expected: np.ndarray, within: np.ndarray, f
         for gap, strip in gaps:
             if gap >= TOUCH:
                 lifted[strip] += lift * unsettled[strip]
-        tried = _cut(pixels, _weigh(pixels, lifted), lifted)
+        tried = find(lifted)
         nearer = measure_gaps(tried)
         if max(gap for gap, _ in nearer) < max(gap for gap, _ in gaps):
             found, gaps = tried, nearer
