@@ -230,6 +230,10 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"<sub>{note}</sub>", ""])
 
 
+def write_json(found: dict[str, Any]) -> None:
+    write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*", help="photographs, and silhouettes")
@@ -239,7 +243,7 @@ def main() -> None:
     if given.compare:
         found = json.loads(OUT.with_suffix(".json").read_text(encoding="utf-8"))
         found["on the same holes"] = compare(pd.read_csv(OUT.with_suffix(".csv")))
-        write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+        write_json(found)
         return
     if len(given.folders) != 2:
         parser.error("name a folder of photographs and one of silhouettes, or --compare")
@@ -249,7 +253,7 @@ def main() -> None:
     found = summary(rows, seen)  # before its own files make the checkout another
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
     write_image(OUT.with_suffix(".png"), picture)
-    write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+    write_json(found)
     write_into(OUT.parent.parent / "docs" / "results.md", table(found), "large-holes")
     print(rows.pivot_table(index="method", columns="bin", values=[*METRICS, "seconds"]).round(3).to_string())
     print(rows.pivot_table(index="method", columns=["kind", "bin"], values="psnr").round(2).to_string())

@@ -401,8 +401,6 @@ def try_again(record: dict[str, Any], version: str | None) -> dict[str, Any]:
             counts[outcome] += 1
         record.setdefault("mended", []).append({**one, "now": outcome, "commit": version})
     worker.close()
-    for one in (*still, *record.get("mended", [])):  # a record from before they were left out
-        one["said"] = _without_folders(one["said"])
     return {**record, "bad": still}
 
 

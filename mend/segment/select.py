@@ -54,9 +54,8 @@ def select(
     shape = _find_plain(pixels, points) if shape is None else shape
     shape = _choose_circles(pixels, points) if shape is None else shape
     found = _tidy(_tell_apart(pixels, shape, points, SIDE, touches=box is not None), points)
-    height, width = found.shape
-    for x, y, add in points:  # however small a picture is
-        found[min(int(y * height), height - 1), min(int(x * width), width - 1)] = add
+    for point in points:  # however small a picture is
+        found[_pixel(point, found.shape)] = point[2]
     return found
 
 
@@ -99,15 +98,14 @@ def _find_plain(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray | Non
     """
     small = _shrink(pixels)
     lab = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1), cv2.COLOR_RGB2LAB)
-    height, width = lab.shape[:2]
+    size = lab.shape[:2]
 
     def flood(tolerance: int) -> np.ndarray:
-        found = np.zeros((height + 2, width + 2), np.uint8)
+        found = np.pad(np.zeros(size, np.uint8), 1)
         how = cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
-        for x, y, add in points:
-            if add:
-                at = min(int(x * width), width - 1), min(int(y * height), height - 1)
-                cv2.floodFill(lab, found, at, 0, (tolerance,) * 3, (tolerance,) * 3, how)
+        for point in points:
+            if point[2]:
+                cv2.floodFill(lab, found, _pixel(point, size)[::-1], 0, (tolerance,) * 3, (tolerance,) * 3, how)
         return found[1:-1, 1:-1]
 
     least, most = (flood(tolerance) for tolerance in ALIKE)
@@ -142,10 +140,9 @@ def _shrink(pixels: np.ndarray) -> np.ndarray:
 
 def _draw_circles(size: tuple[int, int], points: Sequence[Point], reach: float) -> np.ndarray:
     shape = np.zeros(size, np.uint8)
-    for x, y, add in points:
-        if add:
-            at = min(int(x * size[1]), size[1] - 1), min(int(y * size[0]), size[0] - 1)
-            cv2.circle(shape, at, max(2, round(reach * max(size))), 1, cv2.FILLED)
+    for point in points:
+        if point[2]:
+            cv2.circle(shape, _pixel(point, size)[::-1], max(2, round(reach * max(size))), 1, cv2.FILLED)
     return shape
 
 
@@ -376,5 +373,9 @@ def _tidy(found: np.ndarray, points: Sequence[Point]) -> np.ndarray:
 
 
 def _at(labels: np.ndarray, point: Point) -> int:
-    height, width = labels.shape
-    return int(labels[min(int(point[1] * height), height - 1), min(int(point[0] * width), width - 1)])
+    return int(labels[_pixel(point, labels.shape)])
+
+
+def _pixel(point: Point, size: tuple[int, ...]) -> tuple[int, int]:
+    """The row and the column of a click in a picture of this size (H, W)."""
+    return min(int(point[1] * size[0]), size[0] - 1), min(int(point[0] * size[1]), size[1] - 1)
