@@ -75,7 +75,7 @@ def difference(row: "pd.Series[Any]", digits: int) -> str:
 
 
 def context() -> str:
-    """`unet-context` minus each refined U-Net, on all images."""
+    """`unet-context`, with and without LPIPS-CIFAR in its loss, minus each refined U-Net, on all images."""
     metrics = {
         "psnr": ("PSNR (dB) ↑", 2),
         "ssim": ("SSIM ↑", 4),
@@ -86,12 +86,13 @@ def context() -> str:
         "| | Trainings | " + " | ".join(title for title, _ in metrics.values()) + " |",
         "| :--- | ---: |" + " ---: |" * len(metrics),
     ]
-    for other in ("simple", "aspp"):
-        rows = pd.read_csv(RESULT / f"context-against-{other}.csv").query("group == 'all'").set_index("metric")
-        counts = rows.loc["psnr"]
-        cells = [difference(rows.loc[metric], digits) for metric, (_, digits) in metrics.items()]
-        name = f"unet-context minus unet-{other}"
-        table.append(f"| {name} | {counts.trainings_a}, {counts.trainings_b} | " + " | ".join(cells) + " |")
+    for ours in ("context", "context-l1"):
+        for other in ("simple", "aspp"):
+            rows = pd.read_csv(RESULT / f"{ours}-against-{other}.csv").query("group == 'all'").set_index("metric")
+            counts = rows.loc["psnr"]
+            cells = [difference(rows.loc[metric], digits) for metric, (_, digits) in metrics.items()]
+            name = f"unet-{ours} minus unet-{other}"
+            table.append(f"| {name} | {counts.trainings_a}, {counts.trainings_b} | " + " | ".join(cells) + " |")
     return "\n".join(table) + "\n"
 
 
