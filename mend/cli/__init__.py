@@ -15,6 +15,7 @@ from mend.cli.app import app
 from mend.errors import InputError, as_flags, name_missing_extra
 
 GOES_ON = "The same command goes on from what was finished."
+PYTHONS_FORMAT = warnings.formatwarning
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in tokens
     distributed.handle_signals()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is odd in a picture the notes tell
+    warnings.formatwarning = _format_warning
     try:
         try:
             with name_missing_extra():
@@ -50,6 +52,13 @@ def main(arguments: list[str] | None = None) -> None:
         if distributed.claim_last_word():
             print(f"mend: {as_flags(explanation) or _describe_fault(error)}", file=sys.stderr, flush=True)
         sys.exit(1 if explanation else 2)
+
+
+def _format_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """What a warning says; of mend's own not where in the code, which is nothing to its users."""
+    if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parents[1]):
+        return f"mend: {message}\n"
+    return PYTHONS_FORMAT(message, category, filename, lineno, line)
 
 
 def _describe_misuse(error: CycloptsError, tokens: list[str]) -> str:

@@ -430,6 +430,18 @@ def test_pixels_are_whole_numbers(photo: Path, capsys: pytest.CaptureFixture[str
     assert not (photo / "out.png").exists()
 
 
+def test_a_warning_is_a_sentence_without_a_line_of_code(tmp_path: Path):
+    pixels = smooth(16, 24, 0)
+    write_image(tmp_path / "truth" / "0.png", pixels)
+    write_image(tmp_path / "filled" / "0.png", np.dstack([pixels, np.full((16, 24), 128, np.uint8)]))
+    write_image(tmp_path / "masks" / "0.png", np.pad(np.full((4, 4, 1), 255, np.uint8), ((6, 6), (10, 10), (0, 0))))
+    folders = ["--truth", "truth", "--filled", "filled", "--masks", "masks"]
+    command = [sys.executable, "-m", "mend", "evaluate", *folders, "--metrics", "psnr", "--no-classical"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    said = [line for line in ran.stderr.splitlines() if "transparency" in line]
+    assert said == ["mend: filled/0.png, and perhaps others: its transparency is not scored, only the colours under it"], ran
+
+
 def test_help_imports_nothing_heavy():
     code = "import sys; sys.argv = ['mend', '--help']\ntry:\n import mend.cli; mend.cli.main()\nexcept SystemExit: pass\n"
     heavy = "print([m for m in ('torch', 'numpy', 'lightning', 'torchmetrics', 'cv2', 'pandas') if m in sys.modules])"
