@@ -317,8 +317,8 @@ def check_fits(path: str | Path, picture: Picture, quality: int | None = None) -
     a `quality` (see `encode`) that it does not have."""
     kind, channels = format_of(Path(path).suffix), picture.pixels.shape[2]
     if kind is None:
-        suffix = Path(path).suffix
-        raise InputError(f"cannot write {path}: the suffix {suffix!r} names no picture format. Use .png or .jpg.")
+        what = f"{Path(path).suffix} files" if Path(path).suffix else "files without a suffix"
+        raise InputError(f"cannot write {path}: mend writes no {what}. Use .png or .jpg.")
     if quality is not None:
         check_quality(path, quality)
     if kind == "JPEG" and (picture.pixels.dtype == np.uint16 or channels in (2, 4)):

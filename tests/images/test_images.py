@@ -963,10 +963,14 @@ def test_a_disk_that_can_only_be_read_is_said(tmp_path: Path, monkeypatch: pytes
 def test_formats_that_cannot_hold_the_picture_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match="JPEG has no alpha"):
         write_image(tmp_path / "a.jpg", Picture(np.zeros((4, 4, 4), np.uint8)))
-    with pytest.raises(InputError, match="names no picture format"):
-        write_image(tmp_path / "a.xyz", smooth(4, 4, 0))
-    with pytest.raises(InputError, match="names no picture format"):
-        write_image(tmp_path / "a.pdf", smooth(4, 4, 0))
+    for name, what in (
+        ("a.xyz", r"\.xyz files"),
+        ("a.pdf", r"\.pdf files"),
+        ("a.heic", r"\.heic files"),
+        ("a", "files without a suffix"),
+    ):
+        with pytest.raises(InputError, match=f"mend writes no {what}\\. Use"):
+            write_image(tmp_path / name, smooth(4, 4, 0))
     with pytest.raises(InputError, match=r"cannot write a\.bmp: cannot write mode LA"):
         encode(Picture(np.zeros((4, 4, 2), np.uint8)), "a.bmp")
     with pytest.raises(InputError, match=r"cannot write a\.jpg.*Use \.png"):
