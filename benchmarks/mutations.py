@@ -69,7 +69,8 @@ def make_files() -> dict[str, bytes]:
         picture.copy().save(data, kind, **options)  # a JPEG leaves its settings in what it was made of
         files[name] = data.getvalue()
 
-    for i, (subsampling, more) in enumerate(((0, {}), (1, {}), (2, {"exif": exif}), (2, {"progressive": True}))):
+    kinds: list[tuple[int, dict[str, Any]]] = [(0, {}), (1, {}), (2, {"exif": exif}), (2, {"progressive": True})]
+    for i, (subsampling, more) in enumerate(kinds):
         add(f"photo-{subsampling}-{i}.jpg", photos[i], "JPEG", quality=90, subsampling=subsampling, **more)
     add("grey.jpg", second.convert("L"), "JPEG", quality=80, exif=exif)
     add("restart.jpg", second, "JPEG", quality=80, restart_marker_blocks=4, dpi=(300, 300), comment=b"a cat")

@@ -54,11 +54,13 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1 if explanation else 2)
 
 
-def _format_warning(message: Warning | str, category: type[Warning], file: str, number: int, line: str | None = None) -> str:
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
     """What a warning says; of mend's own not where in the code, which is nothing to its users."""
-    if category is UserWarning and Path(file).is_relative_to(Path(__file__).parents[1]):
+    if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parents[1]):
         return f"mend: {message}\n"
-    return PYTHONS_FORMAT(message, category, file, number, line)
+    return PYTHONS_FORMAT(message, category, filename, lineno, line)
 
 
 def _describe_misuse(error: CycloptsError, tokens: list[str]) -> str:
