@@ -121,10 +121,15 @@ def table(found: dict[str, Any]) -> str:
             f"{evaluation['n']:,} pictures",
         )
     )
+    pairs = evaluation["folders"]["rows"][0]
+    rate = f"{pairs['n'] / pairs['process']:.1f} pairs a second"
+    rows.append(
+        (f"Folders of {pairs['size']} photographs, as a process", rate, "PSNR, SSIM, MAE, LPIPS-CIFAR", f"{pairs['n']} pairs")
+    )
     rows.append(("The studio, a thousand requests", *studio_cells(studio)))
     lines = ["| What | Figure | | n |", "| :--- | ---: | :--- | ---: |", *(f"| {' | '.join(row)} |" for row in rows)]
     where = "; ".join(sorted({f"{found[name]['device']}, commit {found[name]['commit']}" for name in PARTS if name in found}))
-    note = "Both sides of an arrow were measured in one run. The last two: results/evaluation-speed.json, studio-soak.json."
+    note = "Both sides of an arrow were measured in one run. The last three: results/evaluation-speed.json, studio-soak.json."
     return "\n".join([*lines, "", f"<sub>{where}. {note}</sub>", ""])
 
 
