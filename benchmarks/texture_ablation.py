@@ -51,16 +51,26 @@ Change = AbstractContextManager[Any]
 
 
 def no_guide() -> Change:
-    return patch.object(synthesis, "make_scale", lambda image, hole, guide: make_scale(image, hole, np.zeros_like(guide)))
+    def dull(image: np.ndarray, hole: np.ndarray, guide: np.ndarray, coherence: float) -> Scale:
+        return make_scale(image, hole, np.zeros_like(guide), coherence)
+
+    return patch.object(synthesis, "make_scale", dull)
 
 
 def no_roughness() -> Change:
-    def smooth(*of: np.ndarray) -> Scale:
-        scale = make_scale(*of)
+    def smooth(image: np.ndarray, hole: np.ndarray, guide: np.ndarray, coherence: float) -> Scale:
+        scale = make_scale(image, hole, guide, coherence)
         scale.roughness[:] = 0
         return scale
 
     return patch.object(synthesis, "make_scale", smooth)
+
+
+def coherent_everywhere() -> Change:
+    def coherent(image: np.ndarray, hole: np.ndarray, guide: np.ndarray, coherence: float) -> Scale:
+        return make_scale(image, hole, guide, synthesis.COHERENCE)
+
+    return patch.object(synthesis, "make_scale", coherent)
 
 
 def gradients() -> Change:
@@ -211,6 +221,8 @@ VARIANTS: dict[str, Callable[[], Change]] = {
     "as it is": nullcontext,
     "not guided by the network's colours": no_guide,
     "not guided by roughness": no_roughness,
+    "each patch chosen for itself": lambda: patch.object(synthesis, "COHERENCE", 0),
+    "coherent at the finest scale, too": coherent_everywhere,
     "gradients beside colours in the distance": gradients,
     "votes of equal weight": equal_votes,
     "median of the votes": median_votes,

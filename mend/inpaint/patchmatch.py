@@ -43,6 +43,7 @@ class Scale(NamedTuple):
     nearest_source  (H, W) the number of the source whose centre is nearest to there
     nearest_target  (H, W) the same of targets
     confidence      of each target: the less, the farther it is from what is known
+    coherence       part of its distance that a source is let off whose four neighbours are those of the target's neighbours
     """
 
     pixels: np.ndarray
@@ -55,6 +56,7 @@ class Scale(NamedTuple):
     nearest_source: np.ndarray
     nearest_target: np.ndarray
     confidence: np.ndarray
+    coherence: np.float32
 
 
 class Field(NamedTuple):
@@ -84,7 +86,7 @@ def measure_depth(hole: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
 
 
-def make_scale(image: np.ndarray, hole: np.ndarray, guide: np.ndarray) -> Scale:
+def make_scale(image: np.ndarray, hole: np.ndarray, guide: np.ndarray, coherence: float) -> Scale:
     """A scale of an image (3, H, W), its hole (H, W), which must leave a source, and a guide (3, H, W)."""
     known = find_sources(hole)
     unknown = find_sources(np.zeros_like(hole)) & ~known
@@ -95,7 +97,9 @@ def make_scale(image: np.ndarray, hole: np.ndarray, guide: np.ndarray) -> Scale:
     missing = np.flatnonzero(hole).astype(np.int32)
     pixels, guide = image.copy(), np.ascontiguousarray(guide)
     rough = measure_roughness(image, hole)
-    return Scale(pixels, guide, rough, missing, sources, targets, number, _nearest(known), _nearest(unknown), confidence)
+    nearest = _nearest(known), _nearest(unknown)
+    alike = np.float32(coherence)
+    return Scale(pixels, guide, rough, missing, sources, targets, number, *nearest, confidence, alike)
 
 
 def measure_roughness(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -280,8 +284,8 @@ def improve(scale: Scale, described: Descriptors, source: np.ndarray) -> Field:
     run(measure, count, described, field)
     for jump in (4, 2, 1):
         for dy, dx in AROUND:
-            run(propagate, count, jump * dy, jump * dx, scale, described, field.source.copy(), field)
-    run(search_around, count, scale, described, field)
+            run(propagate, count, jump * dy, jump * dx, scale, described, scale.sources[field.source], field)
+    run(search_around, count, scale, described, scale.sources[field.source], field)
     return field
 
 
@@ -305,6 +309,20 @@ def number_at(number: np.ndarray, y: int, x: int) -> int:
     return number[y, x] if 0 <= y < number.shape[0] and 0 <= x < number.shape[1] else -1
 
 
+@inlined
+def _count_beside(place: int, other: int, y: int, x: int, number: np.ndarray, chosen: np.ndarray) -> tuple[int, int]:
+    """How many of the four neighbours of a target at (y, x) have `chosen` what lies beside a place, a flat index, as they lie
+    beside the target; and how many what so lies beside another place."""
+    first = second = 0
+    for dy, dx in AROUND:
+        neighbour = number_at(number, y + dy, x + dx)
+        if neighbour >= 0:
+            shift = chosen[neighbour] - dy * number.shape[1] - dx
+            first += shift == place
+            second += shift == other
+    return first, second
+
+
 @compiled
 def measure(start: int, stop: int, described: Descriptors, field: Field) -> None:
     """The distance of every target from its source."""
@@ -317,34 +335,40 @@ def measure(start: int, stop: int, described: Descriptors, field: Field) -> None
 def propagate(
     start: int, stop: int, dy: int, dx: int, scale: Scale, described: Descriptors, before: np.ndarray, field: Field
 ) -> None:
-    """Each target takes what continues the source that its neighbour at (dy, dx) had `before`, where that is nearer."""
+    """Each target takes what continues the source, a flat index, that its neighbour at (dy, dx) had `before`, where that costs
+    less."""
     (target, source), (nearest, distance) = described, field
     number, nearest_source, targets, sources = scale.number, scale.nearest_source, scale.targets, scale.sources
-    width = number.shape[1]
+    coherence, width = scale.coherence, number.shape[1]
     for i in range(start, stop):
-        neighbour = number_at(number, targets[i] // width + dy, targets[i] % width + dx)
+        y, x = targets[i] // width, targets[i] % width
+        neighbour = number_at(number, y + dy, x + dx)
         if neighbour >= 0:
-            theirs = sources[before[neighbour]]
-            candidate = nearest_to(nearest_source, theirs // width - dy, theirs % width - dx)
-            if candidate != before[i]:
+            candidate = nearest_to(nearest_source, before[neighbour] // width - dy, before[neighbour] % width - dx)
+            if candidate != nearest[i]:
                 apart = _distance(target[i], source[candidate])
-                if apart < distance[i]:
-                    nearest[i], distance[i] = candidate, apart
+                if apart * (np.float32(1) - coherence) < distance[i]:
+                    own, new = _count_beside(before[i], sources[candidate], y, x, number, before)
+                    if apart * (np.float32(4) - coherence * new) < distance[i] * (np.float32(4) - coherence * own):
+                        nearest[i], distance[i] = candidate, apart
 
 
 @compiled
-def search_around(start: int, stop: int, scale: Scale, described: Descriptors, field: Field) -> None:
-    """Each target takes the source beside its own, on one side after the other, where that is nearer."""
+def search_around(start: int, stop: int, scale: Scale, described: Descriptors, before: np.ndarray, field: Field) -> None:
+    """Each target takes the source beside its own, on one side after the other, where that costs less."""
     (target, source), (nearest, distance) = described, field
-    nearest_source, sources = scale.nearest_source, scale.sources
-    width = nearest_source.shape[1]
+    number, nearest_source, targets, sources = scale.number, scale.nearest_source, scale.targets, scale.sources
+    coherence, width = scale.coherence, nearest_source.shape[1]
     for i in range(start, stop):
+        y, x = targets[i] // width, targets[i] % width
         for dy, dx in AROUND:
             own = sources[nearest[i]]
             candidate = nearest_to(nearest_source, own // width + dy, own % width + dx)
             apart = _distance(target[i], source[candidate])
-            if apart < distance[i]:
-                nearest[i], distance[i] = candidate, apart
+            if apart * (np.float32(1) - coherence) < distance[i]:
+                kept, new = _count_beside(own, sources[candidate], y, x, number, before)
+                if apart * (np.float32(4) - coherence * new) < distance[i] * (np.float32(4) - coherence * kept):
+                    nearest[i], distance[i] = candidate, apart
 
 
 # --- Filling ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import mend.inpaint.compiled
 from mend.data.random import uniform
 from mend.inpaint import patchmatch, shiftmap, synthesis
 from mend.inpaint.holes import find_thick
-from mend.inpaint.patchmatch import measure_roughness
+from mend.inpaint.patchmatch import make_scale, match, measure_roughness
 from mend.inpaint.shiftmap import ShiftMap, enlarge_copies
 from mend.inpaint.synthesis import SMOOTH
 from mend.progress import Report, ignore
@@ -58,6 +58,19 @@ def test_grain_comes_back_in_a_smooth_filling():
     result = add_texture(filled, hole)
     assert inside(filled, hole).std() < 0.3 * inside(image, hole).std()
     assert inside(result, hole).std() == pytest.approx(inside(image, hole).std(), rel=0.2)
+
+
+def test_neighbours_copy_neighbours():
+    """Of noise, where no patch is like another: with coherence, what is copied comes in larger pieces."""
+    image, hole = grain(80, 96), box(80, 96, slice(20, 52), slice(30, 62))
+
+    def share(coherence: float) -> float:
+        scale = make_scale(smooth_filling(image, hole)[0], hole[0, 0] > 0, np.zeros((3, 80, 96), np.float32), coherence)
+        places = np.zeros(scale.number.size, int)
+        places[scale.targets] = scale.sources[match(scale, None).source]
+        return float(np.mean(np.diff(places.reshape(80, 96)[20:52, 30:62]) == 1))
+
+    assert share(0) < 0.5 < 0.6 < share(0.5)
 
 
 def test_roughness_is_that_of_the_surroundings():
