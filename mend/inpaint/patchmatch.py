@@ -43,7 +43,8 @@ class Scale(NamedTuple):
     nearest_source  (H, W) the number of the source whose centre is nearest to there
     nearest_target  (H, W) the same of targets
     confidence      of each target: the less, the farther it is from what is known
-    coherence       part of its distance that a source is let off whose four neighbours are those of the target's neighbours
+    coherence       by what part of its distance a source seems nearer if all four neighbours of its target copy what lies
+                    beside it; by a quarter of that for each
     """
 
     pixels: np.ndarray
@@ -97,9 +98,8 @@ def make_scale(image: np.ndarray, hole: np.ndarray, guide: np.ndarray, coherence
     missing = np.flatnonzero(hole).astype(np.int32)
     pixels, guide = image.copy(), np.ascontiguousarray(guide)
     rough = measure_roughness(image, hole)
-    nearest = _nearest(known), _nearest(unknown)
-    alike = np.float32(coherence)
-    return Scale(pixels, guide, rough, missing, sources, targets, number, *nearest, confidence, alike)
+    nearest, part = (_nearest(known), _nearest(unknown)), np.float32(coherence)
+    return Scale(pixels, guide, rough, missing, sources, targets, number, *nearest, confidence, part)
 
 
 def measure_roughness(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -310,17 +310,23 @@ def number_at(number: np.ndarray, y: int, x: int) -> int:
 
 
 @inlined
-def _count_beside(place: int, other: int, y: int, x: int, number: np.ndarray, chosen: np.ndarray) -> tuple[int, int]:
-    """How many of the four neighbours of a target at (y, x) have `chosen` what lies beside a place, a flat index, as they lie
-    beside the target; and how many what so lies beside another place."""
-    first = second = 0
+def _costs_less(
+    apart: np.float32, candidate: int, distance: np.float32, own: int, target: int, scale: Scale, before: np.ndarray
+) -> bool:
+    """Whether a candidate, so far `apart` from a target, costs less than its own source at its distance, by what the neighbours
+    had `before`. Places are flat indices: no source is at the picture's edge, so what lies beside it is in the same row."""
+    if not apart * (np.float32(1) - scale.coherence) < distance:
+        return False
+    number, width = scale.number, scale.number.shape[1]
+    new = kept = 0
     for dy, dx in AROUND:
-        neighbour = number_at(number, y + dy, x + dx)
+        neighbour = number_at(number, target // width + dy, target % width + dx)
         if neighbour >= 0:
-            shift = chosen[neighbour] - dy * number.shape[1] - dx
-            first += shift == place
-            second += shift == other
-    return first, second
+            beside = before[neighbour] - dy * width - dx
+            new += beside == candidate
+            kept += beside == own
+    share = scale.coherence / np.float32(len(AROUND))
+    return apart * (np.float32(1) - share * np.float32(new)) < distance * (np.float32(1) - share * np.float32(kept))
 
 
 @compiled
@@ -339,36 +345,30 @@ def propagate(
     less."""
     (target, source), (nearest, distance) = described, field
     number, nearest_source, targets, sources = scale.number, scale.nearest_source, scale.targets, scale.sources
-    coherence, width = scale.coherence, number.shape[1]
+    width = number.shape[1]
     for i in range(start, stop):
-        y, x = targets[i] // width, targets[i] % width
-        neighbour = number_at(number, y + dy, x + dx)
+        neighbour = number_at(number, targets[i] // width + dy, targets[i] % width + dx)
         if neighbour >= 0:
             candidate = nearest_to(nearest_source, before[neighbour] // width - dy, before[neighbour] % width - dx)
             if candidate != nearest[i]:
                 apart = _distance(target[i], source[candidate])
-                if apart * (np.float32(1) - coherence) < distance[i]:
-                    own, new = _count_beside(before[i], sources[candidate], y, x, number, before)
-                    if apart * (np.float32(4) - coherence * new) < distance[i] * (np.float32(4) - coherence * own):
-                        nearest[i], distance[i] = candidate, apart
+                if _costs_less(apart, sources[candidate], distance[i], before[i], targets[i], scale, before):
+                    nearest[i], distance[i] = candidate, apart
 
 
 @compiled
 def search_around(start: int, stop: int, scale: Scale, described: Descriptors, before: np.ndarray, field: Field) -> None:
     """Each target takes the source beside its own, on one side after the other, where that costs less."""
     (target, source), (nearest, distance) = described, field
-    number, nearest_source, targets, sources = scale.number, scale.nearest_source, scale.targets, scale.sources
-    coherence, width = scale.coherence, nearest_source.shape[1]
+    nearest_source, targets, sources = scale.nearest_source, scale.targets, scale.sources
+    width = nearest_source.shape[1]
     for i in range(start, stop):
-        y, x = targets[i] // width, targets[i] % width
         for dy, dx in AROUND:
             own = sources[nearest[i]]
             candidate = nearest_to(nearest_source, own // width + dy, own % width + dx)
             apart = _distance(target[i], source[candidate])
-            if apart * (np.float32(1) - coherence) < distance[i]:
-                kept, new = _count_beside(own, sources[candidate], y, x, number, before)
-                if apart * (np.float32(4) - coherence * new) < distance[i] * (np.float32(4) - coherence * kept):
-                    nearest[i], distance[i] = candidate, apart
+            if _costs_less(apart, sources[candidate], distance[i], own, targets[i], scale, before):
+                nearest[i], distance[i] = candidate, apart
 
 
 # --- Filling ---------------------------------------------------------------------------------------------------------

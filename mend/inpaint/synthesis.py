@@ -5,9 +5,10 @@ from patches of the known picture, from coarse to fine (Wexler, Shechtman and Ir
 touches the hole looks for the known patch nearest to it, and the patches found fill the hole anew, by turns. The network's
 filling is where it starts from, and its low frequencies guide each patch to ones of the right colour, as the roughness of what
 surrounds the hole guides it to ones of the right grain. At the coarsest scale all patches are compared; the nearest-neighbour
-field found there is enlarged from scale to scale, and improved by propagation (Barnes et al., PatchMatch, 2009). In the end
-every pixel of the hole is a copy of one known pixel, and the steps between copies are blended in the gradient domain. Where
-the surroundings have no grain, as in a clear sky, and texture would differ in nothing else, the filling stays.
+field found there is enlarged from scale to scale, and improved by propagation (Barnes et al., PatchMatch, 2009), which but for
+the finest scale prefers what continues the neighbours' sources (Hertzmann et al., Image Analogies, 2001). In the end every
+pixel of the hole is a copy of one known pixel, and the steps between copies are blended in the gradient domain. Where the
+surroundings have no grain, as in a clear sky, and texture would differ in nothing else, the filling stays.
 """
 
 import cv2
@@ -33,7 +34,7 @@ SEARCHED = 60_000  # pixels of the coarsest scale, where every patch is compared
 MATCHED = 1_500_000  # pixels of a scale at which patches are compared at all: above it, copies are only enlarged
 SMOOTH = 1.5 / 255  # roughness of what has no grain to be seen; from twice that on all is texture, and half of it is nothing
 ALIKE = 4 / 255  # how far texture, blurred, may be from a smooth filling that is to stay; from twice that on, all is texture
-COHERENCE = 0.5  # of the copies at all but the finest scale: what comes in larger pieces looks like what it is a copy of
+COHERENCE = 0.6  # at all scales but the picture's own: what is copied in larger pieces looks like what it is a copy of
 FEWEST = 500  # known patches that a coarser scale must have to be gone to: a choice among fewer repeats itself
 
 
