@@ -3,8 +3,9 @@
     python benchmarks/causes.py results/cifar10-object-v1 ../shared/data/cifar10 masks/cifar10
 
 Own and borrowed holes: the protocol gives an image the hole of another one where its own is too small or too large. From the
-rows of the result, the difference of every network from the plain U-Net of its width on either kind. Intervals are over
-trainings and images where each was trained several times, else over images alone.
+rows of the result, the difference of every network from the plain U-Net of its width on either kind, and of `unet-context` from
+the two published networks. Intervals are over trainings and images where each was trained several times, else over images
+alone.
 
 Conventions: the two published networks, as trained here, fill the first --count test images under the holes of the protocol,
 and under each image's own, none left out; raw and composited; PSNR as a mean over images and as that of the mean error, both by
@@ -38,7 +39,7 @@ from mend.report.tables import ordered
 
 OUT = Path(__file__).parent.parent / "results" / "causes"
 COLUMNS = ("psnr", "psnr_raw", "psnr_hole", "psnr_band", "ssim", "lpips-cifar", "lpips-cifar_raw")
-PUBLISHED = ("unet-simple", "unet-aspp")
+PUBLISHED, OURS = ("unet-simple", "unet-aspp"), "unet-context"
 BATCH = 250
 
 
@@ -46,15 +47,22 @@ BATCH = 250
 
 
 def by_owner(result: Path, images: Images, masks: MaskSet) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The differences from the U-Net on images with their own hole and with a borrowed one; how many there are of each."""
+    """The differences from the U-Net, and of ours from the published networks, on images with their own hole and with a
+    borrowed one; how many there are of each."""
     there = read_result(result)
     rows = masks.rows(images, there.protocol.policy)
     labels = pd.Series(np.where(rows == images.rows, "own", "borrowed"))
     found: list[dict[str, Any]] = []
-    for base, other in (pair for pairs in beside_plain(there, ordered(there, None)).values() for pair in pairs):
-        tables = [[read_scores(rows_file(result, method)) for method in group] for group in (other, base)]
-        differences = differences_by(labels, list(COLUMNS), *tables, (len(other), len(base)))
-        found += [{"network": group_name(there, other), **record(one)} for one in differences]
+    for pairs in beside_plain(there, ordered(there, None)).values():
+        networks: dict[str, list[list[str]]] = {}
+        for _, network in pairs:
+            networks.setdefault(there.methods[network[0]].model.model, []).append(network)
+        against = [(base, ours) for ours in networks.get(OURS, []) for name in PUBLISHED for base in networks.get(name, [])]
+        for base, other in pairs + against:
+            a, b = ([read_scores(rows_file(result, method)) for method in group] for group in (other, base))
+            named = group_name(there, other) + (f" minus {group_name(there, base)}" if (base, other) in against else "")
+            differences = differences_by(labels, list(COLUMNS), a, b, (len(other), len(base)))
+            found += [{"network": named, **record(one)} for one in differences]
     return found, {str(label): int(n) for label, n in labels.value_counts().items()}
 
 
@@ -157,7 +165,10 @@ def text(found: dict[str, Any]) -> str:
     counts = found["holes"]
     several = min(owners[0]["trainings"]) > 1
     over = "over trainings and images" if several else "over images alone: of one training each they speak of these weights"
-    parts = ["# Own and borrowed holes\n", f"Differences from the plain U-Net of the same width, with 95 % intervals {over}.\n"]
+    parts = [
+        "# Own and borrowed holes\n",
+        f"Differences from the plain U-Net of the same width, or from what is named, with 95 % intervals {over}.\n",
+    ]
     parts.append(table(["", *(f"{name} (n = {counts[name]})" for name in ("own", "borrowed"))], rows))
     if "conventions" in found:
         parts += ["# The published numbers by other conventions\n"]

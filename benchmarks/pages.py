@@ -96,6 +96,26 @@ def context() -> str:
     return "\n".join(table) + "\n"
 
 
+def holes() -> str:
+    """`unet-context` minus each refined U-Net, on images with their own hole and with a borrowed one."""
+    causes = json.loads((ROOT / "results" / "causes.json").read_text(encoding="utf-8"))
+    counts, digits = causes["holes"], {"psnr": ("PSNR (dB) ↑", 2), "ssim": ("SSIM ↑", 4), "lpips-cifar": ("LPIPS-CIFAR ↓", 4)}
+    found = {(one["network"], one["group"], one["metric"]): one for one in causes["own and borrowed"]}
+    table = [
+        "| | Holes | n | " + " | ".join(title for title, _ in digits.values()) + " |",
+        "| :--- | :--- | ---: |" + " ---: |" * 3,
+    ]
+    for other in ("unet-simple", "unet-aspp"):
+        for kind in ("own", "borrowed"):
+            cells = []
+            for metric, (_, places) in digits.items():
+                one = found[f"unet-context-w16 minus {other}-w16", kind, metric]
+                mean, low, high = (signed(one[key], places) for key in ("difference", "low", "high"))
+                cells.append(f"{mean} <sub>{low} to {high}</sub>")
+            table.append(f"| unet-context minus {other} | {kind} | {counts[kind]:,} | " + " | ".join(cells) + " |")
+    return "\n".join(table) + "\n"
+
+
 def small_marks() -> str:
     """PSNR of what is filled in small marks, and mend's difference from each other method on the same ones."""
     record = json.loads((ROOT / "results" / "small-marks.json").read_text(encoding="utf-8"))
@@ -193,7 +213,7 @@ def neighbours() -> str:
             "folders: writes PNG only, stops at a bad file; no longer developed",
             "one picture at a time",
             "refinement takes 24 GB of a GPU",
-            "slow on large areas",
+            "copies only: structures break in large holes",
         ),
     )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
@@ -213,7 +233,7 @@ def damaged() -> str:
         f"{record['slowest']['seconds']:.1f} s for all commands together, beside other work on the same two cores."
     )
     if mended := {one["number"] for one in record.get("mended", [])}:
-        note += f" Files that went wrong until mend was mended, and were tried again: {len(mended)}."
+        note += f" Files that went wrong before a fault of mend was fixed, and right when they were tried again: {len(mended)}."
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
@@ -291,7 +311,8 @@ def _seeds_and_commits(parts: dict[str, Any]) -> str:
 
 
 def _found(possible: int, drawn: int, equal: int, found: int) -> str:
-    return f"| {possible:,} | {drawn} | {equal} | {found} ({100 * found / (drawn - equal):.0f} %) |"
+    share = 100 * found // (drawn - equal)  # rounded down: 100 % is all
+    return f"| {possible:,} | {drawn} | {equal} | {found} ({share} %) |"
 
 
 def _read(name: str) -> Any:
@@ -306,6 +327,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/reliability.md", "disks"): disks,
     ("docs/reliability.md", "mutants"): mutants,
     ("docs/context.md", "context"): context,
+    ("docs/context.md", "holes"): holes,
     ("docs/results.md", "trainings"): trainings,
     ("docs/results.md", "refinement"): refinement,
     ("docs/results.md", "small-marks"): small_marks,

@@ -326,7 +326,7 @@ def _costs_less(
             new += beside == candidate
             kept += beside == own
     share = scale.coherence / np.float32(len(AROUND))
-    return apart * (np.float32(1) - share * np.float32(new)) < distance * (np.float32(1) - share * np.float32(kept))
+    return bool(apart * (np.float32(1) - share * np.float32(new)) < distance * (np.float32(1) - share * np.float32(kept)))
 
 
 @compiled
