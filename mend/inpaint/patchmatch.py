@@ -310,23 +310,19 @@ def number_at(number: np.ndarray, y: int, x: int) -> int:
 
 
 @inlined
-def _costs_less(
-    apart: np.float32, candidate: int, distance: np.float32, own: int, target: int, scale: Scale, before: np.ndarray
-) -> bool:
-    """Whether a candidate, so far `apart` from a target, costs less than its own source at its distance, by what the neighbours
-    had `before`. Places are flat indices: no source is at the picture's edge, so what lies beside it is in the same row."""
-    if not apart * (np.float32(1) - scale.coherence) < distance:
-        return False
-    number, width = scale.number, scale.number.shape[1]
+def _count_beside(place: int, own: int, target: int, number: np.ndarray, before: np.ndarray) -> tuple[int, int]:
+    """How many of a target's four neighbours had `before` what lies beside a place as they lie beside the target, and how many
+    what so lies beside its own source. All are flat indices: no source is at the picture's edge, so what lies beside it is in
+    the same row."""
+    width = number.shape[1]
     new = kept = 0
     for dy, dx in AROUND:
         neighbour = number_at(number, target // width + dy, target % width + dx)
         if neighbour >= 0:
             beside = before[neighbour] - dy * width - dx
-            new += beside == candidate
+            new += beside == place
             kept += beside == own
-    share = scale.coherence / np.float32(len(AROUND))
-    return bool(apart * (np.float32(1) - share * np.float32(new)) < distance * (np.float32(1) - share * np.float32(kept)))
+    return new, kept
 
 
 @compiled
@@ -345,30 +341,34 @@ def propagate(
     less."""
     (target, source), (nearest, distance) = described, field
     number, nearest_source, targets, sources = scale.number, scale.nearest_source, scale.targets, scale.sources
-    width = number.shape[1]
+    coherence, width = scale.coherence, number.shape[1]
     for i in range(start, stop):
         neighbour = number_at(number, targets[i] // width + dy, targets[i] % width + dx)
         if neighbour >= 0:
             candidate = nearest_to(nearest_source, before[neighbour] // width - dy, before[neighbour] % width - dx)
             if candidate != nearest[i]:
                 apart = _distance(target[i], source[candidate])
-                if _costs_less(apart, sources[candidate], distance[i], before[i], targets[i], scale, before):
-                    nearest[i], distance[i] = candidate, apart
+                if apart * (np.float32(1) - coherence) < distance[i]:
+                    new, kept = _count_beside(sources[candidate], before[i], targets[i], number, before)
+                    if apart * (np.float32(4) - coherence * new) < distance[i] * (np.float32(4) - coherence * kept):
+                        nearest[i], distance[i] = candidate, apart
 
 
 @compiled
 def search_around(start: int, stop: int, scale: Scale, described: Descriptors, before: np.ndarray, field: Field) -> None:
     """Each target takes the source beside its own, on one side after the other, where that costs less."""
     (target, source), (nearest, distance) = described, field
-    nearest_source, targets, sources = scale.nearest_source, scale.targets, scale.sources
-    width = nearest_source.shape[1]
+    number, nearest_source, targets, sources = scale.number, scale.nearest_source, scale.targets, scale.sources
+    coherence, width = scale.coherence, number.shape[1]
     for i in range(start, stop):
         for dy, dx in AROUND:
             own = sources[nearest[i]]
             candidate = nearest_to(nearest_source, own // width + dy, own % width + dx)
             apart = _distance(target[i], source[candidate])
-            if _costs_less(apart, sources[candidate], distance[i], own, targets[i], scale, before):
-                nearest[i], distance[i] = candidate, apart
+            if apart * (np.float32(1) - coherence) < distance[i]:
+                new, kept = _count_beside(sources[candidate], own, targets[i], number, before)
+                if apart * (np.float32(4) - coherence * new) < distance[i] * (np.float32(4) - coherence * kept):
+                    nearest[i], distance[i] = candidate, apart
 
 
 # --- Filling ---------------------------------------------------------------------------------------------------------

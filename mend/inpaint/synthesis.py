@@ -34,7 +34,7 @@ SEARCHED = 60_000  # pixels of the coarsest scale, where every patch is compared
 MATCHED = 1_500_000  # pixels of a scale at which patches are compared at all: above it, copies are only enlarged
 SMOOTH = 1.5 / 255  # roughness of what has no grain to be seen; from twice that on all is texture, and half of it is nothing
 ALIKE = 4 / 255  # how far texture, blurred, may be from a smooth filling that is to stay; from twice that on, all is texture
-COHERENCE = 0.6  # at all scales but the picture's own: what is copied in larger pieces looks like what it is a copy of
+COHERENCE = 0.5  # at all scales but the picture's own: what is copied in larger pieces looks like what it is a copy of
 FEWEST = 500  # known patches that a coarser scale must have to be gone to: a choice among fewer repeats itself
 
 
