@@ -2,6 +2,7 @@
 
 from functools import partial
 from inspect import getclosurevars, isfunction
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,9 +12,9 @@ import mend.inpaint.compiled
 from mend.data.random import uniform
 from mend.inpaint import patchmatch, shiftmap, synthesis
 from mend.inpaint.holes import find_thick
-from mend.inpaint.patchmatch import make_scale, match, measure_roughness
+from mend.inpaint.patchmatch import Scale, make_scale, match, measure_roughness
 from mend.inpaint.shiftmap import ShiftMap, enlarge_copies
-from mend.inpaint.synthesis import SMOOTH
+from mend.inpaint.synthesis import COHERENCE, SMOOTH
 from mend.progress import Report, ignore
 
 
@@ -72,6 +73,25 @@ def test_neighbours_copy_neighbours():
         return float(np.mean(np.diff(places.reshape(80, 96)[20:52, 30:62]) == 1))
 
     assert share(0) < 0.5 < 0.6 < share(0.5)
+
+
+def test_copies_are_coherent_at_all_scales_but_that_of_the_picture(monkeypatch: pytest.MonkeyPatch):
+    image, hole = grain(80, 96), box(80, 96, slice(20, 52), slice(30, 62))
+    made: list[float] = []
+
+    def remember(*of: Any) -> Scale:
+        made.append(float(of[-1]))
+        return make_scale(*of)
+
+    monkeypatch.setattr(synthesis, "make_scale", remember)
+    add_texture(smooth_filling(image, hole), hole)
+    assert len(made) > 2
+    assert made == [*[COHERENCE] * (len(made) - 1), 0]
+    matched = made[:-1]
+    made.clear()
+    monkeypatch.setattr(synthesis, "MATCHED", 80 * 96 - 1)  # the picture is too large to match patches in: copies are enlarged
+    add_texture(smooth_filling(image, hole), hole)
+    assert made == matched
 
 
 def test_roughness_is_that_of_the_surroundings():
