@@ -76,7 +76,7 @@ def test_neighbours_copy_neighbours():
 
 
 def test_copies_are_coherent_at_all_scales_but_that_of_the_picture(monkeypatch: pytest.MonkeyPatch):
-    image, hole = grain(80, 96), box(80, 96, slice(20, 52), slice(30, 62))
+    image, hole = grain(160, 192), box(160, 192, slice(40, 110), slice(60, 130))
     made: list[float] = []
 
     def remember(*of: Any) -> Scale:
@@ -89,7 +89,7 @@ def test_copies_are_coherent_at_all_scales_but_that_of_the_picture(monkeypatch: 
     assert made == [*[COHERENCE] * (len(made) - 1), 0]
     matched = made[:-1]
     made.clear()
-    monkeypatch.setattr(synthesis, "MATCHED", 80 * 96 - 1)  # the picture is too large to match patches in: copies are enlarged
+    monkeypatch.setattr(synthesis, "MATCHED", 160 * 192 - 1)  # the picture is too large to match patches in: copies are enlarged
     add_texture(smooth_filling(image, hole), hole)
     assert made == matched
 
