@@ -89,7 +89,7 @@ def test_copies_are_coherent_at_all_scales_but_that_of_the_picture(monkeypatch: 
     assert made == [*[COHERENCE] * (len(made) - 1), 0]
     matched = made[:-1]
     made.clear()
-    monkeypatch.setattr(synthesis, "MATCHED", 160 * 192 - 1)  # the picture is too large to match patches in: copies are enlarged
+    monkeypatch.setattr(synthesis, "MATCHED", 160 * 192 - 1)  # the picture is too large to match patches in
     add_texture(smooth_filling(image, hole), hole)
     assert made == matched
 
