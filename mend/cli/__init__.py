@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts import ArgumentOrderError, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from mend import distributed
 from mend.cli import experiment, filling  # noqa: F401 (they add their verbs to `app`)
@@ -65,15 +65,19 @@ def _format_warning(
 
 def _describe_misuse(error: CycloptsError, tokens: list[str]) -> str:
     """What is wrong with a command line that was not understood."""
+    command = " ".join(["mend", *(error.command_chain or [])])
     if isinstance(error, MissingArgumentError) and error.argument is not None:
-        command = " ".join(["mend", *(error.command_chain or [])])
         if error.keyword is not None:
             return f"{error.keyword} needs a value after it; '{command} --help' says what it is."
         name = error.argument.name.lstrip("-").upper() if error.argument.index is not None else error.argument.name
         return f"'{command}' needs {name}; '{command} --help' says what that is."
-    if not (isinstance(error, UnusedCliTokensError) and tokens[:1] == ["fill"]):
+    if isinstance(error, ArgumentOrderError):
+        return f"what is {error.token}? Name each file by its flag, or all without, in the order that '{command} --help' shows."
+    if not isinstance(error, UnusedCliTokensError):
         return str(error)
     unused = ", ".join(error.unused_tokens or [])
+    if tokens[:1] != ["fill"]:
+        return f"what is {unused}? '{command} --help' says what it takes."
     is_mask = "--mask" not in tokens and Path(unused).is_file()
     todo = f"If it is the mask, write --mask {unused}." if is_mask else "To fill many, put them into a folder, and name that."
     return f"one picture or one folder is filled at a time; what is {unused}? {todo}"

@@ -195,6 +195,12 @@ def test_bad_input_is_one_line_and_exit_1(photo: Path, run: Path, capsys: pytest
         ("fill photo.png --mask mask.png --outptu o.png", 2, "Unknown option: --outptu. Did you mean --output?"),
         ("fill https://example.org/a.png --mask mask.png", 2, "https://example.org/a.png is an address; mend reads files of"),
         ("fill photo.png --mask https://example.org/a.png", 2, "is an address"),
+        ("mask check photo.png --mask mask.png", 2, "what is photo.png? 'mend mask check --help' says what it takes."),
+        (
+            "verify photo.png b.png --mask mask.png",
+            2,
+            "what is b.png? Name each file by its flag, or all without, in the order",
+        ),
         ("fill photo.png", 1, "what is to be filled? Add --mask FILE"),
         ("fill photo.png --mask mask.png --object dog", 1, "--mask and --object both say what is to be filled"),
         (
