@@ -54,15 +54,14 @@ def by_owner(result: Path, images: Images, masks: MaskSet) -> tuple[list[dict[st
     labels = pd.Series(np.where(rows == images.rows, "own", "borrowed"))
     found: list[dict[str, Any]] = []
     for pairs in beside_plain(there, ordered(there, None)).values():
-        networks: dict[str, list[list[str]]] = {}
-        for _, network in pairs:
-            networks.setdefault(there.methods[network[0]].model.model, []).append(network)
-        against = [(base, ours) for ours in networks.get(OURS, []) for name in PUBLISHED for base in networks.get(name, [])]
-        for base, other in pairs + against:
+        networks = [(there.methods[network[0]].model.model, network) for _, network in pairs]
+        ours, published = ([group for model, group in networks if model in names] for names in ((OURS,), PUBLISHED))
+        named = [(base, other, group_name(there, other)) for base, other in pairs]
+        named += [(b, a, f"{group_name(there, a)} minus {group_name(there, b)}") for a in ours for b in published]
+        for base, other, name in named:
             a, b = ([read_scores(rows_file(result, method)) for method in group] for group in (other, base))
-            named = group_name(there, other) + (f" minus {group_name(there, base)}" if (base, other) in against else "")
             differences = differences_by(labels, list(COLUMNS), a, b, (len(other), len(base)))
-            found += [{"network": named, **record(one)} for one in differences]
+            found += [{"network": name, **record(one)} for one in differences]
     return found, {str(label): int(n) for label, n in labels.value_counts().items()}
 
 
@@ -167,7 +166,7 @@ def text(found: dict[str, Any]) -> str:
     over = "over trainings and images" if several else "over images alone: of one training each they speak of these weights"
     parts = [
         "# Own and borrowed holes\n",
-        f"Differences from the plain U-Net of the same width, or from what is named, with 95 % intervals {over}.\n",
+        f"Differences from the plain U-Net of the same width, or from the network after *minus*, with 95 % intervals {over}.\n",
     ]
     parts.append(table(["", *(f"{name} (n = {counts[name]})" for name in ("own", "borrowed"))], rows))
     if "conventions" in found:

@@ -52,9 +52,7 @@ LOOKS = {"hole_l1": 1.0, "lpips-cifar": 0.3}
 RECIPES: dict[str, dict[str, Any]] = {  # what differs from the reference recipe, by the letters behind a network's name
     "": {},
     "l1": WINS,
-    "log": {**WINS, "loss": {"hole_log_mse": 1.0}},
     "look": {**WINS, "loss": LOOKS},
-    "loglook": {**WINS, "loss": {"hole_log_mse": 1.0, "lpips-cifar": 3.0}},
 }
 
 

@@ -23,6 +23,7 @@ from mend.report.tables import markdown_table, metric_table, ordered
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "results" / "cifar10-object-v1"
+BY_IMAGE = {"psnr": ("PSNR (dB) ↑", 2), "ssim": ("SSIM ↑", 4), "lpips-cifar": ("LPIPS-CIFAR ↓", 4)}  # titles and digits
 
 
 def scores() -> str:
@@ -69,19 +70,14 @@ def refinement() -> str:
     return "\n".join(table) + "\n"
 
 
-def difference(row: "pd.Series[Any]", digits: int) -> str:
+def difference(row: Any, digits: int) -> str:
     shown = [signed(row[key], digits) for key in ("difference", "low", "high")]
     return "{} <sub>{} to {}</sub>".format(*shown)
 
 
 def context() -> str:
     """`unet-context`, with and without LPIPS-CIFAR in its loss, minus each refined U-Net, on all images."""
-    metrics = {
-        "psnr": ("PSNR (dB) ↑", 2),
-        "ssim": ("SSIM ↑", 4),
-        "lpips-cifar": ("LPIPS-CIFAR ↓", 4),
-        "fid-cifar": ("FID-CIFAR ↓", 2),
-    }
+    metrics = {**BY_IMAGE, "fid-cifar": ("FID-CIFAR ↓", 2)}
     table = [
         "| | Trainings | " + " | ".join(title for title, _ in metrics.values()) + " |",
         "| :--- | ---: |" + " ---: |" * len(metrics),
@@ -98,21 +94,15 @@ def context() -> str:
 
 def holes() -> str:
     """`unet-context` minus each refined U-Net, on images with their own hole and with a borrowed one."""
-    causes = json.loads((ROOT / "results" / "causes.json").read_text(encoding="utf-8"))
-    counts, digits = causes["holes"], {"psnr": ("PSNR (dB) ↑", 2), "ssim": ("SSIM ↑", 4), "lpips-cifar": ("LPIPS-CIFAR ↓", 4)}
+    causes = _read("causes.json")
     found = {(one["network"], one["group"], one["metric"]): one for one in causes["own and borrowed"]}
-    table = [
-        "| | Holes | n | " + " | ".join(title for title, _ in digits.values()) + " |",
-        "| :--- | :--- | ---: |" + " ---: |" * 3,
-    ]
+    titles = " | ".join(title for title, _ in BY_IMAGE.values())
+    table = [f"| | Holes | n | {titles} |", "| :--- | :--- | ---: |" + " ---: |" * len(BY_IMAGE)]
     for other in ("unet-simple", "unet-aspp"):
         for kind in ("own", "borrowed"):
-            cells = []
-            for metric, (_, places) in digits.items():
-                one = found[f"unet-context-w16 minus {other}-w16", kind, metric]
-                mean, low, high = (signed(one[key], places) for key in ("difference", "low", "high"))
-                cells.append(f"{mean} <sub>{low} to {high}</sub>")
-            table.append(f"| unet-context minus {other} | {kind} | {counts[kind]:,} | " + " | ".join(cells) + " |")
+            pair = f"unet-context-w16 minus {other}-w16"
+            cells = [difference(found[pair, kind, metric], digits) for metric, (_, digits) in BY_IMAGE.items()]
+            table.append(f"| unet-context minus {other} | {kind} | {causes['holes'][kind]:,} | " + " | ".join(cells) + " |")
     return "\n".join(table) + "\n"
 
 
