@@ -202,36 +202,36 @@ def intervals(values: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The metrics by coverage, and the time of the largest holes."""
-    coverages = found["by coverage"]
-    lines = [
-        "| Hole | " + " | ".join(f"{label} of the photograph" for label in coverages) + " | seconds |",
-        "| :--- |" + " ---: |" * (len(coverages) + 1),
-    ]
-    for method in found["columns of the picture"][2:]:
-        cells = []
-        for scores in coverages.values():
-            texts = []
-            for metric in DIGITS:
-                values = [other[metric]["mean"] for other in scores.values()]
-                best = max(values) if metric in ("psnr", "ssim") else min(values)
-                text = f"{scores[method][metric]['mean']:.{DIGITS[metric]}f}"
-                texts.append(f"**{text}**" if scores[method][metric]["mean"] == best else text)
-            cells.append(" · ".join(texts))
-        seconds = max(scores[method]["seconds"]["median"] for scores in coverages.values())
-        lines.append(f"| {method} | " + " | ".join(cells) + f" | {seconds:.2f} |")
+    """A table of the methods for each coverage."""
+    lines = []
+    for coverage, scores in found["by coverage"].items():
+        columns = {metric: [one[metric]["mean"] for one in scores.values()] for metric in DIGITS}
+        best = {metric: (max if metric in ("psnr", "ssim") else min)(values) for metric, values in columns.items()}
+        lines += [
+            f"Holes of {coverage} of the photograph:",
+            "",
+            "| Method | PSNR (dB) ↑ | SSIM ↑ | LPIPS-CIFAR ↓ | Fréchet ↓ | seconds |",
+            "| :--- |" + " ---: |" * 5,
+        ]
+        for method in found["columns of the picture"][2:]:
+            cells = []
+            for metric, digits in DIGITS.items():
+                mean = scores[method][metric]["mean"]
+                cells.append(f"**{mean:.{digits}f}**" if mean == best[metric] else f"{mean:.{digits}f}")
+            lines.append(f"| {method} | " + " | ".join(cells) + f" | {scores[method]['seconds']['median']:.2f} |")
+        lines.append("")
     note = (
-        "PSNR (dB ↑) · SSIM (↑) of the pixels of the hole · LPIPS-CIFAR (↓) of the photograph · Fréchet distance (↓) of "
-        f"{PATCH}×{PATCH} patches within the holes, by our CIFAR-10 classifier; means over n = {found['photographs']} "
-        "photographs a column (BSDS500, val, which has also been looked at in development), with objects, boxes and strokes in "
-        "turn. Bold: best. Seconds: CPU time, the median of the largest holes, "
+        f"Means over n = {found['photographs']} photographs a table, with objects, boxes and strokes in turn. PSNR and SSIM: of the "
+        "pixels of the hole. LPIPS-CIFAR: of the photograph. Fréchet: the distance between the filled and the real patches of "
+        f"{PATCH}×{PATCH} pixels within the holes, by our CIFAR-10 classifier. Bold: best. Seconds: CPU time, median, "
         f"{found['device']}. Commit {found['commit']}."
     )
-    return "\n".join([*lines, "", f"<sub>{note}</sub>", ""])
+    return "\n".join([*lines, f"<sub>{note}</sub>", ""])
 
 
-def write_json(found: dict[str, Any]) -> None:
+def write(found: dict[str, Any]) -> None:
     write_bytes(OUT.with_suffix(".json"), json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+    write_into(OUT.parent.parent / "docs" / "results.md", table(found), "large-holes")
 
 
 def main() -> None:
@@ -243,7 +243,7 @@ def main() -> None:
     if given.compare:
         found = json.loads(OUT.with_suffix(".json").read_text(encoding="utf-8"))
         found["on the same holes"] = compare(pd.read_csv(OUT.with_suffix(".csv")))
-        write_json(found)
+        write(found)
         return
     if len(given.folders) != 2:
         parser.error("name a folder of photographs and one of silhouettes, or --compare")
@@ -253,8 +253,7 @@ def main() -> None:
     found = summary(rows, seen)  # before its own files make the checkout another
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())
     write_image(OUT.with_suffix(".png"), picture)
-    write_json(found)
-    write_into(OUT.parent.parent / "docs" / "results.md", table(found), "large-holes")
+    write(found)
     print(rows.pivot_table(index="method", columns="bin", values=[*METRICS, "seconds"]).round(3).to_string())
     print(rows.pivot_table(index="method", columns=["kind", "bin"], values="psnr").round(2).to_string())
 

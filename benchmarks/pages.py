@@ -194,16 +194,16 @@ def neighbours() -> str:
             "identical in PNG, TIFF, lossless WebP; in JPEG, only blocks at the hole change; each file is checked",
             "JPEG is encoded again",
             "sizes that are no multiple of 8 come back larger",
-            "identical, but not with refinement",
+            "identical, unless you switch on its refinement",
             "not checked by us",
         ),
         (
             "limits",
-            "invents nothing new; no prompts",
+            "invents nothing new; takes no text prompt",
             "folders: writes PNG only, stops at a bad file; no longer developed",
             "one picture at a time",
-            "refinement takes 24 GB of a GPU",
-            "copies only: structures break in large holes",
+            "its optional refinement needs a GPU with 24 GB",
+            "only copies patches: lines and shapes break in large holes",
         ),
     )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

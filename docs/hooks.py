@@ -1,6 +1,7 @@
-"""What the pages show from outside of docs/: pictures are copied into the site, other files are linked in the repository.
+"""What the site adds to the pages, which can also be read where they lie.
 
-A page writes `../results/large-holes.png`, which works where its source is read, too.
+`../results/large-holes.png`, from outside of docs/: pictures are copied into the site, other files are linked in the repository.
+"- `mend.fill`" in the list of the API: the object's documentation stands there.
 """
 
 import re
@@ -11,6 +12,7 @@ from mkdocs.structure.files import File, Files
 
 REPOSITORY = "https://github.com/mend-inpainting/mend/blob/main/"
 OUTSIDE = re.compile(r"(?<=\]\()\.\./([^)#\s]+)")
+NAME = re.compile(r"^- `(mend[.\w]*)`$", re.MULTILINE)
 SHOWN = {".gif", ".jpg", ".png", ".svg", ".webp"}
 
 
@@ -25,7 +27,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, config: MkDocsConfig, **_: object) -> str:
-    """Lead `../FILE` to the picture in the site, or to the file in the repository; a file that is not there is an error."""
+    """Lead `../FILE` to the picture in the site, or to the file in the repository; a file that is not there is an error. Put
+    the documentation of a listed object in its place."""
 
     def lead(found: re.Match[str]) -> str:
         name = found[1]
@@ -33,4 +36,4 @@ def on_page_markdown(markdown: str, config: MkDocsConfig, **_: object) -> str:
             raise FileNotFoundError(f"a page links {found[0]}, which is not there")
         return name if PurePosixPath(name).suffix in SHOWN else REPOSITORY + name
 
-    return OUTSIDE.sub(lead, markdown)
+    return NAME.sub(r"::: \1\n", OUTSIDE.sub(lead, markdown))
