@@ -2,6 +2,7 @@
 
 import json
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,50 +11,59 @@ from mend.errors import InputError
 from mend.images import write_bytes
 
 SURE = 1.0  # seconds that have to pass before anything is said
+Times = list[tuple[float, float]]  # shares done, and the seconds from the start after which each was
 
 
 class Pace:
     """Tells the seconds left from the share done.
 
-    What is still to come is taken to need as long as it did the last time, in proportion to what is done; before there was a
-    last time, as long as what is done. The last time may have been in an earlier session, which left it in a `file`.
+    A picture is read and prepared before the first share is told, filled meanwhile, and written after the last. What is still
+    to be filled is taken to need as long as it did the last time, in proportion; before there was a last time, as long as what
+    is done. Writing is taken to need as long as preparing did, times what it was the last time, or `after`. The last time may
+    have been in an earlier session, which left it in a `file`.
     """
 
-    def __init__(self, file: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.file, self.clock = file, clock
+    def __init__(self, file: Path | None = None, after: float = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.file, self.after, self.clock = file, after, clock
         self.start = clock()
-        self.times: dict[float, float] = {}  # seconds from the start by the share then done
-        self.last: list[tuple[float, float]] = []  # shares of the last filling, and the parts of its time in which they came
+        self.times: Times = []
+        self.last: Times = []  # the last filling; with its end, of share 1
         if file is not None:
             with suppress(OSError, ValueError, TypeError):  # there is none, or it is another program's
-                self.last = [(float(share), float(part)) for share, part in json.loads(file.read_bytes())]
+                self.last = [(float(share), float(seconds)) for share, seconds in json.loads(file.read_bytes())]
 
     def begin(self) -> None:
-        self.start, self.times = self.clock(), {}
+        self.start, self.times = self.clock(), []
 
     def left(self, share: float) -> float | None:
         """Seconds until a filling ends of which this share is done; None as long as nothing is known."""
-        passed = self.times[share] = self.clock() - self.start
-        if self.last:
-            part = self._part(share)
-            return passed * (1 - part) / part if part and passed >= SURE else None
-        begun, first = next(iter(self.times.items()))  # what comes before the first share says nothing of the others
-        return (passed - first) * (1 - share) / (share - begun) if share > begun and passed >= SURE else None
+        passed = self.clock() - self.start
+        self.times.append((share, passed))
+        if passed < SURE:
+            return None
+        first, begun = self.times[0]
+        if len(self.last) < 2:
+            filling = (passed - begun) * (1 - share) / (share - first) if share > first else None
+            return None if filling is None else filling + self.after * begun
+        (_, prepared), (_, filled), (_, ended) = self.last[0], self.last[-2], self.last[-1]
+        slower = begun / prepared if prepared else 1.0
+        then = self._look_up(share)
+        filling = (passed - begun) * (filled - then) / (then - prepared) if then > prepared else slower * (filled - prepared)
+        return filling + slower * (ended - filled)
 
     def end(self) -> None:
         total = self.clock() - self.start
         if total >= SURE and self.times:  # of less there is nothing to learn
-            self.last = [(share, passed / total) for share, passed in sorted(self.times.items())]
+            self.last = [*self.times, (1.0, total)]
             if self.file is not None:
                 with suppress(InputError, OSError):  # a cache that cannot be written to
                     write_bytes(self.file, json.dumps(self.last).encode())
 
-    def _part(self, share: float) -> float:
-        """The part of the time that has passed when this share is done."""
-        before = (0.0, 0.0)
-        for after in [*self.last, (1.0, 1.0)]:
-            if share <= after[0]:
-                across = (share - before[0]) / (after[0] - before[0]) if after[0] > before[0] else 1.0
-                return before[1] + across * (after[1] - before[1])
-            before = after
-        return 1.0
+    def _look_up(self, share: float) -> float:
+        """The seconds after which this share was filled the last time."""
+        told = self.last[:-1]
+        i = bisect_left(told, share, key=lambda one: one[0])
+        if i == 0 or i == len(told):
+            return told[min(i, len(told) - 1)][1]
+        (before, earlier), (after, later) = told[i - 1], told[i]
+        return earlier + (later - earlier) * (share - before) / (after - before)

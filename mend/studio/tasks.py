@@ -13,6 +13,7 @@ A picture of the page is a folder: `source`, the file as it came; `preview.webp`
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -56,6 +57,7 @@ MEGAPIXELS = 100
 PNG = b"\x89PNG\r\n\x1a\n"
 CHUNKS = 100_000  # of a PNG: one of 200 MB has so many where each holds 2 kB, less than any program writes
 PREVIEW = 1600  # longest side of what the page shows, in pixels
+WRITING = 2.2  # times as long as reading and preparing a picture, until a filling has told: 1.3 to 2.5 where it was measured
 REFUSED = {"EPS", "WMF"}  # formats that Pillow hands to Ghostscript, or to Windows, which is for nothing that strangers send
 SHOWN = {"WEBP": "WebP", "MPO": "JPEG", "JPEG2000": "JPEG 2000"}  # formats by the names that people know
 
@@ -133,7 +135,7 @@ def fill_picture(report: Report, photo: str, name: str, mask: str, out: str, opt
     _check_marks(Path(mask))
     picture, target = _read_picture(Path(photo), name), Path(out)
     job = Job(picture, Path(mask), name=name, options=Options(**options))
-    result, facts = _fill(report, job, target, partial(_show_smooth, report, Path(photo).parent, target))
+    result, facts = _fill(report, job, Path(photo), target, partial(_show_smooth, report, Path(photo).parent, target))
     shutil.copyfile(photo, target / Path(photo).name)
     np.save(target / "pixels.npy", result.filled.pixels)
     write_bytes(target / "mask.png", _png(result.hole[0, 0] > 0))
@@ -147,15 +149,16 @@ def fill_upload(report: Report, photo: str, name: str, mask: str, out: str, opti
     """Fill the file `photo`, called `name` where it came from, as `mend fill` does, into the folder `out`."""
     _check_size(Path(photo))
     _check_size(Path(mask), "the mask")
-    return _fill(report, Job(Path(photo), Path(mask), name=name, options=Options(**options)), Path(out))[1]
+    job = Job(Path(photo), Path(mask), name=name, options=Options(**options))
+    return _fill(report, job, Path(photo), Path(out))[1]
 
 
-def _fill(report: Report, job: Job, out: Path, show: Show | None = None) -> tuple[Result, Facts]:
-    """Do a job, and write `result` into the folder `out`; `show` is as for `_load_filler`."""
+def _fill(report: Report, job: Job, photo: Path, out: Path, show: Show | None = None) -> tuple[Result, Facts]:
+    """Do a job for the file `photo`, and write `result` into the folder `out`; `show` is as for `_load_filler`."""
     report("loading the model")
     filler = _load_filler(job.options, show)
     report("reading the picture")
-    pace = _load_pace(filler.name)
+    pace = _load_pace(filler.name, peek(photo)[1])
 
     def begin(_: str) -> None:
         pace.begin()
@@ -397,8 +400,10 @@ def _load_kept_filler(options: Options) -> Inpainter:
 
 
 @lru_cache(8)
-def _load_pace(filler: str) -> Pace:
-    return Pace(cache_folder() / "pace" / f"{hashlib.sha256(filler.encode()).hexdigest()[:16]}.json")
+def _load_pace(filler: str, pixels: int) -> Pace:
+    """The pace of a filler in pictures of about as many pixels: the parts of its work grow differently."""
+    kind = f"{filler} {round(math.log(max(pixels, 1), 4))}"
+    return Pace(cache_folder() / "pace" / f"{hashlib.sha256(kind.encode()).hexdigest()[:16]}.json", after=WRITING)
 
 
 class Shown(Wrapper):

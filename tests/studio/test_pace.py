@@ -33,9 +33,24 @@ def test_what_is_even_is_told_from_the_first_second_on():
 def test_what_slows_down_is_told_right_the_second_time():
     pace = Pace(clock=(clock := Clock()))
     steps = [(1, 0.5), (4, 0.6), (20, 1.0)]  # the first half takes a second, the second nineteen
-    assert watch(pace, clock, steps)[1] == pytest.approx(12)
+    assert watch(pace, clock, steps) == [None, pytest.approx(12), pytest.approx(0)]
     twice_as_slow = [(2 * seconds, share) for seconds, share in steps]
     assert watch(pace, clock, twice_as_slow) == [pytest.approx(38), pytest.approx(32), pytest.approx(0)]
+
+
+def test_what_comes_after_the_filling_is_told_by_what_came_before_it():
+    pace = Pace(after=2, clock=(clock := Clock()))
+    steps = [(3, 0.0), (4, 0.25), (7, 1.0)]
+    assert watch(pace, clock, steps) == [None, pytest.approx(3 + 6), pytest.approx(6)]
+    pace.begin()
+    start = clock.now
+    for seconds, share in steps:
+        clock.now = start + seconds
+        pace.left(share)
+    clock.now = start + 19  # writing takes 12 seconds, four times as long as preparing
+    pace.end()
+    twice_as_slow = [(2 * seconds, share) for seconds, share in steps]
+    assert watch(pace, clock, twice_as_slow) == [pytest.approx(8 + 24), pytest.approx(6 + 24), pytest.approx(24)]
 
 
 def test_nothing_is_told_of_nothing():
@@ -52,7 +67,7 @@ def test_the_first_filling_is_told_as_an_earlier_session_ended_its_last(tmp_path
     steps = [(1, 0.5), (4, 0.6), (20, 1.0)]
     file = tmp_path / "cache" / "pace.json"
     for expected in (12, 16):  # first by what is done, then by the last time
-        pace = Pace(file, clock := Clock())
+        pace = Pace(file, clock=(clock := Clock()))
         assert watch(pace, clock, steps)[1] == pytest.approx(expected)
 
 
@@ -63,5 +78,5 @@ def test_what_was_left_by_another_program_is_as_good_as_nothing(tmp_path: Path, 
         file.mkdir()  # neither can be read nor written
     else:
         file.write_bytes(content)
-    pace = Pace(file, clock := Clock())
+    pace = Pace(file, clock=(clock := Clock()))
     assert watch(pace, clock, [(0.5, 0.05), (2, 0.2), (10, 1.0)])[1] == pytest.approx(8)
