@@ -221,10 +221,10 @@ def table(found: dict[str, Any]) -> str:
             lines.append(f"| {method} | " + " | ".join(cells) + f" | {scores[method]['seconds']['median']:.2f} |")
         lines.append("")
     note = (
-        f"Means over n = {found['photographs']} photographs a table, with objects, boxes and strokes in turn. PSNR and SSIM: of the "
-        "pixels of the hole. LPIPS-CIFAR: of the photograph. Fréchet: the distance between the filled and the real patches of "
-        f"{PATCH}×{PATCH} pixels within the holes, by our CIFAR-10 classifier. Bold: best. Seconds: CPU time, median, "
-        f"{found['device']}. Commit {found['commit']}."
+        f"Means over n = {found['photographs']} photographs a table, with objects, boxes and strokes in turn. PSNR and SSIM: "
+        "of the pixels of the hole. LPIPS-CIFAR: of the photograph. Fréchet: the distance between the filled and the real "
+        f"patches of {PATCH}×{PATCH} pixels within the holes, by our CIFAR-10 classifier. Bold: best. Seconds: CPU time, "
+        f"median, {found['device']}. Commit {found['commit']}."
     )
     return "\n".join([*lines, f"<sub>{note}</sub>", ""])
 

@@ -1,6 +1,7 @@
 """What the site adds to the pages, which can also be read where they lie.
 
-`../results/large-holes.png`, from outside of docs/: pictures are copied into the site, other files are linked in the repository.
+`../results/large-holes.png`, from outside of docs/: pictures are copied into the site, other files are linked in the
+repository.
 "- `mend.fill`" in the list of the API: the object's documentation stands there.
 """
 

@@ -322,7 +322,8 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
         del marks["painted"]
     found = {name: mark(look) for name, mark in marks.items()}
     offers = [f'`hole="{name}"` ({format_share(part)})' for name, part in found.items() if part.any() and not part.all()]
-    advice = f"Add the one that is the hole; the brackets say how much it fills: {', '.join(offers)}; or paint" if offers else "Paint"
+    choice = f"Add the one that is the hole; the brackets say how much it fills: {', '.join(offers)}; or paint"
+    advice = choice if offers else "Paint"
     raise Undecided(
         f"cannot tell which part of {name} is the hole: {why}. It is {look.facts()}. {advice} the hole white on black.", why
     )
