@@ -169,7 +169,8 @@ def evaluate(
     """Score networks by a protocol, and classical methods beside them; or score folders of pictures from any program.
 
     Args:
-        runs: what to score: folders that 'mend train' made; {classical}; {fetched}; FILE.onnx or FILE.pt.
+        runs: what to score: mend (what 'mend fill' does), mend-smooth (the same with --smooth); folders that 'mend train' made;
+            {classical}; {fetched}; FILE.onnx or FILE.pt.
         protocol: which pictures, masks and metrics: {protocols}, or a .toml file.
         data: where the pictures of the protocol are, if not where it says.
         truth: folder of original pictures, to score --filled against. Files are paired by name.

@@ -23,6 +23,8 @@ from mend.inpaint.contracts import NETWORKS
 from mend.inpaint.folder import Model, model_folder
 from mend.inpaint.networks import is_network
 
+OURS = {"mend": False, "mend-smooth": True}  # what `mend fill` does, and what it does with --smooth
+
 Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Places (B,), masked (B, 3, H, W) and hole (B, 1, H, W), float32, to raw (B, 3, H, W) in [0, 1]."""
 
@@ -57,29 +59,29 @@ def method_names(methods: Sequence[str]) -> dict[str, str]:
 
 
 def _name(method: str) -> str:
-    if method in (*CLASSICAL, *NETWORKS):
+    if method in (*OURS, *CLASSICAL, *NETWORKS):
         return method
     if is_network(method):
         if not Path(method).is_file():
             raise InputError(f"{method} does not exist. Give an ONNX or a TorchScript file, or one of {', '.join(NETWORKS)}.")
         return Path(method).stem
     if not Path(method).exists() and "/" not in method:
-        known = [*CLASSICAL, *NETWORKS]
+        known = [*OURS, *CLASSICAL, *NETWORKS]
         raise InputError(
-            f"unknown method {method!r}: no such run.{nearest(method, known)} Classical: {', '.join(CLASSICAL)}. Networks of "
-            f"others: {', '.join(NETWORKS)}."
+            f"unknown method {method!r}: no such run.{nearest(method, known)} Ours: {', '.join(OURS)}. "
+            f"Classical: {', '.join(CLASSICAL)}. Networks of others: {', '.join(NETWORKS)}."
         )
     folder = model_folder(method).resolve()
     return folder.parent.name if folder.name == "model" else folder.name
 
 
 def filler_method(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
-    """A run, a model folder, a classical filler, or a network of others by its name or file.
+    """What mend does by default, a run, a model folder, a classical filler, or a network of others by its name or file.
 
     Raises InputError for one that was trained on the pictures it is scored on.
     """
-    filler = load_filler(method, device)
-    model = filler.config
+    filler = load_filler(None, device, smooth=OURS[method]) if method in OURS else load_filler(method, device)
+    model = Model(model=method) if method in OURS else filler.config  # the two have the same network, and are not its trainings
     if protocol.whole and scenes.source == "photos" and model.trained and model.trained.data == "photos":
         raise InputError(
             f"{name} was trained on the photographs of {protocol.name}. Train it on others, or evaluate on others."

@@ -192,3 +192,12 @@ def test_files_are_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch:
     assert (decoded.count("truth"), decoded.count("masks")) == (4, 4)
     assert passes(2 * 16 * 16 * 3) == kept, "half of the pictures, and all masks, fit"
     assert (decoded.count("truth"), decoded.count("masks")) == (4 + 3 * 2, 4)
+
+
+def test_what_mend_fills_by_default_is_scored_by_its_name(tmp_path: Path):
+    protocol = read_protocol("photos-large-v1")
+    file = evaluate(["mend", "mend-smooth"], protocol, tmp_path / "a", metrics=["psnr"], limit=1, device="cpu")
+    ours, smooth = (read_result(file).methods[name] for name in ("mend", "mend-smooth"))
+    assert ours.weights != smooth.weights
+    assert ours.model.model != smooth.model.model, "a table would take them for trainings of one network"
+    assert (ours.mean("psnr") or 0) < (smooth.mean("psnr") or 0), "texture costs PSNR"
