@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mend.data.sources import load_images
 from mend.errors import InputError
+from mend.evaluate.methods import OURS
 from mend.evaluate.metrics import METRICS
 from mend.evaluate.result import MethodResult, Result, read_result
 from mend.evaluate.run import evaluate
@@ -96,7 +97,7 @@ def reproduce(
     protocol = old.protocol
     trainings = {name: method.model.trained for name, method in old.methods.items()}
     for name, trained in trainings.items():
-        if name not in (*CLASSICAL, *NETWORKS) and not (trained and trained.config):
+        if name not in (*OURS, *CLASSICAL, *NETWORKS) and not (trained and trained.config):
             raise InputError(f"{name} was not trained by mend: nothing says how to make it again.")
     judged: str | None = None
     if protocol.drawn is None:

@@ -17,6 +17,7 @@ from mend.evaluate.run import evaluate
 from mend.evaluate.scenes import folder_scenes, scenes_of
 from mend.segment.make import make_masks
 from mend.train.config import read_recipe
+from mend.train.reproduce import reproduce
 
 DRAWN = Drawn(("strokes", "boxes"), ((0.1, 0.2), (0.3, 0.4)), per_image=3, seed=5)
 
@@ -201,3 +202,4 @@ def test_what_mend_fills_by_default_is_scored_by_its_name(tmp_path: Path):
     assert ours.weights != smooth.weights
     assert ours.model.model != smooth.model.model, "a table would take them for trainings of one network"
     assert (ours.mean("psnr") or 0) < (smooth.mean("psnr") or 0), "texture costs PSNR"
+    assert reproduce(file, tmp_path / "again", device="cpu").within
