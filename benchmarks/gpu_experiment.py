@@ -40,7 +40,7 @@ from mend.images import composite, mask_out
 from mend.inpaint.folder import Trained
 from mend.masks.store import ObjectPolicy, find_set
 from mend.models import build
-from mend.models.checkpoint import save_model
+from mend.models.checkpoint import commit, save_model
 from mend.models.unet import UNet
 from mend.train.config import TrainConfig, read_recipe
 from mend.train.losses import lpips_cifar
@@ -66,18 +66,18 @@ def group_norm(network: nn.Module) -> nn.Module:
 
 
 ABLATION: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
-    "reference: ASPP": (lambda: build("unet-aspp", width=16), {}),
-    "reference: Simple": (lambda: build("unet-simple", width=16), {}),
-    "ASPP, cosine and moving average": (lambda: build("unet-aspp", width=16), {**WINS, "loss": {"mse": 1.0}}),
-    "and L1 in the hole alone": (lambda: build("unet-aspp", width=16), WINS),
-    "and the hole as a channel": (lambda: UNet(16, "aspp", hole_channel=True), WINS),
-    "and the hole prefilled": (lambda: UNet(16, "aspp", hole_channel=True, prefilled=True), WINS),
-    "Simple, hole prefilled": (lambda: UNet(16, "simple", hole_channel=True, prefilled=True), WINS),
-    "context (unet-context)": (lambda: build("unet-context", width=16), WINS),
-    "context, not prefilled": (lambda: UNet(16, "context", hole_channel=True), WINS),
-    "context, the reference recipe": (lambda: build("unet-context", width=16), {}),
-    "context, group norm": (lambda: group_norm(build("unet-context", width=16)), WINS),
-    "context, L1 and 0.3 LPIPS-CIFAR": (lambda: build("unet-context", width=16), RECIPES["look"]),
+    "unet-aspp, recipe reference": (lambda: build("unet-aspp", width=16), {}),
+    "unet-simple, recipe reference": (lambda: build("unet-simple", width=16), {}),
+    "unet-aspp, cosine and moving average": (lambda: build("unet-aspp", width=16), {**WINS, "loss": {"mse": 1.0}}),
+    "unet-aspp, and L1 in the hole": (lambda: build("unet-aspp", width=16), WINS),
+    "unet-aspp, and the hole as a channel": (lambda: UNet(16, "aspp", hole_channel=True), WINS),
+    "unet-aspp, and a smooth filling in the hole": (lambda: UNet(16, "aspp", hole_channel=True, prefilled=True), WINS),
+    "unet-simple, all of these": (lambda: UNet(16, "simple", hole_channel=True, prefilled=True), WINS),
+    "unet-context, all of these": (lambda: build("unet-context", width=16), WINS),
+    "unet-context, without the smooth filling": (lambda: UNet(16, "context", hole_channel=True), WINS),
+    "unet-context, recipe reference": (lambda: build("unet-context", width=16), {}),
+    "unet-context, group norm in place of batch norm": (lambda: group_norm(build("unet-context", width=16)), WINS),
+    "unet-context, and 0.3 LPIPS-CIFAR in the loss": (lambda: build("unet-context", width=16), RECIPES["look"]),
 }
 
 
@@ -316,7 +316,7 @@ def ablation(base: TrainConfig, out: Path, arrays: Arrays, device: torch.device)
 
 
 def write_row(file: Path, training: Training) -> None:
-    row = {"row": training.name, "seed": training.config.seed, **training.curve[-1]}
+    row = {"row": training.name, "seed": training.config.seed, **training.curve[-1], "commit": commit()}
     file.parent.mkdir(parents=True, exist_ok=True)
     new = not file.exists()
     with file.open("a", newline="") as table:

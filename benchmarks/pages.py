@@ -35,6 +35,20 @@ def scores() -> str:
     return markdown_table((header, [row for row in rows if not row[0].text.endswith("*")]), notes=True)
 
 
+def photographs() -> str:
+    """The scores of ten whole photographs, with 95 % intervals."""
+    result = read_result(ROOT / "results" / "photos-large-v1")
+    header, rows = metric_table(result, ordered(result, None), further=False)
+    (commit,) = {result.methods[name].commit for name in ("mend", "mend-smooth")}
+    assert result.protocol.drawn is not None
+    photos = result.n // result.protocol.drawn.per_image
+    note = (
+        f"n = {result.n} holes in {photos} photographs. Small: 95 % bootstrap interval of the mean, over photographs. Bold: "
+        f"best. Commit {commit}."
+    )
+    return markdown_table((header, rows), notes=True) + f"\n<sub>{note}</sub>\n"
+
+
 def trainings() -> str:
     """How far trainings of one recipe lie apart: mean ± standard deviation, and the lowest and highest."""
     result, columns = read_result(RESULT), {"psnr": 2, "lpips-cifar": 4, "fid-cifar": 2}
@@ -104,6 +118,22 @@ def holes() -> str:
             cells = [difference(found[pair, kind, metric], digits) for metric, (_, digits) in BY_IMAGE.items()]
             table.append(f"| unet-context minus {other} | {kind} | {causes['holes'][kind]:,} | " + " | ".join(cells) + " |")
     return "\n".join(table) + "\n"
+
+
+def context_ablation() -> str:
+    """What each change on the way to `unet-context` brings in short trainings: the mean of the seeds, and each."""
+    rows = pd.read_csv(ROOT / "results" / "context-ablation.csv")
+    metrics = {"val_psnr": ("PSNR (dB) ↑", 2), "val_ssim": ("SSIM ↑", 4), "val_lpips_cifar": ("LPIPS-CIFAR ↓", 4)}
+    table = ["| | " + " | ".join(title for title, _ in metrics.values()) + " |", "| :--- |" + " ---: |" * len(metrics)]
+    for name, part in rows.groupby("row", sort=False):
+        cells = []
+        for metric, (_, digits) in metrics.items():
+            each = ", ".join(f"{value:.{digits}f}" for value in part[metric])
+            cells.append(f"{part[metric].mean():.{digits}f} <sub>{each}</sub>")
+        table.append(f"| {name} | " + " | ".join(cells) + " |")
+    (epochs,), (commit,) = rows["epoch"].unique(), rows["commit"].unique()
+    note = f"{epochs} epochs, width 16; the 1,000 validation images. Small: each of the two trainings. Commit {commit}."
+    return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
 def small_marks() -> str:
@@ -318,12 +348,14 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/reliability.md", "mutants"): mutants,
     ("docs/context.md", "context"): context,
     ("docs/context.md", "holes"): holes,
+    ("docs/results.md", "photographs"): photographs,
     ("docs/results.md", "trainings"): trainings,
     ("docs/results.md", "refinement"): refinement,
     ("docs/results.md", "small-marks"): small_marks,
     ("docs/scale.md", "processes"): processes,
     ("docs/scale.md", "gradients"): gradients,
     ("docs/studio.md", "object-selection"): object_selection,
+    ("docs/context.md", "ablation"): context_ablation,
 }
 
 
