@@ -77,7 +77,7 @@ ABLATION: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "unet-context, without the smooth filling": (lambda: UNet(16, "context", hole_channel=True), WINS),
     "unet-context, recipe reference": (lambda: build("unet-context", width=16), {}),
     "unet-context, group norm in place of batch norm": (lambda: group_norm(build("unet-context", width=16)), WINS),
-    "unet-context, and 0.3 LPIPS-CIFAR in the loss": (lambda: build("unet-context", width=16), RECIPES["look"]),
+    "unet-context, all of these and 0.3 LPIPS-CIFAR in the loss": (lambda: build("unet-context", width=16), RECIPES["look"]),
 }
 
 

@@ -1,8 +1,7 @@
-"""What the site adds to the pages, which can also be read where they lie.
+"""What MkDocs changes in a page.
 
-`../results/large-holes.png`, from outside of docs/: pictures are copied into the site, other files are linked in the
-repository.
-"- `mend.fill`" in the list of the API: the object's documentation stands there.
+A link to `../FILE`, outside of docs/, becomes the copied picture, or a link to the repository. A list item that is only
+"- `mend.NAME`" becomes the documentation of that object.
 """
 
 import re

@@ -46,7 +46,7 @@ class Method:
 def method_names(methods: Sequence[str]) -> dict[str, str]:
     """What to load, and what it is called in the table: a run by its folder's name. Checks that each exists."""
     names = {method: _name(method) for method in methods}
-    taken = sorted({name for name in names.values() if name in SHARED})
+    taken = sorted({name for method, name in names.items() if name in SHARED or (name in OURS and method != name)})
     if taken:
         raise InputError(f"a run's folder names its method, and {', '.join(taken)} is taken; rename the folder.")
     for name in names.values():
@@ -68,7 +68,7 @@ def _name(method: str) -> str:
     if not Path(method).exists() and "/" not in method:
         known = [*OURS, *CLASSICAL, *NETWORKS]
         raise InputError(
-            f"unknown method {method!r}: no such run.{nearest(method, known)} Ours: {', '.join(OURS)}. "
+            f"unknown method {method!r}: no such run.{nearest(method, known)} mend itself: {', '.join(OURS)}. "
             f"Classical: {', '.join(CLASSICAL)}. Networks of others: {', '.join(NETWORKS)}."
         )
     folder = model_folder(method).resolve()
@@ -76,7 +76,7 @@ def _name(method: str) -> str:
 
 
 def filler_method(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
-    """What mend does by default, a run, a model folder, a classical filler, or a network of others by its name or file.
+    """mend itself (`mend`, `mend-smooth`), a run, a model folder, a classical filler, or a network of others.
 
     Raises InputError for one that was trained on the pictures it is scored on.
     """

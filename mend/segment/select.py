@@ -1,33 +1,44 @@
-"""The object that a person means by clicks, a box or a line around it, told from the picture's own colours, without a network.
+"""The object that a person means by clicks, a box or a line around it.
 
-Where it may be is known roughly. What has colours and grain that are seldom outside belongs to it, more so in the middle;
-borders keep to edges of the picture (He et al., *Guided image filtering*, 2010), and GrabCut has the last word (Rother et al.,
-2004). All of it at a reduced size; the border is then found again at the full one.
+A small network says how likely each pixel belongs to it: it sees the picture, a box or a line as what is enclosed, and the
+clicks. Then the picture's own colours are asked: what has colours and grain that are seldom outside belongs to it, borders
+keep to edges (He et al., *Guided image filtering*, 2010), and GrabCut has the last word (Rother et al., 2004). All of it at a
+reduced size; the border is then found again at the full one. `benchmarks/object_network.py` trains the network.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from mend.data.assets import ASSETS
+from mend.inpaint.onnx import open_session
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
 Point = tuple[float, float, bool]  # x and y in shares of the width and the height; whether what is there belongs to it
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in the same shares
 
-SIDE = 320  # pixels of the longer side of what is looked at
-TRIED = 160  # where several sizes are tried
-AROUND = 0.35  # of the rough shape's longer side: what is seen of its surroundings
+NETWORK = ASSETS / "select" / "model.onnx"
+WINDOW = 128  # pixels of the sides of what the network sees
+# Side of the window around a box or a line: times its longer side, at most times the picture's.
+CONTEXT, MOST_CONTEXT = 1.7, 1.3
+RADIUS = 3  # pixels, of a click in a window
+CLOSER = 2  # looks after the first at a click, each at what the one before found
+NEAR, NEAREST = 1.9, 0.12  # side of their windows: times the longer side of what was found, at least times the picture's
+SIDE = 320  # pixels of the longer side at which colours are compared
+AROUND = 0.35  # of the marked part's longer side: what is seen of its surroundings
 ROUNDS = 5
 GRABCUT_ROUNDS = 2
-TOUCH = 0.14  # of a box's side: how far from it what is found may stay
-LIFTS = (0.7, 1.4, 2.1)  # log odds by which what lies between the two is made likelier, until it is not
 LOST = 0.15  # of what was likely: what GrabCut leaves less of, it has lost
 BINS = 12  # of each of three colours
 BLUR, LEVEL = 5, 1e-3  # of the guided filter: its radius in pixels, and how weak an edge may be
 SURE = 20.0  # log odds beyond which nothing is asked
-MIDDLE, EDGE = 2.0, -1.5  # log odds of what is in the middle of the rough shape, and at its edge, before its colours are known
 COLOUR, MEAN, GRAIN = 0.5, 0.4, 0.15  # what a pixel's colour, that of its neighbourhood, and the grain there count
-CLICK, NEAR = 0.02, 0.06  # of the shape's longer side: how far around a click it is settled, and made likely
-REACHES = (0.1, 0.15, 0.22, 0.3, 0.4)  # of the longer side: how far from a click an object may go; smaller, it is a part
+CLICK = 0.02  # of the marked part's longer side: how far around a click it is settled
 ALIKE = 6, 20  # of 255, of L, a and b: two tolerances; with both, the same is connected with a click on a plain thing
 STRIPE = 0.02  # of the longer side: what is thinner is a part of something
 SCENE = 0.5  # of the picture: what is larger lies behind everything
@@ -52,8 +63,11 @@ def select(
     if shape is None and find_objects is not None:
         shape = _find_shape(pixels, points, find_objects)
     shape = _find_plain(pixels, points) if shape is None else shape
-    shape = _choose_circles(pixels, points) if shape is None else shape
-    found = _tidy(_tell_apart(pixels, shape, points, SIDE, touches=box is not None), points)
+    if shape is None:
+        likely, shape = _ask_closer(pixels, points)
+    else:
+        likely = _ask(pixels, _bound(shape), shape, points)
+    found = _tidy(_tell_apart(pixels, likely, shape, points), points)
     for point in points:  # however small a picture is
         found[_pixel(point, found.shape)] = point[2]
     return found
@@ -96,7 +110,8 @@ def _find_plain(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray | Non
     however exactly its colour has to be met, what is connected with the click is the same. Of 120 clicks on the objects of
     `benchmarks/object_selection.py` none found one.
     """
-    small = _shrink(pixels)
+    scale = min(1.0, SIDE / max(pixels.shape))
+    small = cv2.resize(pixels, [max(1, round(scale * side)) for side in pixels.shape[1::-1]], interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1), cv2.COLOR_RGB2LAB)
     size = lab.shape[:2]
 
@@ -117,111 +132,129 @@ def _find_plain(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray | Non
     return cv2.resize(shape, pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)
 
 
-def _choose_circles(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray:
-    """Circles around the clicks, uint8 (H, W), of that size of several within which what is found has the clearest border."""
-    small = _shrink(pixels)
-    edges = _measure_edges(small)
-    best, chosen = -np.inf, REACHES[0]
-    for reach in REACHES:
-        shape = _draw_circles(small.shape[:2], points, reach)
-        one = _tidy(_tell_apart(small, shape, points, TRIED), points)
-        rim = one ^ (cv2.erode(one.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
-        at_limit = rim & (cv2.erode(shape, np.ones((5, 5), np.uint8)) == 0)  # there it is cut off by the circle
-        clear = float(edges[rim].mean()) ** 0.5 * (1 - at_limit.sum() / rim.sum()) ** 2 if rim.any() else -np.inf
-        if clear > best:
-            best, chosen = clear, reach
-    return _draw_circles(pixels.shape[:2], points, chosen)
+# --- What the network says -------------------------------------------------------------------------------------------
+
+Window = tuple[float, float, float]  # the x and the y of its middle, and its side, in pixels of the picture
 
 
-def _shrink(pixels: np.ndarray) -> np.ndarray:
-    scale = min(1.0, 2 * TRIED / max(pixels.shape))
-    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+def _bound(shape: np.ndarray) -> Window:
+    """The window about a shape, uint8 (H, W)."""
+    x, y, width, height = cv2.boundingRect(shape)
+    return x + width / 2, y + height / 2, min(CONTEXT * max(width, height), MOST_CONTEXT * max(shape.shape))
 
 
-def _draw_circles(size: tuple[int, int], points: Sequence[Point], reach: float) -> np.ndarray:
-    shape = np.zeros(size, np.uint8)
-    for point in points:
-        if point[2]:
-            cv2.circle(shape, _pixel(point, size)[::-1], max(2, round(reach * max(size))), 1, cv2.FILLED)
-    return shape
+def _ask_closer(pixels: np.ndarray, points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray]:
+    """The log odds (H, W) that a pixel belongs to the object at the clicks, and the part of the picture, uint8 (H, W), that the
+    network saw of it in the end: first it sees all of it, then what it found."""
+    height, width = pixels.shape[:2]
+    longest = max(height, width)
+    window: Window = (width / 2, height / 2, longest)
+    likely = _ask(pixels, window, None, points)
+    for _ in range(CLOSER):
+        found = _tidy(likely > 0, points).astype(np.uint8)
+        if not found.any():
+            break
+        x, y, w, h = cv2.boundingRect(found)
+        window = x + w / 2, y + h / 2, float(np.clip(NEAR * max(w, h), NEAREST * longest, longest))
+        likely = _ask(pixels, window, None, points)
+    seen, (cx, cy, side) = np.zeros((height, width), np.uint8), window
+    left, top = (max(0, int(middle - side / 2)) for middle in (cx, cy))
+    seen[top : int(cy + side / 2) + 1, left : int(cx + side / 2) + 1] = 1
+    return likely, seen
 
 
-def _measure_edges(pixels: np.ndarray) -> np.ndarray:
-    """How strong an edge is at each pixel, float32 (H, W)."""
-    smooth = cv2.GaussianBlur(cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB), (0, 0), 1.5).astype(np.float32)
-    return np.asarray(np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)).sum(axis=2))
+def _ask(pixels: np.ndarray, window: Window, shape: np.ndarray | None, points: Sequence[Point]) -> np.ndarray:
+    """The log odds (H, W) that a pixel belongs to the object, by the network: the mean of what it says of a window and of its
+    mirror image. Outside of the window it is -SURE / 2."""
+    cx, cy, side = window
+    height, width = pixels.shape[:2]
+    scale, size = WINDOW / side, (WINDOW, WINDOW)
+    move = np.array([[scale, 0, WINDOW / 2 - scale * cx], [0, scale, WINDOW / 2 - scale * cy]])
+    colours = warp_image(pixels, move, scale).astype(np.float32) / 255
+    colours[cv2.warpAffine(np.ones((height, width), np.uint8), move, size, flags=cv2.INTER_NEAREST) == 0] = 0.5
+    marked = np.zeros((height, width), np.uint8) if shape is None else shape
+    seen = encode(colours, cv2.warpAffine(marked * 255, move, size, flags=cv2.INTER_LINEAR) > 127)
+    for x, y, add in points:
+        column, row = move @ (x * width, y * height, 1)
+        click(seen, int(row), int(column), add)
+    says = _network().run(None, {"seen": np.stack([seen, seen[:, :, ::-1]])})[0][:, 0]
+    back = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine((says[0] + says[1][:, ::-1]) / 2, move, (width, height), flags=back, borderValue=-SURE / 2)
 
 
-# --- What belongs to it ----------------------------------------------------------------------------------------------
+def encode(colours: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """What the network sees, float32 (6, S, S): the colours, (S, S, 3) from 0 to 1; what a box or a line encloses, bool (S, S);
+    and two planes for clicks."""
+    seen = np.zeros((6, *marked.shape), np.float32)
+    seen[:3], seen[3] = (colours - 0.5).transpose(2, 0, 1) * 4, marked
+    return seen
 
 
-def _tell_apart(pixels: np.ndarray, shape: np.ndarray, points: Sequence[Point], side: int, touches: bool = False) -> np.ndarray:
-    """Which pixels (H, W) belong to the object that lies within a `shape`, uint8 (H, W), and that `touches` its sides, if it is
-    a box; looked at so many pixels large."""
-    rows, columns, scale = _look_at(shape, side)
+def click(seen: np.ndarray, row: int, column: int, add: bool) -> None:
+    """Draw a click, which may lie outside, into what the network sees."""
+    cv2.circle(seen[4 if add else 5], (column, row), RADIUS, 1, cv2.FILLED)
+
+
+@lru_cache(1)
+def _network() -> "InferenceSession":
+    return open_session(NETWORK)
+
+
+def warp_image(image: np.ndarray, move: np.ndarray, scale: float) -> np.ndarray:
+    """The window of an image, uint8 (H, W, 3), to which `move` (2, 3) takes its pixels; if it shrinks much, of area means."""
+    if scale < 0.6:
+        height, width = image.shape[:2]
+        factor = max(1.5 * scale, 1 / min(height, width))  # a pixel must stay
+        image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        move = move @ np.diag((width / image.shape[1], height / image.shape[0], 1))
+    window, grey = (WINDOW, WINDOW), (127, 127, 127)
+    return cv2.warpAffine(image, move, window, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=grey)
+
+
+# --- What its colours say --------------------------------------------------------------------------------------------
+
+
+def _tell_apart(pixels: np.ndarray, likely: np.ndarray, shape: np.ndarray, points: Sequence[Point]) -> np.ndarray:
+    """Which pixels (H, W) belong to the object that lies within a `shape`, uint8 (H, W), by how likely (H, W) they are."""
+    rows, columns, scale = _look_at(shape)
     part = pixels[rows, columns]
     size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
     small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
     within = cv2.resize(shape[rows, columns], size, interpolation=cv2.INTER_NEAREST)
-    origin = np.array([columns.start, rows.start])
-    clicks = [
-        (*((np.array([x, y]) * pixels.shape[1::-1] - origin) * size / part.shape[1::-1]).tolist(), add) for x, y, add in points
-    ]
-    expected = _expect(within, clicks)
-    weigh = _make_weigher(small)
-
-    def find(expected: np.ndarray) -> np.ndarray:
-        return _cut(small, weigh(expected), expected)
-
-    found = find(expected)
-    if touches:
-        found = _reach_sides(find, expected, within, found)
+    expected = cv2.resize(likely[rows, columns], size, interpolation=cv2.INTER_LINEAR).clip(-SURE + 1, SURE - 1)
+    expected[within == 0] = -SURE
+    origin, longest = np.array([columns.start, rows.start]), max(cv2.boundingRect(within)[2:])
+    y, x = np.mgrid[: size[1], : size[0]].astype(np.float32) + 0.5
+    for px, py, add in points:
+        at_x, at_y = (np.array([px, py]) * pixels.shape[1::-1] - origin) * size / part.shape[1::-1]
+        away = ((x - at_x) ** 2 + (y - at_y) ** 2) / longest**2
+        expected[away <= max(CLICK, 1 / longest) ** 2] = SURE if add else -SURE  # a pixel at least
     result = np.zeros(shape.shape, np.bool_)
-    result[rows, columns] = _enlarge(found, part)
+    result[rows, columns] = _enlarge(_cut(small, _weigh(small, expected), expected), part)
     return result
 
 
-def _look_at(shape: np.ndarray, side: int) -> tuple[slice, slice, float]:
+def _look_at(shape: np.ndarray) -> tuple[slice, slice, float]:
     """The rows and the columns around a shape, and by what they are scaled."""
     x, y, width, height = cv2.boundingRect(shape)
     margin = int(AROUND * max(width, height)) + 2
     rows = slice(max(0, y - margin), min(shape.shape[0], y + height + margin))
     columns = slice(max(0, x - margin), min(shape.shape[1], x + width + margin))
-    return rows, columns, min(1.0, side / max(rows.stop - rows.start, columns.stop - columns.start))
+    return rows, columns, min(1.0, SIDE / max(rows.stop - rows.start, columns.stop - columns.start))
 
 
-def _expect(within: np.ndarray, clicks: Sequence[Point]) -> np.ndarray:
-    """The log odds that a pixel belongs to the object, (h, w), by where it is: within the shape, and near
-    clicks."""
-    depth = cv2.distanceTransform(np.pad(within, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    expected = np.where(within > 0, EDGE + (MIDDLE - EDGE) * depth / max(depth.max(), 1e-6), -SURE).astype(np.float32)
-    height, width = within.shape
-    longest = max(cv2.boundingRect(within)[2:])
-    y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
-    for at_x, at_y, add in clicks:
-        away = ((x - at_x) ** 2 + (y - at_y) ** 2) / longest**2
-        sign = 1 if add else -1
-        expected[expected > -SURE] += (sign * 4 * np.exp(-away / (2 * NEAR**2)))[expected > -SURE]
-        expected[away <= max(CLICK, 1 / longest) ** 2] = sign * SURE  # a pixel at least
-    return expected
-
-
-def _make_weigher(pixels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What tells how likely it is that a pixel belongs to the object, (h, w): by the log odds of where it is, and by its
-    colours, which are learned from what is likely."""
+def _weigh(pixels: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """How likely it is that a pixel belongs to the object, (h, w): by the log odds expected, and by its colours, which are
+    learned from what is likely."""
     features = _describe(pixels)
     smooth = _make_smoother(pixels.astype(np.float32) / 255)
-
-    def weigh(expected: np.ndarray) -> np.ndarray:
-        likely = (1 / (1 + np.exp(-expected))).astype(np.float32)
-        for _ in range(ROUNDS):
-            odds = sum(weight * _compare(bins, likely) for bins, weight in features)
-            likely = 1 / (1 + np.exp(-(np.clip(odds, -6, 6) + expected)))
-            likely = smooth(likely.astype(np.float32)).clip(0, 1)
-            likely[expected >= SURE], likely[expected <= -SURE] = 1, 0
-        return likely
-
-    return weigh
+    likely = (1 / (1 + np.exp(-expected))).astype(np.float32)
+    for _ in range(ROUNDS):
+        odds = sum(weight * _compare(bins, likely) for bins, weight in features)
+        likely = 1 / (1 + np.exp(-(np.clip(odds, -6, 6) + expected)))
+        likely = smooth(likely.astype(np.float32)).clip(0, 1)
+        likely[expected >= SURE], likely[expected <= -SURE] = 1, 0
+    return likely
 
 
 def _describe(pixels: np.ndarray) -> list[tuple[np.ndarray, float]]:
@@ -286,50 +319,6 @@ def _cut(pixels: np.ndarray, likely: np.ndarray, expected: np.ndarray) -> np.nda
         if np.count_nonzero(cut) >= LOST * np.count_nonzero(found):  # else it took the object for its surroundings
             found = cut
     return found.astype(np.float32)
-
-
-def _reach_sides(
-    find: Callable[[np.ndarray], np.ndarray], expected: np.ndarray, within: np.ndarray, found: np.ndarray
-) -> np.ndarray:
-    """What was found, float32 (h, w), or more where that stays away from a side of the box: a person draws a box around the
-    whole of a thing (Lempitsky et al., *Image segmentation with a bounding box prior*, 2009). Not where something was taken
-    away on that side."""
-    left, top, width, height = cv2.boundingRect(within)
-    unsettled = np.abs(expected) < SURE
-    taken = (within > 0) & (expected <= -SURE)
-
-    def measure_gaps(found: np.ndarray) -> list[tuple[float, tuple[slice, slice]]]:
-        """How far the object is from each side of the box, in shares of it, and the strip of the picture beyond it there."""
-        x, y, w, h = cv2.boundingRect(_drop_specks(found).astype(np.uint8))
-        every = slice(None)
-        sides = [
-            ((x - left) / width, (every, slice(x))),
-            ((y - top) / height, (slice(y), every)),
-            ((left + width - x - w) / width, (every, slice(x + w, None))),
-            ((top + height - y - h) / height, (slice(y + h, None), every)),
-        ]
-        return [(0.0 if taken[strip].any() else gap, strip) for gap, strip in sides]
-
-    gaps = measure_gaps(found)
-    for lift in LIFTS:
-        if max(gap for gap, _ in gaps) < TOUCH or not found.any():
-            break
-        lifted = expected.copy()
-        for gap, strip in gaps:
-            if gap >= TOUCH:
-                lifted[strip] += lift * unsettled[strip]
-        tried = find(lifted)
-        nearer = measure_gaps(tried)
-        if max(gap for gap, _ in nearer) < max(gap for gap, _ in gaps):
-            found, gaps = tried, nearer
-    return found
-
-
-def _drop_specks(found: np.ndarray) -> np.ndarray:
-    """Only the parts, bool (h, w), that are at least a tenth of the largest."""
-    _, parts, facts, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
-    areas = facts[1:, cv2.CC_STAT_AREA]
-    return np.isin(parts, np.flatnonzero(areas >= 0.1 * areas.max(initial=0)) + 1)
 
 
 def _enlarge(found: np.ndarray, pixels: np.ndarray) -> np.ndarray:

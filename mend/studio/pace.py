@@ -17,10 +17,10 @@ Times = list[tuple[float, float]]  # shares done, and the seconds from the start
 class Pace:
     """Tells the seconds left from the share done.
 
-    A picture is read and prepared before the first share is told, filled meanwhile, and written after the last. What is still
-    to be filled is taken to need as long as it did the last time, in proportion; before there was a last time, as long as what
-    is done. Writing is taken to need as long as preparing did, times what it was the last time, or `after`. The last time may
-    have been in an earlier session, which left it in a `file`.
+    The clock starts when a picture has been read. It is prepared before the first share is told, filled until the last, and
+    then written. What is still to be filled is taken to need as long as it did the last time, in proportion; before there was a
+    last time, as long as what is done. Writing is taken to need as long as preparing did, times what it was the last time, or
+    `after`. The last time may have been in an earlier session, which left it in a `file`.
     """
 
     def __init__(self, file: Path | None = None, after: float = 0, clock: Callable[[], float] = time.monotonic) -> None:

@@ -57,7 +57,7 @@ MEGAPIXELS = 100
 PNG = b"\x89PNG\r\n\x1a\n"
 CHUNKS = 100_000  # of a PNG: one of 200 MB has so many where each holds 2 kB, less than any program writes
 PREVIEW = 1600  # longest side of what the page shows, in pixels
-WRITING = 2.2  # times as long as reading and preparing a picture, until a filling has told: 1.3 to 2.5 where it was measured
+WRITING = 2.2  # times as long as preparing a picture, until a filling has told
 REFUSED = {"EPS", "WMF"}  # formats that Pillow hands to Ghostscript, or to Windows, which is for nothing that strangers send
 SHOWN = {"WEBP": "WebP", "MPO": "JPEG", "JPEG2000": "JPEG 2000"}  # formats by the names that people know
 
@@ -158,7 +158,7 @@ def _fill(report: Report, job: Job, photo: Path, out: Path, show: Show | None = 
     report("loading the model")
     filler = _load_filler(job.options, show)
     report("reading the picture")
-    pace = _load_pace(filler.name, peek(photo)[1])
+    pace = _load_pace(filler.name, int(math.log(max(peek(photo)[1], 1), 4)))
 
     def begin(_: str) -> None:
         pace.begin()
@@ -400,10 +400,10 @@ def _load_kept_filler(options: Options) -> Inpainter:
 
 
 @lru_cache(8)
-def _load_pace(filler: str, pixels: int) -> Pace:
-    """The pace of a filler in pictures of about as many pixels: the parts of its work grow differently."""
-    kind = f"{filler} {round(math.log(max(pixels, 1), 4))}"
-    return Pace(cache_folder() / "pace" / f"{hashlib.sha256(kind.encode()).hexdigest()[:16]}.json", after=WRITING)
+def _load_pace(filler: str, size: int) -> Pace:
+    """The pace of a filler in pictures of 4 ** `size` pixels to four times as many: the parts of its work grow differently."""
+    name = hashlib.sha256(f"{filler} {size}".encode()).hexdigest()[:16]
+    return Pace(cache_folder() / "pace" / f"{name}.json", after=WRITING)
 
 
 class Shown(Wrapper):

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, smooth
 from PIL import Image
 
-from mend.segment.select import grow, select
+from mend.segment.select import WINDOW, grow, select, warp_image
 
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"
 
@@ -99,6 +99,20 @@ def test_a_network_is_asked_what_a_click_means(scene: tuple[np.ndarray, np.ndarr
     assert asked == [(1, 120, 160, 3)]
     assert overlap(found, whole) > 0.8
     assert overlap(select(pixels, [(0.44, 0.5, True)]), whole) < 0.5
+
+
+@pytest.mark.parametrize("size", [(1, 2000), (2, 2000), (900, 2), (5, 5)])
+def test_thin_and_tiny_pictures_are_looked_at(size: tuple[int, int]):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    for found in (select(pixels, [(0.5, 0.5, True)]), select(pixels, box=(0.2, 0.0, 0.8, 1.0))):
+        assert found.shape == size
+
+
+def test_a_large_picture_is_shrunk_without_aliasing():
+    noise = np.random.default_rng(0).integers(0, 256, (1600, 1600, 3), np.uint8)
+    scale = WINDOW / 1600
+    window = warp_image(noise, np.array([[scale, 0, 0], [0, scale, 0]]), scale)
+    assert window.std() < 8, "that of the pixels is 74, that of the means of 12×12 of them 6"
 
 
 def test_the_same_arguments_give_the_same(scene: tuple[np.ndarray, np.ndarray]):

@@ -1,9 +1,11 @@
 """How many seconds a filling still takes, by a clock that the test turns."""
 
+import math
 from pathlib import Path
 
 import pytest
 
+from mend.studio import tasks
 from mend.studio.pace import Pace
 
 
@@ -80,3 +82,11 @@ def test_what_was_left_by_another_program_is_as_good_as_nothing(tmp_path: Path, 
         file.write_bytes(content)
     pace = Pace(file, clock=(clock := Clock()))
     assert watch(pace, clock, [(0.5, 0.05), (2, 0.2), (10, 1.0)])[1] == pytest.approx(8)
+
+
+def test_pictures_of_about_one_size_share_what_was_learned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("MEND_CACHE", str(tmp_path))
+    sizes = [int(math.log(megapixels * 1e6, 4)) for megapixels in (2.0, 2.1, 32)]
+    one, alike, larger = (tasks._load_pace("telea", size) for size in sizes)
+    assert one is alike
+    assert larger.file != one.file
