@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from mend.data.sources import set_aside
 from mend.images import picture_files, write_bytes
 from mend.models.checkpoint import commit
+from mend.models.export import drop_traces
 from mend.segment.select import CONTEXT, MOST_CONTEXT, NETWORK, WINDOW, click, encode, warp_image
 
 ASIDE = 100  # photographs for the protocol photos-free-test
@@ -579,6 +580,7 @@ def make_graph(network: nn.Module, seen: Tensor, file: Path) -> bytes:
         dynamic_shapes={"seen": {0: torch.export.Dim("n", min=1, max=64)}}, opset_version=18,
     )  # fmt: skip
     graph = onnx.load(file)
+    drop_traces(graph)
     halve_weights(graph)
     return graph.SerializeToString()
 

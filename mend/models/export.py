@@ -116,11 +116,16 @@ def _graph(network: nn.Module, inputs: dict[str, Tensor]) -> "ModelProto":
             verbose=False,
         )
     assert program is not None
-    made = program.model_proto
-    for node in made.graph.node:  # the stack of calls, with the paths of this machine
+    made = program.model_proto  # a new one at each call
+    drop_traces(made)
+    return made
+
+
+def drop_traces(made: "ModelProto") -> None:
+    """Take out of a graph what PyTorch says of its making: the stack of calls, with the paths of this machine."""
+    for node in made.graph.node:
         del node.metadata_props[:]
     del made.graph.metadata_props[:], made.graph.value_info[:]
-    return made
 
 
 def _weights_from(graph: "ModelProto", file: Path, prefix: str) -> None:

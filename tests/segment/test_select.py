@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, smooth
 from PIL import Image
 
-from mend.segment.select import WINDOW, grow, select, warp_image
+from mend.segment.select import NETWORK, WINDOW, grow, select, warp_image
 
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"
 
@@ -125,6 +125,10 @@ def test_the_rim_goes_with_it():
     found = np.zeros((200, 400), np.bool_)
     found[100, 200] = True
     assert 3 * 3 < grow(found).sum() < 40 * 40
+
+
+def test_the_network_says_nothing_of_the_machine_that_made_it():
+    assert b".py" not in NETWORK.read_bytes(), "the stack of calls, with its paths"
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="there are no photographs in ../shared/data/photos")
