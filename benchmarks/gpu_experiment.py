@@ -29,6 +29,7 @@ from typing import Any
 import gpu
 import numpy as np
 import torch
+from context_variants import Attentive, Fourier, MaskNormalised
 from PIL import Image
 from torch import Tensor, nn
 
@@ -78,6 +79,9 @@ ABLATION: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "unet-context, recipe reference": (lambda: build("unet-context", width=16), {}),
     "unet-context, group norm in place of batch norm": (lambda: group_norm(build("unet-context", width=16)), WINS),
     "unet-context, all of these and 0.3 LPIPS-CIFAR in the loss": (lambda: build("unet-context", width=16), RECIPES["look"]),
+    "unet-aspp, L1 in the hole, mask-normalised convolutions in the encoder": (lambda: MaskNormalised(16), WINS),
+    "unet-context, and attention to known positions": (lambda: Attentive(16), WINS),
+    "unet-context, and Fourier units": (lambda: Fourier(16), WINS),
 }
 
 
