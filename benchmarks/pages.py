@@ -131,8 +131,8 @@ def context_ablation() -> str:
             each = ", ".join(f"{value:.{digits}f}" for value in part[metric])
             cells.append(f"{part[metric].mean():.{digits}f} <sub>{each}</sub>")
         table.append(f"| {name} | " + " | ".join(cells) + " |")
-    (epochs,), (commit,) = rows["epoch"].unique(), rows["commit"].unique()
-    note = f"{epochs} epochs, width 16; the 1,000 validation images. Small: each of the two trainings. Commit {commit}."
+    (epochs,), commits = rows["epoch"].unique(), ", ".join(rows["commit"].unique())
+    note = f"{epochs} epochs, width 16; the 1,000 validation images. Small: each of the two trainings. Commits: {commits}."
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 

@@ -137,6 +137,7 @@ def image_files(folder: Path, split: str) -> list[Path]:
     Where the folder has `train` and `test` (or `val`) folders these are the splits. Otherwise a file is for test when the
     SHA-256 of its name says so, for one in ten: adding a file never moves another.
     """
+    folder = folder.expanduser()
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}. Pictures of any size are read from a folder of files, nothing else.")
     named = {"train": ["train"], "test": ["test", "val"]}[split]

@@ -17,8 +17,8 @@ from mend.data.sources import Images, content_id, image_files, load_images, set_
 from mend.errors import InputError
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.reading import scored_reader
-from mend.images import picture_files, read_rgb
-from mend.masks.hole import read_mask
+from mend.images import Picture, picture_files, read_rgb
+from mend.masks.hole import Undecided, check_hole, understand_mask
 from mend.masks.store import find_set
 
 BATCH = 250 * 32 * 32  # pixels scored at once; one picture at least
@@ -117,7 +117,7 @@ def _whole(protocol: Protocol, source: str) -> Scenes:
     if source == "photos":
         files = [photos.folder() / name for name in photos.WHOLE]
     elif protocol.set_aside:
-        files = set_aside(picture_files(Path(source).expanduser()), protocol.set_aside)
+        files = set_aside(picture_files(Path(source)), protocol.set_aside)
     else:
         files = image_files(Path(source), "test")
     read = remember(lambda p: read_rgb(files[p]))
@@ -153,7 +153,12 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
         ids.append(content_id(pixels))
 
     def mask(i: int) -> np.ndarray:
-        return read_mask(paired[names[i]], sizes[i])[0, 0] > 0
+        file, photo = paired[names[i]], pictures[names[i]]
+        try:  # as `mend fill` reads it
+            hole = understand_mask(file, photo=str(photo)).hole
+        except Undecided:  # it may be the picture itself, painted over
+            hole = understand_mask(file, photo=str(photo), picture=Picture(read(i))).hole
+        return check_hole(hole, sizes[i], f"the mask {file}")[0, 0] > 0
 
     return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, remember(mask), str(truth))
 

@@ -21,7 +21,7 @@ from mend.filling.inpainter import Inpainter
 from mend.filling.job import FilledWork, Job, Work, fill_job, load_finder, read_job, write_job
 from mend.filling.options import Options
 from mend.filling.pairing import Pair, Plan
-from mend.filling.summary import Outcome, Summary
+from mend.filling.summary import SUMMARY, Outcome, Summary, read_summary
 from mend.images import check_quality, has_quality, make_folder
 
 AHEAD = 4  # pictures read ahead, and as many being written behind; also the number of threads
@@ -42,8 +42,10 @@ def fill_folder(plan: Plan, options: Options, filler: Inpainter, on_file: OnFile
     begun = time.time()
     alone = options.most_memory is not None  # then one picture at a time is in memory: a plan counts no more
     ahead = 1 if alone else AHEAD
-    kept = os.path.relpath(plan.keep_mask, plan.output) if plan.keep_mask else None
-    summary = Summary(filler.name, filler.runtime, len(plan.pairs), plan.notes, kept)
+    before = _read_earlier(plan.output)
+    kept = {*before.masks_kept, *([os.path.relpath(plan.keep_mask, plan.output)] if plan.keep_mask else [])}
+    summary = Summary(filler.name, filler.runtime, len(plan.pairs), plan.notes, sorted(kept))
+    settled = 0
     mine = plan.pairs[distributed.RANK :: distributed.WORLD]
     # What is wrong with all is said before the first is filled.
     if options.object:
@@ -74,6 +76,7 @@ def fill_folder(plan: Plan, options: Options, filler: Inpainter, on_file: OnFile
         )
 
     def settle(pair: Pair, outcome: Outcome | BaseException | None = None) -> None:
+        nonlocal settled
         if isinstance(outcome, OSError) and outcome.errno == errno.ENOSPC:
             raise outcome
         if isinstance(outcome, BaseException):
@@ -81,8 +84,9 @@ def fill_folder(plan: Plan, options: Options, filler: Inpainter, on_file: OnFile
             outcome = Outcome("failed", mask=_text(pair.mask), error=said)
         if outcome is not None:
             summary.files[pair.name] = outcome
+        settled += 1  # not how many are in the summary: what is being written is there already
         if on_file is not None:
-            on_file(pair.name, summary.files[pair.name], len(summary.files), len(mine))
+            on_file(pair.name, summary.files[pair.name], settled, len(mine))
 
     def fill(pair: Pair, future: Future[Work], pool: ThreadPoolExecutor) -> Future[None]:
         return pool.submit(write, pair, fill_job(future.result(), filler))
@@ -112,7 +116,10 @@ def fill_folder(plan: Plan, options: Options, filler: Inpainter, on_file: OnFile
         if pair.problem:
             settle(pair, InputError(pair.problem))
         elif pair.skip:
-            settle(pair, Outcome("skipped", str(pair.output), _text(pair.mask)))
+            known = before.files.get(pair.name)
+            if known is None or not known.output or Path(known.output).name != pair.output.name:
+                known = Outcome("skipped", str(pair.output), _text(pair.mask))
+            settle(pair, replace(known, status="skipped", error=None))
         else:
             todo.append(pair)
     try:
@@ -131,6 +138,14 @@ def fill_folder(plan: Plan, options: Options, filler: Inpainter, on_file: OnFile
         if distributed.FIRST:
             summary.write(plan.output)
     return summary
+
+
+def _read_earlier(output: Path) -> Summary:
+    """What an earlier run left in the output folder: its kept masks are still ours, and it knows what is skipped now."""
+    try:
+        return read_summary(output / SUMMARY)
+    except (InputError, OSError):
+        return Summary("", "", 0, [])
 
 
 def _text(path: Path | None) -> str | None:

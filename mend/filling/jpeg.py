@@ -23,7 +23,7 @@ from mend.inpaint.compiled import compiled, inlined
 SOF0, SOF1, DHT, SOI, EOI, SOS, DQT, DRI, APP14 = 0xC0, 0xC1, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xEE
 RGB = (ord("R"), ord("G"), ord("B"))  # as the components are called where they are no YCbCr
 KEPT = "only the blocks at the hole are encoded again"
-LONGEST = 432  # bytes of an encoded block, at most: 64 numbers of 27 bits, each byte of which may be followed by a 0
+LONGEST = 500  # bytes of an encoded block, at most: 64 numbers of 31 bits, a 0 behind each byte, and the end of an interval
 ZIGZAG = np.array(sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
 COSINES = np.array([[np.cos((2 * x + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for x in range(8)] for u in range(8)])
 YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
@@ -171,6 +171,8 @@ def _codes(table: bytes) -> Iterator[tuple[int, int, int]]:
     code, at = 0, 16
     for length in range(1, 17):
         for _ in range(table[length - 1]):
+            if code == (1 << length) - 1:  # ones alone are no code: they fill the last byte
+                raise _Unlike("a table with too many codes")
             yield code, length, table[at]
             code, at = code + 1, at + 1
         code *= 2

@@ -78,7 +78,9 @@ def plan_folder(
     _check_folders(photos, output, masks, pattern, suffix, keep_mask)
     folders = [folder for folder in (output, masks, keep_mask) if folder]
     aside = {_identity(folder) for folder in folders if _below(folder, {_identity(photos)})}
-    earlier = [folder for folder in _earlier(photos) if _below(folder, {_identity(photos)}) and not _within(folder, aside)]
+    earlier = [
+        folder for folder in _earlier(photos, output) if _below(folder, {_identity(photos)}) and not _within(folder, aside)
+    ]
     aside |= {_identity(folder) for folder in earlier}
     written = [folder for folder in (output, keep_mask, *earlier) if folder]
     mask_files = _mask_files(masks, written)
@@ -253,14 +255,13 @@ def _notes(pairs: list[Pair], photos: Path, mask_files: list[Path], aside: set[o
 # --- Files and their names -------------------------------------------------------------------------------------------
 
 
-def _earlier(photos: Path) -> list[Path]:
-    """The outputs and the kept masks of earlier runs, by the summaries that they left."""
+def _earlier(photos: Path, output: Path) -> list[Path]:
+    """The outputs and the kept masks of earlier runs, by the summaries that they left among the pictures and in `output`."""
     found = []
-    for file in sorted(photos.rglob(SUMMARY)):
+    for file in sorted({*photos.rglob(SUMMARY), *output.glob(SUMMARY)}):
         found.append(file.parent)
         with suppress(InputError):  # another program's, or what was left of one
-            if kept := read_summary(file).masks_kept:
-                found.append(Path(os.path.normpath(file.parent / kept)))
+            found += [Path(os.path.normpath(file.parent / kept)) for kept in read_summary(file).masks_kept]
     return found
 
 

@@ -31,14 +31,14 @@ class Outcome:
 
 @dataclass
 class Summary:
-    """What became of each of so many `pictures`, by its name. `masks_kept` is the folder of the kept masks, as seen from
-    that of the summary; `version` counts the formats of the file, and `mend` is the release that wrote it."""
+    """What became of each of so many `pictures`, by its name. `masks_kept` are the folders of kept masks, of earlier runs
+    too, as seen from that of the summary; `version` counts the formats of the file, and `mend` is the release that wrote it."""
 
     model: str
     runtime: str
     pictures: int
     notes: list[str]
-    masks_kept: str | None = None
+    masks_kept: list[str] = field(default_factory=list[str])
     files: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     version: int = 1
     mend: str = VERSION
@@ -69,6 +69,8 @@ def read_summary(file: Path) -> Summary:
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         known = {key: record[key] for key in (f.name for f in fields(Summary)) if key in record}
+        if isinstance(kept := known.get("masks_kept", []), str):  # one folder, as earlier versions wrote it
+            known["masks_kept"] = [kept]
         return Summary(**{**known, "files": {name: Outcome(**outcome) for name, outcome in record["files"].items()}})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is no summary of 'mend fill' ({type(error).__name__}: {error}). Move it elsewhere.") from None

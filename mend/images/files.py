@@ -216,12 +216,16 @@ def write_image(path: str | Path, picture: Picture | np.ndarray, quality: int | 
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: to a temporary name beside it, then renamed."""
+    """Write a file whole or not at all: to a temporary name beside it, then renamed. A link stays one: its target is written,
+    and keeps who may read it."""
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     make_folder(path.parent)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with _explain_write_errors(path):
             part.write_bytes(data)
+            with suppress(OSError):  # a new file has the rights of any; not every disk has such
+                part.chmod(path.stat().st_mode)
             part.replace(path)
     finally:
         with suppress(OSError):  # on a disk that can only be read even what is not there cannot be removed
@@ -256,6 +260,7 @@ def picture_files(root: Path, *besides: str) -> list[Path]:
     """
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     suffixes |= {".heic", ".heif", *besides}
+    root = root.expanduser()
     found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, root))
     if not found:
         others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]

@@ -69,7 +69,10 @@ def read_config(path: str | Path) -> Model:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values["version"] == VERSION:
-            return model_from({key: values[key] for key in ("version", "model", "options", "trained")})
+            model = model_from({key: values[key] for key in ("version", "model", "options", "trained")})
+            if not all(isinstance(value, int) for value in model.options.values()):
+                raise TypeError(f"its options are {model.options}; expected whole numbers")
+            return model
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is no model configuration ({type(error).__name__}: {error}).") from None
     raise InputError(f"{file} is of version {values['version']}; this is mend for version {VERSION}.")

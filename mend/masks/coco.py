@@ -50,16 +50,18 @@ def read_coco(file: Path | bytes, size: tuple[int, int] | None, photo: str) -> t
         raise InputError(f"{path} is JSON, but no annotations. Expected {KINDS}.") from None
     notes = [] if not taken or _compare_ends(taken, photo)[0] else [f"taken for {taken} there, by its name"]
     segments = [(name, segment) for name, segment in named if segment != []]
-    parts = [_draw(path, name, segment, size, notes) for name, segment in segments]
-    if not parts:
-        if size is None:
-            raise InputError(f"{path} marks nothing, and does not say in how large a picture. Add `photo`.")
-        parts = [_nothing(path, *size)]
-    if len({part.shape for part in parts}) > 1:
-        raise InputError(f"the annotations of {path} are for pictures of several sizes. Give those of one picture.")
+    if not segments and size is None:
+        raise InputError(f"{path} marks nothing, and does not say in how large a picture. Add `photo`.")
+    inside = None if segments or size is None else _nothing(path, *size)
+    for name, segment in segments:
+        part = _draw(path, name, segment, size, notes)
+        if inside is not None and part.shape != inside.shape:
+            raise InputError(f"the annotations of {path} are for pictures of several sizes. Give those of one picture.")
+        inside = part if inside is None else np.logical_or(inside, part, out=inside)
+    assert inside is not None
     empty = len(named) - len(segments)
     notes += [f"segmentations that are empty and mark nothing: {empty} of {len(named)}"] if empty else []
-    return np.logical_or.reduce(parts), f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}", notes
+    return inside, f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}", notes
 
 
 class _Entry(TypedDict):
@@ -166,7 +168,7 @@ def _draw(path: Path, name: str, segment: Any, size: tuple[int, int] | None, not
         if len(x) < 3:
             notes.append(f"a polygon of {name} has {len(x)} points, marks nothing and is left out")
         else:
-            inside |= draw_polygon(y - 0.5, x - 0.5, size)
+            _add_polygon(inside, y - 0.5, x - 0.5)
     return inside
 
 
@@ -180,8 +182,9 @@ def _read_points(path: Path, name: str, points: Any) -> np.ndarray:
         raise InputError(
             f'{name} in {path} has {len(numbers)} numbers; expected pairs, x and y. Run lengths are {{"size", "counts"}}.'
         )
-    if not np.isfinite(numbers).all():
-        raise InputError(f"{name} in {path} holds {'NaN' if np.isnan(numbers).any() else 'infinity'}; expected pixels.")
+    if not (abs(numbers) <= MOST).all():
+        odd = numbers[~(abs(numbers) <= MOST)][0]
+        raise InputError(f"{name} in {path} holds {'NaN' if np.isnan(odd) else f'{odd:g}'}; expected pixels.")
     return numbers.reshape(-1, 2).T
 
 
@@ -197,20 +200,23 @@ def _draw_runs(path: Path, name: str, segment: dict[str, Any]) -> np.ndarray:
             f'the RLE of {name} in {path} is damaged. Expected {{"size": [height, width], "counts": [0, 10, 90, …]}}, or its '
             "counts as COCO's text."
         ) from None
-    _nothing(path, height, width)
-    if counts.sum() != height * width:
-        raise InputError(
-            f"the RLE of {name} in {path} runs over {counts.sum()} pixels, its size {width}×{height} has {height * width}."
-        )
+    _check_size(path, height, width)
+    if (counts > height * width).any() or counts.sum() != height * width:  # a sum of greater ones could wrap round to it
+        ends = f"runs over {sum(counts.tolist())} pixels, its size {width}×{height} has {height * width}"
+        raise InputError(f"the RLE of {name} in {path} {ends}.")
     runs = np.repeat(np.arange(len(counts)) % 2 == 1, counts)  # the first run is background, perhaps of length 0
     return runs.reshape(width, height).T  # column after column
 
 
-def _nothing(path: Path, height: int, width: int) -> np.ndarray:
+def _check_size(path: Path, height: int, width: int) -> None:
     if not (height > 0 and width > 0 and height * width <= MOST):
         raise InputError(
             f"{path} is for a picture of {width}×{height} pixels; expected what a picture has, at most {MOST:,} pixels."
         )
+
+
+def _nothing(path: Path, height: int, width: int) -> np.ndarray:
+    _check_size(path, height, width)
     return np.zeros((height, width), np.bool_)
 
 
@@ -239,10 +245,18 @@ def _draw_labelme(path: Path, data: dict[str, Any], size: tuple[int, int] | None
         elif kind == "circle":  # its centre, and a point of its rim
             radius, turn = math.hypot(x[1] - x[0], y[1] - y[0]), np.linspace(0, 2 * np.pi, 360, endpoint=False)
             x, y = x[0] + radius * np.cos(turn), y[0] + radius * np.sin(turn)
-        inside |= draw_polygon(y - 0.5, x - 0.5, size)
+        _add_polygon(inside, y - 0.5, x - 0.5)
     if others:
         notes.append(f"shapes that mark no area and are left out: {', '.join(sorted(set(others)))}")
     return inside, f"LabelMe, {len(shapes) - len(others)} shape{'s' * (len(shapes) - len(others) != 1)}", notes
+
+
+def _add_polygon(inside: np.ndarray, y: np.ndarray, x: np.ndarray) -> None:
+    """Mark a polygon in `inside` (H, W); only the part of the picture that it spans is looked at."""
+    top, left = (max(0, math.floor(values.min())) for values in (y, x))
+    bottom, right = (min(side, math.ceil(values.max()) + 1) for side, values in zip(inside.shape, (y, x), strict=True))
+    if top < bottom and left < right:
+        inside[top:bottom, left:right] |= draw_polygon(y - top, x - left, (bottom - top, right - left))
 
 
 def draw_polygon(y: np.ndarray, x: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -36,20 +36,6 @@ MOST = 0.6  # a hole larger than this share of its picture is rarely meant
 TINT = np.array([230, 57, 70])
 
 
-def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """The mask at `path` as a hole (1, 1, H, W), strictly: white is missing, the threshold is half.
-
-    `size` is the (height, width) of its picture; InputError when the mask has another, and when it has no white, but greys.
-    """
-    with explain_read_errors(str(path)), open_picture(path) as opened:
-        grey = np.asarray(as_rgb(ImageOps.exif_transpose(opened)).convert("L"))
-    if 0 < grey.max() < 128:
-        raise InputError(
-            f"the mask {path} holds levels up to {grey.max()} of 255, so none is white. Save what is missing as 255."
-        )
-    return check_hole((grey >= 128).astype(np.float32)[None, None], size, f"the mask {path}")
-
-
 def check_hole(hole: np.ndarray, size: tuple[int, int] | None, name: str = "the mask") -> np.ndarray:
     """`hole` itself, or InputError when its (height, width) is not `size`."""
     height, width = hole.shape[-2:]
@@ -286,8 +272,8 @@ def _inspect(mask: str | Path | bytes | Image.Image, name: str) -> _Look:
         pixels = read_image(mask).pixels
         if pixels.dtype == np.uint16:
             levels = pixels[..., :3]
-            if levels.max() <= 255:  # of 16 bits only the lower half is used, of which Pillow has seen nothing
-                colours = Image.fromarray(levels.astype(np.uint8))
+    if levels.dtype.kind in "iu" and levels.dtype.itemsize > 1 and levels.max() <= 255:  # only the lowest bits are used
+        colours = Image.fromarray(levels.clip(0).astype(np.uint8))
     top = levels.max()
     full = 1 if levels.dtype.kind == "f" else 65535 if top > 255 else 255
     if top == 1 < full:
@@ -384,9 +370,16 @@ def _check_shape(name: str, own: tuple[int, ...], size: tuple[int, int] | None) 
 
 def resize_hole(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A hole in another size, no marked pixel lost: smoothed and cut at half when larger, all that it touches when smaller."""
-    if inside.shape[0] > size[0]:
-        return cv2.resize(inside.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) > 0
-    return cv2.resize(inside.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) >= 0.5
+    (height, width), (tall, wide) = inside.shape, size
+    if tall < height or wide < width:  # a side at a time: they may have been rounded in different directions
+        reduced = cv2.resize(inside.astype(np.float32), (min(wide, width), min(tall, height)), interpolation=cv2.INTER_AREA)
+        inside = reduced > 0
+    if inside.shape == (tall, wide):
+        return inside
+    enlarged = cv2.resize(inside.astype(np.float32), (wide, tall), interpolation=cv2.INTER_LINEAR) >= 0.5
+    (height, width), (y, x) = inside.shape, np.nonzero(inside)
+    enlarged[(2 * y + 1) * tall // (2 * height), (2 * x + 1) * wide // (2 * width)] = True  # a speck is below half all around
+    return enlarged
 
 
 # --- Grown and feathered ---------------------------------------------------------------------------------------------

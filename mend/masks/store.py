@@ -235,6 +235,8 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         values = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         manifest = Manifest(**values)
+        if not all(isinstance(n, int) for n in (manifest.count, manifest.height, manifest.width, manifest.done)):
+            raise TypeError("its count, height, width and done are to be whole numbers")
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder / 'manifest.json'} is no manifest of a mask set: {error}.") from None
     if manifest.version != VERSION:

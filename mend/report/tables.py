@@ -94,7 +94,7 @@ def trainings_table(result: Result, methods: list[str]) -> Table | None:
         for method in group if len(group) > 1 else ():
             trained, scores = result.methods[method].model.trained, result.methods[method].metrics
             cells = [_cells(METRICS[n], [[scores.get(n)]])[0] for n in names]
-            rows.append([Cell(method), Cell(str(trained.config["seed"]) if trained else ""), *cells])
+            rows.append([Cell(method), Cell(str(trained.config.get("seed", "")) if trained else ""), *cells])
     return (["Training", "Seed", *(_heading(METRICS[n]) for n in names)], rows) if rows else None
 
 

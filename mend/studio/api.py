@@ -106,7 +106,7 @@ class Fills:
         method = pick(self.models, options["model"], "model")
         options |= method.options(self.device) | {"smooth": options["smooth"] or method.smooth}
         words = {"photo": places["image"], "name": fill.name, "mask": places["mask"], "out": str(fill.folder)}
-        return self.workers.model(method.process).run("fill_upload", **words, options=options)
+        return self.workers.run_model(method.process, "fill_upload", **words, options=options)
 
     async def remove(self, key: str) -> None:
         """Cancel a fill, if it is not over, and remove its files."""

@@ -91,7 +91,7 @@ def add_batches(page: APIRouter, sessions: Sessions, workers: Workers, models: d
         method = pick(models, asked.model, "model")
         words = {"folder": str(item.folder), "names": item.facts["names"], "region": asked.region and asked.region.model_dump()}
         options = {**method.options(device), "grow": asked.grow}
-        return stream_lines(follow(workers.model(method.process).run("fill_batch", **words, options=options), item))
+        return stream_lines(follow(workers.run_model(method.process, "fill_batch", **words, options=options), item))
 
     @page.get("/sessions/{token}/batches/{key}/zip")
     async def fetch(token: str, key: str) -> FileResponse:

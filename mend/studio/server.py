@@ -90,10 +90,9 @@ def make_app(
 async def warm(workers: Workers, models: dict[str, Method], device: str) -> None:
     """Let the first picture and the first filling find their process awake; one after the other, for small machines."""
     first = next(iter(models.values()))
-    words = {"options": first.options(device)}
-    for worker, given in ((workers.pictures, {}), (workers.model(first.process), words)):
+    for task in (workers.pictures.run("warm"), workers.run_model(first.process, "warm", options=first.options(device))):
         with contextlib.suppress(InputError):  # a model that does not load is said when somebody asks for it
-            await wait_for(worker.run("warm", **given))
+            await wait_for(task)
 
 
 async def _expire(sessions: Sessions, fills: Fills) -> None:
@@ -262,7 +261,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
             mask.write_bytes(painted)
         places = {"photo": str(item.source), "name": item.name, "mask": str(mask), "out": str(into.folder)}
         options = {**method.options(device), "hole": "white", "grow": asked.grow}
-        task = workers.model(method.process).run("fill_picture", **places, options=options, score=asked.score)
+        task = workers.run_model(method.process, "fill_picture", **places, options=options, score=asked.score)
 
         def done(facts: Facts) -> Facts:
             into.suffix = facts.pop("suffix")

@@ -104,6 +104,13 @@ class Workers:
         self.models: dict[str, Worker] = {}
         self.ending: set[asyncio.Task[None]] = set()  # of models that gave way
 
+    async def run_model(self, name: str, task: str, **arguments: Any) -> Messages:
+        """`Worker.run` by the worker of a model. It is looked up when somebody listens, and counts as busy from then on: one
+        that was looked up before would have given way to others, or be ended at its work."""
+        async with contextlib.aclosing(self.model(name).run(task, **arguments)) as messages:
+            async for message in messages:
+                yield message
+
     def model(self, name: str) -> Worker:
         worker = self.models.pop(name, None) or Worker()
         worker.shut = self.pictures.shut

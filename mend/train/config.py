@@ -1,6 +1,7 @@
 """What a run depends on, and the recipes: named files that say what differs from the defaults, and why."""
 
 import json
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -84,8 +85,8 @@ class TrainConfig:
         for name, value, known in (("precision", self.precision, Precision), ("schedule", self.schedule, Schedule)):
             if value not in get_args(known):
                 raise unknown(name, value, get_args(known))
-        if not self.loss or not all(weight >= 0 for weight in self.loss.values()):
-            raise InputError(f"the loss is {self.loss}; expected at least one term, with weights of 0 or more.")
+        if not any(self.loss.values()) or not all(0 <= weight < math.inf for weight in self.loss.values()):
+            raise InputError(f"the loss is {self.loss}; expected weights of 0 or more, one of them above 0.")
 
 
 def check_run(config: TrainConfig, out: str | Path) -> None:
@@ -95,7 +96,7 @@ def check_run(config: TrainConfig, out: str | Path) -> None:
     if not file.exists():
         return
     defaults = asdict(TrainConfig("", ""))  # for what a run of an earlier version did not know yet
-    there = {**defaults, **tomllib.loads(file.read_text(encoding="utf-8"))}
+    there = {**defaults, **_read(file)}
     now = asdict(config)
     differs = [
         f"{key} is {there.get(key)!r} there and {now.get(key)!r} now"
@@ -112,6 +113,13 @@ def check_run(config: TrainConfig, out: str | Path) -> None:
     raise InputError(f"{out} is a run of another configuration: {'; '.join(differs)}. Choose another `out`.")
 
 
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is damaged: {error}. Restore it, or choose another `out`.") from None
+
+
 def write_config(config: TrainConfig, out: Path) -> None:
     """Write the run's config.toml, and more epochs into its model's record too. InputError as `check_run`."""
     import tomli_w
@@ -124,7 +132,7 @@ def write_config(config: TrainConfig, out: Path) -> None:
     if not file.exists():
         write_bytes(file, tomli_w.dumps(values).encode())
         return
-    there = tomllib.loads(file.read_text(encoding="utf-8"))
+    there = _read(file)
     if there.get("epochs") == config.epochs:
         return
     write_bytes(file, tomli_w.dumps({**there, "epochs": config.epochs}).encode())

@@ -110,7 +110,10 @@ def reproduce(
         if trained is None:
             runs.append(name)
             continue
-        config = TrainConfig(**trained.config)
+        try:
+            config = TrainConfig(**trained.config)
+        except TypeError as error:
+            raise InputError(f"{name} was trained by another version of mend, which this one cannot repeat: {error}.") from None
         if config.crop is None:
             source, places = data or config.data, [masks or config.masks]
             where = _masks(places, "train", source, config.size, trained.masks, out, device, progress)

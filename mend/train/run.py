@@ -1,6 +1,6 @@
 """Training: a recipe and a source of images to a run folder. The same command resumes it. What is trained is in `module`.
 
-runs/<name>/config.toml · checkpoints/{best,last}.ckpt · model/ · metrics.csv · samples/ · tensorboard/
+runs/<name>/config.toml · checkpoints/last.ckpt · model/ · metrics.csv · samples/ · tensorboard/
 """
 
 import csv
@@ -184,10 +184,7 @@ def _write_rows(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
-    # Two, because one that watches a metric saves its `last` only when the best changes too.
-    every: dict[str, Any] = {"dirpath": out / "checkpoints", "enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = ModelCheckpoint(filename="best", monitor="val_psnr", mode="max", **every)
-    last = ModelCheckpoint(filename="last", **every)
+    last = ModelCheckpoint(out / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True)
     find_device("auto")  # InputError where a GPU is missing
     return pl.Trainer(
         max_epochs=config.epochs,
@@ -198,7 +195,7 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
         strategy="ddp" if distributed.WORLD > 1 else "auto",
         sync_batchnorm=distributed.WORLD > 1 and torch.cuda.is_available(),  # PyTorch has it on GPUs only
         precision=_precision(config),
-        callbacks=[*callbacks, best, last],
+        callbacks=[*callbacks, last],
         plugins=[WholeFiles()],
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
         reload_dataloaders_every_n_epochs=1,  # the order of the images is drawn for each epoch

@@ -176,11 +176,11 @@ def test_files_are_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch:
     decoded: list[str] = []
 
     def counted(read: Callable) -> Callable:
-        return lambda file, *size: decoded.append(file.parent.name) or read(file, *size)
+        return lambda file, *words, **named: decoded.append(file.parent.name) or read(file, *words, **named)
 
     reader = module.scored_reader
     monkeypatch.setattr(module, "scored_reader", lambda *words: counted(reader(*words)))
-    monkeypatch.setattr(module, "read_mask", counted(module.read_mask))
+    monkeypatch.setattr(module, "understand_mask", counted(module.understand_mask))
 
     def passes(room: int) -> list[list[tuple]]:
         monkeypatch.setattr("mend.data.cache.ROOM", room)

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth
+from conftest import inside, smooth
 from PIL import Image, ImageCms
 
+from mend.errors import InputError
 from mend.evaluate.methods import folder_method
 from mend.evaluate.reading import scored_reader
 from mend.evaluate.scenes import folder_scenes
@@ -87,3 +88,20 @@ def test_a_folder_says_each_kind_once(tmp_path: Path):
             method.fill(places, image.numpy(), hole.numpy())
     (said,) = [str(warning.message) for warning in caught]
     assert said.startswith(f"{tmp_path / 'filled' / '0.png'}, and perhaps others: its transparency is not scored")
+
+
+def test_a_mask_is_read_as_it_is_for_filling(tmp_path: Path):
+    """Red and yellow paint on black, and labels of 0 and 1: by their brightness alone other pixels would be missing."""
+    painted = np.zeros((16, 24, 3), np.uint8)
+    painted[2:6, 2:12], painted[8:12, 4:8] = (255, 0, 0), (255, 255, 0)
+    labels = (painted.any(-1, keepdims=True)).astype(np.uint8)
+    for name, mask in (("painted", painted), ("labels", labels)):
+        write_image(tmp_path / "truth" / f"{name}.png", smooth(16, 24, 0))
+        write_image(tmp_path / "masks" / f"{name}.png", mask)
+    scenes = folder_scenes(tmp_path / "truth", tmp_path / "masks")
+    for i, name in enumerate(scenes.names):
+        assert np.array_equal(scenes.mask(i), inside(tmp_path / "masks" / f"{name}.png")), name
+        assert scenes.mask(i).sum() == 56
+    write_image(tmp_path / "masks" / "labels.png", np.full((32, 48, 1), 255, np.uint8))
+    with pytest.raises(InputError, match=r"labels\.png is 48×32, its picture 24×16"):
+        folder_scenes(tmp_path / "truth", tmp_path / "masks").mask(0)

@@ -3,13 +3,15 @@ import re
 import shutil
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from conftest import inside, peak, stopped
 from conftest import mend as run_mend
-from conftest import peak, stopped
 from pictures import mask, picture
 
 import mend
@@ -18,9 +20,9 @@ from mend.filling.folder import AHEAD, fill_folder
 from mend.filling.job import FilledWork, Job, Result, Work, read_job, write_job
 from mend.filling.options import Options
 from mend.filling.pairing import plan_folder
+from mend.filling.summary import Summary
 from mend.images import Picture, read_image
 from mend.inpaint.onnx import DEFAULT
-from mend.masks.hole import read_mask
 
 # --- Doing it --------------------------------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ def test_memory_is_limited_for_a_folder_too(tmp_path: Path):
     mask(one, 1500, 2000)
     for i in range(2):
         picture(tmp_path / "photos" / f"{i}.jpg", i, 1500, 2000)
-    hole = read_mask(one)
+    hole = inside(one)[None, None]
     for inpainter, words in ((mend.load(), []), (mend.load(DEFAULT, device="cpu"), ["--model", str(DEFAULT)])):
         plan = inpainter.plan(hole)
         most = f"{plan.memory / 2**20:.0f}MB"
@@ -246,7 +248,7 @@ def test_coco_annotations_tell_pictures_of_one_name_apart_by_their_folders(tmp_p
     monkeypatch.setattr("json.loads", lambda text: (parsed.append(1), time.sleep(0.05), loads(text))[2])
     plan = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "all.json", keep_mask=tmp_path / "kept")
     assert fill_folder(plan, Options(), mend.load("telea")).count("filled") == 3
-    assert [int(read_mask(tmp_path / "kept" / name).sum()) for name in names] == [1, 2, 3]
+    assert [int(inside(tmp_path / "kept" / name).sum()) for name in names] == [1, 2, 3]
     assert len(parsed) == 1, "the file is read anew for each picture"
     (tmp_path / "one.json").write_text(
         json.dumps({"images": [images[0] | {"file_name": "a/1.png"}], "annotations": annotations})
@@ -257,7 +259,7 @@ def test_coco_annotations_tell_pictures_of_one_name_apart_by_their_folders(tmp_p
     assert "its a/1.png is another picture, which is there" in (files["b/1.png"].error or "")
     plan = plan_folder(tmp_path / "photos" / "b", tmp_path / "out", tmp_path / "all.json", keep_mask=tmp_path / "kept")
     assert fill_folder(plan, Options(), mend.load("telea")).count("filled") == 1
-    assert read_mask(tmp_path / "kept" / "1.png").sum() == 2, "the folder of the pictures counts, too"
+    assert inside(tmp_path / "kept" / "1.png").sum() == 2, "the folder of the pictures counts, too"
 
 
 def test_holes_are_kept_as_masks_by_which_the_folder_is_verified(tree: Path, capsys: pytest.CaptureFixture[str]):
@@ -391,3 +393,30 @@ def test_flags_that_do_not_fit(tree: Path, capsys: pytest.CaptureFixture[str]):
         code, _, errors = run_mend(capsys, "fill", *words)
         assert (code, said in errors) == (1, True), errors
     assert not (tree / "out").exists()
+
+
+def test_what_earlier_runs_left_is_known_to_later_ones(tree: Path):
+    """Kept masks among the pictures are no pictures, also after a run that keeps none; what is skipped keeps its record."""
+
+    def run(**named: Any) -> Summary:
+        return fill_folder(plan_folder(tree / "photos", tree / "out", tree / "masks", **named), Options(), mend.load("telea"))
+
+    first = run(keep_mask=tree / "photos" / "kept").files["a.png"]
+    again = run(skip_existing=True).files["a.png"]
+    assert again == replace(first, status="skipped")
+    assert again.coverage
+    assert {pair.name for pair in plan_folder(tree / "photos", tree / "out", tree / "masks").pairs} == {
+        "a.png",
+        "b/a.png",
+        "b/Ünïcode name.png",
+    }
+
+
+def test_progress_counts_what_is_over(tree: Path):
+    for i in range(8):
+        picture(tree / "photos" / f"{i}.png", i)
+        mask(tree / "masks" / f"{i}.png")
+    counts: list[int] = []
+    plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    fill_folder(plan, Options(), mend.load("telea"), on_file=lambda name, result, done, of: counts.append(done))
+    assert counts == list(range(1, 12))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mend.filling.job import Job, fill_file
-from mend.filling.jpeg import encode_changes
+from mend.filling.jpeg import _codes, encode_changes
 from mend.filling.options import Options
 from mend.filling.verify import verify
 from mend.images import Picture, encode, find_differences, read_image, write_image
@@ -213,3 +213,10 @@ def test_colours_that_are_coarse_down_are_coarse_across_once_turned():
     picture = read_image(content[:2] + segment + content[2:])
     assert (picture.source["orientation"], picture.source["subsampling"]) == (6, 1), "4:2:2"
     assert read_image(content).source["subsampling"] == 0, "Pillow has no 4:4:0"
+
+
+def test_a_table_that_uses_the_code_of_ones_is_refused():
+    """It would encode a block in more bytes than there is room for."""
+    assert len(list(_codes(bytes([1, 1, *[0] * 14, 7, 8])))) == 2
+    with pytest.raises(ValueError, match="too many codes"):
+        list(_codes(bytes([2, *[0] * 15, 7, 8])))

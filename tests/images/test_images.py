@@ -44,7 +44,7 @@ from mend.images import (
 from mend.images.deep import _write_into_free_memory
 from mend.images.files import DENSEST, PILLOWS_MOST, is_deep
 from mend.images.metadata import PREVIEW, differences, upright_exif
-from mend.masks.hole import read_mask, understand_mask
+from mend.masks.hole import understand_mask
 
 
 def test_convention_image_is_rgb_in_the_unit_interval():
@@ -58,7 +58,7 @@ def test_convention_image_is_rgb_in_the_unit_interval():
 
 def test_convention_hole_is_one_where_missing_and_masks_are_white_there(tmp_path: Path):
     Image.fromarray(np.array([[0, 255], [127, 128]], np.uint8)).save(tmp_path / "m.png")
-    hole = read_mask(tmp_path / "m.png")
+    hole = understand_mask(tmp_path / "m.png", marked="white").hole
     assert hole.tolist() == [[[[0.0, 1.0], [0.0, 1.0]]]]
     image = torch.full((1, 3, 2, 2), 0.7)
     assert mask_out(image, torch.from_numpy(hole))[0, 0].tolist() == [[pytest.approx(0.7), 0], [pytest.approx(0.7), 0]]
@@ -777,7 +777,7 @@ def test_whatever_a_decoder_raises_is_a_sentence_about_the_file(
         raise error
 
     monkeypatch.setattr(TiffImageFile, "load", fail)
-    readers: list[Callable[[Path], object]] = [read_image, understand_mask, read_rgb, read_mask]
+    readers: list[Callable[[Path], object]] = [read_image, understand_mask, read_rgb]
     for read in readers:
         with pytest.raises(InputError, match=r"a\.tif is damaged: .*Copy it again"):
             read(tmp_path / "a.tif")
@@ -811,7 +811,7 @@ def test_a_fax_is_read_and_a_damaged_one_is_named(compression: str, white: int, 
         start, length = opened.tag_v2[273][0], opened.tag_v2[279][0]  # type: ignore[attr-defined]
     content[start + length // 3 : start + length // 3 + 40] = bytes(40)
     (tmp_path / "a.tif").write_bytes(content)
-    for read in (read_image, read_mask):
+    for read in (read_image, understand_mask):
         with pytest.raises(InputError, match=r"a\.tif is damaged"):
             read(tmp_path / "a.tif")
 
@@ -1047,3 +1047,25 @@ def test_a_resolution_that_is_none_is_left_out_and_said(resolution: tuple[int, i
     for name in ("b.tif", "b.png", "b.jpg"):
         write_image(tmp_path / name, picture)
         assert "DPI" not in differences(picture.metadata, read_image(tmp_path / name).metadata)
+
+
+def test_a_dark_picture_of_16_bits_is_dark_whatever_else_is_in_it(tmp_path: Path):
+    levels = np.full((4, 5, 1), 200, np.uint16)
+    for brightest in (200, 300, 40000):
+        levels[0, 0] = brightest
+        write_image(tmp_path / "a.png", levels)
+        found = read_rgb(tmp_path / "a.png")
+        assert (found[1:] == 0).all()
+        assert found[0, 0, 0] == brightest // 257
+
+
+def test_a_link_is_written_through_and_a_file_keeps_its_rights(tmp_path: Path):
+    target, link = tmp_path / "folder" / "a.png", tmp_path / "link.png"
+    write_image(target, smooth(6, 9, 0))
+    target.chmod(0o640)
+    link.symlink_to(target)
+    write_image(link, smooth(6, 9, 1))
+    assert link.is_symlink()
+    assert np.array_equal(read_image(target).pixels, smooth(6, 9, 1))
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert [file.name for file in target.parent.iterdir()] == ["a.png"]

@@ -196,7 +196,9 @@ def test_what_is_not_coco_is_refused(save: Save):
         ([[0, 0, 2, 0, 2, 2]], None, "", "Add `photo`"),
         ([], None, "", "Add `photo`"),
         ([[0, 0, 2, 0, float("nan"), 2]], (4, 6), "", "a polygon of its list in .* holds NaN"),
-        ([[0, 0, 2, 0, float("inf"), 2]], (4, 6), "", "holds infinity"),
+        ([[0, 0, 2, 0, float("inf"), 2]], (4, 6), "", "holds inf; expected pixels"),
+        ([[0, 0, 2, 0, -1e300, 2]], (4, 6), "", "holds -1e\\+300; expected pixels"),
+        ({"shapes": [{"shape_type": "circle", "points": [[0, 0], [1e308, 1e308]]}]}, (4, 6), "", "holds 1e\\+308"),
         ([[0, 0, 2, 0, 2]], (4, 6), "", "has 5 numbers; expected pairs"),
         (
             [{"id": 7, "segmentation": [0, 10, 14]}],
@@ -229,6 +231,7 @@ def test_what_is_not_coco_is_refused(save: Save):
         ),
         ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, (4, 6), "a.jpg", "no annotations. Expected COCO"),
         ({"size": [2, 2], "counts": [3]}, None, "", "runs over 3 pixels, its size 2×2 has 4"),
+        ({"size": [5, 5], "counts": [2**63 - 1, 2**63 - 1, 27]}, None, "", "runs over 18446744073709551641 pixels"),
         ({"size": [2, 2], "counts": [5, -1]}, None, "", "is damaged"),
         ({"size": [2, 2], "counts": "1é"}, None, "", "is damaged"),
         ({"size": [2, 2], "counts": "1 "}, None, "", "is damaged"),

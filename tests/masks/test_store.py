@@ -92,6 +92,10 @@ def test_a_damaged_set_is_named(folder: Path, tmp_path: Path):
     (tmp_path / "masks.npy").write_bytes(whole[:200])
     with pytest.raises(InputError, match="is damaged"):
         MaskSet.open(tmp_path)
+    manifest = (tmp_path / "manifest.json").read_text()
+    (tmp_path / "manifest.json").write_text(manifest.replace('"count": 12', '"count": "12"'))
+    with pytest.raises(InputError, match="is no manifest .*whole numbers"):
+        MaskSet.open(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(InputError, match="is no manifest"):
         MaskSet.open(tmp_path)

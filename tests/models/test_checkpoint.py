@@ -80,6 +80,10 @@ def test_missing_and_foreign_files_are_named(saved: Path, tmp_path: Path):
     (saved / "model" / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"model\.safetensors is missing"):
         load_model(saved)
+    config = saved / "model" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "options": {"width": "a"}}))
+    with pytest.raises(InputError, match="is no model configuration .*whole numbers"):
+        read_config(saved)
     (saved / "model" / "config.json").write_text('{"version": 99, "model": 1, "options": 1, "trained": 1}')
     with pytest.raises(InputError, match="is of version 99"):
         read_config(saved)

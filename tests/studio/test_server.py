@@ -1553,3 +1553,47 @@ def test_a_mask_of_its_own_goes_before_the_one_for_all(studio: Studio, files: Pa
     assert studio.client.post(f"/sessions/{session}/batches/{picture}/fill", json={"model": "telea"}).status_code == 404
     wrong = studio.client.post(f"{at}/fill", json={"model": "telea", "region": {"box": [0, 0, 2, 1], "drawn": [10, 10]}})
     assert wrong.status_code == 400
+
+
+def test_a_file_may_be_large_wherever_one_is_sent(studio: Studio, files: Path):
+    session = studio.session()
+    at = f"/sessions/{session}/batches"
+    at = f"{at}/{studio.ask(at)['batch']}"
+    large = (files / "photo.png").read_bytes() + bytes(21_000_000)
+    assert studio.ask(f"{at}/pictures", params={"name": "a.png"}, content=large) == {"number": 1}
+    assert studio.ask(f"{at}/masks", content=large) == {}
+    picture = studio.open(session, files / "photo.png")["picture"]
+    answer = studio.client.post(f"/sessions/{session}/pictures/{picture}/mask", content=large)
+    assert answer.status_code != 413, answer.text
+
+
+def test_a_model_that_is_asked_for_stays_until_its_task_is_over(monkeypatch: pytest.MonkeyPatch):
+    import asyncio
+
+    from mend.studio.workers import MODELS, Messages, Worker, Workers
+
+    async def ask() -> tuple[int, int, list[str]]:
+        workers, over = Workers(), asyncio.Event()
+
+        async def work(self: Worker, task: str, arguments: dict[str, Any]) -> Messages:
+            await over.wait()
+            yield {"done": {}}
+
+        async def listen(name: str) -> None:
+            async for _ in workers.run_model(name, "warm"):
+                pass
+
+        monkeypatch.setattr(Worker, "_ask", work)
+        names = [str(i) for i in range(MODELS + 2)]
+        at_work = [asyncio.create_task(listen(name)) for name in names]
+        await asyncio.sleep(0.01)
+        meanwhile = len(workers.models)
+        over.set()
+        await asyncio.gather(*at_work)
+        await listen("last")
+        return meanwhile, len(names), list(workers.models)
+
+    meanwhile, asked, kept = asyncio.run(ask())
+    assert meanwhile == asked, "one gave way before its task"
+    assert len(kept) == MODELS
+    assert kept[-1] == "last"

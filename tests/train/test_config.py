@@ -45,7 +45,9 @@ def test_values_that_no_run_can_have():
         ({"size": 32, "crop": 32}, "exclude each other"),
         ({"precision": "fp17"}, "unknown precision 'fp17'. Did you mean 'fp16'"),
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
-        ({"loss": {}}, "at least one term"),
+        ({"loss": {}}, "one of them above 0"),
+        ({"loss": {"mse": 0.0}}, "one of them above 0"),
+        ({"loss": {"mse": float("inf")}}, "expected weights of 0 or more"),
     ):
         with pytest.raises(InputError, match=said):
             TrainConfig("a", "b", **bad)

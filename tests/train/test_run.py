@@ -48,7 +48,7 @@ def finished(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_a_run_leaves_what_the_design_promises(finished: Path):
     names = {p.relative_to(finished).as_posix() for p in finished.rglob("*") if p.is_file()}
     assert {"config.toml", "metrics.csv", "model/config.json", "model/model.safetensors"} <= names
-    assert {"checkpoints/best.ckpt", "checkpoints/last.ckpt", "samples/epoch-001.png", "samples/epoch-003.png"} <= names
+    assert {"checkpoints/last.ckpt", "samples/epoch-001.png", "samples/epoch-003.png"} <= names
     assert any(name.startswith("tensorboard/events") for name in names)
     with (finished / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -133,6 +133,12 @@ def test_a_validation_that_is_not_a_number_ends_the_training(config: TrainConfig
     with pytest.raises(InputError, match=r"the loss on the validation pictures is nan.* epoch 1\. Try a smaller learning rate"):
         train(replace(config, lr=1e30, epochs=1, batch_size=64), tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_damaged_configuration_is_named(config: TrainConfig, tmp_path: Path):
+    (tmp_path / "config.toml").write_text("epochs = [")
+    with pytest.raises(InputError, match=r"config\.toml is damaged: .*Restore it, or choose another `out`"):
+        train(config, tmp_path)
 
 
 def test_a_damaged_checkpoint_is_named(config: TrainConfig, tmp_path: Path):
