@@ -178,7 +178,7 @@ def evaluate(
         masks: where the masks of the protocol are, if not where it says. With --truth: folder of masks, white where filled.
         metrics: separated by commas, of {metrics}. Default: those of the protocol.
             With --truth: psnr,ssim,lpips,fid,lpips-cifar,mae.
-        limit: score this many pictures only, the first ones.
+        limit: score this many holes only, the first ones.
         size: crop every picture to its central square and scale it to this many pixels a side.
         classical: score {classical} too.
         out: where the result goes: OUT.json, and a folder OUT. Default: results/PROTOCOL; with --truth results/ and its name.

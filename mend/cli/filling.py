@@ -73,7 +73,8 @@ def fill(
         flags = {"--masks": masks, "--format": suffix, "--skip-existing": skip_existing, "--dry-run": dry_run}
         if given := [flag for flag, value in flags.items() if value]:
             todo = "Name its mask by --mask." if masks else f"Leave {'it' if len(given) == 1 else 'them'} out."
-            raise InputError(f"{photo} is no folder; {', '.join(given)} {'is' if len(given) == 1 else 'are'} for one. {todo}")
+            are = "is" if len(given) == 1 else "are"
+            raise InputError(f"{photo} is no folder; {', '.join(given)} {are} for a folder of pictures. {todo}")
         if distributed.FIRST:  # of one picture there are no parts to share
             _fill_file(photo, mask, output, options, preview, keep_mask)
         return

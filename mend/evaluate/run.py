@@ -56,12 +56,12 @@ def evaluate(
     A method that `out` (results/PROTOCOL unless given) already holds with the same weights, masks and metrics is not scored
     again, so a run that was stopped goes on. A metric that cannot be had is reported with the reason; when `metrics` asked for
     it by name, Unavailable is raised after the others are scored. `data` and `masks` say where the protocol's images and mask
-    set are; for other images the result takes another name. `size` scales the images, `limit` takes the first so many.
+    set are; for other images the result takes another name. `size` scales the images, `limit` takes the first so many holes.
     `on_batch(method, done, of)` is called after each batch. The processes of a job (see `mend.distributed`) share the
     batches, and the first writes. Raises InputError for anything that does not fit together.
     """
     if limit is not None and limit < 1:
-        raise InputError(f"the limit is {limit}; expected a number of images, 1 or more.")
+        raise InputError(f"the limit is {limit}; expected a number of holes, 1 or more.")
     wanted, names = _known(metrics or protocol.metrics), method_names(methods)
     scenes = scenes_of(protocol, data, masks, size)
     protocol, hashes = _pinned(protocol, scenes, data, size)

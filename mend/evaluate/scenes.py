@@ -17,8 +17,8 @@ from mend.data.sources import Images, content_id, image_files, load_images, set_
 from mend.errors import InputError
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.reading import scored_reader
-from mend.images import Picture, picture_files, read_rgb
-from mend.masks.hole import Undecided, check_hole, understand_mask
+from mend.images import picture_files, read_rgb
+from mend.masks.hole import NearlyAll, Undecided, check_hole, understand_mask
 from mend.masks.store import find_set
 
 BATCH = 250 * 32 * 32  # pixels scored at once; one picture at least
@@ -154,10 +154,13 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
 
     def mask(i: int) -> np.ndarray:
         file, photo = paired[names[i]], pictures[names[i]]
-        try:  # as `mend fill` reads it
+        try:  # as `mend fill` reads it, which may ask
             hole = understand_mask(file, photo=str(photo)).hole
-        except Undecided:  # it may be the picture itself, painted over
-            hole = understand_mask(file, photo=str(photo), picture=Picture(read(i))).hole
+        except NearlyAll:  # what is filled is at hand here, and tells whether it is inverted
+            hole = understand_mask(file, marked="white").hole
+        except Undecided as error:
+            advice = "Save it white on black, white where the picture was filled."
+            raise InputError(f"cannot tell which part of the mask {file} is the hole: {error.why}. {advice}") from None
         return check_hole(hole, sizes[i], f"the mask {file}")[0, 0] > 0
 
     return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, remember(mask), str(truth))

@@ -1,7 +1,7 @@
 """One photograph filled: read, its hole found, filled, written, and read back.
 
-The command, a folder and the studio all call this and show the `Result` each in its way, so that they cannot differ.
-`fill_file` does the whole; `read_job`, `fill_job` and `write_job` are its three steps, which a folder runs side by side.
+`fill_file` does the whole, for the command and the studio; `read_job`, `fill_job` and `write_job` are its three steps, which a
+folder runs side by side. Each shows the `Result` in its way, and they cannot differ.
 """
 
 import time
@@ -20,7 +20,7 @@ from mend.filling import load
 from mend.filling.inpainter import Inpainter
 from mend.filling.options import Options
 from mend.filling.verify import COPIED, encode_filled
-from mend.images import Picture, check_fits, format_of, output_beside, peek, read_image, to_pixels, write_bytes
+from mend.images import Picture, check_fits, check_may_write, format_of, output_beside, peek, read_image, to_pixels, write_bytes
 from mend.inpaint.plan import check_mask
 from mend.masks.hole import format_share, understand_mask, widen, write_mask
 from mend.progress import Report, ignore
@@ -63,6 +63,7 @@ class Job:
         inputs = [file for file in (self.photo, self.mask) if isinstance(file, Path)]
         for file in filter(None, (self.output, self.keep_mask)):
             spare(file, *inputs)
+            check_may_write(file)
         if self.keep_mask is not None:
             # Also on a disk that ignores case.
             same = self.output and str(self.keep_mask.resolve()).casefold() == str(self.output.resolve()).casefold()

@@ -35,6 +35,11 @@ def load_filler(
         )
     if foreign and device not in ("auto", "cpu"):
         raise InputError(f"networks of other people run on the CPU; the `device` is {device}. Leave it out.")
+    if device not in ("auto", "cpu") and find_spec("torch") is None:
+        raise InputError(
+            f"the `device` is {device!r}, and without PyTorch there is only the CPU. Leave it out, or run in the folder of "
+            "mend: pip install '.[train]'."
+        )
     filler = _load(model, device)
     if seam:
         from mend.inpaint.blend import Blended

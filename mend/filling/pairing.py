@@ -15,7 +15,7 @@ from PIL import Image
 from mend.errors import InputError
 from mend.filling.job import AS_PNG
 from mend.filling.summary import SUMMARY, read_summary
-from mend.images import format_of, output_suffix, peek, picture_files
+from mend.images import explain_read_errors, format_of, open_picture, output_suffix, peek, picture_files
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,9 @@ def plan_folder(
             problem = f"it has no mask: expected {(masks / _wanted(place, pattern)).with_suffix('.png')} or the like"
         elif masks is not None and len(found) > 1:
             problem = f"it has {len(found)} masks: {_some(found, masks)}. Keep one."
-        kind = output_suffix(place.suffix, peek(photo)[0]) if suffix is None else f".{suffix.lstrip('.')}"
+        read_as = peek(photo)[0]
+        problem = problem or ("" if read_as else _why_unread(photo))
+        kind = output_suffix(place.suffix, read_as) if suffix is None else f".{suffix.lstrip('.')}"
         kept = None if keep_mask is None else keep_mask / place.with_suffix(".png")
         mask = found[0] if len(found) == 1 else None
         pair = Pair(place.as_posix(), photo, mask, output / place.with_suffix(kind), kept, problem)
@@ -294,6 +296,15 @@ def _ignores_case(folder: Path) -> bool:
         if there.exists() and there.name.swapcase() != there.name:
             return _identity(there.with_name(there.name.swapcase())) == _identity(there)
     return False
+
+
+def _why_unread(photo: Path) -> str:
+    """What is wrong with a file whose beginning is that of no picture."""
+    try:
+        with explain_read_errors(str(photo)), open_picture(photo):
+            return ""  # it is there by now
+    except InputError as error:
+        return str(error)
 
 
 def _folded(place: PurePath) -> str:

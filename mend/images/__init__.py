@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from mend.images.files import check_fits as check_fits
+from mend.images.files import check_may_write as check_may_write
 from mend.images.files import check_quality as check_quality
 from mend.images.files import decode as decode
 from mend.images.files import encode as encode

@@ -232,6 +232,16 @@ def write_bytes(path: Path, data: bytes) -> None:
             part.unlink(missing_ok=True)
 
 
+def check_may_write(path: Path) -> None:
+    """InputError, before anything is worked out, for a file in a folder that may not be written to."""
+    path = Path(os.path.realpath(path))
+    folder = next((folder for folder in path.parents if folder.exists()), path.parent)
+    with _explain_write_errors(path):
+        if not os.access(folder, os.W_OK):
+            read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+            raise OSError(errno.EROFS, "") if read_only else PermissionError
+
+
 def make_folder(folder: Path) -> None:
     """The folder and those around it, where they are not there."""
     with _explain_write_errors(folder):

@@ -157,18 +157,23 @@ def _name_segment(annotation: dict[str, Any], place: int) -> tuple[str, Any]:
 def _draw(path: Path, name: str, segment: Any, size: tuple[int, int] | None, notes: list[str]) -> np.ndarray:
     """A segmentation as bool (H, W). As in pycocotools, a pixel belongs to a polygon if its centre, at +0.5, lies inside."""
     if isinstance(segment, dict):
+        if not {"size", "counts"} & set(segment):
+            raise InputError(f"{name} of {path} has neither a size nor counts. Expected {KINDS}.")
         return _draw_runs(path, name, segment)
     if not isinstance(segment, list):
         raise InputError(f"{name} of {path} is {json.dumps(segment)[:40]}. Expected {KINDS}.")
     if size is None:
         raise InputError(f"{path} has polygons, which do not say how large their picture is. Add `photo`.")
-    inside = _nothing(path, *size)
+    inside, beside = _nothing(path, *size), 0
     for points in segment if isinstance(segment[0], list) else [segment]:
         x, y = _read_points(path, f"a polygon of {name}", points)
         if len(x) < 3:
             notes.append(f"a polygon of {name} has {len(x)} points, marks nothing and is left out")
         else:
             _add_polygon(inside, y - 0.5, x - 0.5)
+            beside += bool(x.max() < 0 or y.max() < 0 or x.min() > size[1] or y.min() > size[0])
+    if beside and not inside.any():
+        raise InputError(f"{name} of {path} lies outside the picture, which is {size[1]}×{size[0]}. Is it of another picture?")
     return inside
 
 

@@ -32,6 +32,8 @@ NEAR = 32  # levels this close to black or white count as such: JPEG noise stays
 COLOURED = 48  # a pixel whose channels differ by so much is coloured; the darkest paint of VOC and DAVIS masks differs by 64
 NOISE = 12  # levels by which JPEG changes most pixels at most
 EDGE = 8  # pixels: as far as JPEG noise, whose blocks are 8×8, or smoothing reaches from an edge
+LARGEST = 0.9  # the same, and so rarely that it is asked about
+FAINT = 0.005  # share of a picture that may differ beside what was painted, as JPEGs of low quality do
 MOST = 0.6  # a hole larger than this share of its picture is rarely meant
 TINT = np.array([230, 57, 70])
 
@@ -96,6 +98,10 @@ class Undecided(InputError):
         self.why = why
 
 
+class NearlyAll(Undecided):
+    """So much of a mask is white that it may be inverted."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """A mask understood: its `hole` (1, 1, H, W), what `marked` it, the facts `seen`, and `notes` on all that was decided."""
@@ -148,8 +154,17 @@ def understand_mask(
                     f"itself. {seen}.",
                     "it has many colours",
                 )
-        except Undecided:
+        except Undecided as undecided:
             painted = _find_painted(look, picture)
+            if (
+                painted is None
+                and picture is not None
+                and look.coloured.any()
+                and look.highest.shape != picture.pixels.shape[:2]
+            ):
+                raise Undecided(
+                    f"{undecided} If it is the picture, painted over: paint on it at {picture.size}.", undecided.why
+                ) from None
             if painted is None:
                 raise
             marked = "painted"
@@ -285,6 +300,7 @@ def _inspect(mask: str | Path | bytes | Image.Image, name: str) -> _Look:
 def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
     """What marks the hole, with notes; Undecided where more than one answer makes sense."""
     black, white, coloured = look.black, look.white, look.coloured
+    kind = Undecided
     if look.alpha is not None and look.alpha.min() < 255 - NEAR:
         why = "it is not opaque all over"
     elif coloured.any():
@@ -295,22 +311,25 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
         why = f"its values end at {look.top:g} of {look.full}, as those of labels do"
     else:
         between = ~black & ~white
-        if _are_edges(between, black, white):
+        if _are_edges(between, black, white) and _share(look.bright) > LARGEST:
+            why, kind = f"{format_share(look.bright)} of it is white, and a hole that large is hardly meant", NearlyAll
+        elif _are_edges(between, black, white):
             notes = []
             if between.any():
                 notes.append(f"{format_share(between)} of its pixels are neither black nor white (edges, noise): cut at half")
             if _share(look.bright) > MOST:
                 notes.append(f'{format_share(look.bright)} is white; if the black part is the hole, add `hole="black"`')
             return "white", notes
-        why = "it has greys that are not the edges of black and white, as a photograph has"
+        else:
+            why = "it has greys that are not the edges of black and white, as a photograph has"
     marks = dict(MARKS)
     if not (coloured.any() and _is_flat_paint(look.paint)):
         del marks["painted"]
     found = {name: mark(look) for name, mark in marks.items()}
-    offers = [f'`hole="{name}"` ({format_share(part)})' for name, part in found.items() if part.any() and not part.all()]
+    offers = [f'`hole="{name}"` ({format_share(part)})' for name, part in found.items() if part.any()]
     choice = f"Add the one that is the hole; the brackets say how much it fills: {', '.join(offers)}; or paint"
     advice = choice if offers else "Paint"
-    raise Undecided(
+    raise kind(
         f"cannot tell which part of {name} is the hole: {why}. It is {look.facts()}. {advice} the hole white on black.", why
     )
 
@@ -318,9 +337,10 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
 def _find_painted(look: _Look, picture: Picture | None) -> np.ndarray | None:
     """Where a mask differs from the picture, if it is that picture painted over: bool (H, W); else None.
 
-    Where most pixels are the very same every difference counts. Else it was saved as a JPEG, whose noise is nothing on average,
-    and differences are followed from where they are something on average. One that is transparent may be what was erased, or an
-    object that was cut out.
+    Where most pixels are the very same, and there is no noise, every difference counts. Else it was saved as a JPEG, whose
+    noise is nothing on average, and differences are followed from where they are something on average. One that is transparent
+    may be what was erased, or an object that was cut out. One that differs elsewhere too, or in which what differs is neither
+    strongly coloured nor of one colour, is another picture: a grey copy, a brighter one.
     """
     if picture is None or look.highest.shape != picture.pixels.shape[:2] or not look.opaque.all():
         return None
@@ -329,14 +349,22 @@ def _find_painted(look: _Look, picture: Picture | None) -> np.ndarray | None:
     if _share(apart <= NOISE) < 1 - MOST or apart.max() <= NEAR:
         return None
     if _share(apart == 0) >= 1 - MOST:
-        return apart > 0
+        count, part = cv2.connectedComponents((apart > 0).astype(np.uint8), connectivity=8)
+        sizes, strong = (np.bincount(part[where], minlength=count) for where in (apart > 0, apart > NEAR))
+        if sizes[strong < 0.1 * sizes].sum() <= FAINT * apart.size:
+            return apart > 0
     average = cv2.blur(own.astype(np.float32) - other, (5, 5))
     average = reduce(np.maximum, (abs(average[..., i]) for i in range(3)))
     near = cv2.dilate((average > NEAR).astype(np.uint8), np.ones((EDGE + 1, EDGE + 1), np.uint8)) > 0
     found = ((average > NEAR) | (near & (apart > NOISE))).astype(np.uint8)
     _, part = cv2.connectedComponents(cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((EDGE + 1, EDGE + 1), np.uint8)))
     painted = np.isin(part, np.setdiff1d(part[average > COLOURED], 0))
-    return painted if painted.any() else None
+    around = cv2.dilate(painted.astype(np.uint8), np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)) > 0
+    if not painted.any() or _share((average > NOISE) & ~around) > FAINT:
+        return None
+    paint = own[painted]
+    is_one = (abs(paint - np.median(paint, 0)) <= NEAR).all(1)
+    return painted if max(_share(look.coloured[painted]), _share(is_one)) > 0.5 else None
 
 
 def _are_edges(between: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
@@ -362,9 +390,11 @@ def _check_shape(name: str, own: tuple[int, ...], size: tuple[int, int] | None) 
     (height, width), (tall, wide) = own, size
     off = abs(height * wide - tall * width)
     if off > min(max(height, width, tall, wide), 0.02 * height * wide):
-        advice = "Turn the mask as the picture is turned."
+        advice = "Turn the mask as the picture is shown: its EXIF orientation may turn what is stored."
         if own != (wide, tall):
-            advice = f"Draw the mask on the picture itself, or make it {wide}×{tall}. Only one of the same shape is scaled."
+            advice = (
+                f"Draw the mask on the picture itself, or make it {wide}×{tall}. mend scales masks of the same aspect ratio."
+            )
         raise InputError(f"{name} is {width}×{height}, its picture {wide}×{tall} (width×height). {advice}")
 
 

@@ -12,6 +12,7 @@ from mend.images import grid, write_image
 from mend.masks.store import MaskSet
 
 ACROSS, DOWN = 12, 6
+LEAST = 700  # pixels across, in which the histogram can be read
 TINT = np.array([230, 57, 70], np.float32)
 
 
@@ -22,11 +23,12 @@ def contact_sheet(folder: str | Path, out: str | Path) -> Path:
     order = np.argsort(coverage, kind="stable")
     rows = order[np.linspace(0, len(order) - 1, min(ACROSS * DOWN, len(order))).astype(np.int64)]
     holes = masks.read(rows)[..., None]
-    pictures = np.where(holes, 0.35 * _images(masks, rows) + 0.65 * TINT, _images(masks, rows)).astype(np.uint8)
+    images = _images(masks, rows)
+    pictures = np.where(holes, 0.35 * images + 0.65 * TINT, images).astype(np.uint8)
     scale = max(1, 64 // masks.manifest.height)
     sheet = Image.fromarray(grid([pictures[i : i + ACROSS] for i in range(0, len(rows), ACROSS)], gap=4, scale=scale))
-    chart = Image.open(io.BytesIO(_histogram(masks, coverage, sheet.width))).convert("RGB")
-    whole = Image.new("RGB", (sheet.width, sheet.height + chart.height), "white")
+    chart = Image.open(io.BytesIO(_histogram(masks, coverage, max(sheet.width, LEAST)))).convert("RGB")
+    whole = Image.new("RGB", (chart.width, sheet.height + chart.height), "white")
     whole.paste(sheet, (0, 0))
     whole.paste(chart, (0, sheet.height))
     write_image(Path(out), np.asarray(whole))

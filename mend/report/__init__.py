@@ -12,7 +12,7 @@ from mend.data.duplicates import read_list
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
 from mend.evaluate.result import Result, read_result, read_scores, result_folder, rows_file
-from mend.evaluate.statistics import bootstrap, nested_bootstrap, summarise
+from mend.evaluate.statistics import FEWEST, bootstrap, nested_bootstrap, summarise
 from mend.evaluate.trainings import group_name, group_trainings
 from mend.images import write_bytes
 from mend.inpaint.classical import CLASSICAL
@@ -130,7 +130,8 @@ def headline(result: Result, rows: dict[str, pd.DataFrame]) -> str:
     score = result.methods[best[0]].metrics["psnr"]
     interval = f" ({score.low:.2f} to {score.high:.2f})" if score.low is not None and score.high is not None else ""
     of = f", mean of {len(best)} trainings" if len(best) > 1 else interval
-    text = f"{name} reaches the highest PSNR of the networks, {means[first]:.2f} dB{of}"
+    kind = "networks" if all(result.methods[m].model.trained for m in networks) else "methods"
+    text = f"{name} reaches the highest PSNR of the {kind}, {means[first]:.2f} dB{of}"
     if others:
         second = together[others[0]]
         text += f"; {group_name(result, second)} follows with {means[others[0]]:.2f} dB, {_apart(rows, best, second)}"
@@ -144,8 +145,10 @@ def _apart(rows: dict[str, pd.DataFrame], best: list[str], second: list[str]) ->
     a, b, images = a[:, there], b[:, there], images[there]
     alone = min(len(best), len(second)) == 1
     low, high = bootstrap((a.mean(0) - b.mean(0)), images) if alone else nested_bootstrap(a, b, images, (True, True))
+    if np.isnan(low[0]):
+        return f"on fewer than {FEWEST} images, too few to tell them apart"
     if not low[0] > 0:
-        return "no difference shown"
+        return "and the interval of the difference contains zero"
     over = "of these weights: one training says nothing of a network" if alone else "over trainings and images"
     return f"{a.mean() - b.mean():.2f} dB less on the same images ({low[0]:.2f} to {high[0]:.2f}, {over})"
 

@@ -77,13 +77,12 @@ def coverage_plot(tables: dict[str, pd.DataFrame]) -> bytes:
             if column not in rows:
                 continue
             grouped = rows.groupby(bins, observed=True)
-            enough = grouped[column].count() > 1
             x, y, error = grouped["coverage"].mean() * 100, grouped[column].mean(), 1.96 * grouped[column].sem()
             style = {"linestyle": "--", "linewidth": 1} if method in CLASSICAL else {}
             axis.errorbar(
-                x[enough],
-                y[enough],
-                error[enough],
+                x,
+                y,
+                error.fillna(0),  # of one image there is none
                 color=_colour(method, methods),
                 label=method,
                 marker="o",

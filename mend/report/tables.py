@@ -14,7 +14,7 @@ from mend.errors import InputError
 from mend.evaluate.compare import Difference, differences_by
 from mend.evaluate.metrics import METRICS, Metric, metric_of
 from mend.evaluate.result import Result, Score
-from mend.evaluate.statistics import coverage_label
+from mend.evaluate.statistics import FEWEST, coverage_label
 from mend.evaluate.trainings import beside_plain, group_name, group_trainings
 from mend.inpaint.classical import CLASSICAL
 from mend.models import MODELS
@@ -224,7 +224,8 @@ def comparison_text(found: list[Difference], a: str, b: str) -> str:
         digits = metric.digits + 1
         title = metric.title + (f" {view}" if view else "") + (f", {d.group}" if d.group != "all" else "")
         if np.isnan(d.low):
-            interval, said = "", "no interval: too few images, or no features of them are kept beside the result"
+            few = "its features are not kept beside the result" if metric.distance else f"fewer than {FEWEST} images"
+            interval, said = "", f"no interval: {few}"
         else:
             interval = f"{d.low:+.{digits}f} to {d.high:+.{digits}f}"
             ahead = a if d.better == "A" else b
@@ -236,7 +237,7 @@ def comparison_text(found: list[Difference], a: str, b: str) -> str:
         lines.append((title, str(d.n), *numbers, interval, said))
     judged = sum(not np.isnan(d.low) for d in found)
     note = f"{judged} intervals of 95 %: where nothing differs, about {judged / 20:.0f} of them would still exclude zero."
-    return "\n".join([*_judged(lines, 1), "", note, *_level(found, a, b)])
+    return "\n".join([*_judged(lines, 1), *(["", note] if judged else []), *_level(found, a, b)])
 
 
 def _level(found: list[Difference], a: str, b: str) -> list[str]:
@@ -298,7 +299,8 @@ def footnotes(result: Result, intervals: bool = True, empty: bool = True, mark: 
     protocol = result.protocol
     per_image = protocol.drawn.per_image if protocol.drawn else 1
     count = f"{result.n} images" if per_image == 1 else f"{result.n} holes, {per_image} an image"
-    small = "Small: 95 % bootstrap interval of the mean over images. " if intervals else ""
+    some = any(s.low is not None for method in result.methods.values() for s in method.metrics.values())
+    small = "Small: 95 % bootstrap interval of the mean over images. " if intervals and some else ""
     if any(len(group) > 1 for group in group_trainings(result, result.methods)):
         small = small.replace("images. ", "images; ±: standard deviation over trainings that differ in the seed. ")
     lines = [f"n = {count}, protocol {protocol.name}, mask set {result.mask_set[:12]}. {small}{mark}: best of its column."]

@@ -62,7 +62,7 @@ def list_methods(models: list[str]) -> dict[str, Method]:
             )
     ours = {
         "mend": Method(None, "structure and texture"),
-        "mend, smooth": Method(None, "structure alone", smooth=True),
+        "mend-smooth": Method(None, "structure alone", smooth=True),
         **{name: Method(name, WHAT.get(name, "without a network")) for name in {**WHAT, **CLASSICAL} if is_installed(name)},
     }
     return found | {name if name not in found else f"{name} (built in)": method for name, method in ours.items()}

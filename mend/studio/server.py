@@ -224,7 +224,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
             item.masks.append(mask.name)
             return {**more, "mask": mask.name, "image": image_url(mask)}
 
-        task = workers.pictures.run("prepare_mask", mask=str(mask), size=item.size)
+        task = workers.pictures.run("prepare_mask", mask=str(mask), photo=str(item.source), name=item.name, size=item.size)
         return stream_lines(follow(task, item, done=done, undo=lambda: mask.unlink(missing_ok=True)))
 
     @page.post("/sessions/{token}/pictures/{key}/select")

@@ -101,14 +101,20 @@ def show_full(report: Report, photo: str) -> Facts:
     return {}
 
 
-def prepare_mask(report: Report, mask: str, size: Size) -> Facts:
+def prepare_mask(report: Report, mask: str, photo: str, name: str, size: Size) -> Facts:
     """Read the uploaded file `mask` as `mend fill` does, and make it an 8-bit PNG of the picture's size."""
     report("reading the mask")
     _check_size(Path(mask), "the mask")
+    content = Path(mask).read_bytes()
     try:
-        inside = understand_mask(mask, (size[0], size[1])).hole[0, 0] > 0
+        try:
+            hole = understand_mask(content, (size[0], size[1]), photo=name).hole
+        except Undecided:  # it may be the picture itself, painted over
+            hole = understand_mask(content, (size[0], size[1]), picture=read_image(Path(photo))).hole
     except Undecided as error:
         raise InputError(f"cannot tell which part of the mask is the hole: {error.why}. Make it white on black.") from None
+    if not (inside := hole[0, 0] > 0).any():
+        raise InputError("nothing in this mask is marked: it is black all over. Make what should go white.")
     write_bytes(Path(mask), _png(inside))
     return {}
 

@@ -104,7 +104,7 @@ class Workers:
         self.models: dict[str, Worker] = {}
         self.ending: set[asyncio.Task[None]] = set()  # of models that gave way
 
-    async def run_model(self, name: str, task: str, **arguments: Any) -> Messages:
+    async def run_model(self, name: str, task: str, /, **arguments: Any) -> Messages:
         """`Worker.run` by the worker of a model. It is looked up when somebody listens, and counts as busy from then on: one
         that was looked up before would have given way to others, or be ended at its work."""
         async with contextlib.aclosing(self.model(name).run(task, **arguments)) as messages:

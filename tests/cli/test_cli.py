@@ -55,7 +55,8 @@ def test_texture_that_does_nothing_is_said(photo: Path, capsys: pytest.CaptureFi
     all_but_a_row = np.full((45, 61, 1), 255, np.uint8)
     all_but_a_row[0] = 0
     write_image(photo / "mask.png", all_but_a_row)
-    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea")
+    words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png")
+    words = (*words, "--hole", "white", "--model", "telea")  # else so large a one is asked about
     assert "\n  no texture was made: too little" in mend(capsys, *words, "--texture")[1]
     assert "no texture" not in mend(capsys, *words)[1]
 

@@ -189,7 +189,7 @@ def test_a_distance_of_sets_has_an_interval_where_the_features_are(fresh: Path, 
     found = compare("telea", "mean-colour", result)
     (none,) = [d for d in found if d.metric == "kid-cifar"]
     assert np.isnan(none.low)
-    assert "no interval: too few images, or no features of them are kept" in comparison_text(found, "telea", "mean-colour")
+    assert "no interval: its features are not kept beside the result" in comparison_text(found, "telea", "mean-colour")
 
 
 def test_what_distances_of_a_subset_share_is_made_once(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

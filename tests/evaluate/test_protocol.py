@@ -172,7 +172,9 @@ def test_files_are_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch:
     for name, shape, levels in (("truth", (16, 16, 3), (0, 60, 120, 180)), ("masks", (16, 16), (0, 255, 0, 255))):
         (tmp_path / name).mkdir()
         for i, level in enumerate(levels):
-            Image.fromarray(np.full(shape, level, np.uint8)).save(tmp_path / name / f"{i}.png")
+            pixels = np.zeros(shape, np.uint8)
+            pixels[:8] = level
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
     decoded: list[str] = []
 
     def counted(read: Callable) -> Callable:

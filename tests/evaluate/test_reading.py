@@ -102,6 +102,6 @@ def test_a_mask_is_read_as_it_is_for_filling(tmp_path: Path):
     for i, name in enumerate(scenes.names):
         assert np.array_equal(scenes.mask(i), inside(tmp_path / "masks" / f"{name}.png")), name
         assert scenes.mask(i).sum() == 56
-    write_image(tmp_path / "masks" / "labels.png", np.full((32, 48, 1), 255, np.uint8))
+    write_image(tmp_path / "masks" / "labels.png", np.pad(np.full((8, 8, 1), 255, np.uint8), ((12, 12), (20, 20), (0, 0))))
     with pytest.raises(InputError, match=r"labels\.png is 48×32, its picture 24×16"):
         folder_scenes(tmp_path / "truth", tmp_path / "masks").mask(0)

@@ -376,11 +376,11 @@ def test_flags_that_do_not_fit(tree: Path, capsys: pytest.CaptureFixture[str]):
         ((tree / "photos", "--masks", tree / "masks", *end, "--max-memory", "2"), "expected a number and a unit"),
         (
             (tree / "photos" / "a.png", "--masks", tree / "masks", *end),
-            "is no folder; --masks is for one. Name its mask by --mask",
+            "is no folder; --masks is for a folder of pictures. Name its mask by --mask",
         ),
         (
             (tree / "photos" / "a.png", "--mask", tree / "masks" / "a.png", "--dry-run", *end),
-            "--dry-run is for one. Leave it out",
+            "--dry-run is for a folder of pictures. Leave it out",
         ),
         (
             (tree / "photos", "--object", "dog", "--hole", "black", *end),

@@ -15,7 +15,7 @@ from PIL import Image
 from mend.cli import main
 from mend.errors import InputError
 from mend.filling.inpainter import load
-from mend.filling.job import Job, fill_file
+from mend.filling.job import Job, fill_file, read_job
 from mend.filling.options import Options
 from mend.filling.summary import read_summary
 from mend.images import Picture, read_image, write_image
@@ -231,3 +231,15 @@ def test_a_transparent_hole_is_made_opaque_where_that_is_asked_for(channels: int
     assert (filled[True][inside, -1] == 255).all()
     assert (filled[True][~inside, -1] == 200).all()
     assert np.array_equal(filled[True][..., :-1], filled[False][..., :-1])
+
+
+def test_what_may_not_be_written_is_said_before_anything_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Asked of the folder that is there: no file is tried out, and root may write where a disk can be written to."""
+    photo, one = picture(tmp_path / "a.png"), mask(tmp_path / "m.png")
+    asked: list[str] = []
+    monkeypatch.setattr("os.access", lambda folder, how: asked.append(str(folder)))
+    job = Job(photo, one, tmp_path / "new" / "folder" / "out.png", options=TELEA)
+    with pytest.raises(InputError, match=r"out\.png may not be written: no permission"):
+        read_job(job)
+    assert asked == [str(tmp_path)]
+    assert not (tmp_path / "new").exists()

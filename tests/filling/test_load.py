@@ -85,3 +85,13 @@ def test_the_network_that_comes_with_mend_has_texture_unless_smooth_and_others_w
 def test_smooth_beside_what_it_does_not_fit(more: dict[str, Any], why: str):
     with pytest.raises(InputError, match=why):
         Options(smooth=True, **more).check()
+
+
+def test_a_device_is_asked_for_in_vain_without_pytorch(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    for device in ("cuda", "nonsense"):
+        with pytest.raises(
+            InputError, match=f"`device` is '{device}', and without PyTorch there is only the CPU.* '.\\[train\\]'"
+        ):
+            load_filler(device=device)
+    assert load_filler(device="cpu").runtime

@@ -207,6 +207,8 @@ def test_what_is_not_coco_is_refused(save: Save):
             'annotation 7 .* has 3 numbers.*Run lengths are {"size", "counts"}',
         ),
         ([{"id": 7, "segmentation": "x"}], (4, 6), "", 'annotation 7 of .* is "x"'),
+        ([[90, 10, 95, 10, 95, 15]], (4, 6), "", "its list of .* lies outside the picture, which is 6×4"),
+        ({"a": 1}, (4, 6), "", "has neither a size nor counts. Expected COCO"),
         ([["a"]], (4, 6), "", "holds what is no number"),
         ({"size": [4, 6]}, (4, 6), "", "the RLE of segmentation 1 in .* is damaged"),
         ({"size": [4], "counts": [24]}, (4, 6), "", "is damaged"),

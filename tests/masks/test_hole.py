@@ -165,11 +165,18 @@ def test_a_mask_is_turned_as_its_exif_says(orientation: int, save: Save):
     assert any("EXIF" in note for note in reading.notes) == (orientation > 1)
 
 
-def test_an_empty_and_a_full_mask_are_decided_and_said(save: Save):
-    for level, said in ((0, "the hole is empty"), (255, "the hole is the whole picture")):
-        reading = understand_mask(save(np.full((5, 6), level, np.uint8)))
-        assert reading.hole.mean() == level // 255
-        assert said in reading.notes[-1]
+def test_an_empty_mask_is_said_and_a_full_or_inverted_one_is_asked_about(save: Save):
+    assert "the hole is empty" in understand_mask(save(np.zeros((5, 6), np.uint8))).notes[-1]
+    full = save(np.full((5, 6), 255, np.uint8))
+    with pytest.raises(Undecided, match=r"100\.0% of it is white.* `hole=\"white\"` \(100\.0%\)"):
+        understand_mask(full)
+    reading = understand_mask(full, None, "white")
+    assert reading.hole.all()
+    assert "the hole is the whole picture" in reading.notes[-1]
+    inverted = save((np.arange(600) % 20 > 0).astype(np.uint8).reshape(20, 30) * 255)
+    with pytest.raises(Undecided, match=r'`hole="white"` \(95\.0%\), `hole="black"` \(5\.0%\)'):
+        understand_mask(inverted)
+    assert inside(inverted, None, "black").mean() == pytest.approx(0.05)
 
 
 def test_a_mask_that_is_mostly_white_names_the_flag(save: Save):
@@ -396,7 +403,7 @@ def test_another_shape_is_refused(size: tuple[int, int], save: Save):
 
 
 def test_a_mask_on_its_side_is_refused_and_said(save: Save):
-    with pytest.raises(InputError, match="Turn the mask as the picture is turned"):
+    with pytest.raises(InputError, match="Turn the mask as the picture is shown"):
         understand_mask(save(shape().astype(np.uint8) * 255), (120, 90))
 
 
@@ -519,6 +526,38 @@ def test_the_photograph_painted_over_is_a_mask(paint: tuple[int, ...], how: tupl
     assert name == "m.jpg" or np.array_equal(found, expected)
     assert reading.marked == "painted"
     assert "it is the photograph, painted over in places: where it differs is the hole" in reading.notes
+
+
+@pytest.mark.parametrize("how", [("m.png", {}), ("m.jpg", {"quality": 85})], ids=str)
+def test_paint_on_a_changed_copy_is_asked_about(how: tuple[str, Any], save: Save):
+    """In a grey copy all that has colours differs, too: a car or a face would be taken for paint."""
+    pixels = photograph()
+    pixels[10:25, 100:120] = (200, 40, 40)
+    for copy in (pixels @ [0.3, 0.59, 0.11], pixels * 1.15):
+        painted = np.broadcast_to(copy[..., None], pixels.shape).copy() if copy.ndim == 2 else copy
+        painted = painted.clip(0, 255).astype(np.uint8)
+        painted[30:60, 40:90] = (0, 255, 0)
+        with pytest.raises(Undecided):
+            understand_mask(save(painted, how[0], **how[1]), (96, 128), picture=Picture(pixels))
+
+
+def test_noise_beside_large_even_areas_is_not_taken_for_paint(save: Save):
+    """A JPEG leaves them as they are, so that most pixels are the very same."""
+    pixels = photograph()
+    pixels[:70] = 140
+    pixels = read_image(save(pixels, "before.jpg", quality=97)).pixels
+    painted = pixels.copy()
+    painted[10:30, 40:90] = (255, 0, 0)
+    found = understand_mask(save(painted, "m.jpg", quality=90), (96, 128), picture=Picture(pixels)).hole[0, 0] > 0
+    assert found[10:30, 40:90].all()
+    assert not found[60:].any()
+
+
+def test_paint_on_a_copy_of_another_size_is_told_which(save: Save):
+    small = cv2.resize(photograph(), (64, 48), interpolation=cv2.INTER_AREA)
+    small[15:30, 20:45] = (255, 0, 0)
+    with pytest.raises(Undecided, match="If it is the picture, painted over: paint on it at 128×96"):
+        understand_mask(save(small, "m.png"), (96, 128), picture=Picture(photograph()))
 
 
 def test_paint_on_as_much_as_a_hole_may_have_counts_to_a_level(save: Save):

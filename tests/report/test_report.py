@@ -92,7 +92,7 @@ def test_the_headline_does_not_claim_more_than_the_paired_interval(result: Path)
     one, rows = evaluated.methods["tiny"], pd.read_parquet(result / "tiny.parquet")
     varied = np.random.default_rng(0).standard_normal(len(rows))
     for change, said in (
-        (varied, "no difference shown"),
+        (varied, "the interval of the difference contains zero"),
         (0.1 + 0.01 * varied, r"0\.\d+ dB less on the same images \(0\.\d+ to .* of these weights"),
     ):
         other = rows.assign(psnr=rows["psnr"] - change)
@@ -100,6 +100,9 @@ def test_the_headline_does_not_claim_more_than_the_paired_interval(result: Path)
         second = replace(one, metrics=scores, model=replace(one.model, model="unet"))
         text = headline(replace(evaluated, methods={"tiny": one, "b": second}), {"tiny": rows, "b": other})
         assert re.search(said, text), text
+    few = {"tiny": rows[:9], "b": rows[:9]}
+    text = headline(replace(evaluated, methods={"tiny": one, "b": second}), few)
+    assert text.endswith("on fewer than 10 images, too few to tell them apart."), text
 
 
 def test_the_readme_table_is_put_between_its_marks(result: Path, tmp_path: Path):

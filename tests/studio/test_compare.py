@@ -38,7 +38,7 @@ def test_methods_side_by_side_and_a_link(page: Any, photo: Path, studio: Studio,
     assert page.is_checked("#score")
     assert 0.12 < marked(page) / (400 * 300) < 0.18
     shot(page, "7-test-hole")
-    for name in ("mend, smooth", "biharmonic"):
+    for name in ("mend-smooth", "biharmonic"):
         page.uncheck(f"#methods [value='{name}']")
     page.check("#methods [value=navier-stokes]")
     captions = compare(page)
@@ -107,7 +107,7 @@ def test_a_method_that_fails_leaves_the_others(page: Any, photo: Path):
     open_photo(page, photo)
     paint(page, (0.2, 0.2), (0.3, 0.2))
     page.click("nav [data-view=compare]")
-    page.uncheck("#methods [value='mend, smooth']")
+    page.uncheck("#methods [value='mend-smooth']")
     compare(page)
     assert page.locator("figure").all_inner_texts()[2].split("\n")[:3:2] == ["The process died.", "telea"]
     assert page.locator("figure img").count() == 2

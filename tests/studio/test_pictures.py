@@ -18,7 +18,7 @@ from running_studio import Studio
 pytest.importorskip("fastapi", reason="the extra [studio] is not installed")
 pytest.importorskip("skimage", reason="scikit-image, whose photograph it is, is not installed")
 FOLDER = os.environ.get("MEND_PICTURES")
-MODEL = "mend" if FOLDER else "mend, smooth"  # which looks best, which is quickest
+MODEL = "mend" if FOLDER else "mend-smooth"  # which looks best, which is quickest
 READY = "document.querySelector('#fill').ariaDisabled === 'false'"
 
 

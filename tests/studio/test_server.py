@@ -167,7 +167,7 @@ def test_the_options_of_the_command_line(studio: Studio, files: Path):
         assert found == digest(by_command_line(files, "photo.jpg", *flags)), words
         assert found not in seen, words
         seen.add(found)
-    smooth = post(studio, files, "photo.jpg", model="mend, smooth")
+    smooth = post(studio, files, "photo.jpg", model="mend-smooth")
     assert smooth.content == post(studio, files, "photo.jpg", model="mend", smooth="true").content
 
 
@@ -1273,7 +1273,7 @@ def test_every_classical_filler_is_offered_and_a_file(tmp_path: Path, monkeypatc
 
     monkeypatch.setitem(CLASSICAL, "newest", CLASSICAL["telea"])
     found = list_methods([])
-    assert list(found)[:3] == ["mend", "mend, smooth", "telea"]
+    assert list(found)[:3] == ["mend", "mend-smooth", "telea"]
     assert set(CLASSICAL) <= set(found)
     assert set(WHAT) <= set(CLASSICAL)
     with monkeypatch.context() as without:
@@ -1597,3 +1597,23 @@ def test_a_model_that_is_asked_for_stays_until_its_task_is_over(monkeypatch: pyt
     assert meanwhile == asked, "one gave way before its task"
     assert len(kept) == MODELS
     assert kept[-1] == "last"
+
+
+def test_a_mask_is_loaded_as_the_command_line_reads_it(studio: Studio, files: Path):
+    """Annotations, and the picture itself painted over; one that marks nothing is refused, and what was marked stays."""
+    session = studio.session()
+    opened = studio.open(session, files / "photo.png")
+    at = f"/sessions/{session}/pictures/{opened['picture']}"
+    pixels = np.array(Image.open(files / "photo.png"))
+    height, width = pixels.shape[:2]
+    pixels[5:15, 10:30] = (255, 0, 0)
+    write_image(files / "painted.png", pixels)
+    write_image(files / "black.png", np.zeros((height, width, 1), np.uint8))
+    for content in ((files / "painted.png").read_bytes(), json.dumps([[10, 5, 30, 5, 30, 15, 10, 15]]).encode()):
+        image = str(studio.ask(f"{at}/mask", content=content)["image"])
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(image.partition(",")[2])))) > 127
+        assert shown.shape == (height, width)
+        assert shown[5:15, 10:30].all()
+        assert shown.sum() == 200
+    answer = studio.client.post(f"{at}/mask", content=(files / "black.png").read_bytes())
+    assert "nothing in this mask is marked" in answer.text

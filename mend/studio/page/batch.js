@@ -136,7 +136,10 @@ export class Batch {
       const masks = where === "each" ? this.pairs() : [];
       const sent = []; // by number, from 1: the places of the pictures in the list
       for (const [i, photo] of this.photos.entries()) {
-        if (where === "each" && !masks[i]) continue;
+        if (where === "each" && !masks[i]) {
+          said.set(i, { name: photo.name, said: "Left out: it has no mask" });
+          continue;
+        }
         stage(`sending picture ${i + 1} of ${this.photos.length}`, i / this.photos.length);
         const { number } = await server.ask(`${at}/pictures?name=${encodeURIComponent(photo.name)}`, { ...options, body: photo });
         if (masks[i]) await server.ask(`${at}/masks?number=${number}`, { ...options, body: masks[i] });
