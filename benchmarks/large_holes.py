@@ -2,13 +2,15 @@
 
     python benchmarks/large_holes.py ../shared/data/photos/val masks/cifar10/test
     python benchmarks/large_holes.py --compare
+    python benchmarks/large_holes.py --frechet ../shared/data/photos/val masks/cifar10/test
 
 The first argument is a folder of photographs, the second a mask set whose silhouettes, enlarged, are the objects. Every
 photograph has one hole of 5–10 %, one of 10–25 % and one of 25–40 %: an object, a box or strokes, in turn. `gmic` and
 `pypatchmatch` are measured where they are installed (see other_fillers.py); `mend` is what `mend fill` does,
 `mend, smooth` the same with --smooth. Writes results/large-holes.json, .csv (one row a filling) and .png, and the table of
 docs/results.md. With --compare nothing is filled: the differences on the same holes are made anew, of the rows in
-results/large-holes.csv.
+results/large-holes.csv. With --frechet `mend` and the other programs fill, and only the differences of their Fréchet distances
+are made anew.
 """
 
 import argparse
@@ -48,6 +50,8 @@ METHODS = ("telea", "navier-stokes", "biharmonic", "harmonic", "gmic", "pypatchm
 BESIDE = ("harmonic", "gmic", "pypatchmatch")  # what ours are compared with on the same holes
 METRICS = ("psnr", "ssim", "lpips-cifar")
 FRECHET = "fid-cifar of patches"
+COPYING = ("gmic", "pypatchmatch")  # those of them whose patches are real ones
+RESAMPLES = 300
 DIGITS = {"psnr": 2, "ssim": 3, "lpips-cifar": 3, FRECHET: 2}
 PATCH = 32  # pixels: what the classifier was made for
 SHOWN = 8  # scenes in the picture
@@ -177,6 +181,7 @@ def summary(rows: pd.DataFrame, seen: Seen) -> dict[str, Any]:
         "columns of the picture": ["original", "masked", *dict.fromkeys(rows["method"])],
         "by coverage": means,
         "on the same holes": compare(rows),
+        "Fréchet distances apart": compare_looks(seen),
     }
 
 
@@ -192,6 +197,31 @@ def compare(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float
             for other in BESIDE
             if ours in scores and other in scores
         }
+    return beside
+
+
+def compare_looks(seen: Seen) -> dict[str, Any]:
+    """By coverage, the Fréchet distance of `mend` minus that of another on the same holes, with its 95 % bootstrap interval.
+
+    A resample draws photographs. What it repeats makes every distance larger; so the interval is the spread of the difference
+    around its mean, set around the difference that was measured.
+    """
+    beside: dict[str, Any] = {"commit": commit()}
+
+    def apart(b: int, other: str, drawn: np.ndarray) -> float:
+        truth, ours, theirs = (torch.cat([seen[b, name][i] for i in drawn]) for name in ("truth", "mend", other))
+        return frechet(FeatureSets(truth, ours)) - frechet(FeatureSets(truth, theirs))
+
+    for b in range(len(BINS)):
+        random, count, found = np.random.default_rng(b), len(seen[b, "truth"]), {}
+        resamples = [random.integers(count, size=count) for _ in range(RESAMPLES)]
+        for other in COPYING:
+            if (b, other) in seen:
+                measured = apart(b, other, np.arange(count))
+                spread = np.array([apart(b, other, drawn) for drawn in resamples])
+                low, high = measured + np.percentile(spread, [2.5, 97.5]) - spread.mean()
+                found[f"mend − {other}"] = {"mean": measured, "low": low, "high": high}
+        beside[label(b)] = found
     return beside
 
 
@@ -239,6 +269,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="*", help="photographs, and silhouettes")
     parser.add_argument("--every", type=int, default=1, help="each so many-th photograph only")
     parser.add_argument("--compare", action="store_true", help="make only the differences anew, of the rows that are there")
+    parser.add_argument("--frechet", action="store_true", help="make only the differences of the Fréchet distances anew")
     given = parser.parse_args()
     if given.compare:
         found = json.loads(OUT.with_suffix(".json").read_text(encoding="utf-8"))
@@ -249,6 +280,13 @@ def main() -> None:
         parser.error("name a folder of photographs and one of silhouettes, or --compare")
     photos, silhouettes = given.folders
     seen: Seen = {}
+    if given.frechet:
+        made = {name: filler for name, filler in fillers().items() if name in ("mend", *COPYING)}
+        measure(made, list(scenes(photos, silhouettes, given.every)), seen)
+        found = json.loads(OUT.with_suffix(".json").read_text(encoding="utf-8"))
+        found["Fréchet distances apart"] = compare_looks(seen)
+        write(found)
+        return
     rows, picture = measure(fillers(), list(scenes(photos, silhouettes, given.every)), seen)
     found = summary(rows, seen)  # before its own files make the checkout another
     write_bytes(OUT.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.5g").encode())

@@ -10,19 +10,23 @@ import json
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mutants import is_equal
 
 from mend.evaluate.result import read_result
+from mend.evaluate.statistics import bootstrap, training_interval
 from mend.evaluate.trainings import group_name, group_trainings
 from mend.report import write_into
 from mend.report.tables import markdown_table, metric_table, ordered
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "results" / "cifar10-object-v1"
+VALIDATED = {"PSNR (dB) ↑": ("val_psnr", 2), "SSIM ↑": ("val_ssim", 4), "LPIPS-CIFAR ↓": ("val_lpips_cifar", 4)}  # by title
 BY_IMAGE = {"psnr": ("PSNR (dB) ↑", 2), "ssim": ("SSIM ↑", 4), "lpips-cifar": ("LPIPS-CIFAR ↓", 4)}  # titles and digits
 
 
@@ -35,9 +39,9 @@ def scores() -> str:
     return markdown_table((header, [row for row in rows if not row[0].text.endswith("*")]), notes=True)
 
 
-def photographs() -> str:
-    """The scores of ten whole photographs, with 95 % intervals."""
-    result = read_result(ROOT / "results" / "photos-large-v1")
+def photographs(protocol: str) -> str:
+    """The scores of whole photographs, with 95 % intervals."""
+    result = read_result(ROOT / "results" / protocol)
     header, rows = metric_table(result, ordered(result, None), further=False)
     (commit,) = {result.methods[name].commit for name in ("mend", "mend-smooth")}
     assert result.protocol.drawn is not None
@@ -47,6 +51,30 @@ def photographs() -> str:
         f"best. Commit {commit}."
     )
     return markdown_table((header, rows), notes=True) + f"\n<sub>{note}</sub>\n"
+
+
+def set_aside_gains() -> str:
+    """The smooth filling minus the harmonic one on the photographs set aside, inside the hole, by its size; and without those
+    of the largest source."""
+    folder = ROOT / "results" / "photos-free-test"
+    ours, theirs = (pd.read_parquet(folder / f"{name}.parquet") for name in ("mend-smooth", "harmonic"))
+    sources = pd.read_csv(folder / "photographs.csv").set_index("image")["file"].str.split("/").str[0]
+    without = ours["image"].map(sources) != "clothing"
+    columns = {"PSNR (dB) ↑": ("psnr_hole", 2), "SSIM ↑": ("ssim_hole", 3)}
+    titles = [f"{title}{more}" for more in ("", ", without clothing") for title in columns]
+    table = ["| part of the picture | n | " + " | ".join(titles) + " |", "| :--- | ---: |" + " ---: |" * len(titles)]
+    for low, high in ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40)):
+        inside = (ours["coverage"] > low) & (ours["coverage"] <= high)
+        cells = []
+        for chosen in (inside, inside & without):
+            for column, digits in columns.values():
+                apart = (ours[column] - theirs[column])[chosen].to_numpy(np.float64)[:, None]
+                ends = bootstrap(apart, ours["image"][chosen].to_numpy())
+                shown = (signed(float(value), digits) for value in (apart.mean(), *(end[0] for end in ends)))
+                cells.append("{} <sub>{} to {}</sub>".format(*shown))
+        table.append(f"| {low:.0%} to {high:.0%} | {inside.sum()} | ".replace("%", " %") + " | ".join(cells) + " |")
+    note = "Of the pixels in the hole. Small: 95 % intervals over photographs."
+    return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
 def trainings() -> str:
@@ -123,16 +151,35 @@ def holes() -> str:
 def context_ablation() -> str:
     """What each change on the way to `unet-context` brings in short trainings: the mean of the seeds, and each."""
     rows = pd.read_csv(ROOT / "results" / "context-ablation.csv")
-    metrics = {"val_psnr": ("PSNR (dB) ↑", 2), "val_ssim": ("SSIM ↑", 4), "val_lpips_cifar": ("LPIPS-CIFAR ↓", 4)}
-    table = ["| | " + " | ".join(title for title, _ in metrics.values()) + " |", "| :--- |" + " ---: |" * len(metrics)]
+    table = ["| | " + " | ".join(VALIDATED) + " |", "| :--- |" + " ---: |" * len(VALIDATED)]
     for name, part in rows.groupby("row", sort=False):
         cells = []
-        for metric, (_, digits) in metrics.items():
+        for metric, digits in VALIDATED.values():
             each = ", ".join(f"{value:.{digits}f}" for value in part[metric])
             cells.append(f"{part[metric].mean():.{digits}f} <sub>{each}</sub>")
         table.append(f"| {name} | " + " | ".join(cells) + " |")
     (epochs,), commits = rows["epoch"].unique(), ", ".join(rows["commit"].unique())
     note = f"{epochs} epochs, width 16; the 1,000 validation images. Small: each of the two trainings. Commits: {commits}."
+    return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
+
+
+def fifteen_epochs() -> str:
+    """`unet-context` and ASPP with its input and loss, trained to the end: means ± deviation, and what differs."""
+    rows = pd.read_csv(ROOT / "results" / "context-15-epochs.csv")
+    table = ["| | Trainings | " + " | ".join(VALIDATED) + " |", "| :--- | ---: |" + " ---: |" * len(VALIDATED)]
+    parts = dict(list(rows.groupby("row", sort=False)))
+    for name, part in parts.items():
+        cells = [f"{part[m].mean():.{digits}f} ± {part[m].std():.{digits + 1}f}" for m, digits in VALIDATED.values()]
+        table.append(f"| {name} | {len(part)} | " + " | ".join(cells) + " |")
+    aspp, ours = parts.values()
+    apart = []
+    for metric, digits in VALIDATED.values():
+        low, high = training_interval(list(ours[metric]), list(aspp[metric]))
+        shown = [signed(value, digits) for value in (ours[metric].mean() - aspp[metric].mean(), low, high)]
+        apart.append("{} <sub>{} to {}</sub>".format(*shown))
+    table.append("| difference | | " + " | ".join(apart) + " |")
+    (epochs,), commits = rows["epoch"].unique(), ", ".join(rows["commit"].unique())
+    note = f"{epochs} epochs, width 16; the 1,000 validation images. Small: 95 % intervals over trainings. Commits: {commits}."
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
 
@@ -348,7 +395,9 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/reliability.md", "mutants"): mutants,
     ("docs/context.md", "context"): context,
     ("docs/context.md", "holes"): holes,
-    ("docs/results.md", "photographs"): photographs,
+    ("docs/results.md", "photographs"): partial(photographs, "photos-large-v1"),
+    ("docs/results.md", "set aside"): partial(photographs, "photos-free-test"),
+    ("docs/results.md", "set aside gains"): set_aside_gains,
     ("docs/results.md", "trainings"): trainings,
     ("docs/results.md", "refinement"): refinement,
     ("docs/results.md", "small-marks"): small_marks,
@@ -356,6 +405,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/scale.md", "gradients"): gradients,
     ("docs/studio.md", "object-selection"): object_selection,
     ("docs/context.md", "ablation"): context_ablation,
+    ("docs/context.md", "15 epochs"): fifteen_epochs,
 }
 
 

@@ -202,18 +202,18 @@ def _print_plan(plan: "Plan") -> None:
 
 def _fill_folder(plan: "Plan", options: Options) -> None:
     from mend.filling.folder import AHEAD, fill_folder
-    from mend.filling.job import load_filler
+    from mend.filling.job import load_inpainter
     from mend.filling.summary import STATUSES, SUMMARY
     from mend.filling.verify import COPIED
     from mend.images import format_of
     from mend.inpaint.plan import format_memory
 
-    filler = load_filler(options)
+    inpainter = load_inpainter(options)
     if distributed.FIRST:
         how = f"up to {AHEAD} read ahead"
         if options.most_memory is not None:
             how = f"one at a time, each in at most {format_memory(options.most_memory)} of memory"
-        print(f"plan: {len(plan.to_fill)} of {len(plan.pairs)} pictures, {how}; {filler.runtime}", file=sys.stderr)
+        print(f"plan: {len(plan.to_fill)} of {len(plan.pairs)} pictures, {how}; {inpainter.runtime}", file=sys.stderr)
     with progress("fill", "pictures") as report:
 
         def on_file(name: str, outcome: "Outcome", done: int, of: int) -> None:
@@ -222,7 +222,7 @@ def _fill_folder(plan: "Plan", options: Options) -> None:
             if outcome.seconds is not None and distributed.FIRST:  # what took no time does not count into the rate
                 report(done, of)
 
-        summary = fill_folder(plan, options, filler, on_file)
+        summary = fill_folder(plan, options, inpainter, on_file)
     if not distributed.FIRST:
         return
     counts = ", ".join(f"{summary.count(status)} {status}" for status in STATUSES)

@@ -1,6 +1,6 @@
 """A folder of pictures filled into another, by a plan of `mend.filling.pairing`.
 
-Reading and writing run in threads while the filler works, and few pictures are in memory at a time, however many there are:
+Reading and writing run in threads while the inpainter works, and few pictures are in memory at a time, however many there are:
 one, where memory is limited.
 """
 
@@ -29,7 +29,7 @@ AHEAD = 4  # pictures read ahead, and as many being written behind; also the num
 OnFile = Callable[[str, Outcome, int, int], None]
 
 
-def fill_folder(plan: Plan, options: Options, filler: Inpainter, on_file: OnFile | None = None) -> Summary:
+def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnFile | None = None) -> Summary:
     """Fill the pictures of a plan. What goes wrong with one is its outcome; the others are filled all the same.
 
     `on_file(name, outcome, done, of)` is called after each picture. The summary is written as well, to mend-fill.json in the
@@ -44,7 +44,7 @@ def fill_folder(plan: Plan, options: Options, filler: Inpainter, on_file: OnFile
     ahead = 1 if alone else AHEAD
     before = _read_earlier(plan.output)
     kept = {*before.masks_kept, *([os.path.relpath(plan.keep_mask, plan.output)] if plan.keep_mask else [])}
-    summary = Summary(filler.name, filler.runtime, len(plan.pairs), plan.notes, sorted(kept))
+    summary = Summary(inpainter.name, inpainter.runtime, len(plan.pairs), plan.notes, sorted(kept))
     settled = 0
     mine = plan.pairs[distributed.RANK :: distributed.WORLD]
     # What is wrong with all is said before the first is filled.
@@ -89,7 +89,7 @@ def fill_folder(plan: Plan, options: Options, filler: Inpainter, on_file: OnFile
             on_file(pair.name, summary.files[pair.name], settled, len(mine))
 
     def fill(pair: Pair, future: Future[Work], pool: ThreadPoolExecutor) -> Future[None]:
-        return pool.submit(write, pair, fill_job(future.result(), filler))
+        return pool.submit(write, pair, fill_job(future.result(), inpainter))
 
     def fill_all(pairs: deque[Pair], pool: ThreadPoolExecutor) -> None:
         reading: deque[tuple[Pair, Future[Work]]] = deque()

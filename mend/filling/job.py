@@ -80,7 +80,7 @@ class Result:
     filled      the picture, every value outside the hole as it was, before a lossy format
     hole        (1, 1, H, W) float32: what was filled
     coverage    the share of the picture that is hole
-    seconds     in the filler alone, which did it by `plan` on `runtime`
+    seconds     in the inpainter alone, which did it by `plan` on `runtime`
     loss        how the format loses something, in words; empty where it keeps every value
     notes       what the person should know, in sentences
     """
@@ -97,7 +97,7 @@ class Result:
     notes: list[str]
 
 
-def load_filler(options: Options) -> Inpainter:
+def load_inpainter(options: Options) -> Inpainter:
     """What fills; for many jobs it is loaded once and given to each. InputError for a model that is not there."""
     return Inpainter(load.load_filler(**filler_arguments(options)))
 
@@ -108,15 +108,15 @@ def filler_arguments(options: Options) -> dict[str, Any]:
 
 
 def fill_file(
-    job: Job, filler: Inpainter | None = None, report: Report = ignore, on_plan: OnPlan = lambda plan: None
+    job: Job, inpainter: Inpainter | None = None, report: Report = ignore, on_plan: OnPlan = lambda plan: None
 ) -> Result:
-    """Do a job, with a `filler` that was loaded before, if any.
+    """Do a job, with an `inpainter` that was loaded before, if any.
 
     `on_plan` is told in words how it will be filled, before it is; `report` how far it is. The files are written whole or not
     at all. Raises InputError for bad input, and then nothing was written.
     """
     work = read_job(job)
-    return write_job(fill_job(work, filler or load_filler(job.options), report, on_plan))
+    return write_job(fill_job(work, inpainter or load_inpainter(job.options), report, on_plan))
 
 
 # --- The three steps -------------------------------------------------------------------------------------------------
@@ -163,14 +163,14 @@ def read_job(job: Job) -> Work:
 
 
 @name_missing_extra()
-def fill_job(work: Work, filler: Inpainter, report: Report = ignore, on_plan: OnPlan = lambda plan: None) -> FilledWork:
+def fill_job(work: Work, inpainter: Inpainter, report: Report = ignore, on_plan: OnPlan = lambda plan: None) -> FilledWork:
     """Fill the hole, in tiles where the picture is large or memory limited."""
     start = time.perf_counter()
-    plan = filler.plan(work.hole, work.job.options.most_memory)
-    on_plan(f"{plan}; {filler.runtime}")
+    plan = inpainter.plan(work.hole, work.job.options.most_memory)
+    on_plan(f"{plan}; {inpainter.runtime}")
     picture = work.picture.make_opaque(work.hole) if work.job.options.opaque else work.picture
-    filled = filler.fill_picture(picture, work.hole, work.weight, plan, report)
-    return FilledWork(work, filled, time.perf_counter() - start, str(plan), filler.runtime)
+    filled = inpainter.fill_picture(picture, work.hole, work.weight, plan, report)
+    return FilledWork(work, filled, time.perf_counter() - start, str(plan), inpainter.runtime)
 
 
 def write_job(done: FilledWork) -> Result:

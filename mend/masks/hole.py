@@ -325,6 +325,8 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
     marks = dict(MARKS)
     if not (coloured.any() and _is_flat_paint(look.paint)):
         del marks["painted"]
+    if look.alpha is None:
+        del marks["opaque"], marks["transparent"]
     found = {name: mark(look) for name, mark in marks.items()}
     offers = [f'`hole="{name}"` ({format_share(part)})' for name, part in found.items() if part.any()]
     choice = f"Add the one that is the hole; the brackets say how much it fills: {', '.join(offers)}; or paint"

@@ -38,7 +38,7 @@ from mend.data.cache import cache_folder
 from mend.errors import InputError
 from mend.filling.folder import fill_folder
 from mend.filling.inpainter import Inpainter
-from mend.filling.job import Job, Result, fill_file, filler_arguments, load_filler
+from mend.filling.job import Job, Result, fill_file, filler_arguments, load_inpainter
 from mend.filling.options import Options
 from mend.filling.pairing import Pair, Plan
 from mend.filling.summary import Outcome
@@ -73,7 +73,7 @@ Show = Callable[[np.ndarray, np.ndarray], None]  # given a filling (B, 3, H, W) 
 def warm(report: Report, options: dict[str, Any] | None = None) -> Facts:
     """Import, and load, what the next task will need."""
     if options is not None:
-        _load_filler(Options(**options))
+        _load_inpainter(Options(**options))
     return {}
 
 
@@ -160,17 +160,17 @@ def fill_upload(report: Report, photo: str, name: str, mask: str, out: str, opti
 
 
 def _fill(report: Report, job: Job, photo: Path, out: Path, show: Show | None = None) -> tuple[Result, Facts]:
-    """Do a job for the file `photo`, and write `result` into the folder `out`; `show` is as for `_load_filler`."""
+    """Do a job for the file `photo`, and write `result` into the folder `out`; `show` is as for `_load_inpainter`."""
     report("loading the model")
-    filler = _load_filler(job.options, show)
+    inpainter = _load_inpainter(job.options, show)
     report("reading the picture")
-    pace = _load_pace(filler.name, int(math.log(max(peek(photo)[1], 1), 4)))
+    pace = _load_pace(inpainter.name, int(math.log(max(peek(photo)[1], 1), 4)))
 
     def begin(_: str) -> None:
         pace.begin()
         report("filling")
 
-    result = fill_file(job, filler, lambda done, of: report("filling", done / of, pace.left(done / of)), begin)
+    result = fill_file(job, inpainter, lambda done, of: report("filling", done / of, pace.left(done / of)), begin)
     pace.end()
     assert result.data is not None  # no output was named
     suffix = Path(result.name).suffix
@@ -205,10 +205,10 @@ def fill_batch(
     pairs = _pair_batch(place, [photos / file for file in names], region)
     chosen = Options(**options)
     report("loading the model")
-    filler = _load_filler(chosen)
+    inpainter = _load_inpainter(chosen)
     pace = Pace()
     filled.mkdir()
-    summary = fill_folder(Plan(filled, pairs, []), chosen, filler, settle)
+    summary = fill_folder(Plan(filled, pairs, []), chosen, inpainter, settle)
     taken: set[str] = set()
     with zipfile.ZipFile(place / "filled.part", "w") as archive:  # pictures are compressed already
         for file, outcome in sorted(summary.files.items()):
@@ -391,18 +391,18 @@ def _load_segmenter() -> Any:
 # --- The process -----------------------------------------------------------------------------------------------------
 
 
-def _load_filler(options: Options, show: Show | None = None) -> Inpainter:
+def _load_inpainter(options: Options, show: Show | None = None) -> Inpainter:
     """What fills. `show` is given the smooth filling to which texture is still to come."""
     smooth = {"smooth": options.model is None, "texture": False}
-    filler = _load_kept_filler(Options(**{**filler_arguments(options), **smooth}))
+    inpainter = _load_kept(Options(**{**filler_arguments(options), **smooth}))
     if not (options.texture or (options.model is None and not options.smooth)):
-        return filler
-    return Inpainter(Textured(filler.filler if show is None else Shown(filler.filler, show)))
+        return inpainter
+    return Inpainter(Textured(inpainter.filler if show is None else Shown(inpainter.filler, show)))
 
 
 @lru_cache(1)  # a process has one model
-def _load_kept_filler(options: Options) -> Inpainter:
-    return load_filler(options)
+def _load_kept(options: Options) -> Inpainter:
+    return load_inpainter(options)
 
 
 @lru_cache(8)

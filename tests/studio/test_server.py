@@ -212,8 +212,9 @@ def test_notes_are_in_a_header(studio: Studio, files: Path):
     notes = json.loads(post(studio, files, "photo.png", "twice.png").headers["x-mend-notes"])
     assert "all 2,495 pixels outside the hole are identical" in notes
     assert any("×" in note for note in notes), "which a header holds in ASCII only"
-    answer = post(studio, files, "photo.png", "all.png")
-    assert digest(answer.content) == digest(by_command_line(files, "photo.png", "--model", "telea", mask="all.png"))
+    answer = post(studio, files, "photo.png", "all.png", hole="white")
+    words = ("--model", "telea", "--hole", "white")
+    assert digest(answer.content) == digest(by_command_line(files, "photo.png", *words, mask="all.png"))
     assert "the mask: everything is marked" in answer.headers["x-mend-notes"]
     write_image(files / "nothing.png", np.zeros((45, 61, 1), np.uint8))
     answer = post(studio, files, "photo.jpg", "nothing.png")
