@@ -72,6 +72,8 @@ def metric_table(result: Result, methods: list[str], suffix: str = "", further: 
         for row in result.protocol.published:
             values = [Cell(f"{row.scores[n]:.{METRICS[n].digits}f}" if n in row.scores else "") for n in names]
             rows.append([Cell(row.name + " *"), Cell(""), *values])
+    if not any(result.methods[m].parameters for m in methods):  # of pictures that other programs filled nobody knows them
+        header, rows = [header[0], *header[2:]], [[row[0], *row[2:]] for row in rows]
     return header, rows
 
 
