@@ -55,8 +55,9 @@ def _histogram(masks: MaskSet, coverage: np.ndarray, width: int) -> bytes:
     axis.set(xlabel="coverage (% of the image)", ylabel="masks", xlim=(0, 100))
     axis.spines[["top", "right"]].set_visible(False)
     manifest = masks.manifest
+    count = f"{len(masks)} mask{'s' * (len(masks) != 1)}"
     title = (
-        f"{manifest.segmenter} on {manifest.source} ({manifest.split})\n{len(masks)} mask{'s' * (len(masks) != 1)}, mean {coverage.mean():.1%}, "
+        f"{manifest.segmenter} on {manifest.source} ({manifest.split})\n{count}, mean {coverage.mean():.1%}, "
         f"median {np.median(coverage):.1%}, nothing found in {(coverage == 0).mean():.1%}"
     )
     axis.set_title(title, fontsize=9, loc="left")
