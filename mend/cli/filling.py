@@ -219,7 +219,7 @@ def _fill_folder(plan: "Plan", options: Options) -> None:
         def on_file(name: str, outcome: "Outcome", done: int, of: int) -> None:
             if outcome.error:
                 print(as_flags(f"{name}: {outcome.error}"), file=sys.stderr)
-            if outcome.seconds is not None and distributed.FIRST:  # what took no time does not count into the rate
+            if outcome.status == "filled" and distributed.FIRST:  # what took no time does not count into the rate
                 report(done, of)
 
         summary = fill_folder(plan, options, inpainter, on_file)

@@ -1,6 +1,7 @@
 """Images with their holes, as a protocol or folders of pictures have them, in batches of one size."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,7 +19,7 @@ from mend.errors import InputError
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.reading import scored_reader
 from mend.images import picture_files, read_rgb
-from mend.masks.hole import NearlyAll, Undecided, check_hole, understand_mask
+from mend.masks.hole import Undecided, check_hole, understand_mask
 from mend.masks.store import find_set
 
 BATCH = 250 * 32 * 32  # pixels scored at once; one picture at least
@@ -152,15 +153,19 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
         sizes.append(pixels.shape[:2])
         ids.append(content_id(pixels))
 
+    said = set[str]()
+
     def mask(i: int) -> np.ndarray:
         file, photo = paired[names[i]], pictures[names[i]]
-        try:  # as `mend fill` reads it, which may ask
+        try:  # as `mend fill` reads it, which may ask; here nobody is asked
             hole = understand_mask(file, photo=str(photo)).hole
-        except NearlyAll:  # what is filled is at hand here, and tells whether it is inverted
-            hole = understand_mask(file, marked="white").hole
         except Undecided as error:
-            advice = "Save it white on black, white where the picture was filled."
-            raise InputError(f"cannot tell which part of the mask {file} is the hole: {error.why}. {advice}") from None
+            hole = understand_mask(file, marked="white").hole
+            if error.why not in said:
+                said.add(error.why)
+                warnings.warn(
+                    f"{file}, and perhaps others: {error.why}. What is lighter than half is taken for the hole", stacklevel=2
+                )
         return check_hole(hole, sizes[i], f"the mask {file}")[0, 0] > 0
 
     return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, remember(mask), str(truth))

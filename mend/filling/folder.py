@@ -44,6 +44,7 @@ def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnF
     ahead = 1 if alone else AHEAD
     before = _read_earlier(plan.output)
     kept = {*before.masks_kept, *([os.path.relpath(plan.keep_mask, plan.output)] if plan.keep_mask else [])}
+    skipped = {pair.name: _skipped(pair, before) for pair in plan.pairs if pair.skip}
     summary = Summary(inpainter.name, inpainter.runtime, len(plan.pairs), plan.notes, sorted(kept))
     settled = 0
     mine = plan.pairs[distributed.RANK :: distributed.WORLD]
@@ -55,7 +56,8 @@ def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnF
         check_quality(next(filter(has_quality, outputs), outputs[0]), options.quality)
     if plan.keep_mask is not None:
         make_folder(plan.keep_mask)
-    distributed.run_first(lambda: summary.write(plan.output))
+    # With what earlier runs left: this one may be killed, and another process may read it only now.
+    distributed.run_first(lambda: replace(summary, files=skipped).write(plan.output))
 
     def read(pair: Pair) -> Work:
         quality = options.quality if has_quality(pair.output) else None
@@ -116,10 +118,7 @@ def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnF
         if pair.problem:
             settle(pair, InputError(pair.problem))
         elif pair.skip:
-            known = before.files.get(pair.name)
-            if known is None or not known.output or Path(known.output).name != pair.output.name:
-                known = Outcome("skipped", str(pair.output), _text(pair.mask))
-            settle(pair, replace(known, status="skipped", error=None))
+            settle(pair, skipped[pair.name])
         else:
             todo.append(pair)
     try:
@@ -146,6 +145,14 @@ def _read_earlier(output: Path) -> Summary:
         return read_summary(output / SUMMARY)
     except (InputError, OSError):
         return Summary("", "", 0, [])
+
+
+def _skipped(pair: Pair, before: Summary) -> Outcome:
+    """What is known of a picture that was filled earlier."""
+    known = before.files.get(pair.name)
+    if known is None or not known.output or Path(known.output).name != pair.output.name:
+        return Outcome("skipped", str(pair.output), _text(pair.mask))
+    return replace(known, status="skipped", output=str(pair.output), error=None)
 
 
 def _text(path: Path | None) -> str | None:

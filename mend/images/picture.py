@@ -171,7 +171,9 @@ def is_turned(opened: Image.Image) -> bool:
 
 def as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
     if opened.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it to white
-        levels = np.asarray(opened).astype(np.int64) // 257
+        levels = np.asarray(opened).astype(np.int64)
+        if opened.mode != "I" or levels.max() > 255:  # of 32 bits nobody knows what white is
+            levels //= 257
         return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).convert("RGB")
     if opened.mode == "F":
         return Image.fromarray(_float_levels(np.asarray(opened), name)).convert("RGB")

@@ -20,6 +20,7 @@ import numpy as np
 from mend.errors import InputError, nearest
 
 MOST = 200_000_000  # pixels of a picture that annotations are drawn for; the largest cameras have 150 million
+OUTSIDE = "lies outside the picture"
 CORNERS = {"polygon": 3, "rectangle": 2, "circle": 2}  # points that LabelMe's shapes have at least
 KINDS = (
     'COCO: polygons [[x, y, x, y, …], …], an RLE {"size", "counts"}, annotations {"segmentation"}, {"images", "annotations"}; '
@@ -59,6 +60,7 @@ def read_coco(file: Path | bytes, size: tuple[int, int] | None, photo: str) -> t
             raise InputError(f"the annotations of {path} are for pictures of several sizes. Give those of one picture.")
         inside = part if inside is None else np.logical_or(inside, part, out=inside)
     assert inside is not None
+    _check_marked(path, inside, notes)
     empty = len(named) - len(segments)
     notes += [f"segmentations that are empty and mark nothing: {empty} of {len(named)}"] if empty else []
     return inside, f"COCO, {len(segments)} segmentation{'s' * (len(segments) != 1)}", notes
@@ -164,16 +166,13 @@ def _draw(path: Path, name: str, segment: Any, size: tuple[int, int] | None, not
         raise InputError(f"{name} of {path} is {json.dumps(segment)[:40]}. Expected {KINDS}.")
     if size is None:
         raise InputError(f"{path} has polygons, which do not say how large their picture is. Add `photo`.")
-    inside, beside = _nothing(path, *size), 0
+    inside = _nothing(path, *size)
     for points in segment if isinstance(segment[0], list) else [segment]:
         x, y = _read_points(path, f"a polygon of {name}", points)
         if len(x) < 3:
             notes.append(f"a polygon of {name} has {len(x)} points, marks nothing and is left out")
         else:
-            _add_polygon(inside, y - 0.5, x - 0.5)
-            beside += bool(x.max() < 0 or y.max() < 0 or x.min() > size[1] or y.min() > size[0])
-    if beside and not inside.any():
-        raise InputError(f"{name} of {path} lies outside the picture, which is {size[1]}×{size[0]}. Is it of another picture?")
+            _add_polygon(inside, y - 0.5, x - 0.5, notes, f"a polygon of {name}")
     return inside
 
 
@@ -250,18 +249,28 @@ def _draw_labelme(path: Path, data: dict[str, Any], size: tuple[int, int] | None
         elif kind == "circle":  # its centre, and a point of its rim
             radius, turn = math.hypot(x[1] - x[0], y[1] - y[0]), np.linspace(0, 2 * np.pi, 360, endpoint=False)
             x, y = x[0] + radius * np.cos(turn), y[0] + radius * np.sin(turn)
-        _add_polygon(inside, y - 0.5, x - 0.5)
+        _add_polygon(inside, y - 0.5, x - 0.5, notes, f"shape {i}, a {kind},")
+    _check_marked(path, inside, notes)
     if others:
         notes.append(f"shapes that mark no area and are left out: {', '.join(sorted(set(others)))}")
     return inside, f"LabelMe, {len(shapes) - len(others)} shape{'s' * (len(shapes) - len(others) != 1)}", notes
 
 
-def _add_polygon(inside: np.ndarray, y: np.ndarray, x: np.ndarray) -> None:
-    """Mark a polygon in `inside` (H, W); only the part of the picture that it spans is looked at."""
+def _add_polygon(inside: np.ndarray, y: np.ndarray, x: np.ndarray, notes: list[str], name: str) -> None:
+    """Mark a polygon in `inside` (H, W), or note that it lies outside. Only the part that it spans is looked at."""
     top, left = (max(0, math.floor(values.min())) for values in (y, x))
     bottom, right = (min(side, math.ceil(values.max()) + 1) for side, values in zip(inside.shape, (y, x), strict=True))
     if top < bottom and left < right:
         inside[top:bottom, left:right] |= draw_polygon(y - top, x - left, (bottom - top, right - left))
+    else:
+        notes.append(f"{name} {OUTSIDE}")
+
+
+def _check_marked(path: Path, inside: np.ndarray, notes: list[str]) -> None:
+    """InputError where all that a file marks lies outside the picture."""
+    if not inside.any() and (outside := [note for note in notes if note.endswith(OUTSIDE)]):
+        height, width = inside.shape
+        raise InputError(f"{outside[0]}, which is {width}×{height}, in {path}. Is it for another picture?")
 
 
 def draw_polygon(y: np.ndarray, x: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -32,9 +32,9 @@ NEAR = 32  # levels this close to black or white count as such: JPEG noise stays
 COLOURED = 48  # a pixel whose channels differ by so much is coloured; the darkest paint of VOC and DAVIS masks differs by 64
 NOISE = 12  # levels by which JPEG changes most pixels at most
 EDGE = 8  # pixels: as far as JPEG noise, whose blocks are 8×8, or smoothing reaches from an edge
-LARGEST = 0.9  # the same, and so rarely that it is asked about
-FAINT = 0.005  # share of a picture that may differ beside what was painted, as JPEGs of low quality do
+FAINT = 0.005  # share of a picture that may differ beside what was painted
 MOST = 0.6  # a hole larger than this share of its picture is rarely meant
+LARGEST = 0.9  # one larger than this so rarely that it is asked about
 TINT = np.array([230, 57, 70])
 
 
@@ -355,18 +355,28 @@ def _find_painted(look: _Look, picture: Picture | None) -> np.ndarray | None:
         sizes, strong = (np.bincount(part[where], minlength=count) for where in (apart > 0, apart > NEAR))
         if sizes[strong < 0.1 * sizes].sum() <= FAINT * apart.size:
             return apart > 0
-    average = cv2.blur(own.astype(np.float32) - other, (5, 5))
-    average = reduce(np.maximum, (abs(average[..., i]) for i in range(3)))
+    average, wide = (_average(own, other, side) for side in (5, 2 * EDGE + 1))
     near = cv2.dilate((average > NEAR).astype(np.uint8), np.ones((EDGE + 1, EDGE + 1), np.uint8)) > 0
     found = ((average > NEAR) | (near & (apart > NOISE))).astype(np.uint8)
     _, part = cv2.connectedComponents(cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((EDGE + 1, EDGE + 1), np.uint8)))
-    painted = np.isin(part, np.setdiff1d(part[average > COLOURED], 0))
-    around = cv2.dilate(painted.astype(np.uint8), np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)) > 0
-    if not painted.any() or _share((average > NOISE) & ~around) > FAINT:
+    strokes = np.setdiff1d(part[average > COLOURED], 0)
+    painted = np.isin(part, strokes)
+    around = cv2.dilate(painted.astype(np.uint8), np.ones((4 * EDGE + 1, 4 * EDGE + 1), np.uint8)) > 0
+    if not painted.any() or _share((wide > NOISE) & ~around) > FAINT:
         return None
-    paint = own[painted]
-    is_one = (abs(paint - np.median(paint, 0)) <= NEAR).all(1)
-    return painted if max(_share(look.coloured[painted]), _share(is_one)) > 0.5 else None
+    for stroke in strokes:
+        core = (part == stroke) & (average > COLOURED)
+        is_one = (abs(own[core] - np.median(own[core], 0)) <= NEAR).all(1)
+        if max(_share(look.coloured[core]), _share(is_one)) <= 0.5:
+            return None
+    return painted
+
+
+def _average(one: np.ndarray, other: np.ndarray, side: int) -> np.ndarray:
+    """How far apart two (H, W, 3) uint8 pictures are on average over squares of so many pixels a side, the largest of the
+    channels: (H, W)."""
+    average = cv2.blur(one.astype(np.float32) - other, (side, side))
+    return reduce(np.maximum, (abs(average[..., i]) for i in range(3)))
 
 
 def _are_edges(between: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:

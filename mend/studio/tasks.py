@@ -46,7 +46,7 @@ from mend.images import Picture, open_picture, output_suffix, peek, read_image, 
 from mend.images.deep import png_chunks
 from mend.inpaint.filler import Filler, Wrapper
 from mend.inpaint.texture import Textured
-from mend.masks.hole import Undecided, understand_mask
+from mend.masks.hole import NearlyAll, Undecided, understand_mask
 from mend.masks.stamp import find_letters, place_region
 from mend.progress import Report as Progress
 from mend.progress import ignore
@@ -109,6 +109,8 @@ def prepare_mask(report: Report, mask: str, photo: str, name: str, size: Size) -
     try:
         try:
             hole = understand_mask(content, (size[0], size[1]), photo=name).hole
+        except NearlyAll:  # who loads it sees what is marked
+            hole = understand_mask(content, (size[0], size[1]), "white").hole
         except Undecided:  # it may be the picture itself, painted over
             hole = understand_mask(content, (size[0], size[1]), picture=read_image(Path(photo))).hole
     except Undecided as error:

@@ -90,6 +90,20 @@ def test_a_folder_says_each_kind_once(tmp_path: Path):
     assert said.startswith(f"{tmp_path / 'filled' / '0.png'}, and perhaps others: its transparency is not scored")
 
 
+@pytest.mark.parametrize("kind", ["nearly all white", "grey edges wider than an edge is"])
+def test_a_mask_that_filling_would_ask_about_is_scored_with_a_warning(kind: str, tmp_path: Path):
+    levels = np.full((64, 64), 255) if kind == "nearly all white" else np.broadcast_to(np.arange(64) * 4, (64, 64)).copy()
+    levels[:3] = 0
+    for i in range(2):
+        write_image(tmp_path / "truth" / f"{i}.png", smooth(64, 64, i))
+        write_image(tmp_path / "masks" / f"{i}.png", levels.astype(np.uint8)[..., None])
+    scenes = folder_scenes(tmp_path / "truth", tmp_path / "masks")
+    with pytest.warns(UserWarning, match="0.png, and perhaps others: .*lighter than half is taken for the hole") as said:
+        found = [scenes.mask(0), scenes.mask(1)]
+    assert all(np.array_equal(one, levels >= 128) for one in found)
+    assert len(said) == 1
+
+
 def test_a_mask_is_read_as_it_is_for_filling(tmp_path: Path):
     """Red and yellow paint on black, and labels of 0 and 1: by their brightness alone other pixels would be missing."""
     painted = np.zeros((16, 24, 3), np.uint8)

@@ -19,8 +19,8 @@ from mend.errors import InputError
 from mend.filling.folder import AHEAD, fill_folder
 from mend.filling.job import FilledWork, Job, Result, Work, read_job, write_job
 from mend.filling.options import Options
-from mend.filling.pairing import plan_folder
-from mend.filling.summary import Summary
+from mend.filling.pairing import Plan, plan_folder
+from mend.filling.summary import Outcome, Summary, read_summary
 from mend.images import Picture, read_image
 from mend.inpaint.onnx import DEFAULT
 
@@ -417,6 +417,30 @@ def test_progress_counts_what_is_over(tree: Path):
         picture(tree / "photos" / f"{i}.png", i)
         mask(tree / "masks" / f"{i}.png")
     counts: list[int] = []
+
+    def count(name: str, result: Outcome, done: int, of: int) -> None:
+        counts.append(done)
+        time.sleep(0.1)  # what is being written is then written before it is settled
+
     plan = plan_folder(tree / "photos", tree / "out", tree / "masks")
-    fill_folder(plan, Options(), mend.load("telea"), on_file=lambda name, result, done, of: counts.append(done))
+    fill_folder(plan, Options(), mend.load("telea"), on_file=count)
     assert counts == list(range(1, 12))
+
+
+def test_what_earlier_runs_left_survives_a_kill(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    """The summary is written before the first picture is filled, with what is known of those that are skipped."""
+
+    def plan() -> Plan:
+        return plan_folder(tree / "photos", tree / "out", tree / "masks", skip_existing=True)
+
+    fill_folder(plan(), Options(), mend.load("telea"))
+    (tree / "out" / "a.png").unlink()
+    (tree / "out").rename(tree / "moved")
+    (tree / "moved").rename(tree / "out")
+    monkeypatch.setattr("mend.filling.folder.ThreadPoolExecutor", None)
+    with pytest.raises(TypeError):
+        fill_folder(plan(), Options(), mend.load("telea"))
+    monkeypatch.undo()
+    kept = read_summary(tree / "out" / "mend-fill.json").files["b/a.png"]
+    assert kept.coverage
+    assert kept.output == str(tree / "out" / "b" / "a.png")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -242,4 +243,7 @@ def test_what_may_not_be_written_is_said_before_anything_is_filled(tmp_path: Pat
     with pytest.raises(InputError, match=r"out\.png may not be written: no permission"):
         read_job(job)
     assert asked == [str(tmp_path)]
+    monkeypatch.setattr("os.statvfs", lambda folder: SimpleNamespace(f_flag=os.ST_RDONLY))
+    with pytest.raises(InputError, match=r"out\.png cannot be written: its disk can only be read"):
+        read_job(job)
     assert not (tmp_path / "new").exists()

@@ -508,7 +508,9 @@ def photograph() -> np.ndarray:
 
 
 @pytest.mark.parametrize("paint", [(255, 255, 255), (255, 0, 0), (0, 0, 0)], ids=str)
-@pytest.mark.parametrize("how", [("m.png", {}), ("m.jpg", {"quality": 90}), ("m.jpg", {"quality": 75})], ids=str)
+@pytest.mark.parametrize(
+    "how", [("m.png", {}), ("m.jpg", {"quality": 90}), ("m.jpg", {"quality": 75}), ("m.jpg", {"quality": 40})], ids=str
+)
 @pytest.mark.parametrize("marked", ["auto", "painted"])
 def test_the_photograph_painted_over_is_a_mask(paint: tuple[int, ...], how: tuple[str, Any], marked: str, save: Save):
     pixels = photograph()
@@ -516,6 +518,7 @@ def test_the_photograph_painted_over_is_a_mask(paint: tuple[int, ...], how: tupl
         pixels = read_image(save(pixels, "before.jpg", quality=92)).pixels
     painted = pixels.copy()
     painted[30:60, 40:90] = paint
+    painted[30:35, 40:90] = (0, 0, 255)  # of two colours
     file, name = save(painted, how[0], **how[1]), how[0]
     reading = understand_mask(file, (96, 128), marked, picture=Picture(pixels))
     found, expected = reading.hole[0, 0] > 0, np.zeros((96, 128), np.bool_)

@@ -539,7 +539,10 @@ def test_what_goes_wrong_is_one_sentence(page: Any, photo: Path, tmp_path: Path)
     assert page.inner_text("#error") == ""
     write_image(tmp_path / "all.png", np.full((300, 400, 1), 255, np.uint8))
     page.set_input_files("#load", tmp_path / "all.png")
-    until(page, "document.querySelector('#error').textContent.includes('100.0% of it is white, and a hole that large')")
+    until(page, READY)
+    page.click("#fill")
+    until(page, "document.querySelector('#error').textContent.includes('covers the whole picture')")
+    page.click("#clear")
     paint(page, (0.4, 0.4), (0.5, 0.5))
     fill(page)
 
