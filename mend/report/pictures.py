@@ -58,7 +58,8 @@ def curves_plot(result: Result, together: list[list[str]]) -> bytes:
     figure, axes = _figure(len(panels))
     for method, curve in curves.items():
         for axis, column in zip(axes, panels, strict=True):
-            style = {"label": named[method], "marker": "o", "markersize": 3} if method in named else {"linewidth": 0.8}
+            named_style = {"label": named.get(method), "marker": _marker(first[method], methods), "markersize": 3}
+            style: dict[str, Any] = named_style if method in named else {"linewidth": 0.8}
             axis.plot(curve["epoch"], curve[column], color=_colour(first[method], methods), **style)
     for axis, title in zip(axes, panels.values(), strict=True):
         axis.set(title=title, xlabel="epoch")
@@ -85,7 +86,7 @@ def coverage_plot(tables: dict[str, pd.DataFrame]) -> bytes:
                 error.fillna(0),  # of one image there is none
                 color=_colour(method, methods),
                 label=method,
-                marker="o",
+                marker=_marker(method, methods),
                 markersize=3,
                 **style,
             )
@@ -96,6 +97,11 @@ def coverage_plot(tables: dict[str, pd.DataFrame]) -> bytes:
 
 def _colour(method: str, methods: list[str]) -> str:
     return COLOURS[(len(methods) - 1 - methods.index(method)) % len(COLOURS)]
+
+
+def _marker(method: str, methods: list[str]) -> str:
+    """A square where a colour comes for the second time."""
+    return "os"[(len(methods) - 1 - methods.index(method)) // len(COLOURS) % 2]
 
 
 def _figure(panels: int) -> tuple[Any, Any]:
