@@ -312,7 +312,7 @@ def _decide(name: str, look: _Look) -> tuple[str, list[str]]:
     else:
         between = ~black & ~white
         if _are_edges(between, black, white) and _share(look.bright) > LARGEST:
-            why, kind = f"{format_share(look.bright)} of it is white, and a hole that large is hardly meant", NearlyAll
+            why, kind = f"{format_share(look.bright)} of it is white, and a hole is rarely so large", NearlyAll
         elif _are_edges(between, black, white):
             notes = []
             if between.any():
