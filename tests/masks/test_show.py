@@ -2,6 +2,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from mend.data.sources import load_images
@@ -16,7 +17,10 @@ def test_the_contact_sheet_shows_masks_over_their_images(masks: Path, tmp_path: 
     assert 0.03 < red.mean() < 0.6
 
 
-def test_a_set_of_few_small_masks_has_a_histogram_that_can_be_read(folder: Path, tmp_path: Path):
+def test_a_set_of_few_small_masks_has_a_histogram_that_can_be_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("mend.masks.show.ACROSS", 1)
     make_masks(load_images(str(folder), "test"), "boxes", tmp_path / "set")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
