@@ -16,7 +16,7 @@ from mend.filling.load import load_filler
 from mend.images import Picture, composite, decode, mask_out, picture_from_pil, read_image
 from mend.inpaint.filler import Filler
 from mend.inpaint.plan import Plan, make_plan
-from mend.masks.hole import as_hole
+from mend.masks.hole import as_hole, widen
 from mend.progress import Report, ignore
 
 if TYPE_CHECKING:
@@ -31,17 +31,19 @@ def load(
 
 
 @overload
-def fill(image: np.ndarray, mask: Any, *, smooth: bool = False, hole: str = "auto") -> np.ndarray: ...
+def fill(image: np.ndarray, mask: Any, *, smooth: bool = False, hole: str = "auto", grow: int = 0) -> np.ndarray: ...
 @overload
-def fill(image: "Tensor", mask: Any, *, smooth: bool = False, hole: str = "auto") -> "Tensor": ...
+def fill(image: "Tensor", mask: Any, *, smooth: bool = False, hole: str = "auto", grow: int = 0) -> "Tensor": ...
 @overload
-def fill(image: str | Path | Image.Image, mask: Any, *, smooth: bool = False, hole: str = "auto") -> Image.Image: ...
-def fill(image: Any, mask: Any, *, smooth: bool = False, hole: str = "auto") -> Any:
-    """Fill `image` where `mask` is white with the default network; see `Inpainter.__call__` for what they and `hole` may be.
+def fill(
+    image: str | Path | Image.Image, mask: Any, *, smooth: bool = False, hole: str = "auto", grow: int = 0
+) -> Image.Image: ...
+def fill(image: Any, mask: Any, *, smooth: bool = False, hole: str = "auto", grow: int = 0) -> Any:
+    """Fill `image` where `mask` is white with the default network; see `Inpainter.__call__` for the arguments.
 
     With `smooth` it is left without texture: nearer to what was there on average, and a blur in a large hole.
     """
-    return _default(smooth)(image, mask, hole=hole)
+    return _default(smooth)(image, mask, hole=hole, grow=grow)
 
 
 @lru_cache
@@ -92,12 +94,12 @@ class Inpainter:
         return filled
 
     @overload
-    def __call__(self, image: np.ndarray, mask: Any, *, hole: str = "auto") -> np.ndarray: ...
+    def __call__(self, image: np.ndarray, mask: Any, *, hole: str = "auto", grow: int = 0) -> np.ndarray: ...
     @overload
-    def __call__(self, image: "Tensor", mask: Any, *, hole: str = "auto") -> "Tensor": ...
+    def __call__(self, image: "Tensor", mask: Any, *, hole: str = "auto", grow: int = 0) -> "Tensor": ...
     @overload
-    def __call__(self, image: str | Path | Image.Image, mask: Any, *, hole: str = "auto") -> Image.Image: ...
-    def __call__(self, image: Any, mask: Any, *, hole: str = "auto") -> Any:
+    def __call__(self, image: str | Path | Image.Image, mask: Any, *, hole: str = "auto", grow: int = 0) -> Image.Image: ...
+    def __call__(self, image: Any, mask: Any, *, hole: str = "auto", grow: int = 0) -> Any:
         """Fill `image` where `mask` is white (or True, or 1); the same kind comes back, and the argument is not changed.
 
         image  a path (a PIL image comes back) · a PIL image · an array (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]
@@ -105,34 +107,35 @@ class Inpainter:
         mask   a path or a PIL image (read by `mend.masks.hole.understand_mask`) · an array (H, W) · a tensor (H, W), (1, H, W)
                or (B, 1, H, W); of the image's size, a path or a PIL image in another size of the same shape too
         hole   what marks the hole in the mask: "auto", "white", "black", "opaque", "transparent" or "painted"
+        grow   pixels by which the hole is enlarged on all sides, for a mask that is a little too small
 
         Raises InputError for another size, shape, type or range, and for a mask that can be read in more than one way. Warns of
         all that had to be converted in a file or a PIL image, and of how a mask in one was read.
         """
         if is_tensor(image):
-            return self._fill_tensor(image, mask, hole)
+            return self._fill_tensor(image, mask, hole, grow)
         if not isinstance(image, (np.ndarray, Image.Image, str, os.PathLike)):
             raise InputError(f"an image is a path, a PIL image, an array or a tensor; this one is {type(image).__name__}.")
         if isinstance(image, np.ndarray):
-            pixels = self._fill_alone(_picture_from_array(image), mask, hole).pixels
+            pixels = self._fill_alone(_picture_from_array(image), mask, hole, grow).pixels
             return pixels.reshape(image.shape).astype(image.dtype, copy=False)  # in its order of bytes
         if isinstance(image, Image.Image):
             picture, name = picture_from_pil(decode(image, "the picture")), ""
         else:
             picture, name = read_image(Path(image)), Path(image).name
         picture.to_pil()  # what Pillow cannot hold is an error before the work, not after it
-        filled = self._fill_alone(picture, mask, hole, str(image) if name else "")
+        filled = self._fill_alone(picture, mask, hole, grow, str(image) if name else "")
         for note in filled.notes:
             warnings.warn(f"{name or 'the picture'}: {note}", stacklevel=2)
         return filled.to_pil()
 
-    def _fill_alone(self, picture: Picture, mask: Any, marked: str, name: str = "") -> Picture:
+    def _fill_alone(self, picture: Picture, mask: Any, marked: str, grow: int, name: str = "") -> Picture:
         hole = _read_hole(mask, picture.pixels.shape[:2], marked, name, picture)
         if len(hole) > 1:
             raise InputError(f"{len(hole)} masks for one picture; give one, or a tensor (B, 3, H, W) with as many images.")
-        return self.fill_picture(picture, hole)
+        return self.fill_picture(picture, widen(hole, grow)[0])
 
-    def _fill_tensor(self, image: "Tensor", mask: Any, marked: str) -> "Tensor":
+    def _fill_tensor(self, image: "Tensor", mask: Any, marked: str, grow: int) -> "Tensor":
         import torch
 
         if image.ndim not in (3, 4) or image.shape[-3] != 3 or image.numel() == 0:
@@ -143,6 +146,7 @@ class Inpainter:
         colours = (batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()).numpy(force=True)
         _check_range(float(colours.min()), float(colours.max()))
         holes = _read_hole(mask, (batch.shape[-2], batch.shape[-1]), marked)
+        holes = np.concatenate([widen(hole[None], grow)[0] for hole in holes])
         if len(holes) not in (1, len(batch)):
             raise InputError(f"{len(holes)} masks for {len(batch)} images; give one, or one for each.")
         holes = np.broadcast_to(holes, (len(batch), *holes.shape[1:]))

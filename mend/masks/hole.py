@@ -434,7 +434,7 @@ def widen(hole: np.ndarray, grow: int = 0, feather: int = 0) -> tuple[np.ndarray
     for a feather that is wider than the ring.
     """
     if grow < 0 or feather < 0:
-        raise InputError(f"grow is {grow} and feather {feather} pixels; expected 0 or more.")
+        raise InputError(f"{'grow' if grow < 0 else 'feather'} is {min(grow, feather)} pixels; expected 0 or more.")
     if feather > grow:
         raise InputError(
             f"feather {feather} is more than grow {grow}: what was marked would show through. The blend lies in what the "

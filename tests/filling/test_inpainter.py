@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, get_overloads
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -245,6 +246,24 @@ def test_texture_without_a_patch_to_take_it_from_is_said(inpainter: mend.Inpaint
     hole[..., :8, :8] = 0
     assert textured.fill_picture(picture, hole).notes == []
     assert textured.fill_picture(picture, np.zeros_like(hole)).notes == []
+
+
+def test_a_hole_is_grown_for_every_kind(inpainter: mend.Inpainter, tmp_path: Path):
+    image, mask = smooth(40, 50, 0), np.zeros((40, 50), np.uint8)
+    mask[10:20, 15:30] = 255
+    grown = np.where(cv2.distanceTransform(255 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= 3, 255, 0).astype(np.uint8)
+    expected = inpainter(image, grown)
+    assert np.array_equal(inpainter(image, mask, grow=3), expected)
+    assert not np.array_equal(inpainter(image, mask), expected)
+    write_image(tmp_path / "a.png", image)
+    write_image(tmp_path / "m.png", mask[..., None])
+    assert np.array_equal(np.asarray(inpainter(tmp_path / "a.png", tmp_path / "m.png", grow=3)), expected)
+    batch = torch.from_numpy(np.stack([image, image])).permute(0, 3, 1, 2)
+    masks = torch.from_numpy(np.stack([mask, mask])).float()[:, None] / 255
+    filled = inpainter(batch, masks, grow=3)
+    assert np.abs(filled[1].permute(1, 2, 0).numpy().astype(int) - expected).max() <= 1
+    with pytest.raises(InputError, match="grow is -3 pixels; expected 0 or more"):
+        inpainter(image, mask, grow=-3)
 
 
 def test_the_kind_that_comes_back_is_typed():
