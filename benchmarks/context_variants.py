@@ -13,8 +13,7 @@ from mend.models.unet import UNet, hole_at
 
 
 class Holes:
-    """What is missing from the images of this step, for layers deep in a network; `known` at each size, as far as it is worked
-    out."""
+    """What is missing from the images of this step, for layers deep in a network, and what is `known` at each size so far."""
 
     hole: Tensor
     known: dict[int, Tensor]

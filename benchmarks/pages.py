@@ -63,16 +63,15 @@ def set_aside_gains() -> str:
     columns = {"PSNR (dB) ↑": ("psnr_hole", 2), "SSIM ↑": ("ssim_hole", 3)}
     titles = [f"{title}{more}" for more in ("", ", without clothing") for title in columns]
     table = ["| part of the picture | n | " + " | ".join(titles) + " |", "| :--- | ---: |" + " ---: |" * len(titles)]
-    for low, high in ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40)):
-        inside = (ours["coverage"] > low) & (ours["coverage"] <= high)
+    for least, most in ((0.05, 0.10), (0.10, 0.25), (0.25, 0.40)):
+        inside = (ours["coverage"] > least) & (ours["coverage"] <= most)
         cells = []
         for chosen in (inside, inside & without):
             for column, digits in columns.values():
                 apart = (ours[column] - theirs[column])[chosen].to_numpy(np.float64)[:, None]
-                ends = bootstrap(apart, ours["image"][chosen].to_numpy())
-                shown = (signed(float(value), digits) for value in (apart.mean(), *(end[0] for end in ends)))
-                cells.append("{} <sub>{} to {}</sub>".format(*shown))
-        table.append(f"| {low:.0%} to {high:.0%} | {inside.sum()} | ".replace("%", " %") + " | ".join(cells) + " |")
+                low, high = bootstrap(apart, ours["image"][chosen].to_numpy())
+                cells.append(difference({"difference": apart.mean(), "low": low[0], "high": high[0]}, digits))
+        table.append(f"| {least:.0%} to {most:.0%} | {inside.sum()} | ".replace("%", " %") + " | ".join(cells) + " |")
     note = "Of the pixels in the hole. Small: 95 % intervals over photographs."
     return "\n".join([*table, "", f"<sub>{note}</sub>", ""])
 
@@ -175,8 +174,8 @@ def fifteen_epochs() -> str:
     apart = []
     for metric, digits in VALIDATED.values():
         low, high = training_interval(list(ours[metric]), list(aspp[metric]))
-        shown = [signed(value, digits) for value in (ours[metric].mean() - aspp[metric].mean(), low, high)]
-        apart.append("{} <sub>{} to {}</sub>".format(*shown))
+        middle = ours[metric].mean() - aspp[metric].mean()
+        apart.append(difference({"difference": middle, "low": low, "high": high}, digits))
     table.append("| difference | | " + " | ".join(apart) + " |")
     (epochs,), commits = rows["epoch"].unique(), ", ".join(rows["commit"].unique())
     note = f"{epochs} epochs, width 16; the 1,000 validation images. Small: 95 % intervals over trainings. Commits: {commits}."

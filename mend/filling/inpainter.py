@@ -146,7 +146,8 @@ class Inpainter:
         colours = (batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()).numpy(force=True)
         _check_range(float(colours.min()), float(colours.max()))
         holes = _read_hole(mask, (batch.shape[-2], batch.shape[-1]), marked)
-        holes = np.concatenate([widen(hole[None], grow)[0] for hole in holes])
+        if grow:
+            holes = np.concatenate([widen(hole[None], grow)[0] for hole in holes])
         if len(holes) not in (1, len(batch)):
             raise InputError(f"{len(holes)} masks for {len(batch)} images; give one, or one for each.")
         holes = np.broadcast_to(holes, (len(batch), *holes.shape[1:]))

@@ -70,9 +70,8 @@ def read_summary(file: Path) -> Summary:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         known = {key: record[key] for key in (f.name for f in fields(Summary)) if key in record}
         kept = known.get("masks_kept", [])
-        known["masks_kept"] = (
-            [kept] if isinstance(kept, str) else list(map(str, kept))
-        )  # one folder, as earlier versions wrote it
+        kept = [kept] if isinstance(kept, str) else kept  # earlier versions wrote one folder
+        known["masks_kept"] = list(map(str, kept))
         return Summary(**{**known, "files": {name: Outcome(**outcome) for name, outcome in record["files"].items()}})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is no summary of 'mend fill' ({type(error).__name__}: {error}). Move it elsewhere.") from None

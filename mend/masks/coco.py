@@ -51,15 +51,16 @@ def read_coco(file: Path | bytes, size: tuple[int, int] | None, photo: str) -> t
         raise InputError(f"{path} is JSON, but no annotations. Expected {KINDS}.") from None
     notes = [] if not taken or _compare_ends(taken, photo)[0] else [f"taken for {taken} there, by its name"]
     segments = [(name, segment) for name, segment in named if segment != []]
-    if not segments and size is None:
-        raise InputError(f"{path} marks nothing, and does not say in how large a picture. Add `photo`.")
-    inside = None if segments or size is None else _nothing(path, *size)
+    inside: np.ndarray | None = None
     for name, segment in segments:
         part = _draw(path, name, segment, size, notes)
         if inside is not None and part.shape != inside.shape:
             raise InputError(f"the annotations of {path} are for pictures of several sizes. Give those of one picture.")
         inside = part if inside is None else np.logical_or(inside, part, out=inside)
-    assert inside is not None
+    if inside is None:
+        if size is None:
+            raise InputError(f"{path} marks nothing, and does not say in how large a picture. Add `photo`.")
+        inside = _nothing(path, *size)
     _check_marked(path, inside, notes)
     empty = len(named) - len(segments)
     notes += [f"segmentations that are empty and mark nothing: {empty} of {len(named)}"] if empty else []

@@ -156,17 +156,11 @@ def understand_mask(
                 )
         except Undecided as undecided:
             painted = _find_painted(look, picture)
-            if (
-                painted is None
-                and picture is not None
-                and look.coloured.any()
-                and look.highest.shape != picture.pixels.shape[:2]
-            ):
-                raise Undecided(
-                    f"{undecided} If it is the picture, painted over: paint on it at {picture.size}.", undecided.why
-                ) from None
             if painted is None:
-                raise
+                if picture is None or not look.coloured.any() or look.highest.shape == picture.pixels.shape[:2]:
+                    raise
+                advice = f"If it is the picture, painted over: paint on it at {picture.size}."
+                raise Undecided(f"{undecided} {advice}", undecided.why) from None
             marked = "painted"
             notes.append("it is the photograph, painted over in places: where it differs is the hole")
         inside = pick(MARKS, marked, "mark of a hole")(look) if painted is None else painted

@@ -58,8 +58,9 @@ def curves_plot(result: Result, together: list[list[str]]) -> bytes:
     figure, axes = _figure(len(panels))
     for method, curve in curves.items():
         for axis, column in zip(axes, panels, strict=True):
-            named_style = {"label": named.get(method), "marker": _marker(first[method], methods), "markersize": 3}
-            style: dict[str, Any] = named_style if method in named else {"linewidth": 0.8}
+            style: dict[str, Any] = {"linewidth": 0.8}
+            if method in named:
+                style = {"label": named[method], "marker": _marker(first[method], methods), "markersize": 3}
             axis.plot(curve["epoch"], curve[column], color=_colour(first[method], methods), **style)
     for axis, title in zip(axes, panels.values(), strict=True):
         axis.set(title=title, xlabel="epoch")

@@ -14,9 +14,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MEGABYTES = 200  # of a file; what else is sent is parsed where everybody waits for it
-FILES = re.compile(
-    r"/fills?|/sessions/[^/]+/(pictures(/[^/]+/mask)?|batches/[^/]+/(pictures|masks))"
-)  # where files are sent to
+# Where files are sent to.
+FILES = re.compile(r"/fills?|/sessions/[^/]+/(pictures(/[^/]+/mask)?|batches/[^/]+/(pictures|masks))")
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^][:@/?#\s]+)(:\d+)?")  # no name before an @, which a browser would leave out
 ATTEMPTS, PAUSE = 10, 60.0  # wrong passwords in so many seconds, from one address, before it has to wait
 ADDRESSES = 1000  # of which wrong passwords are remembered
