@@ -60,7 +60,7 @@ def by_owner(result: Path, images: Images, masks: MaskSet) -> tuple[list[dict[st
         named += [(b, a, f"{group_name(there, a)} minus {group_name(there, b)}") for a in ours for b in published]
         for base, other, name in named:
             a, b = ([read_scores(rows_file(result, method)) for method in group] for group in (other, base))
-            differences = differences_by(labels, list(COLUMNS), a, b, (len(other), len(base)))
+            differences = differences_by(labels, list(COLUMNS), a, b)
             found += [{"network": name, **record(one)} for one in differences]
     return found, {str(label): int(n) for label, n in labels.value_counts().items()}
 

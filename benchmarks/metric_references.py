@@ -18,8 +18,8 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from mend.evaluate.certificate import FILE, reference_pictures
 from mend.evaluate.metrics import FEATURES, METRICS
+from mend.evaluate.reference_check import FILE, reference_pictures
 from mend.evaluate.weights import WeightsMissing
 from mend.models.classifier import load_classifier
 
@@ -147,5 +147,7 @@ if __name__ == "__main__":
         value = compute()
         assert abs(value) > 1e-3, f"{name} is {value:g}: next to nothing, and so no reference"
         known[name] = {"value": value, "by": f"{package} {version(package)}"}
-    FILE.write_text(json.dumps({"pictures": "mend.evaluate.certificate.reference_pictures", "metrics": known}, indent=1) + "\n")
+    FILE.write_text(
+        json.dumps({"pictures": "mend.evaluate.reference_check.reference_pictures", "metrics": known}, indent=1) + "\n"
+    )
     print(json.dumps(known, indent=1))

@@ -29,11 +29,18 @@ import numpy as np
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ("tests/images", "tests/filling/test_jpeg.py", "tests/filling/test_verify.py", "tests/filling/test_job.py")
+MASKS = ("tests/masks/test_hole.py", "tests/filling/test_job.py")
 MODULES = {
-    "mend/images/files.py": PICTURES,
-    "mend/masks/hole.py": ("tests/masks/test_hole.py", "tests/filling/test_job.py"),
+    "mend/images/reading.py": PICTURES,
+    "mend/images/writing.py": PICTURES,
+    "mend/images/formats.py": PICTURES,
+    "mend/masks/hole.py": MASKS,
+    "mend/masks/reading.py": MASKS,
+    "mend/masks/facts.py": MASKS,
+    "mend/masks/painted.py": MASKS,
+    "mend/filling/huffman.py": ("tests/filling/test_jpeg.py",),
     "mend/filling/jpeg.py": ("tests/filling/test_jpeg.py", "tests/filling/test_verify.py"),
-    "mend/images/deep.py": PICTURES,
+    "mend/images/bit_depth.py": PICTURES,
     "mend/images/picture.py": PICTURES,
     "mend/images/metadata.py": PICTURES,
     "mend/filling/verify.py": ("tests/filling/test_verify.py", "tests/filling/test_jpeg.py", "tests/images"),
@@ -41,7 +48,7 @@ MODULES = {
     "mend/evaluate/statistics.py": ("tests/evaluate/test_statistics.py",),
 }
 EQUAL = (
-    ("mend/filling/jpeg.py", "16", "17", "1 << 16", "a table has room that nothing uses"),
+    ("mend/filling/huffman.py", "16", "17", "1 << 16", "a table has room that nothing uses"),
     ("mend/filling/jpeg.py", "1", "2", "bottom, right = ", "more is looked at, and nothing of it changes"),
     ("mend/evaluate/metrics.py", "> MOST", ">= MOST", "seen or device", "both ways give the same distance where half differs"),
     ("mend/evaluate/metrics.py", "1", "2", "clamp(0, 1)", "no picture is above 1"),
@@ -56,6 +63,8 @@ EQUAL = (
         "a picture is thrown away after its metadata was written, whatever its size",
     ),
     ("mend/images/deep.py", "22", "23", "1 << 22", "more memory is written to than is needed"),
+    ("mend/images/bit_depth.py", "22", "23", "1 << 22", "more memory is written to than is needed"),
+    ("mend/images/writing.py", "1", "2", "Image.new", "as above: a picture of one pixel is thrown away"),
 )
 """Survivors that change no result: the module, what ends their code before and after, a part of their line, and why."""
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {

@@ -256,7 +256,7 @@ def _check(photo: Path, marks: Path, filled: bytes, said: str) -> tuple[str, str
     from mend.errors import InputError
     from mend.filling.verify import compare
     from mend.images import read_image
-    from mend.masks.hole import understand_mask
+    from mend.masks.reading import understand_mask
 
     try:
         before, after = read_image(photo), read_image(filled)

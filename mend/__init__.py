@@ -1,4 +1,4 @@
-"""mend: train, measure and use image-inpainting networks.
+"""mend: take things out of photographs; train, measure and compare the networks that fill the hole.
 
 import mend
 filled = mend.fill("photo.jpg", "mask.png")                  # with the network that comes with mend
@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mend.data.assets import VERSION as __version__  # noqa: F401
+from mend.errors import import_lazily
 
 if TYPE_CHECKING:
     from mend.filling.inpainter import Inpainter as Inpainter
@@ -35,11 +36,8 @@ MOVED = {
 """Modules that notebooks of version 0.1 import by their old names."""
 
 
-def __getattr__(name: str) -> Any:
-    # `import mend` stays cheap: what fills is imported where it is asked for.
-    if name in __all__:
-        return getattr(import_module("mend.filling.inpainter"), name)
-    raise AttributeError(f"module 'mend' has no attribute {name!r}")
+# `import mend` stays cheap: what fills is imported where it is asked for.
+__getattr__ = import_lazily("mend", **dict.fromkeys(__all__, "mend.filling.inpainter"))
 
 
 class _Moved(MetaPathFinder, Loader):

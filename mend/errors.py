@@ -3,8 +3,9 @@
 import difflib
 import re
 import shlex
+import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TypeVar
@@ -32,7 +33,7 @@ EXTRAS = {
     "report": "eval",
     "segment": "segment",
     "studio": "studio",
-    "studio.rows": "eval",
+    "studio.runs.read_rows": "eval",
     "train": "train",
     "train.reproduce": "all",
 }
@@ -73,6 +74,18 @@ def nearest(name: str, known: list[str]) -> str:
     """The sentence " Did you mean 'x'?", or nothing where no known name is close."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def list_some(names: Sequence[str], most: int) -> str:
+    """The first names of a list, and how many more there are: "a, b and 3 more"."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is not enough memory, of the machine or of a GPU."""
+    torch = sys.modules.get("torch")  # where it was imported at all
+    on_gpu = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 
 from mend.distributed import FIRST
 
@@ -52,14 +53,14 @@ def sum_reports(report: Report, parts: int) -> Callable[[str, int, int], None]:
     return count
 
 
-def split_report(report: Report, parts: int) -> list[Report]:
-    """A report for each of `parts` equal parts of one work, whatever each of them counts."""
-    count = sum_reports(report, parts)
+def split_report(report: Report, shares: Sequence[int]) -> list[Report]:
+    """A report for each part of one work: whatever it counts, the whole counts its share, and those of the parts before it."""
+    of = sum(shares)
 
-    def part(name: str) -> Report:
-        return lambda done, of: count(name, round(100 * done / of), 100)
+    def part(before: int, share: int) -> Report:
+        return lambda done, n: report(before + round(share * done / max(n, 1)), of)
 
-    return [part(str(i)) for i in range(parts)]
+    return [part(*one) for one in zip(accumulate(shares, initial=0), shares, strict=False)]
 
 
 def _report_lines(label: str, unit: str) -> Report:

@@ -148,7 +148,7 @@ def mend(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, 
 
 def inside(path: Path, *arguments: Any, **named: Any) -> np.ndarray:
     """What `understand_mask` takes for the hole, (H, W), bool."""
-    from mend.masks.hole import understand_mask
+    from mend.masks.reading import understand_mask
 
     return understand_mask(path, *arguments, **named).hole[0, 0] > 0
 

@@ -112,7 +112,7 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(distributed, "LOCAL", 63)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for name in ("auto", "cuda"):
-        with pytest.raises(InputError, match=r"the device 'cuda:63' is not to be had here .* no more processes than .* GPUs"):
+        with pytest.raises(InputError, match=r"`device=\"cuda:63\"` is not to be had here .* no more processes than .* GPUs"):
             find_device(name)
 
 

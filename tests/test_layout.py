@@ -163,7 +163,7 @@ HEAVY = ("torch", "pandas", "scipy.ndimage", "scipy.sparse", "skimage", "matplot
 
 
 CORE = (
-    "import mend.images, mend.masks.hole, mend.masks.store, mend.masks.crops, mend.data.sources",
+    "import mend.images, mend.masks.reading, mend.masks.store, mend.masks.crops, mend.data.sources",
     "import mend.cli",
     "run('mask', 'check', 'm.png', '--photo', 'p.png', '-o', 'look.png')",
     "run('verify', 'p.png', 'm.png', 'p.png')",
@@ -215,12 +215,15 @@ def test_every_package_has_its_tests():
         "from mend.classical import CLASSICAL",
         "from mend.data import load_images",
         "from mend.demo import fill_large",
+        "from mend.evaluate import evaluate, read_protocol, read_summary",
         "from mend.evaluate import evaluate, read_summary",
+        "from mend.evaluate.run import evaluate, read_summary",
         "from mend.masks import make_masks",
         "from mend.masks.show import contact_sheet",
         "from mend.models import SEED, build",
         "from mend.protocol import read_protocol",
         "from mend.recipes import TrainConfig, read_recipe",
+        "from mend.report import readme_table, report",
         "from mend.report import report",
         "from mend.train import train",
     ],

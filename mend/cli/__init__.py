@@ -12,7 +12,7 @@ from cyclopts import ArgumentOrderError, CycloptsError, MissingArgumentError, Un
 from mend import distributed
 from mend.cli import experiment, filling  # noqa: F401 (they add their verbs to `app`)
 from mend.cli.app import app
-from mend.errors import InputError, as_flags, name_missing_extra
+from mend.errors import InputError, as_flags, is_out_of_memory, name_missing_extra
 
 GOES_ON = "The same command goes on from what was finished."
 PYTHONS_FORMAT = warnings.formatwarning
@@ -97,7 +97,7 @@ def _explain(error: Exception, tokens: list[str]) -> str:
     if distributed.is_from_lost_process(error):
         goes_on = "The same command goes on with --skip-existing." if tokens[:1] == ["fill"] else GOES_ON
         return f"another process of this job was ended, or the whole job. {goes_on}"
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         less = {
             "fill": "a smaller picture, or --max-memory, such as --max-memory 2GB",
             "train": "a smaller --batch-size or --width",
@@ -109,12 +109,6 @@ def _explain(error: Exception, tokens: list[str]) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}."  # the system's words without its number
     return str(error) if isinstance(error, (InputError, OSError)) else ""
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    torch = sys.modules.get("torch")  # where it was imported at all
-    on_gpu = torch is not None and isinstance(error, torch.OutOfMemoryError)
-    return on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _describe_fault(error: Exception) -> str:

@@ -15,7 +15,7 @@ from mend.filling.inpainter import load
 from mend.images import Picture, mask_out, read_image, to_pixels, write_image
 from mend.inpaint.classical import CLASSICAL
 from mend.models import REFERENCE
-from mend.progress import Report, progress, sum_reports
+from mend.progress import progress, split_report, sum_reports
 from mend.report import report
 from mend.segment.make import make_masks
 from mend.train.config import TrainConfig
@@ -23,7 +23,7 @@ from mend.train.run import train
 
 EPOCHS, WIDTH = 6, 8
 REMOVED = ((112, 330, 298, 346), (330, 400, 282, 352))  # of LARGE: top, bottom, left, right, in pixels
-# How long each stage takes on two cores, in seconds; the bar adds them up.
+# How long each stage takes on two cores, in seconds, in their order; the bar adds them up.
 SECONDS = {
     "masks train": 16, "masks test": 4,
     "autoencoder": 22, "unet": 24, "unet-simple": 41, "unet-aspp": 58,
@@ -38,28 +38,26 @@ network that comes with mend."""
 def run(out: Path, open_report: bool) -> None:
     """Masks, four networks, evaluation, report and one large filling, all under `out`; what is there is not made again."""
     with progress("demo", "%") as report_percent:
-        bar = _Stages(report_percent)
+        (in_percent,) = split_report(report_percent, [100])
+        stages = dict(zip(SECONDS, split_report(in_percent, list(SECONDS.values())), strict=True))
+        in_percent(0, 1)
         for name in ("train", "test"):
-            bar.stage(f"masks {name}")
             images = load_images("photos", "all" if name == "train" else name)
-            make_masks(images, "felzenszwalb", out / "masks" / name, on_batch=bar)
+            make_masks(images, "felzenszwalb", out / "masks" / name, on_batch=stages[f"masks {name}"])
         runs: list[str] = []
         for model in REFERENCE:
-            bar.stage(model)
             config = TrainConfig(
                 "photos", str(out / "masks"), model, WIDTH, epochs=EPOCHS, batch_size=32, lr=2e-3, schedule="cosine"
             )
-            runs.append(str(train(config, out / "runs" / model, bar)))
-        bar.stage("evaluate")
+            runs.append(str(train(config, out / "runs" / model, stages[model])))
         methods = [*runs, *CLASSICAL]
         protocol = read_protocol("photos-object-v1")
-        metrics, on_batch = ["psnr", "ssim", "mae"], sum_reports(bar, len(methods))
+        metrics, on_batch = ["psnr", "ssim", "mae"], sum_reports(stages["evaluate"], len(methods))
         evaluate(methods, protocol, out / "result", masks=str(out / "masks"), metrics=metrics, on_batch=on_batch)
-        bar.stage("report")
         page = report(out / "result", out / "report")
-        bar.stage("fill")
+        stages["report"](1, 1)
         filled = fill_large(out / "large")
-        bar.finish()
+        stages["fill"](1, 1)
     print(f"report   {page}\nlarge    {filled}\nnext     mend fill PHOTO --mask MASK\n\n{NOTE}")
     if open_report and sys.stdout.isatty() and (os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32")):
         webbrowser.open(page.resolve().as_uri())
@@ -81,22 +79,3 @@ def fill_large(out: str | Path) -> Path:
     write_image(out / "filled.png", filled)
     write_image(out / "large.png", np.concatenate([p.pixels for p in (picture, masked, filled)], axis=1))
     return out / "large.png"
-
-
-class _Stages:
-    """One bar for stages of unequal length: called with (done, of) within a stage, it reports the share of all work."""
-
-    def __init__(self, report_percent: Report) -> None:
-        self.report_percent = report_percent
-        self.before, self.share = 0.0, 0.0
-
-    def stage(self, name: str) -> None:
-        self.before, self.share = self.before + self.share, SECONDS[name]
-        self(0, 1)
-
-    def __call__(self, done: int, of: int) -> None:
-        percent = 100 * (self.before + self.share * done / max(of, 1)) / sum(SECONDS.values())
-        self.report_percent(round(percent), 100)
-
-    def finish(self) -> None:
-        self.report_percent(100, 100)

@@ -1,7 +1,6 @@
 """The verbs of those who want something gone from a picture: fill, mask check, verify, studio."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -135,12 +134,12 @@ def _fill_file(
     if stream is not None:
         check_writable(stream)
         target = None
-    job = Job(read_once(photo), mask and read_once(mask), target, keep_mask, options=options)
+    job = Job(read_once(photo), mask and read_once(mask), preview or target, keep_mask, options=options)
     if preview is not None:
-        _preview(replace(job, output=preview), preview, name)
+        _preview(job, preview, name)
         return
     with progress("fill", "%") as report:
-        (in_percent,) = split_report(report, 1)
+        (in_percent,) = split_report(report, [100])
         result = fill_file(job, None, in_percent, lambda plan: print(f"plan: {plan}", file=sys.stderr))
     notes = list(result.notes)
     if output is None and target is not None and target.suffix != photo.suffix:
@@ -255,13 +254,13 @@ def check(mask: File, *, photo: File | None = None, marked: Marked = "auto", out
 
     from mend.filling.job import spare
     from mend.images import read_image
-    from mend.masks.hole import find_parts, understand_mask
+    from mend.masks.hole import find_parts
+    from mend.masks.reading import understand_mask
 
     if output is not None:
         spare(output, mask, *([photo] if photo else []))
     picture = read_image(photo) if photo else None
-    image = picture.image() if picture else None
-    size = (image.shape[-2], image.shape[-1]) if image is not None else None
+    size = picture.pixels.shape[:2] if picture else None
     reading = understand_mask(mask, size, marked, str(photo or ""), picture)
     found = find_parts(reading.hole)
     print(as_flags("\n  ".join([reading.seen, *reading.notes])))
@@ -270,7 +269,8 @@ def check(mask: File, *, photo: File | None = None, marked: Marked = "auto", out
         x, y, width, height, pixels = found[0]
         print(f"largest part: {width}×{height} at x {x}, y {y}, {pixels} pixels")
     if output is not None:
-        _show_hole(output, np.full((1, 3, *reading.hole.shape[-2:]), 0.6) if image is None else image, reading.hole)
+        image = picture.image() if picture else np.full((1, 3, *reading.hole.shape[-2:]), 0.6)
+        _show_hole(output, image, reading.hole)
         print(output)
 
 

@@ -39,10 +39,8 @@ Reader = Callable[[], tuple[Iterable[Entry], int, tuple[str, ...]]]  # entries, 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A source's pictures: `pixels` (N, H, W, 3) uint8, memory-mapped, `labels` (N,) int64, and `names`, one a row.
-
-    `fingerprint` is the SHA-256 of the pixels.
-    """
+    """A source's pictures: `pixels` (N, H, W, 3) uint8, memory-mapped; `labels` (N,) int64, −1 where there is none; `names` one
+    a row. `fingerprint` is the SHA-256 of all pixels that were decoded."""
 
     pixels: np.ndarray
     labels: np.ndarray

@@ -1,15 +1,15 @@
 """Near-duplicates between test and training images: found by correlating detail, listed, and left out by content.
 
-What is compared is detail: each colour channel less its mean over 5×5 pixels. A picture of a sky above a sea is like every
-other one in its pixels, with correlations to 0.96, and like its copies alone in its detail; which a change of brightness,
-contrast or tint leaves as it was, too.
+What is compared is detail: each colour channel less its mean over 5×5 pixels. In their pixels any two pictures of a sky above
+a sea are alike, with correlations up to 0.96; in their detail only copies are, even where brightness, contrast or tint was
+changed.
 
-The threshold was chosen by looking at pairs of CIFAR-10, one for each test image, by one viewer: of the 333 at 0.75 and above
-about 310 show the same picture (of 262 from 0.80 about 254, of the 58 at 0.70 to 0.75 about 36). What is wrong is mostly two
-ships on a horizon, or two aeroplanes or a frame on a plain ground. What is missed is moved further or scaled: no list is whole.
+The threshold was chosen by one viewer, who looked at pairs of CIFAR-10, one for each test image. About 310 of the 333 pairs at
+0.75 and above show the same picture: about 254 of the 262 at 0.80 and above. Of the 58 from 0.70 to 0.75 about 36 do. Most of
+the wrong pairs are two ships on a horizon, or two aeroplanes or frames on a plain ground. No list is complete: a copy that was
+moved by more than two pixels, or scaled, is not found.
 """
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 from mend.data.loaders import to_image
 from mend.data.sources import Images, content_id
 from mend.errors import InputError
-from mend.images import write_bytes
+from mend.images import encode_pil, write_bytes
 from mend.progress import Report, ignore
 
 THRESHOLD = 0.75
@@ -33,6 +33,7 @@ SHIFT = 2  # pixels that a copy may lie off, in either direction
 BLOCK = 2000  # images; the product of two blocks is 16 MB
 PAIRS = 256  # compared at a time, so that they stay in the processor's cache
 SMALLEST = 8  # pixels: below, no detail is left between the shifts
+ACROSS, DOWN = 15, 4  # pairs in the contact sheet, at most
 COLUMNS = ["image", "test_row", "train_row", "similarity", "mirrored", "train_images"]
 
 
@@ -42,9 +43,9 @@ def near_duplicates(test: Images, train: Images, threshold: float = THRESHOLD, o
     A row each: `image` (`content_id`), `test_row` and `train_row` (positions of it and of its most similar training image),
     `similarity`, `mirrored` (the training image matches left to right), `train_images` (how many reach `threshold`).
 
-    The similarity of two images is the normalised cross-correlation of their detail, of all channels together, the largest
-    over shifts to 2 pixels of 32 and over mirroring, where it passes 0.35 at half size: fine detail may not when it is shifted.
-    A plain area, without detail, is like nothing.
+    The similarity is the correlation of the detail of all channels together, the largest over shifts by up to 2 pixels of 32
+    and over mirroring. Only what correlates by more than 0.35 at half size is compared so; a copy that is shifted and has
+    nothing but fine detail may not. Plain areas are like nothing.
 
     Raises InputError for unequal sizes, images under 8×8, or a threshold that is not over 0.35 and at most 1.
     The subject, and CIFAR-10's duplicates: Barz & Denzler, 2020, arXiv:1902.00423.
@@ -76,7 +77,7 @@ def read_list(file: str | Path) -> set[str]:
         images = pd.read_csv(file, usecols=["image"], dtype=str, keep_default_na=False)["image"]
     except FileNotFoundError:
         raise InputError(
-            f"there is no list of near-duplicates {file}. Make it with 'mend duplicates DATA --out {file}'."
+            f"there is no list of near-duplicates {file}. Make it with 'mend duplicates' and `out=\"{file}\"`."
         ) from None
     except (ValueError, OSError) as error:  # no such column, no text, no table, a folder
         raise InputError(f"{file} is no list of near-duplicates ({error}). Expected what 'mend duplicates' wrote.") from error
@@ -92,23 +93,21 @@ def read_list(file: str | Path) -> set[str]:
 def write_list(table: pd.DataFrame, test: Images, train: Images, file: Path) -> Path:
     """Write what `near_duplicates` found as CSV, and a contact sheet of its pairs beside it, whose path is returned."""
     write_bytes(file, table.to_csv(index=False, float_format="%.4f", lineterminator="\n").encode())
-    data = io.BytesIO()
-    contact_sheet(table, test, train).save(data, "PNG", optimize=True)
     picture = file.with_suffix(".png")
-    write_bytes(picture, data.getvalue())
+    write_bytes(picture, encode_pil(contact_sheet(table, test, train), "PNG", optimize=True))
     return picture
 
 
-def contact_sheet(table: pd.DataFrame, test: Images, train: Images, across: int = 15, down: int = 4) -> Image.Image:
+def contact_sheet(table: pd.DataFrame, test: Images, train: Images) -> Image.Image:
     """Pairs evenly spread over the list: similarity, test image, training image below it, turned where it is mirrored."""
-    pairs = table.iloc[np.linspace(0, len(table) - 1, min(across * down, len(table))).astype(np.int64)]
+    pairs = table.iloc[np.linspace(0, len(table) - 1, min(ACROSS * DOWN, len(table))).astype(np.int64)]
     scale = max(1, 64 // test.size[0])
     height, width = (side * scale for side in test.size)
     gap, line = 6, 14
     cell = 2 * height + line + gap
-    sheet = Image.new("RGB", (across * (width + gap) + gap, max(1, -(-len(pairs) // across)) * cell + gap), "white")
+    sheet = Image.new("RGB", (ACROSS * (width + gap) + gap, max(1, -(-len(pairs) // ACROSS)) * cell + gap), "white")
     for i, pair in enumerate(pairs.itertuples()):
-        left, top = gap + i % across * (width + gap), gap + i // across * cell
+        left, top = gap + i % ACROSS * (width + gap), gap + i // ACROSS * cell
         ImageDraw.Draw(sheet).text((left, top), f"{pair.similarity:.3f}{' <>' if pair.mirrored else ''}", fill="black")
         like = train.pixels[pair.train_row]
         for pixels, y in (

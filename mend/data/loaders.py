@@ -1,6 +1,7 @@
 """Batches for PyTorch: of small images that lie on the device, and random crops of large ones that workers read."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from mend import distributed
 from mend.data.cache import remember, stop_when_broken, warn_of_broken
 from mend.data.random import permutation, uniform
 from mend.errors import InputError
@@ -17,17 +19,15 @@ from mend.images import read_rgb
 ROOM = 2**30  # bytes of pictures that a worker keeps: decoding one for each of its crops would take as long as cutting them
 
 
-def to_image(pixels: np.ndarray | Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) or (B, 3, H, W) pixels as an image; a tensor stays on its device."""
-    if isinstance(pixels, np.ndarray):
-        pixels = np.require(pixels, requirements="W")  # Pillow's are read-only, of which PyTorch warns
-    tensor = torch.as_tensor(pixels)
-    if tensor.shape[-1] == 3 and tensor.shape[1] != 3:
-        tensor = tensor.permute(0, 3, 1, 2)
-    return tensor.float() / 255
+def to_image(pixels: np.ndarray) -> Tensor:
+    """uint8 (B, H, W, 3) pixels as an image."""
+    writable = np.require(pixels, requirements="W")  # Pillow's are read-only, of which PyTorch warns
+    return torch.from_numpy(writable).permute(0, 3, 1, 2).float() / 255
 
 
-def epoch_rows(count: int, seed: int, epoch: int, batch_size: int, rank: int = 0, world: int = 1) -> np.ndarray:
+def epoch_rows(
+    count: int, seed: int, epoch: int, batch_size: int, rank: int = distributed.RANK, world: int = distributed.WORLD
+) -> np.ndarray:
     """The rows of this epoch in its order: of every batch this process's share, and in all shares each row once.
 
     A process for which the last batch has nothing left takes its first row, so that all make equally many steps;
@@ -38,7 +38,7 @@ def epoch_rows(count: int, seed: int, epoch: int, batch_size: int, rank: int = 0
     return np.concatenate([batch[rank::world] if rank < len(batch) else batch[:1] for batch in batches])
 
 
-def share_of_batch(size: int, rank: int, world: int) -> int:
+def share_of_batch(size: int, rank: int = distributed.RANK, world: int = distributed.WORLD) -> int:
     """How many of a batch of `size` images are this process's."""
     return len(range(rank, size, world))
 
@@ -61,6 +61,7 @@ class Batches:
             yield self.pixels[rows].float() / 255, self.holes[rows].float()
 
 
+@dataclass(eq=False)
 class Crops(IterableDataset[tuple[Tensor, Tensor]]):
     """Random crops of large pictures with a hole each, read by workers; `rows` are those of one pass.
 
@@ -69,19 +70,14 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
     (seed, epoch, i) alone, not on the worker that reads it.
     """
 
-    def __init__(
-        self,
-        files: list[Path],
-        crop: int,
-        rows: np.ndarray,
-        draw_hole: Callable[[int, int], np.ndarray],
-        seed: int,
-        epoch: int,
-        batch_size: int = 1,
-        zoom: float = 1.0,
-    ) -> None:
-        self.files, self.crop, self.rows, self.draw_hole, self.seed, self.epoch = files, crop, rows, draw_hole, seed, epoch
-        self.batch_size, self.zoom = batch_size, zoom
+    files: list[Path]
+    crop: int
+    rows: np.ndarray
+    draw_hole: Callable[[int, int], np.ndarray]
+    seed: int
+    epoch: int
+    batch_size: int = 1
+    zoom: float = 1.0
 
     def __len__(self) -> int:
         return len(self.rows)

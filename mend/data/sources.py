@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mend.data.cache import Entry, Reader, cache_folder, read_decoded
+from mend.data.cache import Decoded, Entry, Reader, cache_folder, read_decoded
 from mend.data.random import permutation
 from mend.errors import InputError, unknown
 from mend.images import picture_files, read_rgb
@@ -28,20 +28,14 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 
 
 @dataclass(frozen=True)
-class Images:
-    """A split of a source, in memory.
+class Images(Decoded):
+    """A split of a source, in memory: `pixels`, `labels` and `names` as in `Decoded`.
 
-    `pixels` is (N, H, W, 3) uint8, memory-mapped; `labels` (N,) int64, −1 where there is none; `names` one a row.
-    `fingerprint` is the SHA-256 of the pixels of the file split the rows come from, and `rows` (N,) are the rows in it:
-    "train" and "val" are parts of one file split, and a mask set covers the whole of it.
+    `fingerprint` is that of the file split they come from, and `rows` (N,) are the rows in it: "train" and "val" are parts of
+    one file split, and a mask set covers the whole of it.
     """
 
-    pixels: np.ndarray
-    labels: np.ndarray
-    names: list[str]
-    classes: tuple[str, ...]
     rows: np.ndarray
-    fingerprint: str
     source: str
     split: str
     scaled: int | None = None  # the `size` it was asked for
@@ -60,23 +54,22 @@ class Images:
         return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], names=names, rows=self.rows[rows])
 
 
-def load_images(source: str, split: str, size: int | None = None, limit: int | None = None) -> Images:
+def load_images(source: str, split: str, size: int | None = None) -> Images:
     """The images of `source` in `split` ("train", "val" or "test"), or "all": every image of the training file split.
 
     `size` cuts each picture to its central square and scales it to size×size; without it all pictures must be equally
-    large. `limit` keeps the first so many. Decoded once, cached by what the source's files are. Raises InputError for
-    an unknown source, an empty folder, unequal sizes, or when more than 1 % of the files are unreadable.
+    large. Decoded once, cached by what the source's files are. Raises InputError for an unknown source, an empty folder,
+    unequal sizes, or when more than 1 % of the files are unreadable.
     """
     if split not in (*SPLITS, "all"):
         raise unknown("split", split, (*SPLITS, "all"))
     if size is not None and size < 1:
-        raise InputError(f"the size is {size}; expected a side in pixels, 1 or more.")
+        raise InputError(f"`size` is {size}; expected a side in pixels, 1 or more.")
     key, read = locate(source, "test" if split == "test" else "train", size)
     found = read_decoded(key, read, source, size)
-    every, rows = np.arange(len(found.pixels)), split_rows(len(found.pixels), split)
-    images = Images(found.pixels, found.labels, found.names, found.classes, every, found.fingerprint, source, split, size)
-    images = images if len(rows) == len(images) else images.part(rows)
-    return images if limit is None or limit >= len(images) else images.part(np.arange(limit))
+    images = Images(**vars(found), rows=np.arange(len(found.pixels)), source=source, split=split, scaled=size)
+    rows = split_rows(len(images), split)
+    return images if len(rows) == len(images) else images.part(rows)
 
 
 def split_rows(count: int, split: str) -> np.ndarray:
@@ -140,22 +133,17 @@ def image_files(folder: Path, split: str) -> list[Path]:
     folder = folder.expanduser()
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}. Pictures of any size are read from a folder of files, nothing else.")
-    named = {"train": ["train"], "test": ["test", "val"]}[split]
     if (folder / "train").is_dir():
-        folders = [folder / name for name in named if (folder / name).is_dir()]
-        if not folders:
-            raise InputError(f"{folder} has a train folder but no test or val folder. Add one, or put all files in one.")
-        root, choose = folders[0], False
-    else:
-        root, choose = folder, True
-    found = picture_files(root)
-    if not choose:
-        return found
-    digests = {p: hashlib.sha256(p.relative_to(root).as_posix().encode()).digest()[0] for p in found}
-    test = [p for p in found if digests[p] < 26] or min(([p] for p in found), key=lambda p: digests[p[0]])
+        for name in ("train",) if split == "train" else ("test", "val"):
+            if (folder / name).is_dir():
+                return picture_files(folder / name)
+        raise InputError(f"{folder} has a train folder but no test or val folder. Add one, or put all files in one.")
+    found = picture_files(folder)
     if len(found) < 2:
-        raise InputError(f"{root} holds one picture; training and test need one each.")
-    return test if split == "test" else [p for p in found if p not in set(test)]
+        raise InputError(f"{folder} holds one picture; training and test need one each.")
+    first_byte = {p: hashlib.sha256(p.relative_to(folder).as_posix().encode()).digest()[0] for p in found}
+    test = {p for p in found if first_byte[p] < 26} or {min(found, key=lambda p: first_byte[p])}
+    return [p for p in found if (p in test) == (split == "test")]
 
 
 def set_aside(files: list[Path], count: int) -> list[Path]:
@@ -199,19 +187,20 @@ def _dataset_entries(table: Any, column: str) -> tuple[Iterable[Entry], int, tup
         raise InputError(f"no image column {column!r} among {table.column_names}; image columns: {columns or 'none'}.")
     column = column or columns[0]
     table = table.cast_column(column, datasets.Image(decode=False))
-    labels = [c for c in ("label", "labels", "fine_label") if c in table.column_names and _holds_classes(table.features[c])]
-    kind = table.features[labels[0]] if labels else None
+    known = (c for c in ("label", "labels", "fine_label") if c in table.column_names and _holds_classes(table.features[c]))
+    label = next(known, None)
+    kind = table.features[label] if label else None
     classes = tuple(kind.names) if isinstance(kind, datasets.ClassLabel) else ()
-    if kind is not None and not classes and set(table[labels[0]]) <= set(range(10)):
+    if kind is not None and not classes and set(table[label]) <= set(range(10)):
         first = table[0][column]  # plain Parquet has lost the names
-        known = len(table) in (50_000, 10_000) and read_rgb(first["bytes"] or first["path"]).shape == (32, 32, 3)
-        classes = CIFAR10_CLASSES if known else ()
+        is_cifar = len(table) in (50_000, 10_000) and read_rgb(first["bytes"] or first["path"]).shape == (32, 32, 3)
+        classes = CIFAR10_CLASSES if is_cifar else ()
 
     def entries() -> Iterator[Entry]:
         for i, row in enumerate(table):
             name = Path(row[column].get("path") or "").name or str(i)
             file = row[column]["bytes"] if row[column]["bytes"] is not None else row[column]["path"]
-            yield Entry(name, file, int(row[labels[0]]) if labels and row[labels[0]] is not None else -1)
+            yield Entry(name, file, int(row[label]) if label and row[label] is not None else -1)
 
     return entries(), len(table), classes
 

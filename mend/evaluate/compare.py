@@ -5,7 +5,7 @@ of one network differ too: of one training each, a difference is that of these w
 is over trainings and images, and the difference is that of the recipes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from mend.data.random import permutation
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS, FeatureSets, metric_of
-from mend.evaluate.result import Result, read_result, read_scores, result_folder, rows_file
+from mend.evaluate.result import MethodResult, Result, read_result, read_scores, result_folder, rows_file
 from mend.evaluate.scores import features_file
 from mend.evaluate.statistics import bootstrap, coverage_label, groups, nested_bootstrap, training_interval
 from mend.evaluate.trainings import find_group, recipe
@@ -56,46 +56,35 @@ def compare(a: str, b: str, result: str | Path, on_step: Report = ignore) -> lis
     none, and for fewer than ten images, it is NaN. `on_step(done, of)` is called after each group and each subset. Raises
     InputError for a method that was not evaluated, for several that are not of one recipe, and for one training against many.
     """
-    evaluated, folder = read_result(result), result_folder(result)
+    evaluated = read_result(result)
     sides = [find_group(text, evaluated) for text in (a, b)]
     trainings = _count_trainings(sides, evaluated)
-    tables = {name: read_scores(rows_file(result, name)) for name in dict.fromkeys((*sides[0], *sides[1]))}
-    first = tables[sides[0][0]]
-    for name, table in tables.items():
-        if not table["image"].equals(first["image"]):
-            raise InputError(f"{sides[0][0]} and {name} were not scored on the same images. Evaluate both again.")
-    columns = [c for c in first.columns if metric_of(c) in METRICS and all(c in table for table in tables.values())]
-    values = [np.stack([tables[name][columns].to_numpy(np.float64) for name in names]) for names in sides]  # (K, n, m)
-    kinds = {"": pd.Series("all", index=first.index), "coverage ": coverage_label(first["coverage"])}
-    kinds |= {"class ": first["class"]} if first["class"].any() else {}
-    parts = [(prefix + label, part) for prefix, labels in kinds.items() for label, part in groups(first, labels)]
-    scored = [[evaluated.methods[name] for name in names] for names in sides]
-    everyone = [*scored[0], *scored[1]]
-    sets = [m for m in scored[0][0].metrics if m not in columns and all(m in one.metrics for one in everyone)]
-    alone = max(trainings) < 2
-    by_features: dict[tuple[Path, ...], list[str]] = {}
-    for metric in sets if alone else ():
-        by_features.setdefault(_features(metric, folder, [sides[0][0], sides[1][0]]), []).append(metric)
-    kept = {files: those for files, those in by_features.items() if all(file.exists() for file in files)}
-    steps, of = count(1), len(parts) + SUBSETS * len(kept)
+    methods = [[evaluated.methods[name] for name in names] for names in sides]
+    tables = _read_tables(result, sides)
+    first, every = tables[0][0], [table for side in tables for table in side]
+    columns = [c for c in first.columns if metric_of(c) in METRICS and all(c in table for table in every)]
+    sets = [m for m in methods[0][0].metrics if m not in columns and all(m in one.metrics for side in methods for one in side)]
+    parts = _cut(first)
+    several = max(trainings) > 1  # of whose distances there is an interval over trainings
+    features = {} if several else _find_features(sets, result_folder(result), [names[0] for names in sides])
+    steps, of = count(1), len(parts) + SUBSETS * len(features)
 
     def step() -> None:
         on_step(next(steps), of)
 
-    found: list[Difference] = []
-    for group, part in parts:
-        found += _compare_rows(group, part, columns, values, trainings)
-        step()
-    halves: dict[str, float] = {}
-    for files, those in kept.items():
-        halves |= _half_intervals(those, files, step)
-    for metric in sets:
-        each = [[np.nan if (mean := one.mean(metric)) is None else mean for one in methods] for methods in scored]
-        one, two = (float(np.mean(means)) for means in each)
-        half = halves.get(metric, np.nan)
-        interval = (one - two - half, one - two + half) if alone else training_interval(*each)
-        found.append(_judge(metric, "all", evaluated.n, one, two, interval, trainings))
-    return found
+    images = compare_images(parts, columns, tables, trainings, step)
+    return images + compare_sets(sets, methods, features, evaluated.n, trainings, step)
+
+
+def _read_tables(result: str | Path, sides: list[list[str]]) -> list[list[pd.DataFrame]]:
+    """The per-image tables of the methods on each side. InputError where they are not of the same images."""
+    tables = [[read_scores(rows_file(result, name)) for name in names] for names in sides]
+    first = tables[0][0]["image"]
+    for names, side in zip(sides, tables, strict=True):
+        for name, table in zip(names, side, strict=True):
+            if not table["image"].equals(first):
+                raise InputError(f"{sides[0][0]} and {name} were not scored on the same images. Evaluate both again.")
+    return tables
 
 
 def _count_trainings(sides: list[list[str]], result: Result) -> tuple[int, int]:
@@ -113,13 +102,52 @@ def _count_trainings(sides: list[list[str]], result: Result) -> tuple[int, int]:
     return one, two
 
 
+def _judge(
+    metric: str, group: str, n: int, a: float, b: float, interval: tuple[float, float], trainings: tuple[int, int]
+) -> Difference:
+    low, high = (round(bound, 6) for bound in interval)
+    above, below = ("A", "B") if METRICS[metric_of(metric)].higher_is_better else ("B", "A")
+    better = above if low > 0 else below if high < 0 else ""
+    return Difference(metric, group, n, a, b, a - b, low, high, better, *trainings)
+
+
+def write_csv(file: str | Path, found: list[Difference]) -> None:
+    """A row for each difference, whole or not at all."""
+    write_bytes(Path(file), pd.DataFrame(found).to_csv(index=False).encode())
+
+
+# --- Images: a table has a row for each ------------------------------------------------------------------------------
+
+
+def compare_images(
+    parts: Iterable[tuple[str, pd.DataFrame]],
+    columns: list[str],
+    tables: Sequence[list[pd.DataFrame]],
+    trainings: tuple[int, int],
+    step: Callable[[], None] = lambda: None,
+) -> list[Difference]:
+    """A minus B in these columns of two groups of per-image tables, for each of the parts: its label and its rows."""
+    values = [np.stack([table[columns].to_numpy(np.float64) for table in side]) for side in tables]  # (K, n, m)
+    found: list[Difference] = []
+    for group, part in parts:
+        found += _compare_rows(group, part, columns, values, trainings)
+        step()
+    return found
+
+
 def differences_by(
-    labels: "pd.Series[str]", columns: list[str], a: list[pd.DataFrame], b: list[pd.DataFrame], trainings: tuple[int, int]
+    labels: "pd.Series[str]", columns: list[str], a: list[pd.DataFrame], b: list[pd.DataFrame]
 ) -> list[Difference]:
     """A minus B of per-image tables, one a training, in these columns, for the images of each of the `labels`."""
-    values = [np.stack([table[columns].to_numpy(np.float64) for table in tables]) for tables in (a, b)]
     parts = groups(a[0].reset_index(drop=True), labels.reset_index(drop=True))
-    return [one for label, part in parts for one in _compare_rows(label, part, columns, values, trainings)]
+    return compare_images(parts, columns, (a, b), (len(a), len(b)))
+
+
+def _cut(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """All rows of a table, those of each bin of coverage, and those of each class where there are classes."""
+    kinds = {"": pd.Series("all", index=rows.index), "coverage ": coverage_label(rows["coverage"])}
+    kinds |= {"class ": rows["class"]} if rows["class"].any() else {}
+    return [(prefix + label, part) for prefix, labels in kinds.items() for label, part in groups(rows, labels)]
 
 
 def _compare_rows(
@@ -144,26 +172,44 @@ def _compare_rows(
     return [found[column] for column in columns]
 
 
-def write_csv(file: str | Path, found: list[Difference]) -> None:
-    """A row for each difference, whole or not at all."""
-    write_bytes(Path(file), pd.DataFrame(found).to_csv(index=False).encode())
+# --- Sets: a distance is of all images -------------------------------------------------------------------------------
+
+Features = dict[tuple[Path, ...], list[str]]
+"""By the files of features, the originals' and each method's, the metrics that compare them."""
 
 
-def _judge(
-    metric: str, group: str, n: int, a: float, b: float, interval: tuple[float, float], trainings: tuple[int, int]
-) -> Difference:
-    low, high = (round(bound, 6) for bound in interval)
-    better = "A" if low > 0 else "B" if high < 0 else ""
-    if better and not METRICS[metric_of(metric)].higher_is_better:
-        better = "B" if better == "A" else "A"
-    return Difference(metric, group, n, a, b, a - b, low, high, better, *trainings)
+def compare_sets(
+    metrics: list[str],
+    methods: list[list[MethodResult]],
+    features: Features,
+    n: int,
+    trainings: tuple[int, int],
+    step: Callable[[], None] = lambda: None,
+) -> list[Difference]:
+    """A minus B in these distances of sets of two groups of methods, all over n images."""
+    halves: dict[str, float] = {}
+    for files, alike in features.items():
+        halves |= _half_intervals(alike, files, step)
+    found: list[Difference] = []
+    for metric in metrics:
+        each = [np.array([one.mean(metric) for one in side], np.float64).tolist() for side in methods]
+        a, b = (float(np.mean(means)) for means in each)
+        half = halves.get(metric, np.nan)
+        interval = training_interval(*each) if max(trainings) > 1 else (a - b - half, a - b + half)
+        found.append(_judge(metric, "all", n, a, b, interval, trainings))
+    return found
 
 
-def _features(metric: str, folder: Path, names: list[str]) -> tuple[Path, ...]:
-    """The files that a distance of sets is computed from: the originals', and each method's."""
-    kind, _, view = metric.partition("_")
-    network = METRICS[kind].network
-    return features_file(folder, "original", network), *(features_file(folder, name, network, view) for name in names)
+def _find_features(metrics: list[str], folder: Path, names: list[str]) -> Features:
+    """The files of features that these metrics of two methods are computed from, where they are still there."""
+    found: Features = {}
+    for metric in metrics:
+        kind, _, view = metric.partition("_")
+        network = METRICS[kind].network
+        files = (features_file(folder, "original", network), *(features_file(folder, name, network, view) for name in names))
+        if all(file.exists() for file in files):
+            found.setdefault(files, []).append(metric)
+    return found
 
 
 def _half_intervals(metrics: list[str], files: tuple[Path, ...], step: Callable[[], None]) -> dict[str, float]:

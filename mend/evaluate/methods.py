@@ -15,7 +15,7 @@ from mend.errors import InputError, nearest
 from mend.evaluate.pictures import SHARED
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.reading import scored_reader
-from mend.evaluate.scenes import Scenes, folder_fillings, pictures_by_name
+from mend.evaluate.scenes import Scenes, pair_files, pictures_by_name
 from mend.filling.load import load_filler
 from mend.images import mask_out
 from mend.inpaint.classical import CLASSICAL
@@ -99,7 +99,8 @@ def _training(method: str) -> list[dict[str, float | None]]:
 
 def folder_method(folder: str | Path, truth: str | Path, scenes: Scenes) -> Method:
     """The pictures of a folder as fillings of those in `truth`. InputError where they cannot be that."""
-    files, originals, read = folder_fillings(truth, folder), list(pictures_by_name(truth).values()), scored_reader()
+    pictures = pictures_by_name(truth)
+    originals, files, read = list(pictures.values()), list(pair_files(truth, pictures, folder).values()), scored_reader()
 
     def fill(places: np.ndarray, masked: np.ndarray, hole: np.ndarray) -> np.ndarray:
         pictures = [read(files[i], originals[i]) for i in places]

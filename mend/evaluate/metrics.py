@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,11 +113,6 @@ def psnr(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
     return decibels(mean_over(squared_error(filled, image), hole))
 
 
-def mae(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
-    """Mean absolute error of each image in grey levels of 255, (B,); lower is better. Arguments as in `psnr`."""
-    return mean_over(absolute_error(filled, image), hole)
-
-
 def ssim(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
     """Structural similarity of each image (Wang et al., 2004), (B,) in [-1, 1]; higher is better.
 
@@ -209,14 +204,6 @@ def decibels(error: Tensor) -> Tensor:
 # --- Two pictures, seen through a network, which is loaded once a device ---------------------------------------------
 
 
-def lpips_vgg(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
-    return _lpips("vgg", "VGG16_Weights", device)
-
-
-def lpips_alex(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
-    return _lpips("alex", "AlexNet_Weights", device)
-
-
 @lru_cache(maxsize=4)
 def _lpips(kind: Any, weights: str, device: torch.device) -> Callable[[Batch, Batch], Tensor]:
     """Learned perceptual image patch similarity (Zhang et al., 2018, arXiv:1801.03924), by torchmetrics."""
@@ -234,8 +221,13 @@ def _lpips(kind: Any, weights: str, device: torch.device) -> Callable[[Batch, Ba
     return distance
 
 
+lpips_vgg = partial(_lpips, "vgg", "VGG16_Weights")
+lpips_alex = partial(_lpips, "alex", "AlexNet_Weights")
+
+
 def lpips_cifar(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
-    from mend.models.classifier import changed_difference, difference, load_classifier
+    from mend.models.classifier import difference, load_classifier
+    from mend.models.classifier_changes import changed_difference
 
     def distance(filled: Batch, image: Batch) -> Tensor:
         seen = filled.looked_at and image.looked_at

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from mend.images import as_rgb, explain_read_errors, is_deep, open_picture
+from mend.images import as_rgb, explain_read_errors, is_deep, open_picture, read_alpha
 from mend.images.picture import FOREIGN, count_frames
 
 
@@ -33,8 +33,8 @@ def scored_reader() -> Callable[[Path, Path | None], np.ndarray]:
 def _find_unscored(file: Path, opened: Image.Image, original: Path | None) -> Iterator[str]:
     if opened.mode[0] in "IF" or is_deep(file, opened):
         yield "more than 8 bits a channel are scored as 8"
-    clear = opened.mode[0] not in "IF" and opened.has_transparency_data
-    if clear and np.asarray(opened.convert("RGBA").getchannel("A")).min() < 255:
+    alpha = read_alpha(opened)
+    if alpha is not None and alpha.min() < 255:
         yield "its transparency is not scored, only the colours under it"
     if opened.mode in FOREIGN:
         yield f"{opened.mode} is scored as RGB"

@@ -8,7 +8,7 @@
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,14 +73,19 @@ class Result:
     images: str  # SHA-256 of the images
     mask_set: str  # SHA-256 of the images with their masks
     definitions: dict[str, str]  # by title of a metric
-    certified: dict[str, str]  # by metric: the package whose value it was checked against
-    unavailable: dict[str, str]  # by metric: why it could not be had
-    methods: dict[str, MethodResult]
+    certified: dict[str, str] = field(default_factory=dict)  # by metric: what it was checked against
+    unavailable: dict[str, str] = field(default_factory=dict)  # by metric: why it could not be had
+    methods: dict[str, MethodResult] = field(default_factory=dict)
 
     @property
     def scored(self) -> set[str]:
         """The metrics that any method was scored by."""
         return {name for method in self.methods.values() for name in method.metrics_scored}
+
+
+def find_differences(one: Result, other: Result) -> list[str]:
+    """Which of `n`, `images` and `mask_set` differ: two results that differ in one are not of the same."""
+    return [what for what in ("n", "images", "mask_set") if getattr(one, what) != getattr(other, what)]
 
 
 def result_folder(out: str | Path) -> Path:

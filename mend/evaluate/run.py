@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -13,24 +13,28 @@ import torch
 
 from mend import distributed
 from mend.errors import InputError, pick
-from mend.evaluate.certificate import certify
 from mend.evaluate.methods import Method, filler_method, folder_method, method_names
 from mend.evaluate.metrics import METRICS, metric_of
 from mend.evaluate.pictures import SHARED, write_shared, write_strip
 from mend.evaluate.protocol import Protocol
+from mend.evaluate.reference_check import certify
 from mend.evaluate.result import (
     MethodResult,
     Result,
+    Scores,
     add_methods,
+    find_differences,
     read_result,
     read_scores,
     result_file,
     result_folder,
     rows_file,
 )
+from mend.evaluate.result import read_summary as read_summary  # notebooks of version 0.1 import it from here
 from mend.evaluate.scenes import Scenes, folder_scenes, scenes_of
-from mend.evaluate.scores import Truth, find_missing, metric_keys, score
+from mend.evaluate.scores import Originals, find_missing, metric_keys, score
 from mend.evaluate.statistics import summarise
+from mend.evaluate.weights import Unavailable
 from mend.images import write_bytes
 from mend.inpaint.classical import CLASSICAL
 from mend.models.checkpoint import commit
@@ -61,10 +65,11 @@ def evaluate(
     batches, and the first writes. Raises InputError for anything that does not fit together.
     """
     if limit is not None and limit < 1:
-        raise InputError(f"the limit is {limit}; expected a number of holes, 1 or more.")
-    wanted, names = _known(metrics or protocol.metrics), method_names(methods)
+        raise InputError(f"`limit` is {limit}; expected a number of holes, 1 or more.")
+    _check_metrics(metrics or protocol.metrics)
+    names = method_names(methods)
     scenes = scenes_of(protocol, data, masks, size)
-    protocol, hashes = _pinned(protocol, scenes, data, size)
+    protocol = _pinned(protocol, scenes, data, size)
     if limit is not None and limit < len(scenes):
         name, title = f"{protocol.name}-first-{limit}", f"{protocol.title}, the first {limit}"
         protocol = replace(protocol, name=name, title=title, first=limit, published=())
@@ -72,10 +77,9 @@ def evaluate(
         if protocol.first > len(scenes):
             raise InputError(f"{protocol.name} takes the first {protocol.first} images, and {scenes.source} has {len(scenes)}.")
         scenes = scenes.part(range(protocol.first))
-        hashes = scenes.hashes()
     openers = {name: partial(filler_method, method, name, protocol, scenes, device) for method, name in names.items()}
     target = result_folder(out or Path("results") / protocol.name)
-    return _evaluate(openers, protocol, scenes, hashes, target, wanted, bool(metrics), device, on_batch)
+    return _evaluate(openers, protocol, scenes, target, metrics, device, on_batch)
 
 
 def evaluate_folders(
@@ -95,7 +99,7 @@ def evaluate_folders(
     fillers) fill the same holes and are scored beside them. Raises InputError for files without a partner, sizes
     that differ, or pictures whose known pixels show swapped channels or another range.
     """
-    wanted = _known(metrics or FOLDER_METRICS)
+    _check_metrics(metrics or FOLDER_METRICS)
     scenes = folder_scenes(truth, masks)
     name = Path(truth).resolve().name
     protocol = Protocol(f"folder {name}", f"Pictures of {name}", str(truth), FOLDER_METRICS)
@@ -111,20 +115,18 @@ def evaluate_folders(
         raise InputError(f"a folder and a run are called {', '.join(doubles)}; rename one.")
     openers = {name: partial(folder_method, folder, truth, scenes) for name, folder in zip(names, filled, strict=True)}
     openers |= {name: partial(filler_method, method, name, protocol, scenes, device) for method, name in beside.items()}
-    hashes, target = scenes.hashes(), result_folder(out)
-    return _evaluate(openers, protocol, scenes, hashes, target, wanted, bool(metrics), device, on_batch)
+    return _evaluate(openers, protocol, scenes, result_folder(out), metrics, device, on_batch)
 
 
-def _known(metrics: Sequence[str]) -> list[str]:
-    """The metrics, checked before any data is read."""
-    for name in metrics:
+def _check_metrics(names: Sequence[str]) -> None:
+    """InputError for a name that no metric has: before any data is read."""
+    for name in names:
         pick(METRICS, name, "metric")
-    return list(metrics)
 
 
-def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | None) -> tuple[Protocol, tuple[str, str]]:
-    """The protocol as measured, and the hashes of its images and masks. On other images than its own it has another name."""
-    images, masks = scenes.hashes()
+def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | None) -> Protocol:
+    """The protocol as measured: on other images than its own it has another name."""
+    images, masks = scenes.hashes
     others = images != protocol.images_sha256 if protocol.images_sha256 else scenes.source != protocol.data or size is not None
     if others and data is None and size is None:
         raise InputError(
@@ -136,119 +138,136 @@ def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | No
         name = f"{protocol.name}-on-{Path(scenes.source).name}" + (f"-{size}" if size else "")
         title = f"{Path(scenes.source).name}{f' at {size}×{size}' if size else ''}, by the rules of {protocol.name}"
         protocol = replace(protocol, name=name, title=title, data=scenes.source, size=size, published=())
-        return replace(protocol, images_sha256="", masks_sha256=""), (images, masks)
+        return replace(protocol, images_sha256="", masks_sha256="")
     if protocol.masks_sha256 and masks != protocol.masks_sha256:
         raise InputError(
             f"these are not the masks of {protocol.name}: their SHA-256 is {masks[:16]}, not {protocol.masks_sha256[:16]}. "
             "Numbers under other masks do not compare; for yours take the protocol cifar10-object, or write one (a .toml)."
         )
-    return protocol, (images, masks)
+    return protocol
 
 
 def _evaluate(
     openers: Mapping[str, Callable[[], Method]],
     protocol: Protocol,
     scenes: Scenes,
-    hashes: tuple[str, str],
     out: Path,
-    wanted: list[str],
-    by_name: bool,
+    metrics: Sequence[str] | None,
     device: str,
     on_batch: Callable[[str, int, int], None] | None,
 ) -> Path:
-    """Score the methods; the result's file. Unavailable, which has it, in the first process where a metric is missing that was
-    asked for by name."""
-    on_device = find_device(device)
+    """Score each method by what it lacks of the `metrics`, or of the protocol's, and add it to the result; the result's file.
+
+    Unavailable, which has it, in the first process where one of the `metrics` cannot be had.
+    """
+    on_device, wanted = find_device(device), metrics or protocol.metrics
     missing = find_missing(wanted, scenes, on_device)
     available = [name for name in wanted if name not in missing]
-    result = _open_result(out, protocol, len(scenes), hashes)
-    kept_reasons = {name: reason for name, reason in result.unavailable.items() if name not in wanted}
-    reasons = {**kept_reasons, **{name: error.reason for name, error in missing.items()}}
-    result = replace(
-        result,
-        certified={**result.certified, **certify(available, on_device)},
-        unavailable={name: reasons[name] for name in METRICS if name in reasons},
-    )
-    keys = metric_keys(available)
-    truth_of = cache(partial(Truth, scenes=scenes))
-    samples: np.ndarray | None = None
+    result = _open_result(out, protocol, scenes)
+    result = _record_metrics(result, wanted, missing, certify(available, on_device))
+    keys, originals, choose_samples = metric_keys(available), Originals(scenes), cache(partial(write_shared, out, scenes))
     for name, open_method in openers.items():
         method = open_method()
         old = result.methods.get(name)
         if old and old.weights != method.weights:
             old = None
-        lacking = [metric for metric, key in keys.items() if old is None or old.metrics_scored.get(metric) != key]
-        new = distributed.broadcast(lacking if lacking or old is None else None)
-        if new is None:
+        lacking = distributed.broadcast(_find_lacking(old, keys))
+        if lacking is None:
             continue
         started = time.perf_counter()
-        scores = score(method, scenes, new, truth_of, out, on_device, partial(on_batch or (lambda *_: None), name))
-        if scores is None:
+        scores = score(method, scenes, lacking, originals, out, on_device, partial(on_batch or (lambda *_: None), name))
+        if scores is None:  # the first process has them
             continue
-        rows, distances = scores
-        seconds = time.perf_counter() - started
-        samples = write_shared(out, scenes) if samples is None else samples
-        scored = {metric: keys[metric] for metric in new}
-        kept = {metric: key for metric, key in old.metrics_scored.items() if metric not in new} if old else {}
-        if old and kept:
-            before = read_scores(rows_file(out, name))
-            rows = pd.concat([rows, before[[c for c in before if metric_of(c) in kept]]], axis=1)
-            seconds += old.seconds
-            distances |= {c: v for c, v in old.metrics.items() if metric_of(c) in kept and c not in before}
-        write_parquet(rows_file(out, name), rows)
-        write_strip(out, name, samples)
-        summary = summarise(rows)
-        numbers, scored = {**summary.metrics, **distances}, {**kept, **scored}
-        measured = MethodResult(
-            weights=method.weights,
-            metrics_scored={metric: scored[metric] for metric in METRICS if metric in scored},
-            metrics={column: numbers[column] for metric in METRICS for column in numbers if metric_of(column) == metric},
-            by_coverage=summary.by_coverage,
-            by_class=summary.by_class,
-            seconds=round(seconds, 1),
-            parameters=method.parameters,
-            model=method.model,
-            training=list(method.training) or (old.training if old else []),  # a model folder alone has no learning curve
-            commit=commit(),
-            device=device_name(on_device),
-            torch=torch.__version__,
-            python=platform.python_version(),
-        )
-        result = add_methods(out, result, {name: measured})
+        scored = _Scored(*scores, {metric: keys[metric] for metric in lacking}, time.perf_counter() - started)
+        if old:
+            scored = _merge(scored, old, rows_file(out, name))
+        write_parquet(rows_file(out, name), scored.rows)
+        write_strip(out, name, choose_samples())
+        result = add_methods(out, result, {name: _make_result(method, scored, old, on_device)})
     file = result_file(out)
     if distributed.FIRST:
         add_methods(out, result, {})
-        for error in missing.values() if by_name else ():
+        for error in missing.values() if metrics else ():
             error.result = file
             raise error
     return file
 
 
-def _open_result(out: Path, protocol: Protocol, count: int, hashes: tuple[str, str]) -> Result:
+def _open_result(out: Path, protocol: Protocol, scenes: Scenes) -> Result:
     """A result without methods, or the one that the file holds; InputError when that is of something else."""
-    images, mask_set = hashes
+    images, mask_set = scenes.hashes
     definitions = {metric.title: metric.definition for metric in METRICS.values()}
-    new = Result(
-        protocol=protocol,
-        n=count,
-        images=images,
-        mask_set=mask_set,
-        definitions=definitions,
-        certified={},
-        unavailable={},
-        methods={},
-    )
+    new = Result(protocol=protocol, n=len(scenes), images=images, mask_set=mask_set, definitions=definitions)
     if not result_file(out).exists():
         return new
     there = read_result(out)
-    pairs = {"n": (there.n, count), "images": (there.images, images), "mask_set": (there.mask_set, mask_set)}
-    differs = [what for what, (old, now) in pairs.items() if old != now]
+    differs = find_differences(there, new)
     if there.protocol.name != protocol.name or differs:
         raise InputError(
             f"{result_file(out)} holds another protocol, data or mask set ({', '.join(differs) or 'name'} differ). "
             "Choose another `out`."
         )
     return replace(new, methods=there.methods, certified=there.certified, unavailable=there.unavailable)
+
+
+def _record_metrics(
+    result: Result, wanted: Sequence[str], missing: Mapping[str, Unavailable], certified: Mapping[str, str]
+) -> Result:
+    """The result with why some of the wanted metrics cannot be had, and what the others were checked against."""
+    reasons = {name: reason for name, reason in result.unavailable.items() if name not in wanted}
+    reasons |= {name: error.reason for name, error in missing.items()}
+    unavailable = {name: reasons[name] for name in METRICS if name in reasons}
+    return replace(result, certified={**result.certified, **certified}, unavailable=unavailable)
+
+
+# --- A method --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What scoring a method gave: its rows, its distances of sets, the key of each metric, and the seconds that it took."""
+
+    rows: pd.DataFrame
+    distances: Scores
+    keys: dict[str, str]
+    seconds: float
+
+
+def _find_lacking(old: MethodResult | None, keys: Mapping[str, str]) -> list[str] | None:
+    """The metrics, of those with `keys`, that a method is yet to be scored by; None where it need not be scored at all."""
+    lacking = [metric for metric, key in keys.items() if old is None or old.metrics_scored.get(metric) != key]
+    return lacking if lacking or old is None else None
+
+
+def _merge(new: _Scored, old: MethodResult, file: Path) -> _Scored:
+    """The new scores, and those by other metrics that the old result and its file of rows hold."""
+    keys = {metric: key for metric, key in old.metrics_scored.items() if metric not in new.keys}
+    if not keys:
+        return new
+    before = read_scores(file)
+    rows = pd.concat([new.rows, before[[c for c in before if metric_of(c) in keys]]], axis=1)
+    distances = {c: value for c, value in old.metrics.items() if metric_of(c) in keys and c not in before}
+    return _Scored(rows, {**new.distances, **distances}, {**keys, **new.keys}, new.seconds + old.seconds)
+
+
+def _make_result(method: Method, scored: _Scored, old: MethodResult | None, device: torch.device) -> MethodResult:
+    summary = summarise(scored.rows)
+    numbers = {**summary.metrics, **scored.distances}
+    return MethodResult(
+        weights=method.weights,
+        metrics_scored={metric: scored.keys[metric] for metric in METRICS if metric in scored.keys},
+        metrics={column: numbers[column] for metric in METRICS for column in numbers if metric_of(column) == metric},
+        by_coverage=summary.by_coverage,
+        by_class=summary.by_class,
+        seconds=round(scored.seconds, 1),
+        parameters=method.parameters,
+        model=method.model,
+        training=list(method.training) or (old.training if old else []),  # a model folder alone has no learning curve
+        commit=commit(),
+        device=device_name(device),
+        torch=torch.__version__,
+        python=platform.python_version(),
+    )
 
 
 def write_parquet(file: Path, rows: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from mend.data import photos
 from mend.data.cache import remember
 from mend.data.loaders import to_image
 from mend.data.sources import Images, content_id, image_files, load_images, set_aside
-from mend.errors import InputError
+from mend.errors import InputError, list_some
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.reading import scored_reader
 from mend.images import picture_files, read_rgb
-from mend.masks.hole import Undecided, check_hole, understand_mask
+from mend.masks.hole import check_hole
+from mend.masks.reading import Undecided, understand_mask
 from mend.masks.store import find_set
 
 BATCH = 250 * 32 * 32  # pixels scored at once; one picture at least
@@ -67,6 +69,7 @@ class Scenes:
         pixels, masks = (np.stack([read(int(i)) for i in places]) for read in (self.pixels, self.mask))
         return to_image(pixels), torch.from_numpy(masks).float()[:, None]
 
+    @cached_property
     def hashes(self) -> tuple[str, str]:
         """SHA-256 of the images, and of the images with their masks; the order does not matter."""
         holes = [bytes.fromhex(self.images[i]) + np.packbits(self.mask(i)).tobytes() for i in range(len(self))]
@@ -144,7 +147,7 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
     mask of another size.
     """
     pictures = pictures_by_name(truth)
-    paired = _paired(truth, pictures, masks)
+    paired = pair_files(truth, pictures, masks)
     names, sizes, ids = list(pictures), [], []
     read_scored = scored_reader()
     read = remember(lambda i: read_scored(pictures[names[i]], None))
@@ -171,16 +174,15 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
     return Scenes(names, [""] * len(names), np.arange(len(names)), ids, sizes, read, remember(mask), str(truth))
 
 
-def folder_fillings(truth: str | Path, filled: str | Path) -> list[Path]:
-    """The filled picture for each of the pictures in `truth`, in its order, as `folder_scenes` has it."""
-    return list(_paired(truth, pictures_by_name(truth), filled).values())
-
-
-def _paired(truth: str | Path, pictures: dict[str, Path], folder: str | Path) -> dict[str, Path]:
+def pair_files(truth: str | Path, pictures: dict[str, Path], folder: str | Path) -> dict[str, Path]:
+    """The files of a folder by the names of the `pictures` of `truth`, in their order. InputError with a list where one side
+    lacks a file."""
     others = pictures_by_name(folder)
     missing, extra = sorted(set(pictures) - set(others)), sorted(set(others) - set(pictures))
     if missing or extra:
-        said = [f"{len(names)} {kind} ({_some(names)})" for kind, names in (("missing", missing), ("extra", extra)) if names]
+        said = [
+            f"{len(names)} {kind} ({list_some(names, 10)})" for kind, names in (("missing", missing), ("extra", extra)) if names
+        ]
         raise InputError(
             f"{folder} does not pair with {truth}: {' and '.join(said)}. Each picture needs one file of the same name, "
             "whatever its suffix."
@@ -200,7 +202,3 @@ def pictures_by_name(folder: str | Path) -> dict[str, Path]:
             raise InputError(f"{root} holds two pictures called {name}: {named[name].name} and {file.name}. Remove one.")
         named[name] = file
     return named
-
-
-def _some(names: list[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

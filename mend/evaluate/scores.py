@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +31,7 @@ from mend.evaluate.metrics import (
 from mend.evaluate.pictures import pictures, side_of, small
 from mend.evaluate.result import Score, Scores
 from mend.evaluate.scenes import Scenes
-from mend.evaluate.weights import Unavailable
+from mend.evaluate.weights import Unavailable, weights_file
 from mend.images import composite, mask_out, write_bytes
 from mend.models.classifier import WEIGHTS
 from mend.progress import Report
@@ -70,6 +70,71 @@ def _check_images(name: str, scenes: Scenes) -> None:
         raise Unavailable(f"{metric.title} sees pictures of {SIDES[0]} to {SIDES[1]} pixels a side")
 
 
+# --- A method --------------------------------------------------------------------------------------------------------
+
+
+def score(
+    method: Method,
+    scenes: Scenes,
+    names: list[str],
+    originals: "Originals",
+    out: Path,
+    device: torch.device,
+    on_batch: Report,
+) -> tuple[pd.DataFrame, Scores] | None:
+    """The per-image table of a method, and its set metrics on the composited and the raw output, computed on `device`.
+
+    The processes of a job share the batches, which are those of one process, and so are the numbers; only the first has them,
+    for the others there is None.
+    """
+    networks = _find_networks(names)
+    unseen = distributed.broadcast(originals.find_unseen(networks) if distributed.FIRST else [])
+    judge = partial(judge_batch, method, scenes, names, unseen, side_of(scenes), device)
+    judged = _judge_all(scenes, judge, method.reads and device.type == "cpu")
+    if not distributed.FIRST:
+        list(judged)
+        return None
+    gathered = Gathered(len(scenes))
+    with pictures(out, method.name, scenes) as array:
+        for part in judged:
+            gathered.add(part)
+            array[part.places] = part.pictures
+            on_batch(int(part.places[-1]) + 1, len(scenes))
+    for network in unseen:
+        originals.keep(network, gathered.features.pop((network, "original")))
+    for network in networks:
+        _write_array(features_file(out, "original", network), originals.features[network].half())
+    for (network, view), values in gathered.features.items():
+        _write_array(features_file(out, method.name, network, view), values.half())
+    return make_table(scenes, gathered.columns), measure_sets(names, originals.features, gathered.features)
+
+
+def make_table(scenes: Scenes, columns: dict[str, Tensor]) -> pd.DataFrame:
+    """The per-image table: what is known of each image, and these columns."""
+    known = {"row": scenes.rows, "name": scenes.names, "image": scenes.images, "class": scenes.classes}
+    return pd.DataFrame({**known, **{name: values.numpy() for name, values in columns.items()}})
+
+
+def measure_sets(names: Sequence[str], originals: Mapping[str, Tensor], features: Mapping[tuple[str, str], Tensor]) -> Scores:
+    """The distances of sets by column, from features of the originals by network, and of a method's pictures by network and
+    view."""
+    found: Scores = {}
+    for (network, view), filled in features.items():
+        sets = FeatureSets(originals[network], filled)
+        for name in names:
+            if (distance := METRICS[name].distance) and METRICS[name].network == network:
+                found[f"{name}_{view}" if view else name] = Score(mean=distance(sets), n=len(filled))
+    return found
+
+
+def _find_networks(names: Sequence[str]) -> list[str]:
+    """The networks whose features the distances of sets among these metrics compare."""
+    return list(dict.fromkeys(METRICS[name].network for name in names if METRICS[name].distance))
+
+
+# --- A batch ---------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Part:
     """What scoring a batch gives: values of each column, features by network and view, and the filled pictures, small."""
@@ -77,94 +142,52 @@ class Part:
     places: np.ndarray
     columns: dict[str, Tensor]
     features: dict[tuple[str, str], Tensor]
-    coverage: Tensor
     pictures: np.ndarray
 
 
-def score(
-    method: Method,
-    scenes: Scenes,
-    names: list[str],
-    truth_of: "Callable[[str], Truth]",
-    out: Path,
-    device: torch.device,
-    on_batch: Report,
-) -> tuple[pd.DataFrame, Scores] | None:
-    """The per-image table of a method, and its set metrics on the composited and the raw output, computed on `device`.
-
-    `truth_of` gives, for a network, its features of the originals. The processes of a job share the batches, which are those
-    of one process, and so are the numbers; only the first has them, for the others there is None.
-    """
-    networks = {METRICS[name].network for name in names if METRICS[name].distance}
-    truths = {network: truth_of(network) for network in networks} if distributed.FIRST else {}
-    unseen = distributed.broadcast([network for network, truth in truths.items() if truth.there is None])
-    side = side_of(scenes)
-
-    def judge(places: np.ndarray) -> Part:
-        image, hole = scenes.batch(places)
-        raw = torch.from_numpy(method.fill(places, mask_out(image, hole).numpy(), hole.numpy()))
-        image, hole, raw = image.to(device), hole.to(device), raw.to(device)
-        _check_values(raw, method.name, [scenes.names[i] for i in places])
-        filled = Batch(composite(image, raw, hole))
-        # A program that keeps the known pixels has filled the very picture: it is looked at once.
-        views = {"original": Batch(image), "": filled, "raw": filled if torch.equal(raw, filled.pictures) else Batch(raw)}
-        features = {
-            (network, view): FEATURES[network](device)(batch).cpu()
-            for network in networks
-            for view, batch in views.items()
-            if view != "original" or network in unseen
-        }
-        rim, empty = band(hole), hole.sum((1, 2, 3)) == 0
-        columns: dict[str, Tensor] = {}
-        for name in names:
-            for column, value in _values(name, views, hole, rim).items():
-                # Where nothing was filled there is nothing to judge.
-                columns[column] = value.masked_fill(empty, torch.nan).cpu()
-        return Part(places, columns, features, hole.mean((1, 2, 3)).cpu(), small(filled.pictures, side))
-
-    judged = _judge_all(scenes, judge, method.reads and device.type == "cpu")
-    if not distributed.FIRST:
-        list(judged)
-        return None
-    features: dict[tuple[str, str], Tensor] = {}
-    columns: dict[str, Tensor] = {}
-
-    def keep(values: dict[K, Tensor], key: K, part: Part, there: Tensor) -> None:
-        # Each in its place: tensors of a batch that stayed would keep what was freed around them from being used again.
-        if key not in values:
-            values[key] = there.new_empty(len(scenes), *there.shape[1:])
-        values[key][part.places] = there
-
-    with pictures(out, method.name, scenes) as array:
-        for part in judged:
-            for column, value in {"coverage": part.coverage, **part.columns}.items():
-                keep(columns, column, part, value)
-            for key, there in part.features.items():
-                keep(features, key, part, there)
-            array[part.places] = part.pictures
-            on_batch(int(part.places[-1]) + 1, len(scenes))
-    known = {
-        "row": scenes.rows,
-        "name": scenes.names,
-        "image": scenes.images,
-        "class": scenes.classes,
+def judge_batch(
+    method: Method, scenes: Scenes, names: list[str], unseen: list[str], side: int, device: torch.device, places: np.ndarray
+) -> Part:
+    """Fill a batch and judge it. The `unseen` networks look at the originals too; pictures are kept at `side` pixels."""
+    image, hole = scenes.batch(places)
+    raw = torch.from_numpy(method.fill(places, mask_out(image, hole).numpy(), hole.numpy()))
+    image, hole, raw = image.to(device), hole.to(device), raw.to(device)
+    _check_values(raw, method.name, [scenes.names[i] for i in places])
+    filled = Batch(composite(image, raw, hole))
+    # A program that keeps the known pixels has filled the very picture: it is looked at once.
+    views = {"original": Batch(image), "": filled, "raw": filled if torch.equal(raw, filled.pictures) else Batch(raw)}
+    features = {
+        (network, view): FEATURES[network](device)(batch).cpu()
+        for network in _find_networks(names)
+        for view, batch in views.items()
+        if view != "original" or network in unseen
     }
-    table = pd.DataFrame({**known, **{name: values.numpy() for name, values in columns.items()}})
-    for network in unseen:
-        truths[network].keep(features.pop((network, "original")))
-    for (network, view), values in features.items():
-        _write_array(features_file(out, method.name, network, view), values.half())
-    distances: Scores = {}
-    for network in networks:
-        truth = truths[network].there
-        assert truth is not None
-        _write_array(features_file(out, "original", network), truth.half())
-        for view in ("", "raw"):
-            sets = FeatureSets(truth, features[network, view])
-            for name in names:
-                if (distance := METRICS[name].distance) and METRICS[name].network == network:
-                    distances[f"{name}_{view}" if view else name] = Score(mean=distance(sets), n=len(scenes))
-    return table, distances
+    rim, empty = band(hole), hole.sum((1, 2, 3)) == 0
+    columns = {"coverage": hole.mean((1, 2, 3)).cpu()}
+    for name in names:
+        for column, value in _values(name, views, hole, rim).items():
+            columns[column] = value.masked_fill(empty, torch.nan).cpu()  # where nothing was filled there is nothing to judge
+    return Part(places, columns, features, small(filled.pictures, side))
+
+
+class Gathered:
+    """What the parts hold, of all images together: values of each column, and features by network and view."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.columns: dict[str, Tensor] = {}
+        self.features: dict[tuple[str, str], Tensor] = {}
+
+    def add(self, part: Part) -> None:
+        self._put(self.columns, part.columns, part.places)
+        self._put(self.features, part.features, part.places)
+
+    def _put(self, into: dict[K, Tensor], found: dict[K, Tensor], places: np.ndarray) -> None:
+        # Each in its place: tensors of a batch that stayed would keep what was freed around them from being used again.
+        for key, values in found.items():
+            if key not in into:
+                into[key] = values.new_empty(self.count, *values.shape[1:])
+            into[key][places] = values
 
 
 def _judge_all(scenes: Scenes, judge: Callable[[np.ndarray], Part], at_once: bool) -> Iterator[Part]:
@@ -181,12 +204,6 @@ def _judge_all(scenes: Scenes, judge: Callable[[np.ndarray], Part], at_once: boo
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
-
-
-def _write_array(file: Path, values: Tensor) -> None:
-    data = io.BytesIO()
-    np.save(data, values.numpy())
-    write_bytes(file, data.getvalue())
 
 
 def _values(name: str, views: dict[str, Batch], hole: Tensor, rim: Tensor) -> dict[str, Tensor]:
@@ -219,21 +236,46 @@ def _check_values(raw: Tensor, method: str, names: list[str]) -> None:
         )
 
 
-class Truth:
-    """A network's features of the originals: read from the cache, or gathered with the first method and kept there."""
+# --- Features --------------------------------------------------------------------------------------------------------
 
-    def __init__(self, network: str, scenes: Scenes) -> None:
-        weights = WEIGHTS if network == "cifar" else Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_WEIGHTS
-        digest = hashlib.sha256(weights.read_bytes() if weights.exists() else network.encode()).hexdigest()
-        key = hashlib.sha256("".join([digest, *scenes.images]).encode()).hexdigest()[:24]
-        self.file = cache_folder() / "features" / f"{network}-{key}.npy"
-        self.there = torch.from_numpy(np.load(self.file)) if self.file.exists() else None
 
-    def keep(self, features: Tensor) -> None:
-        self.there = features
-        _write_array(self.file, features)
+class Originals:
+    """What networks see in the originals: by network their `features` (N, D), read from the cache, or gathered with the first
+    method and kept there."""
+
+    def __init__(self, scenes: Scenes) -> None:
+        self.scenes = scenes
+        self.features: dict[str, Tensor] = {}
+        self.files: dict[str, Path] = {}
+
+    def find_unseen(self, networks: Sequence[str]) -> list[str]:
+        """Those of the networks that have not looked at the originals yet."""
+        for network in networks:
+            if network not in self.files:
+                file = self.files[network] = _cached_features(network, self.scenes)
+                if file.exists():
+                    self.features[network] = torch.from_numpy(np.load(file))
+        return [network for network in networks if network not in self.features]
+
+    def keep(self, network: str, features: Tensor) -> None:
+        self.features[network] = features
+        _write_array(self.files[network], features)
+
+
+def _cached_features(network: str, scenes: Scenes) -> Path:
+    """Where a network's features of the originals lie in the cache, or will: by its weights and the images."""
+    weights = WEIGHTS if network == "cifar" else weights_file(INCEPTION_WEIGHTS)
+    digest = hashlib.sha256(weights.read_bytes() if weights.exists() else network.encode()).hexdigest()
+    key = hashlib.sha256("".join([digest, *scenes.images]).encode()).hexdigest()[:24]
+    return cache_folder() / "features" / f"{network}-{key}.npy"
 
 
 def features_file(out: Path, name: str, network: str, view: str = "") -> Path:
     """A network's features of a method's pictures, or of the "original" ones; `view` is "" or "raw"."""
     return out / "features" / f"{name}-{network}{'_' * bool(view)}{view}.npy"
+
+
+def _write_array(file: Path, values: Tensor) -> None:
+    data = io.BytesIO()
+    np.save(data, values.numpy())
+    write_bytes(file, data.getvalue())

@@ -41,10 +41,10 @@ def scores(rows: pd.DataFrame) -> Scores:
     found: Scores = {}
     for columns in _by_valid(rows[names]):
         values = columns.to_numpy(np.float64)
-        low, high = bootstrap(values, rows.loc[columns.index, "image"].to_numpy() if "image" in rows else None)
+        low, high = bootstrap(values, rows.loc[columns.index, "image"].to_numpy())
         for i, name in enumerate(columns.columns):
-            mean = _finite(values[:, i].mean()) if len(values) else None
-            found[name] = Score(mean=mean, low=_finite(low[i]), high=_finite(high[i]), n=len(values))
+            mean = round_finite(values[:, i].mean()) if len(values) else None
+            found[name] = Score(mean=mean, low=round_finite(low[i]), high=round_finite(high[i]), n=len(values))
     return {name: found[name] for name in names}
 
 
@@ -61,22 +61,14 @@ def _by_valid(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def bootstrap(values: np.ndarray, images: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The 2.5th and 97.5th percentile of the mean over 1,000 resamples of (n, m) values, each (m,).
 
-    Several rows of one of the `images` (n,) are drawn together, because they are no independent evidence. NaN for fewer than
-    ten images.
+    Several rows of one of the `images` (n,) are drawn together, because they are no independent evidence; without `images`
+    each row is of another. NaN for fewer than ten images.
     """
-    if images is None:
-        sums, sizes = values, np.ones(len(values))
-    else:
-        _, place = np.unique(images, return_inverse=True)
-        sizes = np.bincount(place).astype(np.float64)
-        sums = _sum_by_image(values, place, len(sizes))
-    n = len(sizes)
-    if n < FEWEST:
+    place, sizes = _find_images(np.arange(len(values)) if images is None else images)
+    if len(sizes) < FEWEST:
         return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
-    means = np.empty((RESAMPLES, values.shape[1]))
-    for i in range(RESAMPLES):
-        counts = np.bincount((uniform(n, 0, i) * n).astype(np.int64), minlength=n)
-        means[i] = counts @ sums / (counts @ sizes)
+    sums = _sum_by_image(values, place, len(sizes))
+    means = [counts @ sums / (counts @ sizes) for counts in _draw_images(len(sizes))]
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return low, high
 
@@ -94,16 +86,14 @@ def nested_bootstrap(
     have none to lose. What trainings differ by image by image is counted on both ways: where that is much, the interval is
     wider than it need be (Owen, "The pigeonhole bootstrap", 2007). NaN for fewer than ten images.
     """
-    _, place = np.unique(images, return_inverse=True)
-    sizes = np.bincount(place).astype(np.float64)
+    place, sizes = _find_images(images)
     n, m = len(sizes), a.shape[2]
     if n < FEWEST:
         return np.full(m, np.nan), np.full(m, np.nan)
     apart = a.mean((0, 1)) - b.mean((0, 1))
     sums = [np.stack([_sum_by_image(one, place, n) for one in group]) for group in (a, b)]  # (K, n, m)
     drawn = np.empty((RESAMPLES, m))
-    for i in range(RESAMPLES):
-        counts = np.bincount((uniform(n, 0, i) * n).astype(np.int64), minlength=n)
+    for i, counts in enumerate(_draw_images(n)):
         means = []
         for side, group in enumerate(sums):
             each = np.tensordot(counts, group, (0, 1)) / (counts @ sizes)  # (K, m)
@@ -127,6 +117,18 @@ def training_interval(a: list[float], b: list[float]) -> tuple[float, float]:
     return apart - half, apart + half
 
 
+def _find_images(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which image each row is of, counted from 0, (n,), and how many rows each image has."""
+    _, place = np.unique(images, return_inverse=True)
+    return place, np.bincount(place).astype(np.float64)
+
+
+def _draw_images(n: int) -> Iterator[np.ndarray]:
+    """How often each of n images is in a resample, (n,), for each resample."""
+    for i in range(RESAMPLES):
+        yield np.bincount((uniform(n, 0, i) * n).astype(np.int64), minlength=n)
+
+
 def _sum_by_image(values: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:
     return np.stack([np.bincount(place, column, n) for column in values.T], axis=1)
 
@@ -145,11 +147,9 @@ def _student(variance: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
 
 def coverage_label(coverage: "pd.Series[float]") -> "pd.Series[str]":
     """The coverage bin of each image, such as "10–20 %" or "up to 10 %"; a bin holds its upper edge."""
-    labels = [f"{low:.0%}–{high:.0%}".replace("%–", "–").replace("%", " %") for low, high in pairwise(BINS)]
-    labels[0], labels[len(labels) :] = "up to 10 %", ["over 60 %"]
+    labels = ["up to 10 %", *(f"{100 * low:.0f}–{100 * high:.0f} %" for low, high in pairwise(BINS[1:])), "over 60 %"]
     # Rounded, because a coverage is a multiple of 1/pixels in float32, and 0.1 is neither.
-    place = np.searchsorted(BINS[1:], np.round(coverage.to_numpy(np.float64), 6), side="left")
-    return pd.Series(pd.Categorical.from_codes(place, labels), index=coverage.index)
+    return pd.cut(coverage.astype("float64").round(6), [-np.inf, *BINS[1:], np.inf], labels=labels)
 
 
 def groups(rows: pd.DataFrame, key: "pd.Series[str]") -> Iterator[tuple[str, pd.DataFrame]]:
@@ -158,5 +158,6 @@ def groups(rows: pd.DataFrame, key: "pd.Series[str]") -> Iterator[tuple[str, pd.
         yield str(label), part
 
 
-def _finite(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
+def round_finite(value: float, digits: int = 6) -> float | None:
+    """What JSON can hold of a number: none where it is NaN or infinite."""
+    return round(float(value), digits) if math.isfinite(value) else None

@@ -3,7 +3,6 @@
 They lie where PyTorch's hub keeps them. The first digits of a file's SHA-256 stand in its name.
 """
 
-import hashlib
 import re
 import sys
 import time
@@ -15,6 +14,7 @@ from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
 from mend.errors import InputError
+from mend.inpaint.download import hash_file
 
 PATIENCE = 10.0  # seconds that a server has for its answer
 AGAIN = 60.0  # seconds after which a server that could not be reached is asked again
@@ -105,5 +105,4 @@ def _digits(file: Path) -> str | None:
 
 
 def _is_whole(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest().startswith(_digits(file) or "")
+    return hash_file(file).startswith(_digits(file) or "")

@@ -9,16 +9,19 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from mend import distributed
 from mend.errors import InputError
 from mend.filling.inpainter import Inpainter
-from mend.filling.job import FilledWork, Job, Work, fill_job, load_finder, read_job, write_job
+from mend.filling.job import FilledWork, Job, Result, Work, fill_job, load_finder, read_job, write_job
 from mend.filling.options import Options
 from mend.filling.pairing import Pair, Plan
 from mend.filling.summary import SUMMARY, Outcome, Summary, read_summary
@@ -27,6 +30,9 @@ from mend.images import check_quality, has_quality, make_folder
 AHEAD = 4  # pictures read ahead, and as many being written behind; also the number of threads
 
 OnFile = Callable[[str, Outcome, int, int], None]
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+Filled = TypeVar("Filled")
 
 
 def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnFile | None = None) -> Summary:
@@ -41,97 +47,45 @@ def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnF
     """
     begun = time.time()
     alone = options.most_memory is not None  # then one picture at a time is in memory: a plan counts no more
-    ahead = 1 if alone else AHEAD
-    before = _read_earlier(plan.output)
+    _check_for_all(plan, options)
+    before = read_summary(plan.output / SUMMARY)
     kept = {*before.masks_kept, *([os.path.relpath(plan.keep_mask, plan.output)] if plan.keep_mask else [])}
     skipped = {pair.name: _skipped(pair, before) for pair in plan.pairs if pair.skip}
     summary = Summary(inpainter.name, inpainter.runtime, len(plan.pairs), plan.notes, sorted(kept))
-    settled = 0
-    mine = plan.pairs[distributed.RANK :: distributed.WORLD]
-    # What is wrong with all is said before the first is filled.
-    if options.object:
-        load_finder(options.object, options.segmenter, options.device)
-    if options.quality is not None:
-        outputs = [pair.output for pair in plan.pairs]
-        check_quality(next(filter(has_quality, outputs), outputs[0]), options.quality)
-    if plan.keep_mask is not None:
-        make_folder(plan.keep_mask)
     # With what earlier runs left: this one may be killed, and another process may read it only now.
     distributed.run_first(lambda: replace(summary, files=skipped).write(plan.output))
 
     def read(pair: Pair) -> Work:
-        quality = options.quality if has_quality(pair.output) else None
-        return read_job(Job(pair.photo, pair.mask, pair.output, pair.kept, options=replace(options, quality=quality)))
+        return read_job(_make_job(pair, options))
 
     def write(pair: Pair, work: FilledWork) -> None:
-        result = write_job(work)
-        # Here, in the thread, so that Ctrl-C cannot come between.
-        summary.files[pair.name] = Outcome(
-            "filled",
-            output=str(pair.output),
-            mask=_text(pair.mask),
-            kept=_text(pair.kept),
-            coverage=round(result.coverage, 4),
-            seconds=round(result.seconds, 3),
-            plan=result.plan,
-            notes=result.notes,
-        )
+        # In the thread that writes, so that Ctrl-C cannot come between.
+        summary.files[pair.name] = _filled(pair, write_job(work))
 
-    def settle(pair: Pair, outcome: Outcome | BaseException | None = None) -> None:
-        nonlocal settled
-        if isinstance(outcome, OSError) and outcome.errno == errno.ENOSPC:
-            raise outcome
-        if isinstance(outcome, BaseException):
-            said = str(outcome) if isinstance(outcome, (InputError, OSError)) else f"{type(outcome).__name__}: {outcome}"
-            outcome = Outcome("failed", mask=_text(pair.mask), error=said)
-        if outcome is not None:
-            summary.files[pair.name] = outcome
-        settled += 1  # not how many are in the summary: what is being written is there already
-        if on_file is not None:
-            on_file(pair.name, summary.files[pair.name], settled, len(mine))
-
-    def fill(pair: Pair, future: Future[Work], pool: ThreadPoolExecutor) -> Future[None]:
-        return pool.submit(write, pair, fill_job(future.result(), inpainter))
-
-    def fill_all(pairs: deque[Pair], pool: ThreadPoolExecutor) -> None:
-        reading: deque[tuple[Pair, Future[Work]]] = deque()
-        writing: deque[tuple[Pair, Future[None]]] = deque()
-        while pairs or reading or writing:
-            while pairs and len(reading) < ahead and not (alone and writing):
-                reading.append((pairs[0], pool.submit(read, pairs.popleft())))
-            if len(writing) == ahead or not reading:
-                pair, written = writing.popleft()
-                settle(pair, written.exception())
-                continue
-            pair = reading[0][0]
-            try:
-                writing.append((pair, fill(*reading.popleft(), pool)))
-            except Exception as error:
-                settle(pair, error)
-
-    # Where PyTorch is, a thread that starts while a small scale is filled would keep to one core: see
-    # `mend.models.network.one_thread`.
-    torch = sys.modules.get("torch")
-    keep = partial(torch.set_num_threads, torch.get_num_threads()) if torch else None
-    todo = deque[Pair]()
-    for pair in mine:
-        if pair.problem:
-            settle(pair, InputError(pair.problem))
-        elif pair.skip:
-            settle(pair, skipped[pair.name])
-        else:
-            todo.append(pair)
+    mine = plan.pairs[distributed.RANK :: distributed.WORLD]
+    summary.files.update((pair.name, skipped[pair.name]) for pair in mine if pair.skip)
+    settled = [(pair, InputError(pair.problem) if pair.problem else None) for pair in mine if pair.problem or pair.skip]
+    todo = [pair for pair in mine if not (pair.problem or pair.skip)]
     try:
-        with ThreadPoolExecutor(ahead, initializer=keep) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
-            fill_all(todo, pool)
+        with closing(run_pipeline(todo, read, partial(fill_job, inpainter=inpainter), write, AHEAD, alone)) as filled:
+            done = 0  # not how many are in the summary: what is being written is there already
+            for pair, error in chain(settled, filled):
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                    raise error
+                if error is not None:
+                    summary.files[pair.name] = _failed(pair, error)
+                del error  # it knows where it was raised, and so the picture
+                done += 1  # noqa: SIM113 (enumerate would hold on to the error)
+                if on_file is not None:
+                    on_file(pair.name, summary.files[pair.name], done, len(mine))
         for files in distributed.gather(summary.files):
             summary.files.update(files)
     except KeyboardInterrupt:
         # Of all processes; what an older run left is not counted.
         there = [pair for pair in plan.pairs if pair.output.exists()]
-        done = sum(pair.skip or pair.output.stat().st_mtime >= begun - 1 for pair in there)
+        count = sum(pair.skip or pair.output.stat().st_mtime >= begun - 1 for pair in there)
         raise KeyboardInterrupt(
-            f"The same command goes on with `skip_existing=True`: {done} of {len(plan.pairs)} pictures are in {plan.output}."
+            f"The same command goes on with `skip_existing=True`: {count} of {len(plan.pairs)} pictures are in {plan.output}."
         ) from None
     finally:
         if distributed.FIRST:
@@ -139,12 +93,81 @@ def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnF
     return summary
 
 
-def _read_earlier(output: Path) -> Summary:
-    """What an earlier run left in the output folder: its kept masks are still ours, and it knows what is skipped now."""
-    try:
-        return read_summary(output / SUMMARY)
-    except (InputError, OSError):
-        return Summary("", "", 0, [])
+def run_pipeline(
+    items: Iterable[Item],
+    read: Callable[[Item], Read],
+    fill: Callable[[Read], Filled],
+    write: Callable[[Item, Filled], None],
+    ahead: int,
+    alone: bool,
+) -> Generator[tuple[Item, BaseException | None]]:
+    """Take items through three steps, `read` and `write` in threads and `fill` here; yield each with its error, if any.
+
+    While one is filled, up to `ahead` are read ahead, and as many are being written; if `alone`, no other is in memory. Closing
+    the generator waits for what is being written.
+    """
+    todo = deque(items)
+    reading: deque[tuple[Item, Future[Read]]] = deque()
+    writing: deque[tuple[Item, Future[None]]] = deque()
+    ahead = 1 if alone else ahead
+
+    def fill_next() -> Future[None]:
+        # A function of its own, whose frame ends, and without a name for what was read or failed: nothing goes on holding it.
+        return pool.submit(write, reading[0][0], fill(reading.popleft()[1].result()))
+
+    # Where PyTorch is, a thread that starts while a small scale is filled would keep to one core: see
+    # `mend.models.network.one_thread`.
+    torch = sys.modules.get("torch")
+    keep = partial(torch.set_num_threads, torch.get_num_threads()) if torch else None
+    with ThreadPoolExecutor(ahead, initializer=keep) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
+        while todo or reading or writing:
+            while todo and len(reading) < ahead and not (alone and writing):
+                reading.append((todo[0], pool.submit(read, todo.popleft())))
+            if len(writing) == ahead or not reading:
+                yield writing[0][0], writing.popleft()[1].exception()
+                continue
+            item = reading[0][0]
+            try:
+                writing.append((item, fill_next()))
+            except Exception as error:
+                yield item, error
+
+
+def _check_for_all(plan: Plan, options: Options) -> None:
+    """What is wrong with all pictures is said before the first is filled."""
+    if options.object:
+        load_finder(options.object, options.segmenter, options.device)
+    if options.quality is not None:
+        outputs = [pair.output for pair in plan.pairs]
+        check_quality(next(filter(has_quality, outputs), outputs[0]), options.quality)
+    if plan.keep_mask is not None:
+        make_folder(plan.keep_mask)
+
+
+def _make_job(pair: Pair, options: Options) -> Job:
+    quality = options.quality if has_quality(pair.output) else None
+    return Job(pair.photo, pair.mask, pair.output, pair.kept, pair.photo_name, replace(options, quality=quality))
+
+
+# --- Outcomes --------------------------------------------------------------------------------------------------------
+
+
+def _filled(pair: Pair, result: Result) -> Outcome:
+    return Outcome(
+        "filled",
+        output=str(pair.output),
+        mask=_text(pair.mask),
+        kept=_text(pair.kept),
+        coverage=round(result.coverage, 4),
+        seconds=round(result.seconds, 3),
+        plan=result.plan,
+        notes=result.notes,
+    )
+
+
+def _failed(pair: Pair, error: BaseException) -> Outcome:
+    said = str(error) if isinstance(error, (InputError, OSError)) else f"{type(error).__name__}: {error}"
+    return Outcome("failed", mask=_text(pair.mask), error=said)
 
 
 def _skipped(pair: Pair, before: Summary) -> Outcome:

@@ -13,10 +13,11 @@ from PIL import Image
 
 from mend.errors import InputError
 from mend.filling.load import load_filler
-from mend.images import Picture, composite, decode, mask_out, picture_from_pil, read_image
+from mend.images import Picture, composite, explain_read_errors, mask_out, picture_from_pil, read_image
 from mend.inpaint.filler import Filler
 from mend.inpaint.plan import Plan, make_plan
-from mend.masks.hole import as_hole, widen
+from mend.masks.hole import widen
+from mend.masks.reading import as_hole
 from mend.progress import Report, ignore
 
 if TYPE_CHECKING:
@@ -70,10 +71,6 @@ class Inpainter:
         """How a hole (B, 1, H, W) will be filled in at most so many bytes; see `make_plan`."""
         return make_plan(self.filler, hole, most)
 
-    def raw(self, image: np.ndarray, hole: np.ndarray, plan: Plan | None = None, report: Report = ignore) -> np.ndarray:
-        """What the filler returns for an image (B, 3, H, W) and its hole (B, 1, H, W); in tiles where the plan says so."""
-        return self.filler(mask_out(image, hole), hole, (plan or self.plan(hole)).tile, report)
-
     def fill_picture(
         self,
         picture: Picture,
@@ -104,8 +101,8 @@ class Inpainter:
 
         image  a path (a PIL image comes back) · a PIL image · an array (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]
                · a tensor (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]
-        mask   a path or a PIL image (read by `mend.masks.hole.understand_mask`) · an array (H, W) · a tensor (H, W), (1, H, W)
-               or (B, 1, H, W); of the image's size, a path or a PIL image in another size of the same shape too
+        mask   a path or a PIL image (read by `mend.masks.reading.understand_mask`) · an array (H, W) · a tensor (H, W),
+               (1, H, W) or (B, 1, H, W); of the image's size, a path or a PIL image in another size of the same shape too
         hole   what marks the hole in the mask: "auto", "white", "black", "opaque", "transparent" or "painted"
         grow   pixels by which the hole is enlarged on all sides, for a mask that is a little too small
 
@@ -120,7 +117,9 @@ class Inpainter:
             pixels = self._fill_alone(_picture_from_array(image), mask, hole, grow).pixels
             return pixels.reshape(image.shape).astype(image.dtype, copy=False)  # in its order of bytes
         if isinstance(image, Image.Image):
-            picture, name = picture_from_pil(decode(image, "the picture")), ""
+            with explain_read_errors("the picture"):
+                image.load()
+                picture, name = picture_from_pil(image), ""
         else:
             picture, name = read_image(Path(image)), Path(image).name
         picture.to_pil()  # what Pillow cannot hold is an error before the work, not after it
@@ -152,7 +151,8 @@ class Inpainter:
             raise InputError(f"{len(holes)} masks for {len(batch)} images; give one, or one for each.")
         holes = np.broadcast_to(holes, (len(batch), *holes.shape[1:]))
         alone = zip(np.split(colours, len(batch)), np.split(holes, len(batch)), strict=True)
-        raw = torch.from_numpy(np.concatenate([self.raw(one, hole) for one, hole in alone]))
+        raws = [self.filler(mask_out(one, hole), hole, self.plan(hole).tile) for one, hole in alone]
+        raw = torch.from_numpy(np.concatenate(raws))
         raw = (raw.clamp(0, 1) * 255).round() if batch.dtype == torch.uint8 else raw
         hole = torch.from_numpy(np.array(holes)).to(image.device)
         return composite(batch, raw.to(image.device), hole).reshape(image.shape)

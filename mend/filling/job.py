@@ -22,7 +22,8 @@ from mend.filling.options import Options
 from mend.filling.verify import COPIED, encode_filled
 from mend.images import Picture, check_fits, check_may_write, format_of, output_beside, peek, read_image, to_pixels, write_bytes
 from mend.inpaint.plan import check_mask
-from mend.masks.hole import format_share, understand_mask, widen, write_mask
+from mend.masks.hole import format_share, widen, write_mask
+from mend.masks.reading import understand_mask
 from mend.progress import Report, ignore
 
 AS_PNG = "written as PNG, which keeps every value"  # where the picture's own format is another, and nobody asked
@@ -80,8 +81,7 @@ class Result:
     filled      the picture, every value outside the hole as it was, before a lossy format
     hole        (1, 1, H, W) float32: what was filled
     coverage    the share of the picture that is hole
-    seconds     in the inpainter alone, which did it by `plan` on `runtime`
-    loss        how the format loses something, in words; empty where it keeps every value
+    seconds     in the inpainter alone, which did it by `plan`
     notes       what the person should know, in sentences
     """
 
@@ -92,8 +92,6 @@ class Result:
     coverage: float
     seconds: float
     plan: str
-    runtime: str
-    loss: str
     notes: list[str]
 
 
@@ -142,7 +140,6 @@ class FilledWork:
     picture: Picture
     seconds: float
     plan: str
-    runtime: str
 
 
 def read_job(job: Job) -> Work:
@@ -170,15 +167,15 @@ def fill_job(work: Work, inpainter: Inpainter, report: Report = ignore, on_plan:
     on_plan(f"{plan}; {inpainter.runtime}")
     picture = work.picture.make_opaque(work.hole) if work.job.options.opaque else work.picture
     filled = inpainter.fill_picture(picture, work.hole, work.weight, plan, report)
-    return FilledWork(work, filled, time.perf_counter() - start, str(plan), inpainter.runtime)
+    return FilledWork(work, filled, time.perf_counter() - start, str(plan))
 
 
 def write_job(done: FilledWork) -> Result:
     """Write the picture, read back first, and the mask; where nothing was to be filled the file itself, byte for byte."""
     work, job = done.work, done.work.job
-    data, loss, notes = _copied(work), "", [COPIED]
+    data, notes = _copied(work), [COPIED]
     if data is None:
-        data, loss, notes = encode_filled(work.target, work.picture, work.hole, done.picture, job.options.quality)
+        data, notes = encode_filled(work.target, work.picture, work.hole, done.picture, job.options.quality)
         notes += [note for note in done.picture.notes if note not in notes[0]] + work.notes
     if job.keep_mask is not None:  # first: what was filled can be verified, also after a stop between the two
         write_mask(job.keep_mask, work.hole)
@@ -194,8 +191,6 @@ def write_job(done: FilledWork) -> Result:
         coverage=float(work.hole.mean()),
         seconds=done.seconds,
         plan=done.plan,
-        runtime=done.runtime,
-        loss=loss,
         notes=notes,
     )
 
@@ -212,11 +207,8 @@ def _copied(work: Work) -> bytes | None:
 
 def _name(job: Job, picture: Picture) -> Path:
     """What the photograph is called; one that came without a name is called by its content."""
-    if isinstance(job.photo, Path):
-        return Path(job.name or job.photo.name)
-    if job.name:
-        return Path(job.name)
-    return Path(f"photo.{picture.source.get('format', 'PNG').lower()}")
+    name = job.photo.name if isinstance(job.photo, Path) else f"photo.{picture.source.get('format', 'PNG').lower()}"
+    return Path(job.name or name)
 
 
 def spare(output: Path, *inputs: Path) -> None:

@@ -10,20 +10,18 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from mend.filling.huffman import decode_blocks, encode_blocks
 from mend.images import Picture, find_differences, read_image
-from mend.images.deep import orient
-from mend.images.metadata import Metadata, save_arguments, turn_exif
-from mend.inpaint.compiled import compiled, inlined
+from mend.images.bit_depth import orient
+from mend.images.metadata import Metadata, save_arguments, upright_exif
 
 SOF0, SOF1, DHT, SOI, EOI, SOS, DQT, DRI, APP14 = 0xC0, 0xC1, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xEE
 RGB = (ord("R"), ord("G"), ord("B"))  # as the components are called where they are no YCbCr
 KEPT = "only the blocks at the hole are encoded again"
-LONGEST = 500  # bytes of an encoded block, at most: 64 numbers of 31 bits, a 0 behind each byte, and the end of an interval
 ZIGZAG = np.array(sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
 COSINES = np.array([[np.cos((2 * x + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for x in range(8)] for u in range(8)])
 YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
@@ -38,9 +36,9 @@ def encode_changes(picture: Picture) -> bytes | None:
     turn = picture.source.get("orientation", 1)
     try:
         file = _read(picture.content)
-        coefficients = _decode(file)
-        exif = turn_exif(picture.metadata["exif"], turn) if turn > 1 else picture.metadata.get("exif")
-    except (_Unlike, KeyError, IndexError, ValueError, struct.error):
+        coefficients = decode_blocks(file.codes, file.tables, *_scan_order(file), file.interval)
+        exif = upright_exif(picture.metadata["exif"], turn)[0] if turn > 1 else picture.metadata.get("exif")
+    except (KeyError, IndexError, ValueError, struct.error):
         return None
     before = read_image(picture.content).pixels
     if before.shape != picture.pixels.shape or before.dtype != picture.pixels.dtype:
@@ -62,10 +60,6 @@ def encode_changes(picture: Picture) -> bytes | None:
 # --- What the file is ------------------------------------------------------------------------------------------------
 
 
-class _Unlike(ValueError):
-    """It is a JPEG of another kind, or damaged."""
-
-
 @dataclass(frozen=True)
 class _Component:
     """`across` and `down` are blocks in a unit of coding; `columns` × `rows` are all, and the first of them is `first`."""
@@ -75,23 +69,25 @@ class _Component:
     columns: int
     rows: int
     first: int
-    table: np.ndarray  # (64,), zigzag
-    dc: int
-    ac: int
+    divisors: np.ndarray  # (64,), zigzag
+    tables: tuple[bytes, bytes]  # of Huffman codes, DC and AC
 
 
 @dataclass(frozen=True)
 class _File:
-    """A sequential JPEG: its size, components, Huffman tables {class and number: segment}, and where its codes are."""
+    """A sequential JPEG: its size, components, the segments that are copied, and its codes, with restarts at an interval."""
 
     width: int
     height: int
     components: list[_Component]
-    huffman: dict[int, bytes]
-    quantization: bytes  # the segments
+    quantization: bytes
     frame: bytes
     interval: int
     codes: np.ndarray
+
+    @property
+    def tables(self) -> list[tuple[bytes, bytes]]:
+        return [component.tables for component in self.components]
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -101,7 +97,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
         while content[at] == 0xFF and content[at + 1] == 0xFF:  # fill bytes
             at += 1
         if content[at] != 0xFF:
-            raise _Unlike("no marker where one should be")
+            raise ValueError("no marker where one should be")
         marker, length = content[at + 1], struct.unpack_from(">H", content, at + 2)[0]
         if marker == SOS:
             yield marker, content[at + 4 :]
@@ -110,10 +106,19 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
         at += 2 + length
 
 
+def _huffman_tables(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The tables of a DHT segment, each with its class (in the upper half of the byte) and number."""
+    while data:
+        size = 17 + sum(data[1:17])
+        yield data[0], data[1:size]
+        data = data[size:]
+
+
 def _read(content: bytes) -> _File:
+    """ValueError, KeyError, IndexError or struct.error for a JPEG of another kind, and for a damaged one."""
     if content[:2] != bytes([0xFF, SOI]):
-        raise _Unlike("no JPEG")
-    tables: dict[int, np.ndarray] = {}
+        raise ValueError("no JPEG")
+    divisors: dict[int, np.ndarray] = {}
     huffman: dict[int, bytes] = {}
     quantization, frame, interval = b"", b"", 0
     for marker, data in _segments(content):
@@ -121,151 +126,56 @@ def _read(content: bytes) -> _File:
             quantization += _segment(marker, data)
             while data:
                 size = 128 if data[0] >> 4 else 64
-                tables[data[0] & 15] = np.frombuffer(data, ">u2" if size == 128 else np.uint8, 64, 1).astype(np.float64)
+                divisors[data[0] & 15] = np.frombuffer(data, ">u2" if size == 128 else np.uint8, 64, 1).astype(np.float64)
                 data = data[1 + size :]
         elif marker == DHT:
-            while data:
-                size = 17 + sum(data[1:17])
-                huffman[data[0]] = data[1:size]
-                data = data[size:]
+            huffman.update(_huffman_tables(data))
         elif marker == DRI:
             interval = struct.unpack(">H", data)[0]
         elif marker in (SOF0, SOF1):
             frame = _segment(marker, data)
         elif marker == APP14 and data[:5] == b"Adobe" and data[11] == 0:
-            raise _Unlike("no YCbCr")
+            raise ValueError("no YCbCr")
         elif 0xC0 <= marker <= 0xCF:
-            raise _Unlike("another mode")
+            raise ValueError("another mode")
         elif marker == SOS:
             scan = data
-    if not all(table.all() for table in tables.values()):
-        raise _Unlike("a table that divides by 0")
+    if not all(table.all() for table in divisors.values()):
+        raise ValueError("a table that divides by 0")
     precision, height, width, count = struct.unpack_from(">BHHB", frame, 4)
     if precision != 8 or count not in (1, 3) or scan[0] != count or not (width and height):
-        raise _Unlike("another kind")
+        raise ValueError("another kind")
     listed = [tuple(frame[10 + 3 * i : 13 + 3 * i]) for i in range(count)]
     if tuple(name for name, _, _ in listed) == RGB or [name for name, _, _ in listed] != list(scan[1 : 1 + 2 * count : 2]):
-        raise _Unlike("other colours, or another order")
+        raise ValueError("other colours, or another order")
     sizes = [(size >> 4, size & 15) if count > 1 else (1, 1) for _, size, _ in listed]
     most = [max(side) for side in zip(*sizes, strict=True)]
     if any(not (1 <= side <= 4) or top % side for size in sizes for side, top in zip(size, most, strict=True)):
-        raise _Unlike("blocks that do not fit into each other")
+        raise ValueError("blocks that do not fit into each other")
     across, down = -(-width // (8 * most[0])), -(-height // (8 * most[1]))
     components, first = [], 0
     for i, (wide, tall) in enumerate(sizes):
-        tabs = scan[2 + 2 * i]
-        components.append(
-            _Component(wide, tall, across * wide, down * tall, first, tables[listed[i][2]], tabs >> 4, 16 | (tabs & 15))
-        )
+        tables = huffman[scan[2 + 2 * i] >> 4], huffman[16 | (scan[2 + 2 * i] & 15)]
+        components.append(_Component(wide, tall, across * wide, down * tall, first, divisors[listed[i][2]], tables))
         first += across * wide * down * tall
     codes = np.frombuffer(scan, np.uint8, offset=1 + 2 * count + 3)
-    return _File(width, height, components, huffman, quantization, frame, interval, codes)
+    return _File(width, height, components, quantization, frame, interval, codes)
 
 
 def _segment(marker: int, data: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
-def _codes(table: bytes) -> Iterator[tuple[int, int, int]]:
-    """The codes of a Huffman table: (code, length in bits, symbol)."""
-    code, at = 0, 16
-    for length in range(1, 17):
-        for _ in range(table[length - 1]):
-            if code == (1 << length) - 1:  # ones alone are no code: they fill the last byte
-                raise _Unlike("a table with too many codes")
-            yield code, length, table[at]
-            code, at = code + 1, at + 1
-        code *= 2
-
-
-# --- Its coefficients ------------------------------------------------------------------------------------------------
-
-
-def _layout(file: _File) -> np.ndarray:
-    """What the loops need of each component: (C, 6) blocks across and down in a unit, in a row, the first, DC and AC table."""
-    return np.array([[c.across, c.down, c.columns, c.first, i, 4 + i] for i, c in enumerate(file.components)])
-
-
-def _units(file: _File) -> int:
-    first = file.components[0]
-    return (first.columns // first.across) * (first.rows // first.down)
-
-
-def _decode(file: _File) -> np.ndarray:
-    """The coefficients of all blocks, (blocks, 64) int16, zigzag, component after component, row after row."""
-    lookup = np.zeros((8, 1 << 16), np.uint16)  # by the next 16 bits: length and symbol; 0 where there is no such code
-    for i, component in enumerate(file.components):
-        for place, number in ((i, component.dc), (4 + i, component.ac)):
-            for code, length, symbol in _codes(file.huffman[number]):
-                lookup[place, code << (16 - length) : (code + 1) << (16 - length)] = length << 8 | symbol
-    last = file.components[-1]
-    coefficients = np.zeros((last.first + last.columns * last.rows, 64), np.int16)
-    done = np.zeros(1, np.int64)
-    _decode_scan(file.codes, lookup, _layout(file), _units(file), file.interval, coefficients, done)
-    if done[0] != _units(file):
-        raise _Unlike("codes that mean nothing, or too few")
-    return coefficients
-
-
-@inlined
-def _load(data: Any, at: int, bits: int, count: int, made_up: int) -> tuple[int, int, int, int]:
-    """At least 49 bits, of which the last are made up where the data ends, or a marker stands."""
-    while count <= 48:
-        value: Any = 0
-        if at >= len(data) or (data[at] == 255 and (at + 1 >= len(data) or data[at + 1] != 0)):
-            made_up += 8
-        else:
-            value = np.int64(data[at])
-            at += 2 if value == 255 else 1
-        bits = ((bits << 8) | value) & 0xFFFFFFFFFFFFFF
-        count += 8
-    return at, bits, count, made_up
-
-
-@compiled
-def _decode_scan(data: Any, lookup: Any, layout: Any, units: int, interval: int, coefficients: Any, done: Any) -> None:
-    at, bits, count, made_up = 0, 0, 0, 0
-    before: Any = np.zeros(4, np.int64)
-    per_row = layout[0, 2] // layout[0, 0]
-    for unit in range(units):
-        if interval > 0 and unit > 0 and unit % interval == 0:
-            if at + 1 >= len(data) or data[at] != 255 or data[at + 1] < 0xD0 or data[at + 1] > 0xD7:
-                return
-            at, bits, count, made_up = at + 2, 0, 0, 0
-            before[:] = 0
-        for component in range(len(layout)):
-            wide, tall, columns, first = layout[component, 0], layout[component, 1], layout[component, 2], layout[component, 3]
-            dc, ac = layout[component, 4], layout[component, 5]
-            for inner in range(wide * tall):
-                row = unit // per_row * tall + inner // wide
-                block = first + row * columns + unit % per_row * wide + inner % wide
-                k = 0
-                while k < 64:
-                    at, bits, count, made_up = _load(data, at, bits, count, made_up)
-                    code: Any = np.int64(lookup[dc if k == 0 else ac, (bits >> (count - 16)) & 0xFFFF])
-                    if code == 0:
-                        return
-                    count -= code >> 8
-                    size = code & 15
-                    if k > 0:
-                        run = (code >> 4) & 15
-                        if size == 0 and run < 15:
-                            break
-                        k += run
-                        if k > 63:
-                            return
-                    value = (bits >> (count - size)) & ((1 << size) - 1)
-                    count -= size
-                    if size > 0 and value < 1 << (size - 1):
-                        value -= (1 << size) - 1
-                    if k == 0:
-                        value += before[component]
-                        before[component] = value
-                    coefficients[block, k] = value
-                    k += 1
-                if made_up > count:  # what was made up is used
-                    return
-        done[0] = unit + 1
+def _scan_order(file: _File) -> tuple[np.ndarray, np.ndarray]:
+    """In which order the blocks come: those of each unit of coding (units, n), and of which component each is (n,)."""
+    blocks = [
+        (c.first + np.arange(c.rows * c.columns))
+        .reshape(c.rows // c.down, c.down, c.columns // c.across, c.across)
+        .transpose(0, 2, 1, 3)
+        .reshape(-1, c.down * c.across)
+        for c in file.components
+    ]
+    return np.hstack(blocks), np.repeat(np.arange(len(blocks)), [part.shape[1] for part in blocks])
 
 
 # --- Blocks made anew ------------------------------------------------------------------------------------------------
@@ -297,7 +207,7 @@ def _replace(coefficients: np.ndarray, file: _File, pixels: np.ndarray, changed:
         made = (COSINES @ blocks @ COSINES.T).reshape(-1, 64)[:, ZIGZAG]
         y, x = np.nonzero(touched)
         places = component.first + (y + top * component.down) * component.columns + x + left * component.across
-        coefficients[places] = np.rint(made / component.table).clip(-1023, 1023)
+        coefficients[places] = np.rint(made / component.divisors).clip(-1023, 1023)
 
 
 # --- And written -----------------------------------------------------------------------------------------------------
@@ -309,18 +219,12 @@ def _write(file: _File, coefficients: np.ndarray, metadata: Metadata) -> bytes |
     small = io.BytesIO()  # Pillow writes the metadata, and the usual tables
     Image.new("RGB" if colour else "L", (8, 8)).save(small, "JPEG", **save_arguments(metadata, "JPEG"))
     segments = list(_segments(small.getvalue()))
-    usual = {0: b"", 16: b""}
-    for marker, data in segments:
-        while marker == DHT and data:
-            size = 17 + sum(data[1:17])
-            usual[data[0]] = data[1:size]
-            data = data[size:]
-    # DC and AC of each component
-    own = [(file.huffman[c.dc], file.huffman[c.ac]) for c in file.components]
+    usual = {number: table for marker, data in segments if marker == DHT for number, table in _huffman_tables(data)}
+    own, order = file.tables, _scan_order(file)
     other = [(usual[n], usual[16 | n]) for n in [0, 1, 1][: len(own)]]
-    codes, tables = _encode(file, coefficients, own), own
+    tables, codes = own, encode_blocks(coefficients, own, *order)
     if codes is None:
-        codes, tables = _encode(file, coefficients, other), other
+        tables, codes = other, encode_blocks(coefficients, other, *order)
     if codes is None:
         return None
     head = b"".join(_segment(marker, data) for marker, data in segments if 0xE0 <= marker <= 0xFE)
@@ -342,81 +246,3 @@ def _write(file: _File, coefficients: np.ndarray, metadata: Metadata) -> bytes |
             bytes([0xFF, EOI]),
         )
     )
-
-
-def _encode(file: _File, coefficients: np.ndarray, tables: list[tuple[bytes, bytes]]) -> bytes | None:
-    """The codes of all blocks; None where a table lacks one, and for more pairs of tables than this mode has."""
-    if len(set(tables)) > 2:
-        return None
-    codes, lengths = np.zeros((8, 256), np.int64), np.zeros((8, 256), np.int64)
-    for i, pair in enumerate(tables):
-        for place, table in zip((i, 4 + i), pair, strict=True):
-            for code, length, symbol in _codes(table):
-                codes[place, symbol], lengths[place, symbol] = code, length
-    out, used = np.empty(len(coefficients) * LONGEST + 8, np.uint8), np.full(1, -1, np.int64)
-    _encode_scan(coefficients, codes, lengths, _layout(file), _units(file), out, used)
-    return None if used[0] < 0 else out[: used[0]].tobytes()
-
-
-@inlined
-def _store(out: Any, at: int, bits: int, count: int, value: int, length: int) -> tuple[int, int, int]:
-    """Add bits, and write the bytes that are full, a 0 after each 255."""
-    bits, count = (bits << length) | value, count + length
-    while count >= 8:
-        byte = (bits >> (count - 8)) & 255
-        out[at] = byte
-        at += 1
-        if byte == 255:
-            out[at] = 0
-            at += 1
-        count -= 8
-    return at, bits & 255, count
-
-
-@compiled
-def _encode_scan(coefficients: Any, codes: Any, lengths: Any, layout: Any, units: int, out: Any, used: Any) -> None:
-    at, bits, count = 0, 0, 0
-    before: Any = np.zeros(4, np.int64)
-    per_row = layout[0, 2] // layout[0, 0]
-    for unit in range(units):
-        for component in range(len(layout)):
-            wide, tall, columns, first = layout[component, 0], layout[component, 1], layout[component, 2], layout[component, 3]
-            for inner in range(wide * tall):
-                row = unit // per_row * tall + inner // wide
-                block = first + row * columns + unit % per_row * wide + inner % wide
-                last = 63
-                while last > 0 and coefficients[block, last] == 0:
-                    last -= 1
-                run, table = 0, layout[component, 4]
-                for k in range(last + 1):
-                    value: Any = np.int64(coefficients[block, k])
-                    if k == 0:
-                        value, before[component] = value - before[component], value
-                    elif value == 0:
-                        run += 1
-                        continue
-                    while run > 15:
-                        if lengths[table, 0xF0] == 0:
-                            return
-                        at, bits, count = _store(out, at, bits, count, codes[table, 0xF0], lengths[table, 0xF0])
-                        run -= 16
-                    size, rest = 0, abs(value)
-                    while rest > 0:
-                        size, rest = size + 1, rest >> 1
-                    symbol = run << 4 | size
-                    if size > 15 or lengths[table, symbol] == 0:
-                        return
-                    if value < 0:
-                        value += (1 << size) - 1
-                    at, bits, count = _store(
-                        out, at, bits, count, codes[table, symbol] << size | value, lengths[table, symbol] + size
-                    )
-                    run, table = 0, layout[component, 5]
-                if last < 63:
-                    table = layout[component, 5]
-                    if lengths[table, 0] == 0:
-                        return
-                    at, bits, count = _store(out, at, bits, count, codes[table, 0], lengths[table, 0])
-    if count > 0:
-        at, bits, count = _store(out, at, bits, count, (1 << (8 - count)) - 1, 8 - count)
-    used[0] = at

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mend.errors import InputError, name_missing_extra, nearest
+from mend.filling.options import check_texture
 from mend.inpaint import networks
 from mend.inpaint.classical import CLASSICAL, Classical
 from mend.inpaint.contracts import NETWORKS
@@ -35,32 +36,30 @@ def load_filler(
         )
     if foreign and device not in ("auto", "cpu"):
         raise InputError(f"networks of other people run on the CPU; the `device` is {device}. Leave it out.")
-    if device not in ("auto", "cpu") and find_spec("torch") is None:
-        raise InputError(
-            f"the `device` is {device!r}, and without PyTorch there is only the CPU. Leave it out, or run in the folder of "
-            "mend: pip install '.[train]'."
-        )
+    if device not in ("auto", "cpu"):
+        if find_spec("torch") is None:
+            raise InputError(
+                f"the `device` is {device!r}, and without PyTorch there is only the CPU. Leave it out, or run in the folder of "
+                "mend: pip install '.[train]'."
+            )
+        from mend.models.device import find_device
+
+        find_device(device)  # before anything is loaded, and where nothing would ask for it: a classical filler has no device
     filler = _load(model, device)
     if seam:
         from mend.inpaint.blend import Blended
 
         filler = Blended(filler)
-    if texture or (model is None and not smooth):
+    if wants_texture(model, smooth, texture):
         from mend.inpaint.texture import Textured
 
         filler = Textured(filler)
     return filler
 
 
-def check_texture(model: str | Path | None, smooth: bool, texture: bool) -> None:
-    """Raise InputError for `smooth` beside what it does not fit."""
-    if smooth and texture:
-        raise InputError("`smooth` leaves texture out, `texture` adds it. Leave one of them out.")
-    if smooth and model is not None:
-        raise InputError(
-            "`smooth` is for the network that comes with mend: another `model` has no texture unless you add `texture`. "
-            "Leave it out."
-        )
+def wants_texture(model: str | Path | None, smooth: bool, texture: bool) -> bool:
+    """Whether a filling gets texture: that of the network that comes with mend unless it is to be smooth."""
+    return texture or (model is None and not smooth)
 
 
 def _load(model: str | Path | None, device: str) -> Filler:

@@ -1,6 +1,7 @@
 """How a photograph is filled: what the command, a folder and the studio let a person choose."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from mend.errors import InputError
 
@@ -49,8 +50,6 @@ class Options:
 
     def check(self) -> None:
         """Raise InputError for options that exclude each other."""
-        from mend.filling.load import check_texture
-
         if self.object and self.hole != "auto":
             raise InputError(
                 "`hole` says what marks the hole in a mask, and does not fit `object`, which needs none. Leave it out."
@@ -58,6 +57,10 @@ class Options:
         check_texture(self.model, self.smooth, self.texture)
         if self.object and self.max_memory:
             raise InputError("`max_memory` does not count what finds an object. Leave it out, or give a `mask`.")
+        if self.grow is not None or not self.object:  # the hole of an object is grown by a share of the picture
+            from mend.masks.hole import check_ring  # OpenCV takes a while
+
+            check_ring(self.grow or 0, self.feather)
 
     @property
     def most_memory(self) -> int | None:
@@ -65,3 +68,14 @@ class Options:
         from mend.inpaint.plan import memory_size
 
         return memory_size(self.max_memory) if self.max_memory else None
+
+
+def check_texture(model: str | Path | None, smooth: bool, texture: bool) -> None:
+    """Raise InputError for `smooth` beside what it does not fit."""
+    if smooth and texture:
+        raise InputError("`smooth` leaves texture out, `texture` adds it. Leave one of them out.")
+    if smooth and model is not None:
+        raise InputError(
+            "`smooth` is for the network that comes with mend: another `model` has no texture unless you add `texture`. "
+            "Leave it out."
+        )

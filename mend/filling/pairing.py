@@ -6,13 +6,12 @@ No more than the beginning of a file is read.
 import os
 import unicodedata
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from PIL import Image
 
-from mend.errors import InputError
+from mend.errors import InputError, list_some
 from mend.filling.job import AS_PNG
 from mend.filling.summary import SUMMARY, read_summary
 from mend.images import explain_read_errors, format_of, open_picture, output_suffix, peek, picture_files
@@ -23,7 +22,7 @@ class Pair:
     """A picture and its mask, None where its hole comes from elsewhere. `name` is its path within the folder.
 
     `kept` is where its hole is written as a mask, if anywhere; `problem` says why it cannot be filled; `skip` is whether what
-    would be written is there already.
+    would be written is there already; `photo_name` is what messages call the picture, if not by its path.
     """
 
     name: str
@@ -33,6 +32,7 @@ class Pair:
     kept: Path | None = None
     problem: str = ""
     skip: bool = False
+    photo_name: str = ""
 
     @property
     def written(self) -> list[Path]:
@@ -91,7 +91,7 @@ def plan_folder(
         if masks is not None and not found:
             problem = f"it has no mask: expected {(masks / _wanted(place, pattern)).with_suffix('.png')} or the like"
         elif masks is not None and len(found) > 1:
-            problem = f"it has {len(found)} masks: {_some(found, masks)}. Keep one."
+            problem = f"it has {len(found)} masks: {_list_files(found, masks)}. Keep one."
         read_as = peek(photo)[0]
         problem = problem or ("" if read_as else _why_unread(photo))
         kind = output_suffix(place.suffix, read_as) if suffix is None else f".{suffix.lstrip('.')}"
@@ -103,9 +103,9 @@ def plan_folder(
     _check_outputs(pairs, mask_files)
     notes = _notes(pairs, photos, mask_files, aside)
     if earlier:
-        notes.append(f"left alone, since it was filled by an earlier run: {_some(earlier, photos)}")
+        notes.append(f"left alone, since it was filled by an earlier run: {_list_files(earlier, photos)}")
     if suffix is None and (changed := [pair.photo for pair in pairs if pair.output.suffix != pair.photo.suffix]):
-        notes.append(f"{AS_PNG}: {_some(changed, photos)}")
+        notes.append(f"{AS_PNG}: {_list_files(changed, photos)}")
     return Plan(output, pairs, notes, keep_mask)
 
 
@@ -163,7 +163,7 @@ def _masks_of(
         wanted = _wanted(first.relative_to(photos), pattern).with_suffix(".png").as_posix()
         raise InputError(
             f"none of the {len(masks_of)} pictures of {photos} has a mask in {masks}: {first.name} needs {wanted} or the like, "
-            f"and there is {_some(mask_files, masks)}. Names that differ need a `pattern`, such as '{{stem}}_mask'."
+            f"and there is {_list_files(mask_files, masks)}. Names that differ need a `pattern`, such as '{{stem}}_mask'."
         )
     return masks_of
 
@@ -244,13 +244,13 @@ def _notes(pairs: list[Pair], photos: Path, mask_files: list[Path], aside: set[o
         notes += [f"{' and '.join(names)} share the mask {mask.name}" for mask, names in sharing.items() if len(names) > 1]
         idle = [mask for mask in mask_files if mask not in sharing and mask not in filled]
         if idle:
-            notes.append(f"masks not used: {_some(idle)}")
+            notes.append(f"masks not used: {_list_files(idle)}")
     aside = aside | {_identity(hidden) for hidden in photos.rglob(".*")}
     known = {_identity(file) for file in [*filled, *mask_files]} | aside
     files = (file for file in sorted(photos.rglob("*")) if file.is_file())
     others = [file for file in files if not _within(file, known)]
     if others:
-        notes.append(f"no pictures, left alone: {_some(others, photos)}")
+        notes.append(f"no pictures, left alone: {_list_files(others, photos)}")
     return notes
 
 
@@ -262,8 +262,7 @@ def _earlier(photos: Path, output: Path) -> list[Path]:
     found = []
     for file in sorted({*photos.rglob(SUMMARY), *output.glob(SUMMARY)}):
         found.append(file.parent)
-        with suppress(InputError):  # another program's, or what was left of one
-            found += [Path(os.path.normpath(file.parent / kept)) for kept in read_summary(file).masks_kept]
+        found += [Path(os.path.normpath(file.parent / kept)) for kept in read_summary(file).masks_kept]
     return found
 
 
@@ -316,6 +315,5 @@ def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _some(files: list[Path], root: Path | None = None, most: int = 5) -> str:
-    names = [file.relative_to(root).as_posix() if root else file.name for file in files[:most]]
-    return ", ".join(names) + (f" and {len(files) - most} more" if len(files) > most else "")
+def _list_files(files: list[Path], root: Path | None = None) -> str:
+    return list_some([file.relative_to(root).as_posix() if root else file.name for file in files], 5)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mend.data.assets import VERSION
-from mend.errors import InputError
 from mend.images import write_bytes
 
 SUMMARY = "mend-fill.json"
@@ -32,7 +31,7 @@ class Outcome:
 @dataclass
 class Summary:
     """What became of each of so many `pictures`, by its name. `masks_kept` are the folders of kept masks, of earlier runs
-    too, as seen from that of the summary; `version` counts the formats of the file, and `mend` is the release that wrote it."""
+    too, as seen from that of the summary."""
 
     model: str
     runtime: str
@@ -40,16 +39,14 @@ class Summary:
     notes: list[str]
     masks_kept: list[str] = field(default_factory=list[str])
     files: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
-    version: int = 1
-    mend: str = VERSION
 
     def count(self, status: str) -> int:
         return sum(outcome.status == status for outcome in self.files.values())
 
     def write(self, folder: Path) -> None:
         record = {
-            "mend": self.mend,
-            "version": self.version,
+            "mend": VERSION,  # which wrote it
+            "version": 1,  # of the file's format
             "model": self.model,
             "runtime": self.runtime,
             "pictures": self.pictures,
@@ -65,7 +62,7 @@ class Summary:
 
 
 def read_summary(file: Path) -> Summary:
-    """The summary in a file, of this release or an earlier one. InputError for what is none."""
+    """The summary in a file, of this release or an earlier one; an empty one where there is none, or something else."""
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         known = {key: record[key] for key in (f.name for f in fields(Summary)) if key in record}
@@ -73,5 +70,5 @@ def read_summary(file: Path) -> Summary:
         kept = [kept] if isinstance(kept, str) else kept  # earlier versions wrote one folder
         known["masks_kept"] = list(map(str, kept))
         return Summary(**{**known, "files": {name: Outcome(**outcome) for name, outcome in record["files"].items()}})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is no summary of 'mend fill' ({type(error).__name__}: {error}). Move it elsewhere.") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Summary("", "", 0, [])

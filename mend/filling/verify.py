@@ -10,7 +10,8 @@ import numpy as np
 from mend.errors import InputError
 from mend.images import Picture, encode, find_differences, format_of, read_image
 from mend.images.metadata import differences
-from mend.masks.hole import measure_distance, understand_mask, widen
+from mend.masks.hole import measure_distance, widen
+from mend.masks.reading import understand_mask
 
 NEAR = 48  # pixels: as far as a block of a JPEG reaches that the hole touches, and the smoothing of its colours
 
@@ -120,8 +121,8 @@ COPIED = "nothing is to be filled: the file is copied as it is"
 
 def encode_filled(
     path: Path, before: Picture, hole: np.ndarray, filled: Picture, quality: int | None = None
-) -> tuple[bytes, str, list[str]]:
-    """A file of `filled` for the name `path`, read back; how the format loses something; what there is to say, in sentences.
+) -> tuple[bytes, list[str]]:
+    """A file of `filled` for the name `path`, read back, and what there is to say of it, in sentences.
 
     `quality` is as in `encode`. InputError when a format that promises every value changed one outside the hole.
     """
@@ -142,4 +143,4 @@ def encode_filled(
     elif loss:
         notes = [f"{loss}; {verdict}"]
     gone = [name for name, fate in verdict.metadata.items() if fate in ("changed", "lost")]
-    return data, loss, notes + ([f"not kept by {path.suffix}: {', '.join(gone)}"] if gone else [])
+    return data, notes + ([f"not kept by {path.suffix}: {', '.join(gone)}"] if gone else [])

@@ -14,30 +14,31 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mend.images.files import check_fits as check_fits
-from mend.images.files import check_may_write as check_may_write
-from mend.images.files import check_quality as check_quality
-from mend.images.files import decode as decode
-from mend.images.files import encode as encode
-from mend.images.files import explain_read_errors as explain_read_errors
-from mend.images.files import format_of as format_of
-from mend.images.files import has_quality as has_quality
-from mend.images.files import is_deep as is_deep
-from mend.images.files import make_folder as make_folder
-from mend.images.files import open_picture as open_picture
-from mend.images.files import output_beside as output_beside
-from mend.images.files import output_suffix as output_suffix
-from mend.images.files import peek as peek
-from mend.images.files import picture_files as picture_files
-from mend.images.files import read_image as read_image
-from mend.images.files import read_rgb as read_rgb
-from mend.images.files import write_bytes as write_bytes
-from mend.images.files import write_image as write_image
+from mend.images.formats import check_quality as check_quality
+from mend.images.formats import format_of as format_of
+from mend.images.formats import has_quality as has_quality
+from mend.images.formats import output_beside as output_beside
+from mend.images.formats import output_suffix as output_suffix
+from mend.images.formats import picture_files as picture_files
 from mend.images.picture import Picture as Picture
 from mend.images.picture import as_rgb as as_rgb
 from mend.images.picture import find_differences as find_differences
 from mend.images.picture import is_turned as is_turned
 from mend.images.picture import picture_from_pil as picture_from_pil
+from mend.images.picture import read_alpha as read_alpha
+from mend.images.reading import explain_read_errors as explain_read_errors
+from mend.images.reading import is_deep as is_deep
+from mend.images.reading import open_picture as open_picture
+from mend.images.reading import peek as peek
+from mend.images.reading import read_image as read_image
+from mend.images.reading import read_rgb as read_rgb
+from mend.images.writing import check_fits as check_fits
+from mend.images.writing import check_may_write as check_may_write
+from mend.images.writing import encode as encode
+from mend.images.writing import encode_pil as encode_pil
+from mend.images.writing import make_folder as make_folder
+from mend.images.writing import write_bytes as write_bytes
+from mend.images.writing import write_image as write_image
 
 if TYPE_CHECKING:
     from torch import Tensor

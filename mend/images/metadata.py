@@ -68,13 +68,18 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[Metadata, 
     colour = {key: info[key] for key in COLOUR if key in info}
     if colour:
         found["colour"] = colour
-    if opened.format == "TIFF" and LAYERS & set(opened.tag_v2):  # type: ignore[attr-defined]
+    if opened.format == "TIFF" and LAYERS & set(read_tags(opened)):
         left_out.append("Photoshop's layers and preview show the picture as it was; they are left out")
     if info.get("photoshop"):
         left_out.append("the Photoshop block (IPTC, paths) is left out")
     if any(data.startswith(b"http://ns.adobe.com/xmp/extension/\0") for _, data in getattr(opened, "applist", [])):
         left_out.append("the extended XMP (depth maps and the like) is left out")
     return found, left_out
+
+
+def read_tags(opened: Image.Image) -> Any:
+    """The tags of a TIFF by their numbers."""
+    return opened.tag_v2  # type: ignore[attr-defined]
 
 
 def orientation(opened: Image.Image) -> int | None:
@@ -87,7 +92,7 @@ def orientation(opened: Image.Image) -> int | None:
 def _has_resolution(opened: Image.Image) -> bool:
     """Whether its resolution is its own: Pillow has 1×1 for a TIFF and 72×72 for a JPEG that says none."""
     if opened.format == "TIFF":
-        return 282 in opened.tag_v2  # type: ignore[attr-defined]
+        return 282 in read_tags(opened)
     if opened.format in ("JPEG", "MPO"):
         return opened.info.get("jfif_unit") in (1, 2) or {282, 296} <= set(opened.getexif())
     return True
@@ -98,11 +103,6 @@ def _is_resolution(dpi: Any) -> bool:
 
 
 _READ_ELSEWHERE = ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
-
-
-def turn_exif(exif: bytes, orientation: int) -> bytes:
-    """An EXIF block with an orientation, where it has one."""
-    return upright_exif(exif, orientation)[0]
 
 
 def upright_exif(exif: bytes, orientation: int = 1) -> tuple[bytes, list[str]]:

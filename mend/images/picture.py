@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
 from mend.errors import InputError
-from mend.images.metadata import ON_THE_SIDE, Metadata, orientation, read_metadata
+from mend.images.formats import source_format
+from mend.images.metadata import ON_THE_SIDE, Metadata, orientation, read_metadata, read_tags, save_arguments
 
 
 class Source(TypedDict, total=False):
@@ -105,8 +106,8 @@ class Picture:
         if self.pixels.dtype == np.uint16 and self.pixels.shape[2] > 1:
             raise InputError("Pillow has no 16-bit colour. Pass an array instead of a path, or use 'mend fill'.")
         picture = Image.fromarray(self.pixels[..., 0] if self.pixels.shape[2] == 1 else self.pixels)
-        picture.info = {key: value for key, value in self.metadata.items() if key not in ("text", "colour")}
-        picture.info.update(self.metadata.get("text", {}), **self.metadata.get("colour", {}))
+        text, colour = self.metadata.get("text", {}), self.metadata.get("colour", {})
+        picture.info.update({**save_arguments(self.metadata, ""), **text, **colour})
         return picture
 
     def _colours(self) -> int:
@@ -126,7 +127,7 @@ def picture_from_pil(opened: Image.Image) -> Picture:
     if opened.format == "TIFF":
         for loss in _describe_channels(opened):
             picture.lose(loss)
-    signed = opened.format == "TIFF" and 2 in opened.tag_v2.get(339, ())  # type: ignore[attr-defined]
+    signed = opened.format == "TIFF" and 2 in read_tags(opened).get(339, ())
     if upright.mode == "F" or (upright.mode == "I" and opened.format != "PPM") or signed:
         held = _MODES["F" if upright.mode == "F" else "I"]
         raise InputError(
@@ -182,6 +183,13 @@ def as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
     return opened.convert("RGB")
 
 
+def read_alpha(opened: Image.Image) -> np.ndarray | None:
+    """The alpha (H, W), uint8, of an image in any mode; None where there is none. Pillow has none of integers and floats."""
+    if opened.mode[0] in "IF" or not opened.has_transparency_data:
+        return None
+    return np.asarray(opened.convert("RGBA").getchannel("A"))
+
+
 def _float_levels(values: np.ndarray, name: str) -> np.ndarray:
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= 1):  # NaN fails both
@@ -216,12 +224,12 @@ def _convert(upright: Image.Image, target: str, profile: bytes | None) -> tuple[
         try:
             return _convert_by_profile(upright, ImageCms.ImageCmsProfile(io.BytesIO(profile))), " (sRGB, by its ICC profile)"
         except (OSError, ImageCms.PyCMSError):
-            return as_rgb(upright), "; its ICC profile is damaged or none of CMYK, colours are approximate"
+            return upright.convert("RGB"), "; its ICC profile is damaged or none of CMYK, colours are approximate"
     if upright.mode == "CMYK":
-        return as_rgb(upright), "; it has no ICC profile, colours are approximate"
+        return upright.convert("RGB"), "; it has no ICC profile, colours are approximate"
     if upright.mode == "1" and target == "LA":
         upright = upright.convert("L")
-    return (as_rgb(upright) if target == "RGB" else upright.convert(target)), ""
+    return upright.convert(target), ""
 
 
 def _convert_by_profile(opened: Image.Image, profile: Any) -> Image.Image:
@@ -258,7 +266,7 @@ def count_frames(opened: Image.Image) -> int:
         except Exception:  # a page of a kind that Pillow does not read, or a damaged one, after which there is none
             if opened.tell() != place:
                 break
-        pages += not opened.tag_v2.get(254, 0) & 5  # type: ignore[attr-defined]  # a smaller copy, or a mask
+        pages += not read_tags(opened).get(254, 0) & 5  # a smaller copy, or a mask
         place += 1
     opened.seek(0)
     return pages
@@ -266,16 +274,11 @@ def count_frames(opened: Image.Image) -> int:
 
 def _describe_channels(opened: Image.Image) -> list[str]:
     """What Pillow converts in a TIFF, or leaves out, before anybody sees it."""
-    tags, bands = opened.tag_v2, len(opened.getbands())  # type: ignore[attr-defined]
+    tags, bands = read_tags(opened), len(opened.getbands())
     said = ["its colours, which were multiplied by alpha, are divided by it"] if 1 in tags.get(338, ()) else []
     if (there := tags.get(277, 1)) > bands:
         said.append(f"the first {bands} of {there} channels are taken")
     return said
-
-
-def source_format(opened: Image.Image) -> str | None:
-    """Its format, JPEG for several in one."""
-    return "JPEG" if opened.format == "MPO" else opened.format
 
 
 def _compression(opened: Image.Image) -> Source:

@@ -7,8 +7,8 @@ filling misses at the rim is carried into the hole as a membrane, and added.
 
 import numpy as np
 
+from mend.inpaint.arrays import double, halve
 from mend.inpaint.filler import Wrapper
-from mend.inpaint.scales import double, halve
 from mend.progress import Report, ignore
 
 ROUNDS = 24  # of relaxation at each scale; what is wider than they reach, the scale below has dealt with
@@ -17,12 +17,8 @@ ROUNDS = 24  # of relaxation at each scale; what is wider than they reach, the s
 class Blended(Wrapper):
     """A `Filler` whose filling meets the picture all around the hole: it must be worked out one pixel beside it, too."""
 
-    PICTURE = 110  # bytes for each pixel of the picture, more
-
-    @property
-    def version(self) -> str:
-        """That of the filler, and that it has its seam blended."""
-        return f"{self.filler.version} seam"
+    PICTURE = 110
+    VERSION = " seam"
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """As `Filler`."""

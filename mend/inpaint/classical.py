@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from importlib.util import find_spec
 
+import cv2
 import numpy as np
 
 from mend.errors import missing_package, pick
@@ -26,15 +27,11 @@ def mean_colour(masked: Picture, hole: np.ndarray) -> Picture:
 
 def telea(masked: Picture, hole: np.ndarray) -> Picture:
     """Fast marching (Telea, 2004), by OpenCV, radius 3 pixels, 8 bits."""
-    import cv2
-
     return _opencv(masked, hole, cv2.INPAINT_TELEA)
 
 
 def navier_stokes(masked: Picture, hole: np.ndarray) -> Picture:
     """Isophotes carried inward as a fluid (Bertalmio et al., 2001), by OpenCV, radius 3 pixels, 8 bits."""
-    import cv2
-
     return _opencv(masked, hole, cv2.INPAINT_NS)
 
 
@@ -53,8 +50,6 @@ def harmonic(masked: Picture, hole: np.ndarray) -> Picture:
 
 
 def _opencv(masked: Picture, hole: np.ndarray, method: int) -> Picture:
-    import cv2
-
     pixels = np.rint(masked.clip(0, 1) * 255).astype(np.uint8)
     return cv2.inpaint(pixels, hole.astype(np.uint8), 3, method).astype(np.float32) / 255
 
@@ -87,7 +82,7 @@ class Classical:
     """A `Filler` without a network. A picture that is all hole comes back mid-grey."""
 
     runtime = "no network"
-    stride, reach, tiles, parameters = 1, None, (None,), 0
+    reach, tiles, parameters = None, (None,), 0
 
     def __init__(self, name: str) -> None:
         self.name, self.function = name, pick(CLASSICAL, name, "classical filler")

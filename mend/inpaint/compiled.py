@@ -1,7 +1,7 @@
 """Loops as machine code, by numba, whose import takes half a second: import what uses them where it is used.
 
 A loop is compiled at its first call, and the code is kept beside its file or in the user's cache, wherever numba may write;
-NUMBA_CACHE_DIR names another folder. Who has to wait for it is told why, by Python's logging.
+NUMBA_CACHE_DIR names another folder. A warning, by Python's logging, tells a person who has to wait for it why.
 """
 
 import logging
@@ -18,8 +18,7 @@ from mend.inpaint.onnx import count_cores
 GRAIN = 8192  # elements: what takes much longer than to start a thread
 log = logging.getLogger(__name__)
 
-Loop = Callable[..., None]
-"""Called with `start`, `stop` and its arguments; what it does with one element depends on neither."""
+Loop = Callable[..., Any]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,21 +31,21 @@ def inlined(function: Function) -> Function:
 def compiled(function: Loop) -> Loop:
     """A loop as machine code, which lets other threads run meanwhile."""
     # Sums may be taken in any order, and so in vectors; infinity stays what it is.
-    compile_loop = partial(njit, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-    uncached = compile_loop()(function)
+    jit = partial(njit, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+    uncached = jit()(function)
     try:
-        cached = compile_loop(cache=True)(function)
+        cached = jit(cache=True)(function)
     except RuntimeError:  # there is no folder that numba may write to
         announcer.wait[function] = "at every start. Name a folder to keep it in by NUMBA_CACHE_DIR."
         return uncached
     announcer.wait[function] = "once on this computer."
 
     @wraps(function)
-    def call(*arguments: Any) -> None:
+    def call(*arguments: Any) -> Any:
         try:
-            cached(*arguments)
+            return cached(*arguments)
         except Exception:  # the cache is full, damaged, or somebody else's; what is wrong with the loop will show again
-            uncached(*arguments)
+            return uncached(*arguments)
 
     return call
 
@@ -54,7 +53,8 @@ def compiled(function: Loop) -> Loop:
 def run(loop: Loop, count: int, *arguments: Any, grain: int = GRAIN) -> None:
     """`loop` over `count` elements, divided among the cores, at least `grain` elements for each.
 
-    The result has the same bits for any number of cores.
+    It is called with `start`, `stop` and the arguments. What it does with one element depends on neither, so the result has the
+    same bits for any number of cores.
     """
     parts = min(count_cores(), max(1, count // grain))
     if parts == 1:

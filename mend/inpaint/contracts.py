@@ -6,10 +6,12 @@ contract says all of it, and `mend.inpaint.probe` compares it with what the netw
 """
 
 import json
+import math
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from mend.data.assets import ASSETS, read_toml
@@ -19,6 +21,7 @@ from mend.images import write_bytes
 DTYPES = ("float32", "float16", "uint8")
 COLOURS = ("RGB", "BGR", "probe")
 LARGEST = 1024
+MOST = 8192  # pixels, of any side: the probe of a network that fixes it takes gigabytes already
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,6 @@ def write_contract(contract: Contract, toml: Path) -> None:
 
 def grown(hole: np.ndarray, pixels: int) -> np.ndarray:
     """The hole (B, 1, H, W), larger by so many pixels on every side, corners included."""
-    if not pixels:
-        return hole
-    import cv2
-
     square = np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)
     return np.stack([cv2.dilate(one[0], square)[None] for one in hole])
 
@@ -147,12 +146,12 @@ def read_contract(toml: str | Path) -> Contract:
     return Contract(**values)
 
 
-def _whole(least: int) -> Any:
-    return lambda value: type(value) is int and value >= least
+def _whole(least: int, most: float = math.inf) -> Any:
+    return lambda value: type(value) is int and least <= value <= most
 
 
 def _number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return type(value) in (int, float) and abs(value) < 1e38  # infinity is none, nor what no float32 holds
 
 
 def _text(value: Any) -> bool:
@@ -171,7 +170,7 @@ def _hash(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
-_SIDE = (_whole(16), "a whole number of pixels, 16 or more")
+_SIDE = (_whole(16, MOST), f"a whole number of pixels, from 16 to {MOST}")
 _EXPECTED: dict[str, tuple[Any, str]] = {
     "file": (_text, "a file's name"),
     "licence": (_text, "its name, such as Apache-2.0"),
@@ -181,7 +180,7 @@ _EXPECTED: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("image_range", "output_range"), (_range, "the values of black and white, such as [0, 255]")),
     **dict.fromkeys(("mask_hole", "mask_known"), (_number, "a number")),
     "fixed": _SIDE,
-    "multiple": (_whole(1), "a whole number of pixels"),
+    "multiple": (_whole(1, MOST), f"a whole number of pixels, from 1 to {MOST}"),
     "largest": _SIDE,
     "memory": (_whole(1), "a whole number of bytes"),
     "grow": (_whole(0), "a whole number of pixels"),

@@ -28,7 +28,6 @@ class Filler(Protocol):
 
     name        what it is called in tables and lists
     runtime     what does the work, and where, in words
-    stride      what it is given at once is padded to multiples of so many pixels
     reach       how many pixels around a hole its filling depends on; None: the whole picture
     tiles       the sides of the tiles that it can work in, in pixels, the preferred first; None: the picture at once
     memory      what it takes; None where that is not known
@@ -41,8 +40,6 @@ class Filler(Protocol):
     def name(self) -> str: ...
     @property
     def runtime(self) -> str: ...
-    @property
-    def stride(self) -> int: ...
     @property
     def reach(self) -> int | None: ...
     @property
@@ -69,17 +66,23 @@ class Filler(Protocol):
 
 
 class Wrapper:
-    """A `Filler` on top of another, whose facts it has; it takes so many bytes more, once and for each pixel of the picture."""
+    """A `Filler` on top of another, whose facts it has, but for these."""
 
-    PROGRAM = 0
-    PICTURE = 0
+    PROGRAM = 0  # bytes, more
+    PICTURE = 0  # bytes for each pixel of the picture, more
+    VERSION = ""  # what it adds to the version
 
     def __init__(self, filler: Filler) -> None:
         self.filler = filler
         self.name, self.runtime, self.config = filler.name, filler.runtime, filler.config
-        self.stride, self.reach, self.tiles = filler.stride, filler.reach, filler.tiles
+        self.reach, self.tiles = filler.reach, filler.tiles
         inner = filler.memory
         self.memory = inner and Memory(inner.program + self.PROGRAM, inner.picture + self.PICTURE, inner.seen)
+
+    @property
+    def version(self) -> str:
+        """That of the filler, and what is done to its filling."""
+        return f"{self.filler.version}{self.VERSION}"
 
     @property
     def parameters(self) -> int:

@@ -26,6 +26,11 @@ def _open(hole: np.ndarray) -> np.ndarray:
     return thick
 
 
+def measure_depth(hole: np.ndarray) -> np.ndarray:
+    """How many pixels each pixel of a hole (H, W), bool, is from what is known: nearly."""
+    return cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
+
+
 def surround(hole: np.ndarray, margin: int) -> tuple[slice, slice]:
     """The rows and columns in which a hole (H, W) lies, and so many more on every side; none where there is no hole."""
     places = [np.flatnonzero(hole.any(axis)) for axis in (1, 0)]

@@ -3,9 +3,6 @@
 A network of 512×512 pixels fills a large picture so: around each hole it gets a window with what lies about it, shrunk by a
 power of two if the hole is wide; and its filling becomes the scale from which the network that comes with mend goes on to full
 resolution (see `mend.inpaint.scales`). So it says what is in a hole, and no pixel of the result was enlarged.
-
-What it takes in memory does not grow with the hole: a network sees one window at once. Where its contract says how much that
-is for each pixel (`memory`), a plan can promise no more than so much; where it does not, `max_memory` is refused.
 """
 
 import hashlib
@@ -19,14 +16,15 @@ import numpy as np
 
 from mend.errors import InputError, name_missing_extra, unknown
 from mend.images import composite
+from mend.inpaint.arrays import halve
 from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, read_contract
 from mend.inpaint.download import difference, fetch, hash_file
 from mend.inpaint.filler import Memory
 from mend.inpaint.folder import Model
 from mend.inpaint.graphs import OnnxGraph
+from mend.inpaint.holes import measure_depth
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.probe import probe
-from mend.inpaint.scales import halve
 from mend.inpaint.tiles import Tile, see_around, tiles
 from mend.progress import Report, ignore
 
@@ -96,7 +94,7 @@ def _contract_of(file: Path) -> tuple[Contract, str]:
 class Network:
     """A `Filler`: a network of somebody else, whose contract the probe found kept."""
 
-    stride, reach, tiles = 1, None, (None,)
+    reach, tiles = None, (None,)
 
     def __init__(self, name: str, run: "OnnxGraph | TorchScript", contract: Contract) -> None:
         self.name, self.run, self.contract = name, run, contract
@@ -200,12 +198,10 @@ def plan_windows(hole: np.ndarray, side: int) -> Iterator[Window]:
     known one, so that a hole takes two thirds of what the network sees across it, at most. Width decides, not length: a scratch
     across a picture is filled at full size, piece by piece.
     """
-    import cv2
-
     size = (hole.shape[-2], hole.shape[-1])
     longest = -(-max(size) // STEP) * STEP
     for cluster in tiles(1 - hole, longest, side // 8, STEP):
-        deepest = float(cv2.distanceTransform((hole[0, 0][cluster.seen] > 0).astype(np.uint8), cv2.DIST_L2, 5).max())
+        deepest = float(measure_depth(hole[0, 0][cluster.seen] > 0).max())
         shrunk = 1
         while deepest > shrunk * side / 3 and longest > shrunk * side:
             shrunk *= 2

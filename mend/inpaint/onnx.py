@@ -18,7 +18,7 @@ import numpy as np
 from mend.data.assets import ASSETS
 from mend.inpaint.filler import Memory
 from mend.inpaint.folder import Model, model_folder, read_config
-from mend.inpaint.scales import REACH, RELAX, STRIDE, fill_scales
+from mend.inpaint.scales import REACH, RELAX, fill_scales
 from mend.progress import Report, ignore
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class PyramidOnnx:
     """A `Filler`: the network that comes with mend, or another of its kind that was exported beside its weights, on the CPU."""
 
     runtime = "ONNX Runtime on cpu"
-    stride, reach = STRIDE, REACH
+    reach = REACH
     tiles = (512, 256, 128)  # a larger one would see less twice, and work on more that is not missing
     memory = Memory(PROGRAM, 65, 576)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from mend.inpaint.blend import approximate_laplace
 from mend.inpaint.compiled import compiled, inlined, run
+from mend.inpaint.holes import measure_depth
 
 PATCH = 7  # pixels, the side of a patch
 RADIUS = PATCH // 2
@@ -82,11 +83,6 @@ def find_sources(hole: np.ndarray) -> np.ndarray:
     return known
 
 
-def measure_depth(hole: np.ndarray) -> np.ndarray:
-    """How many pixels each pixel (H, W) of a hole is from what is known."""
-    return cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
-
-
 def make_scale(image: np.ndarray, hole: np.ndarray, guide: np.ndarray, coherence: float) -> Scale:
     """A scale of an image (3, H, W), its hole (H, W), which must leave a source, and a guide (3, H, W)."""
     known = find_sources(hole)
@@ -110,9 +106,6 @@ def measure_roughness(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     image = np.where(hole, np.float32(0), image)
     known = (~hole).astype(np.float32)
 
-    def blur(values: np.ndarray, sigma: float) -> np.ndarray:
-        return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-
     share, wide = blur(known, 1.5) + np.float32(1e-6), blur(known, 2)
     squares = sum(np.square((channel - blur(channel * known, 1.5) / share) * known) for channel in image)
     rough = np.sqrt(blur(squares / 3, 2) / (wide + np.float32(1e-6)))
@@ -120,6 +113,11 @@ def measure_roughness(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     if not surrounded.any():
         surrounded = ~hole
     return approximate_laplace(rough[None, None], surrounded[None, None].astype(np.float32))[0, 0]
+
+
+def blur(values: np.ndarray, sigma: float) -> np.ndarray:
+    """Values (H, W) or (H, W, C) under a Gaussian of so many pixels."""
+    return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
 
 
 def _nearest(centres: np.ndarray) -> np.ndarray:

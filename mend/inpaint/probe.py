@@ -4,7 +4,7 @@ The picture is red, shades slowly, and a small part of it in the middle is missi
 red, and one that is called the wrong way does something else that is easy to tell.
 
 How far a network may be off stands between what right and wrong calls give. LaMa's graphs and MI-GAN's return known pixels as
-they are. The four networks of `results/cifar10-object-v1/`, which paint them after, at a size that they were not trained for,
+they are. The four networks of `results/cifar10-object-v1/` paint them anew, and at a size that they were not trained for they
 are off by 2 to 3 % of white on average; with the opposite mask, the two of them that look at it, by 27 to 33 %. On a picture
 that is all of one strong colour another range is 31 % and more off, red for blue 46 %. In the hole the four are off by 11 to
 15 % in the worst channel, and by 75 % with the opposite mask.

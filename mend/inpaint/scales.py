@@ -9,7 +9,8 @@ Written once for numpy and PyTorch, by the array API: tensors stay on their devi
 needs; arrays are enough where ONNX Runtime runs the network.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,12 +18,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mend.images import array_module, composite, pad_to
+from mend.inpaint.arrays import (
+    Array,
+    average_neighbours,
+    copy,
+    darker_half_first,
+    double,
+    double_part,
+    halve,
+    mirror,
+    sum_lines,
+    sum_squares,
+    to_numpy,
+    widest_float,
+)
 from mend.inpaint.holes import find_thick
 from mend.inpaint.tiles import Tile, tiles, widen
-from mend.inpaint.windows import Window, find_windows
-from mend.progress import Report, ignore
+from mend.inpaint.windows import find_windows
+from mend.progress import Report, ignore, split_report
 
-Array = Any  # a numpy array or a tensor
 Correct = Callable[[Array], Array]
 """The network of one scale: `seen` (B, 7, H, W), the filling so far, its change from the guess, and what is missing, to a
 `correction` (B, 3, H, W), all in units of the picture's contrast; H and W are multiples of `STRIDE`."""
@@ -62,26 +76,15 @@ def fill_scales(
     `report` counts pixels.
     """
     whole = [(slice(0, hole.shape[2]), slice(0, hole.shape[3]))]
-    windows = [find_windows(one[0] > 0) for one in _to_numpy(hole)] if start is None else []
+    windows = [find_windows(one[0] > 0) for one in to_numpy(hole)] if start is None else []
     fill = partial(_fill, correct=correct, tile=tile, small=small, on_small=on_small, relax=relax)
     if all(of_image in ([], whole) for of_image in windows):
         return fill(masked, hole, report, start)
-    raw, done, of = _copy(masked), 0, sum(_size(window) for of_image in windows for window in of_image)
-    for i, of_image in enumerate(windows):
-        for window in of_image:
-            place, share = (slice(i, i + 1), slice(None), *window), _size(window)
-            raw[place] = fill(masked[place], hole[place], _part_of(report, done, share, of), None)
-            done += share
+    places = [(slice(i, i + 1), slice(None), *window) for i, of_image in enumerate(windows) for window in of_image]
+    raw = copy(masked)
+    for place, part in zip(places, split_report(report, [math.prod(hole[place].shape) for place in places]), strict=True):
+        raw[place] = fill(masked[place], hole[place], part, None)
     return raw
-
-
-def _size(window: Window) -> int:
-    rows, columns = window
-    return int((rows.stop - rows.start) * (columns.stop - columns.start))
-
-
-def _part_of(report: Report, before: int, share: int, of: int) -> Report:
-    return lambda done, part_of: report(before + round(share * done / max(part_of, 1)), of)
 
 
 def _fill(
@@ -104,28 +107,15 @@ def _fill(
     raw = None
     if start is not None:
         raw, levels = _begin(mirror(start, over), levels, plane)
-    is_thin = not find_thick(_to_numpy(hole)).any()
-    work = [_find_tiles(_to_numpy(known), tile, small, is_thin) for _, known in levels]
-    done, of = 0, sum(part.pixels for scale in work for part in scale)
-
-    def fill_level(raw: Array | None) -> Array:
-        nonlocal done
-        (colour, known), parts = levels.pop(), work.pop()
-        coarse, raw = raw, _copy(colour)
-        for part in parts:
-            seen = colour[(..., *part.seen)]
-            guess = _zeros_like(seen) if coarse is None else double_part(coarse, *part.seen)
-            refined = refine(seen, known[(..., *part.seen)], guess, contrast, correct, relax)
-            raw[(..., *part.place)] = refined[(..., *part.inner)]
-            done += part.pixels
-            report(done, of)
-        return raw
-
+    is_thin = not find_thick(to_numpy(hole)).any()
+    work = [_find_tiles(to_numpy(known), tile, small, is_thin) for _, known in levels]
+    steps = iter(split_report(report, [part.pixels for parts in reversed(work) for part in parts]))
+    refine_part = partial(refine, contrast=contrast, correct=correct, relax=relax)
     with on_small():
-        while levels and (is_thin or _area(levels[-1][1]) <= small):
-            raw = fill_level(raw)
+        while levels and (is_thin or math.prod(levels[-1][1].shape[-2:]) <= small):
+            raw = _fill_level(raw, *levels.pop(), work.pop(), refine_part, steps)
     while levels:
-        raw = fill_level(raw)
+        raw = _fill_level(raw, *levels.pop(), work.pop(), refine_part, steps)
     assert raw is not None
     for i in range(raw.shape[1]):  # channel by channel: of a large picture a copy takes memory
         colours = raw[:, i : i + 1] + plane.rows[:, i : i + 1] + plane.columns[:, i : i + 1]
@@ -133,9 +123,28 @@ def _fill(
     return mirror(raw, over)
 
 
+def _fill_level(
+    coarse: Array | None,
+    colour: Array,
+    known: Array,
+    parts: list[Tile],
+    refine_part: Callable[..., Array],
+    steps: Iterator[Report],
+) -> Array:
+    """A scale filled in parts, a step each, from the filling of the scale below, if there is one."""
+    raw = copy(colour)
+    for part in parts:
+        seen = colour[(..., *part.seen)]
+        guess = array_module(seen).zeros_like(seen) if coarse is None else double_part(coarse, *part.seen)
+        refined = refine_part(seen, known[(..., *part.seen)], guess)
+        raw[(..., *part.place)] = refined[(..., *part.inner)]
+        next(steps)(1, 1)
+    return raw
+
+
 def _find_tiles(known: np.ndarray, tile: int, small: int, is_thin: bool) -> list[Tile]:
     """The tiles of a scale; of a thin hole they are the same whatever side is asked for."""
-    if is_thin and _area(known) > SMALLEST**2:
+    if is_thin and math.prod(known.shape[-2:]) > SMALLEST**2:
         return list(tiles(known, SMALLEST - 2 * NEAR, NEAR, STRIDE))
     return [widen(part, known.shape[-2:], small, STRIDE) for part in tiles(known, tile, REACH, STRIDE)]
 
@@ -145,7 +154,7 @@ def all_scales(masked: Array, hole: Array, correct: Correct, relax: int = 0) -> 
     levels, plane, contrast = build_levels(masked, hole)
     raws: list[Array] = []
     for colour, known in reversed(levels):
-        guess = double(raws[-1], *colour.shape[-2:]) if raws else _zeros_like(colour)
+        guess = double(raws[-1], *colour.shape[-2:]) if raws else array_module(colour).zeros_like(colour)
         raws.append(refine(colour, known, guess, contrast, correct, relax))
     for i in reversed(range(len(raws))):
         raws[i] = array_module(raws[i]).clip(raws[i] + plane.rows + plane.columns, 0, 1)
@@ -224,7 +233,7 @@ def fit_plane(masked: Array, known: Array) -> Plane:
     Slopes are held back by `RIDGE` times the share of the colours' variance that they do not explain: an even ramp goes on as
     it is, while a few known pixels at one side say little of the other (ridge regression, Hoerl and Kennard, 1970).
     """
-    xp, kind = array_module(masked), _widest_float(masked)
+    xp, kind = array_module(masked), widest_float(masked)
     height, width = known.shape[-2:]
     y, x = (((xp.arange(n, dtype=kind, device=masked.device) + 0.5) / n - 0.5)[None, None] for n in (height, width))
     known_rows, known_columns = sum_lines(known, 3), sum_lines(known, 2)  # (B, 1, H) and (B, 1, W)
@@ -261,123 +270,3 @@ def _known_times(known: Array, x: Array) -> Array:
     """For each row of `known` (B, 1, H, W) the sum of `x` (B, 1, W) over what is known: (B, 1, H)."""
     xp = array_module(known)
     return (xp.astype(known, x.dtype) @ x[..., None])[..., 0]
-
-
-# --- Sums that no number of threads changes ---------------------------------------------------------------------------
-
-
-def sum_lines(image: Array, axis: int) -> Array:
-    """Along one axis, in float64; channel by channel, since PyTorch copies what it sums in another type."""
-    xp = array_module(image)
-    kind = _widest_float(image)
-    return xp.stack([xp.sum(image[:, i], axis=axis - 1, dtype=kind) for i in range(image.shape[1])], axis=1)
-
-
-def sum_squares(image: Array) -> Array:
-    """Of each channel, (B, C); one by one, since the squares of a large picture take memory, and row by row: PyTorch would
-    divide the sum of a whole picture between its threads."""
-    xp = array_module(image)
-    kind = _widest_float(image)
-    channels = (image[:, i] for i in range(image.shape[1]))
-    return xp.stack([xp.sum(xp.sum(xp.square(channel), axis=2, dtype=kind), axis=1) for channel in channels], axis=1)
-
-
-def _widest_float(array: Array) -> Any:
-    xp = array_module(array)
-    return xp.float32 if str(array.device).startswith("mps") else xp.float64  # Apple's GPUs have no other
-
-
-# --- Mirrors and scales ----------------------------------------------------------------------------------------------
-
-
-def darker_half_first(masked: Array) -> Array:
-    """Whether the upper half of each image is darker than the lower one, and the left than the right: (B, 2), bool."""
-    xp = array_module(masked)
-    halves = []
-    for axis in (2, 3):
-        lines = xp.sum(sum_lines(masked, 5 - axis), axis=1)
-        middle = lines.shape[1] // 2
-        halves.append(xp.sum(lines[:, :middle], axis=1) < xp.sum(lines[:, lines.shape[1] - middle :], axis=1))
-    return xp.stack(halves, axis=1)
-
-
-def mirror(image: Array, over: Array) -> Array:
-    """Images (B, C, H, W), each turned upside down and left to right where `over` (B, 2) says so."""
-    xp = array_module(image)
-    for axis, which in ((2, over[:, 0]), (3, over[:, 1])):
-        if xp.any(which):
-            flipped = xp.flip(image, axis=axis)
-            image = flipped if xp.all(which) else xp.where(which[:, None, None, None], flipped, image)
-    return image
-
-
-def halve(image: Array) -> Array:
-    """Means of 2×2 cells; at an odd side the last cell has what there is."""
-    return _halve(_halve(image, 2), 3)
-
-
-def _halve(image: Array, axis: int) -> Array:
-    length = image.shape[axis]
-    means = 0.5 * (_cut(image, axis, slice(0, length - length % 2, 2)) + _cut(image, axis, slice(1, length, 2)))
-    if length % 2 == 0:
-        return means
-    return array_module(image).concat([means, _cut(image, axis, slice(length - 1, length))], axis=axis)
-
-
-def double(coarse: Array, height: int, width: int) -> Array:
-    """`coarse` at twice its size, bilinearly, cut to (height, width).
-
-    PyTorch's `interpolate` rounds otherwise where a thread's share ends.
-    """
-    return _double(_double(coarse, 2), 3)[..., :height, :width]
-
-
-def _double(image: Array, axis: int) -> Array:
-    xp, most = array_module(image), 0.75 * image
-    twice = xp.stack([most + 0.25 * beside for beside in _neighbours(image, axis)], axis=axis + 1)
-    return xp.reshape(twice, (*image.shape[:axis], 2 * image.shape[axis], *image.shape[axis + 1 :]))
-
-
-def double_part(coarse: Array, rows: slice, columns: slice) -> Array:
-    """The rows and columns, from even ones on, of `coarse` at twice its size."""
-    top, left = max(0, rows.start // 2 - 1), max(0, columns.start // 2 - 1)  # one cell more, which interpolation reads
-    part = coarse[..., top : -(-rows.stop // 2) + 1, left : -(-columns.stop // 2) + 1]
-    return double(part, rows.stop - 2 * top, columns.stop - 2 * left)[..., rows.start - 2 * top :, columns.start - 2 * left :]
-
-
-def average_neighbours(image: Array) -> Array:
-    """The mean of the four pixels beside each; at the border a pixel stands for the one that is missing beside it."""
-    (above, below), (left, right) = _neighbours(image, 2), _neighbours(image, 3)
-    return ((above + below) + (left + right)) / 4
-
-
-def _neighbours(image: Array, axis: int) -> tuple[Array, Array]:
-    """For each pixel the one before it and the one after it; at the border itself."""
-    xp, length = array_module(image), image.shape[axis]
-    first, last = _cut(image, axis, slice(0, 1)), _cut(image, axis, slice(length - 1, length))
-    before = xp.concat([first, _cut(image, axis, slice(0, length - 1))], axis=axis)
-    after = xp.concat([_cut(image, axis, slice(1, length)), last], axis=axis)
-    return before, after
-
-
-# --- numpy and PyTorch -----------------------------------------------------------------------------------------------
-
-
-def _cut(image: Array, axis: int, part: slice) -> Array:
-    return image[(*(slice(None),) * axis, part)]
-
-
-def _area(known: Array) -> int:
-    return int(known.shape[-2] * known.shape[-1])
-
-
-def _copy(array: Array) -> Array:
-    return array_module(array).asarray(array, copy=True)
-
-
-def _zeros_like(array: Array) -> Array:
-    return array_module(array).zeros_like(array)
-
-
-def _to_numpy(array: Array) -> Any:
-    return array if isinstance(array, np.ndarray) else array.numpy(force=True)

@@ -11,21 +11,20 @@ pixel of the hole is a copy of one known pixel, and the steps between copies are
 surroundings have no grain, as in a clear sky, and texture would differ in nothing else, the filling stays.
 """
 
-import cv2
 import numpy as np
 
-from mend.inpaint.holes import surround
+from mend.inpaint.arrays import double, halve
+from mend.inpaint.holes import measure_depth, surround
 from mend.inpaint.patchmatch import (
     Field,
     Scale,
+    blur,
     find_copies,
     find_sources,
     make_scale,
     match,
-    measure_depth,
     measure_roughness,
 )
-from mend.inpaint.scales import double, halve
 from mend.inpaint.shiftmap import ShiftMap, blend_copies, enlarge_copies
 from mend.progress import Report, ignore, split_report
 
@@ -51,7 +50,7 @@ def add_texture(filled: np.ndarray, thick: np.ndarray, report: Report = ignore) 
     `report` is told how far it is.
     """
     result = np.array(filled, np.float32, order="C")
-    for image, hole, one in zip(result, thick[:, 0], split_report(report, len(result)), strict=True):
+    for image, hole, one in zip(result, thick[:, 0], split_report(report, [100] * len(result)), strict=True):
         if hole.any():
             _synthesize(image, hole, one)
     return result
@@ -67,7 +66,7 @@ def _synthesize(image: np.ndarray, hole: np.ndarray, report: Report) -> None:
     for _ in holes[1:]:
         images.append(halve(images[-1][None])[0])
     done, of = 0, sum(missing.size for missing in holes)
-    guide = _blur(images[-1])
+    guide = blur(images[-1].transpose(1, 2, 0), 1).transpose(2, 0, 1)
     found: tuple[Scale, Field] | None = None
     copies: ShiftMap | None = None
     while images:
@@ -104,7 +103,7 @@ def weigh_texture(image: np.ndarray, hole: np.ndarray, colours: np.ndarray) -> n
     for channel, values in zip(image, colours, strict=True):
         change = np.zeros_like(channel)
         change[hole] = values - channel[hole]
-        apart = np.maximum(apart, np.abs(cv2.GaussianBlur(change, (0, 0), 4, borderType=cv2.BORDER_REFLECT)[hole]))
+        apart = np.maximum(apart, np.abs(blur(change, 4)[hole]))
     alike = np.maximum((2 - apart / ALIKE).clip(0, 1), (2 - 2 * rough).clip(0, 1))
     return 1 - alike * (2 - rough).clip(0, 1)
 
@@ -123,8 +122,3 @@ def _shrink(hole: np.ndarray) -> list[np.ndarray]:
 
 def _can_match(holes: list[np.ndarray]) -> bool:
     return holes[-1].size <= MATCHED and bool(find_sources(holes[-1]).any())
-
-
-def _blur(image: np.ndarray) -> np.ndarray:
-    smooth = cv2.GaussianBlur(image.transpose(1, 2, 0), (0, 0), 1, borderType=cv2.BORDER_REFLECT)
-    return smooth.transpose(2, 0, 1)

@@ -13,17 +13,13 @@ class Textured(Wrapper):
 
     # Measured: 150 MB of numba, 220 where it compiles; 400 MB with the largest scale at which patches are compared (1.5
     # megapixels); at 12 megapixels 33 bytes a pixel where a twentieth is missing, 145 where nine tenths are.
-    PROGRAM = 350 * 2**20  # bytes, more
-    PICTURE = 150  # bytes for each pixel of the picture, more
+    PROGRAM = 350 * 2**20
+    PICTURE = 150
+    VERSION = " texture"
 
     def __init__(self, filler: Filler) -> None:
         super().__init__(filler)
         self.name = f"{filler.name}, texture"
-
-    @property
-    def version(self) -> str:
-        """That of the filler, and that it has texture."""
-        return f"{self.filler.version} texture"
 
     def __call__(self, masked: np.ndarray, hole: np.ndarray, tile: int | None = None, report: Report = ignore) -> np.ndarray:
         """As `Filler`."""
@@ -32,7 +28,7 @@ class Textured(Wrapper):
             return self.filler(masked, hole, tile, report)
         from mend.inpaint.synthesis import add_texture  # it imports numba, which takes half a second
 
-        structure, texture = split_report(report, 2)
+        structure, texture = split_report(report, [100, 100])
         return add_texture(composite(masked, self.filler(masked, hole, tile, structure), hole), thick, texture)
 
     def notes(self, hole: np.ndarray) -> list[str]:

@@ -1,4 +1,4 @@
-"""A large picture in tiles, with what has to be seen around each: crops of what is missing, none larger than a side."""
+"""A large picture in tiles: rectangles that together hold all that is missing, each with what must be seen around it."""
 
 import itertools
 import math

@@ -106,11 +106,6 @@ def _parse(path: Path, content: bytes) -> Any:
     return _DataSet(images, annotations)
 
 
-def _split_path(path: str) -> tuple[str, ...]:
-    """Of a path from any system."""
-    return PureWindowsPath(path).parts
-
-
 def _find_entry(path: Path, data: _DataSet, photo: str) -> _Entry:
     """The entry of `photo`, by its name and the folders before it; the only one where no photo is named."""
     if not photo:
@@ -134,27 +129,26 @@ def _find_entry(path: Path, data: _DataSet, photo: str) -> _Entry:
 
 def _compare_ends(entry: str, photo: str) -> tuple[bool, int]:
     """Whether a path is the end of another, and how many parts, from the last on, both have in common."""
-    parts = _split_path(entry)
-    common = sum(1 for _ in takewhile(bool, map(eq, reversed(parts), reversed(_split_path(photo)))))
+    parts, others = PureWindowsPath(entry).parts, PureWindowsPath(photo).parts  # of a path from any system
+    common = sum(1 for _ in takewhile(bool, map(eq, reversed(parts), reversed(others))))
     return common == len(parts), common
 
 
 def _list_segments(path: Path, data: Any) -> list[tuple[str, Any]]:
     """The segmentations of one picture, each a list of polygons or an RLE, and what messages call it."""
     if isinstance(data, dict):
-        return [_name_segment(data, 1)]
+        data = [data]
     if not isinstance(data, list):
         raise TypeError(f"{type(data).__name__} is neither a list nor an object")
-    if data and all(isinstance(item, dict) for item in data):
-        if len({annotation.get("image_id") for annotation in data}) > 1:
-            raise InputError(f'{path} annotates several pictures without "images" to name them. Give the annotations of one.')
-        return [_name_segment(annotation, i) for i, annotation in enumerate(data, 1)]
-    return [("its list", data)] if data else []
-
-
-def _name_segment(annotation: dict[str, Any], place: int) -> tuple[str, Any]:
-    name = f"annotation {annotation['id']}" if "id" in annotation else f"segmentation {place}"
-    return name, annotation.get("segmentation", annotation)
+    if not all(isinstance(item, dict) for item in data):
+        return [("its list", data)]
+    if any(annotation.get("image_id") != data[0].get("image_id") for annotation in data):
+        raise InputError(f'{path} annotates several pictures without "images" to name them. Give the annotations of one.')
+    named = []
+    for place, annotation in enumerate(data, 1):
+        name = f"annotation {annotation['id']}" if "id" in annotation else f"segmentation {place}"
+        named.append((name, annotation.get("segmentation", annotation)))
+    return named
 
 
 def _draw(path: Path, name: str, segment: Any, size: tuple[int, int] | None, notes: list[str]) -> np.ndarray:
@@ -169,12 +163,28 @@ def _draw(path: Path, name: str, segment: Any, size: tuple[int, int] | None, not
         raise InputError(f"{path} has polygons, which do not say how large their picture is. Add `photo`.")
     inside = _nothing(path, *size)
     for points in segment if isinstance(segment[0], list) else [segment]:
-        x, y = _read_points(path, f"a polygon of {name}", points)
-        if len(x) < 3:
-            notes.append(f"a polygon of {name} has {len(x)} points, marks nothing and is left out")
-        else:
-            _add_polygon(inside, y - 0.5, x - 0.5, notes, f"a polygon of {name}")
+        _mark(inside, path, f"a polygon of {name}", "polygon", points, notes)
     return inside
+
+
+def _mark(inside: np.ndarray, path: Path, name: str, kind: str, points: Any, notes: list[str]) -> None:
+    """Mark a shape, whose kind is one of `CORNERS`, in `inside` (H, W); or note that its points are too few, or lie outside."""
+    x, y = _read_points(path, name, points)
+    if len(x) < CORNERS[kind]:
+        notes.append(f"{name} has {len(x)} points, marks nothing and is left out")
+        return
+    if kind == "rectangle":
+        x, y = np.array([x.min(), x.max(), x.max(), x.min()]), np.array([y.min(), y.min(), y.max(), y.max()])
+    elif kind == "circle":  # its centre, and a point of its rim
+        radius, turn = math.hypot(x[1] - x[0], y[1] - y[0]), np.linspace(0, 2 * np.pi, 360, endpoint=False)
+        x, y = x[0] + radius * np.cos(turn), y[0] + radius * np.sin(turn)
+    x, y = x - 0.5, y - 0.5  # (0, 0) is the centre of a pixel from here on
+    left, top = (max(0, math.floor(values.min())) for values in (x, y))
+    bottom, right = (min(side, math.ceil(values.max()) + 1) for side, values in zip(inside.shape, (y, x), strict=True))
+    if top < bottom and left < right:  # only the part that it spans is looked at
+        inside[top:bottom, left:right] |= draw_polygon(y - top, x - left, (bottom - top, right - left))
+    else:
+        notes.append(f"{name} {OUTSIDE}")
 
 
 def _read_points(path: Path, name: str, points: Any) -> np.ndarray:
@@ -238,33 +248,14 @@ def _draw_labelme(path: Path, data: dict[str, Any], size: tuple[int, int] | None
         raise InputError(f"{path} does not say how large its picture is. Add `photo`.")
     inside = _nothing(path, *size)
     for i, (kind, points) in enumerate(shapes, 1):
-        if kind not in CORNERS:
+        if kind in CORNERS:
+            _mark(inside, path, f"shape {i}, a {kind},", kind, points, notes)
+        else:
             others.append(kind)
-            continue
-        x, y = _read_points(path, f"shape {i}, a {kind},", points)
-        if len(x) < CORNERS[kind]:
-            notes.append(f"shape {i}, a {kind}, has {len(x)} points, marks nothing and is left out")
-            continue
-        if kind == "rectangle":
-            x, y = np.array([x.min(), x.max(), x.max(), x.min()]), np.array([y.min(), y.min(), y.max(), y.max()])
-        elif kind == "circle":  # its centre, and a point of its rim
-            radius, turn = math.hypot(x[1] - x[0], y[1] - y[0]), np.linspace(0, 2 * np.pi, 360, endpoint=False)
-            x, y = x[0] + radius * np.cos(turn), y[0] + radius * np.sin(turn)
-        _add_polygon(inside, y - 0.5, x - 0.5, notes, f"shape {i}, a {kind},")
     _check_marked(path, inside, notes)
     if others:
         notes.append(f"shapes that mark no area and are left out: {', '.join(sorted(set(others)))}")
     return inside, f"LabelMe, {len(shapes) - len(others)} shape{'s' * (len(shapes) - len(others) != 1)}", notes
-
-
-def _add_polygon(inside: np.ndarray, y: np.ndarray, x: np.ndarray, notes: list[str], name: str) -> None:
-    """Mark a polygon in `inside` (H, W), or note that it lies outside. Only the part that it spans is looked at."""
-    top, left = (max(0, math.floor(values.min())) for values in (y, x))
-    bottom, right = (min(side, math.ceil(values.max()) + 1) for side, values in zip(inside.shape, (y, x), strict=True))
-    if top < bottom and left < right:
-        inside[top:bottom, left:right] |= draw_polygon(y - top, x - left, (bottom - top, right - left))
-    else:
-        notes.append(f"{name} {OUTSIDE}")
 
 
 def _check_marked(path: Path, inside: np.ndarray, notes: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Holes for random crops of large pictures: a new one for every crop, drawn, or borrowed from a mask set."""
+"""Holes for random crops of large pictures: each is drawn, or is a mask that was made for another picture."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,7 +35,8 @@ class DrawnHole:
 
 @dataclass(frozen=True)
 class BorrowedHole:
-    """A mask of a set, drawn for every crop, scaled to it and grown by up to `grow` of its side; each worker reads the set."""
+    """For every crop some mask of a set, whatever picture it was made for: scaled to the crop, and grown by up to `grow` of its
+    side. Each worker opens the set."""
 
     folder: str
     side: int

@@ -15,7 +15,7 @@ from mend.data.random import uniform
 
 
 def boxes(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
-    """One rectangle, anywhere, about as tall as wide to half or twice that; its last column may be short."""
+    """One rectangle, anywhere, from half to twice as tall as it is wide; its last column may be short."""
     target = _pixels(height, width, coverage)
     mask = np.zeros((height, width), np.bool_)
     if target:

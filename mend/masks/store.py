@@ -73,11 +73,9 @@ class MaskSet:
                 _create_array(folder / "done.npy", np.bool_, (manifest.count,))
                 _write_manifest(folder, manifest)
         there = _read_manifest(folder)
-        if replace(there, done=0, sha256="") != manifest:
-            old, new = asdict(there), asdict(manifest)
-            differs = [
-                f"{k}: {old[k]!r} there, {new[k]!r} now" for k in new if old[k] != new[k] and k not in ("done", "sha256")
-            ]
+        old, new = asdict(replace(there, done=0, sha256="")), asdict(manifest)
+        differs = [f"{key}: {old[key]!r} there, {new[key]!r} now" for key in new if old[key] != new[key]]
+        if differs:
             raise InputError(f"{folder} holds another mask set ({'; '.join(differs)}). Choose another `out`.")
         return cls._map(folder, there, "r+")
 

@@ -27,7 +27,12 @@ def save_model(folder: str | Path, network: nn.Module, model: str, options: dict
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     config = {"version": VERSION, "model": model, "options": options, "trained": trained}
     write_bytes(folder / "model.safetensors", save(weights))
-    write_bytes(folder / "config.json", json.dumps(config, indent=2).encode() + b"\n")
+    write_record(folder, config)
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write the config.json of a model folder."""
+    write_bytes(folder / "config.json", json.dumps(record, indent=2).encode() + b"\n")
 
 
 def load_model(path: str | Path) -> tuple[Network, Model]:

@@ -23,7 +23,7 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         said = str(error).splitlines()[0]
         fewer = "" if distributed.WORLD == 1 else ", and start no more processes than there are GPUs"
-        raise InputError(f"the device {name!r} is not to be had here ({said}). Use auto, cpu, cuda or mps{fewer}.") from error
+        raise InputError(f'`device="{name}"` is not to be had here ({said}). Use auto, cpu, cuda or mps{fewer}.') from error
 
 
 def device_name(device: torch.device) -> str:

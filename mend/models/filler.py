@@ -32,7 +32,7 @@ class TorchFiller:
         self.network, self.device, self.config = network.eval().to(device), device, config
         self.name = config.model
         self.runtime = f"PyTorch on {device}"
-        self.stride, self.reach, self.tiles = network.stride, network.reach, network.tiles
+        self.reach, self.tiles = network.reach, network.tiles
         self.memory = Memory(PROGRAM, PICTURE, network.memory)
         self.parameters = sum(weights.numel() for weights in network.parameters())
 

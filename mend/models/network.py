@@ -1,4 +1,4 @@
-"""What every network states, and how it fills an image of any size."""
+"""The class of every network: what it says of itself, such as its stride and reach, and how it fills an image of any size."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from mend.progress import Report, ignore
 class Network(nn.Module):
     """`(masked, hole) -> raw`: (B, 3, H, W) and (B, 1, H, W) to (B, 3, H, W) in [0, 1]; H and W multiples of `stride`.
 
-    stride  as `Filler` has it
+    stride  what it is given at once is padded to multiples of so many pixels
     reach   pixels seen around a tile
     tiles   sides of tiles, the preferred first; None: the picture at once
     memory  bytes for each pixel of what it is given at once, as measured at 512×512 (PyTorch 2.15, fp32), rounded up

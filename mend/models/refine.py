@@ -1,4 +1,4 @@
-"""Feature Refinement Modules: new features behind the hole, computed from the known ones only.
+"""Feature refinement modules: they compute new features inside the hole from the known ones around it.
 
 A module sees `features` (B, C, h, w) and the `hole` resized to (B, 1, h, w). Its `net` reads the known features
 and its output lands in the hole; outside the hole the features come back unchanged, exactly.

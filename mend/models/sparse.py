@@ -112,7 +112,7 @@ def take(features: Tensor, chosen: Cells) -> Tensor:
 
 def put(features: Tensor, chosen: Cells, rows: Tensor) -> Tensor:
     """(B·h·w, C) with `rows` (n + 1, C) in place of these cells."""
-    return _Put.apply(features, chosen.places, rows)
+    return features.index_copy(0, chosen.places, rows[:-1])
 
 
 def convolve(layer: nn.Conv2d, rows: Tensor, source: Cells, target: Cells) -> Tensor:
@@ -139,24 +139,15 @@ class _Take(Function):
     def forward(ctx: Any, features: Tensor, places: Tensor) -> Tensor:
         ctx.save_for_backward(places)
         ctx.shape = features.shape
-        return _with_zeros(features, places)
+        rows = features.new_empty(len(places) + 1, features.shape[1])
+        torch.index_select(features, 0, places, out=rows[:-1])
+        rows[-1] = 0
+        return rows
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         (places,) = ctx.saved_tensors
         return grad.new_zeros(ctx.shape).index_copy_(0, places, grad[:-1]), None
-
-
-class _Put(Function):
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, places: Tensor, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(places)
-        return features.index_copy(0, places, rows[:-1])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        (places,) = ctx.saved_tensors
-        return grad.index_fill(0, places, 0), None, _with_zeros(grad, places)
 
 
 class _Convolve(Function):
@@ -203,10 +194,3 @@ def _gathered(rows: Tensor, gather: Tensor) -> Iterator[Tensor]:
 def _block(rows: Tensor) -> int:
     """How many cells are gathered for at once."""
     return max(1, BLOCK // (9 * rows.shape[1] * rows.element_size()))
-
-
-def _with_zeros(features: Tensor, places: Tensor) -> Tensor:
-    rows = features.new_empty(len(places) + 1, features.shape[1])
-    torch.index_select(features, 0, places, out=rows[:-1])
-    rows[-1] = 0
-    return rows

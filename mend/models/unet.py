@@ -1,4 +1,4 @@
-"""A U-Net whose decoder blocks heal their features behind the hole.
+"""A U-Net whose decoder computes new features inside the hole, where the encoder saw nothing.
 
 U-Net: Ronneberger et al., 2015, arXiv:1505.04597. At width 64 and 32×32 the feature maps are, as channels@side,
 64@32 · 128@16 · 256@8 · 512@4 · 256@8 · 128@16 · 64@32.
@@ -29,7 +29,7 @@ class DoubleConv(nn.Sequential):
 
 
 class DecoderBlock(nn.Module):
-    """Upsample, concatenate the skip, refine behind the hole, DoubleConv: 2C@h -> C@2h."""
+    """Upsample, concatenate the skip, refine inside the hole, DoubleConv: 2C@h -> C@2h."""
 
     def __init__(self, channels: int, refine: str) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def hole_at(features: Tensor, hole: Tensor) -> Tensor:
 
 
 class UNet(Network):
-    """`(masked, hole) -> raw`: (B, 3, H, W) and (B, 1, H, W) to (B, 3, H, W) in [0, 1]; H and W multiples of 8.
+    """A `Network` for H and W that are multiples of 8.
 
     `width` is the channel count at full resolution; `refine` names the module in every decoder block
     (a key of `REFINEMENTS`); `hole_channel` shows the hole to the encoder as a fourth channel; with `prefilled` the hole is

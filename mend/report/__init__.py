@@ -2,7 +2,7 @@
 
 import base64
 import html
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,14 @@ from mend.evaluate.metrics import METRICS
 from mend.evaluate.result import Result, read_result, read_scores, result_folder, rows_file
 from mend.evaluate.statistics import FEWEST, bootstrap, nested_bootstrap, summarise
 from mend.evaluate.trainings import group_name, group_trainings
-from mend.images import write_bytes
+from mend.images import encode_pil, write_bytes
 from mend.inpaint.classical import CLASSICAL
 from mend.report.gallery import gallery
-from mend.report.pictures import coverage_plot, curves_plot, picture_grid, png
+from mend.report.pictures import coverage_plot, curves_plot, picture_grid
 from mend.report.tables import (
     Cell,
     Table,
+    define_metrics,
     difference_tables,
     footnotes,
     group_table,
@@ -30,13 +31,27 @@ from mend.report.tables import (
     ordered,
     trainings_table,
 )
+from mend.report.tables import readme_table as readme_table  # notebooks of version 0.1 import it from here
 
+STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 VIEWS = {
     "": "Composited: the known pixels kept",
     "_hole": "Inside the hole only",
     "_band": "At the rim of the hole, where a seam would show: a 32nd of the shorter side deep, 2 pixels at least",
     "_raw": "Raw output of the method",
 }
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a report says, on every kind of page: its first section is the table of all metrics."""
+
+    title: str
+    headline: str
+    sections: list[tuple[str, Table]]
+    notes: list[str]
+    trainings: list[str]
+    pictures: dict[str, bytes]
 
 
 def report(result: str | Path, out: str | Path, runs: list[str] | None = None, without: str | Path | None = None) -> Path:
@@ -54,20 +69,31 @@ def report(result: str | Path, out: str | Path, runs: list[str] | None = None, w
     together = group_trainings(shown, methods)
     drawn = [[name for name in group if (folder / f"{name}.png").exists()] for group in together]
     first = [names[0] for names in drawn if names]
-    pictures = {"grid": png(picture_grid(folder, first)), "coverage": coverage_plot(_mean_rows(shown, rows, together))}
+    pictures = {
+        "grid": encode_pil(picture_grid(folder, first), "PNG", optimize=True),
+        "coverage": coverage_plot(_mean_rows(shown, rows, together)),
+    }
     if any(shown.methods[m].training for m in methods):
         pictures["curves"] = curves_plot(shown, together)
     for name, data in pictures.items():
         write_bytes(out / f"{name}.png", data)
-    write_bytes(out / "report.md", _markdown(shown, rows, pictures).encode())
-    caption = f"{shown.protocol.title}. " + " ".join(line.removeprefix("* ") for line in footnotes(shown))
-    write_bytes(out / "report.tex", latex_table(metric_table(shown, methods), caption).encode())
+    content = Content(
+        title=shown.protocol.title,
+        headline=headline(shown, rows),
+        sections=_sections(shown, rows),
+        notes=[*footnotes(shown), *define_metrics(shown)],
+        trainings=_training_lines(shown, methods),
+        pictures=pictures,
+    )
+    write_bytes(out / "report.md", _markdown(content).encode())
+    caption = f"{content.title}. " + " ".join(line.removeprefix("* ") for line in content.notes)
+    write_bytes(out / "report.tex", latex_table(content.sections[0][1], caption).encode())
     page = gallery(shown, folder, {method: rows[method] for method in first})
     if page:
         write_bytes(out / "images.html", page.encode())
     # Where the pictures were deleted since, the page that was made of them still shows what it did.
     with_gallery = bool(page) or (out / "images.html").exists()
-    write_bytes(out / "report.html", _html(shown, rows, pictures, with_gallery).encode())
+    write_bytes(out / "report.html", _html(content, with_gallery).encode())
     return out / "report.html"
 
 
@@ -180,64 +206,44 @@ def _training_lines(result: Result, methods: list[str]) -> list[str]:
     return lines
 
 
-def _markdown(result: Result, rows: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> str:
-    parts = [f"# {result.protocol.title}\n", headline(result, rows) + "\n", "![Picture grid](grid.png)\n"]
-    methods = list(rows)
-    for title, table in _sections(result, rows):
+def _markdown(content: Content) -> str:
+    parts = [f"# {content.title}\n", content.headline + "\n", "![Picture grid](grid.png)\n"]
+    for title, table in content.sections:
         parts += [f"## {title}\n", markdown_table(table, notes=True)]
-    parts += ["\n".join(f"- {line.removeprefix('* ')}" for line in footnotes(result)) + "\n"]
+    parts += ["\n".join(f"- {line.removeprefix('* ')}" for line in content.notes) + "\n"]
     parts += ["## PSNR against coverage\n", "![PSNR against coverage](coverage.png)\n"]
-    if "curves" in pictures:
+    if "curves" in content.pictures:
         parts += ["## Training\n", "![Training curves](curves.png)\n"]
-        parts += ["\n".join(f"- {line}" for line in _training_lines(result, methods)) + "\n"]
+        parts += ["\n".join(f"- {line}" for line in content.trainings) + "\n"]
     return "\n".join(parts)
 
 
-STYLE = """
-:root { --ink: #1c1f23; --soft: #5b6470; --line: #e3e6ea; --best: #e5f3ea; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 4rem; color: var(--ink); background: #fff;
-       font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-p.lead { font-size: 1.05rem; color: var(--soft); margin: .3rem 0 1.4rem; max-width: 48rem; }
-.wide { overflow-x: auto; -webkit-overflow-scrolling: touch; }
-table { border-collapse: collapse; min-width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .4rem .8rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
-th { font-size: .85rem; color: var(--soft); border-bottom: 2px solid var(--ink); vertical-align: bottom; }
-td small { display: block; color: var(--soft); font-size: .72rem; }
-td.best { background: var(--best); font-weight: 650; } td.best small { font-weight: 400; }
-img { max-width: 100%; height: auto; display: block; } .wide img { max-width: none; }
-img.grid { width: max(100%, 46rem); } img.plot { width: max(100%, 40rem); }
-.notes { color: var(--soft); font-size: .85rem; padding-left: 1.1rem; } details > summary { cursor: pointer; }
-"""
-
-
-def _html(result: Result, rows: dict[str, pd.DataFrame], pictures: dict[str, bytes], with_gallery: bool) -> str:
-    methods = list(rows)
-    main, *others = _sections(result, rows)
-    notes = "".join(f"<li>{html.escape(line)}</li>" for line in footnotes(result))
+def _html(content: Content, with_gallery: bool) -> str:
+    (main, table), *others = content.sections
+    pictures = content.pictures
     body = [
-        f"<h1>{html.escape(result.protocol.title)}</h1>",
-        f'<p class="lead">{html.escape(headline(result, rows))}</p>',
+        f"<h1>{html.escape(content.title)}</h1>",
+        f'<p class="lead">{html.escape(content.headline)}</p>',
         _html_picture(pictures["grid"], "Original, mask, masked input, and one row a method", "grid"),
-        f"<h2>{html.escape(main[0])}</h2>{_html_table(main[1])}<ul class='notes'>{notes}</ul>",
+        f"<h2>{html.escape(main)}</h2>{_html_table(table)}{_html_notes(content.notes)}",
         '<p><a href="images.html">Image by image: the worst, the best, the largest disagreements</a></p>'
         if with_gallery
         else "",
         f"<h2>PSNR against coverage</h2>{_html_picture(pictures['coverage'], 'PSNR against coverage', 'plot')}",
     ]
     if "curves" in pictures:
-        lines = "".join(f"<li>{html.escape(line)}</li>" for line in _training_lines(result, methods))
-        body.append(
-            f"<h2>Training</h2>{_html_picture(pictures['curves'], 'Training curves', 'plot')}<ul class='notes'>{lines}</ul>"
-        )
+        curves = _html_picture(pictures["curves"], "Training curves", "plot")
+        body.append(f"<h2>Training</h2>{curves}{_html_notes(content.trainings)}")
     body += [f"<h2>{html.escape(title)}</h2>{_html_table(table)}" for title, table in others]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(result.protocol.title)}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+        f"<title>{html.escape(content.title)}</title><style>\n{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
+
+
+def _html_notes(lines: list[str]) -> str:
+    return f"<ul class='notes'>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>"
 
 
 def _html_table(table: Table) -> str:

@@ -18,11 +18,13 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5
 
 def picture_grid(folder: Path, methods: list[str]) -> Image.Image:
     """Sample pictures as the reference experiment shows them: original, mask, masked input, then one row a method."""
+    from matplotlib import font_manager
+
     rows = [(name, Image.open(folder / f"{name}.png").convert("RGB")) for name in (*SHARED, *methods)]
     first = rows[0][1]
     side, count = first.height, first.width // first.height
     scale = 3 if side <= 64 else 1
-    font = _font(15)
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 15)
     label = max(int(font.getlength(name)) for name, _ in rows) + 24
     gap, cell = 4, side * scale
     sheet = Image.new("RGB", (label + count * (cell + gap), len(rows) * (cell + gap) - gap), "white")
@@ -33,18 +35,6 @@ def picture_grid(folder: Path, methods: list[str]) -> Image.Image:
             one = strip.crop((x * side, 0, (x + 1) * side, side)).resize((cell, cell), Image.Resampling.NEAREST)
             sheet.paste(one, (label + x * (cell + gap), y * (cell + gap)))
     return sheet
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    from matplotlib import font_manager
-
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
-
-
-def png(picture: Image.Image) -> bytes:
-    data = io.BytesIO()
-    picture.save(data, "PNG", optimize=True)
-    return data.getvalue()
 
 
 def curves_plot(result: Result, together: list[list[str]]) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,12 @@ import pandas as pd
 from mend.errors import InputError
 from mend.evaluate.compare import Difference, differences_by
 from mend.evaluate.metrics import METRICS, Metric, metric_of
+from mend.evaluate.reproduction import Reproduction
 from mend.evaluate.result import Result, Score
 from mend.evaluate.statistics import FEWEST, coverage_label
 from mend.evaluate.trainings import beside_plain, group_name, group_trainings
 from mend.inpaint.classical import CLASSICAL
 from mend.models import MODELS
-
-if TYPE_CHECKING:  # it trains, and Lightning takes seconds to import
-    from mend.train.reproduce import Reproduction
 
 UNAVAILABLE = "n/a"
 
@@ -64,10 +62,9 @@ def metric_table(result: Result, methods: list[str], suffix: str = "", further: 
     columns = [
         _cells(METRICS[n], [[result.methods[m].metrics.get(n + suffix) for m in group] for group in together]) for n in names
     ]
-    rows = [
-        [Cell(_title(result, group)), Cell(_millions(result.methods[group[0]].parameters)), *(column[i] for column in columns)]
-        for i, group in enumerate(together)
-    ]
+    titles = [Cell(_title(result, group)) for group in together]
+    parameters = [Cell(_millions(result.methods[group[0]].parameters)) for group in together]
+    rows = [list(row) for row in zip(titles, parameters, *columns, strict=True)]
     if not suffix:
         for row in result.protocol.published:
             values = [Cell(f"{row.scores[n]:.{METRICS[n].digits}f}" if n in row.scores else "") for n in names]
@@ -77,16 +74,18 @@ def metric_table(result: Result, methods: list[str], suffix: str = "", further: 
     return header, rows
 
 
-def group_table(result: Result, methods: list[str], by: Literal["coverage", "class"], metric: str = "psnr_hole") -> Table:
-    """One metric of every method by coverage bin or by class; trainings of one recipe are one row."""
+def group_table(result: Result, methods: list[str], by: Literal["coverage", "class"]) -> Table:
+    """PSNR inside the hole of every method by coverage bin or by class; trainings of one recipe are one row."""
     scores = {m: result.methods[m].by_coverage if by == "coverage" else result.methods[m].by_class for m in methods}
     first, together = scores[methods[0]], group_trainings(result, methods)
+    metric = "psnr_hole"
     columns = [
-        _cells(METRICS[metric_of(metric)], [[scores[m].get(g, {}).get(metric) for m in group] for group in together])
-        for g in first
+        _cells(METRICS["psnr"], [[scores[m].get(label, {}).get(metric) for m in group] for group in together])
+        for label in first
     ]
-    header = ["Method", *(f"{g} (n = {part[metric].n if metric in part else 0})" for g, part in first.items())]
-    return header, [[Cell(_title(result, group)), *(column[i] for column in columns)] for i, group in enumerate(together)]
+    header = ["Method", *(f"{label} (n = {part[metric].n if metric in part else 0})" for label, part in first.items())]
+    titles = [Cell(_title(result, group)) for group in together]
+    return header, [list(row) for row in zip(titles, *columns, strict=True)]
 
 
 def trainings_table(result: Result, methods: list[str]) -> Table | None:
@@ -115,18 +114,14 @@ def difference_tables(result: Result, rows: dict[str, pd.DataFrame]) -> list[tup
             metric, view = METRICS[metric_of(column)], {"hole": " in the hole", "band": " at the rim"}
             title = f"{_heading(metric)}{view.get(column.partition('_')[2], '')}"
             for _, group in pairs:
-                differences = _by_coverage(rows, [column], group, plain)
+                a, b = ([rows[name] for name in side] for side in (group, plain))
+                differences = differences_by(coverage_label(a[0]["coverage"]), [column], a, b)
                 cells = [_difference_cell(one, metric.digits) for one in differences]
                 table.append([Cell(f"{group_name(result, group)}: {title}"), *cells])
                 header = [header[0], *(f"{one.group} (n = {one.n})" for one in differences)]
         over = "over images alone: of one training each they speak of these weights" if alone else "over trainings and images"
         found += [(f"By coverage of the hole, width {width}; intervals {over}", (header, table))] if table else []
     return found
-
-
-def _by_coverage(rows: dict[str, pd.DataFrame], columns: list[str], a: list[str], b: list[str]) -> list[Difference]:
-    one, two = ([rows[name] for name in group] for group in (a, b))
-    return differences_by(coverage_label(one[0]["coverage"]), columns, one, two, (len(a), len(b)))
 
 
 def _difference_cell(one: Difference, digits: int) -> Cell:
@@ -214,7 +209,7 @@ def as_text(result: Result) -> str:
     header, rows = metric_table(result, ordered(result, None))
     texts = [header] + [[c.text + ("*" if c.best else " ") for c in row] for row in rows]
     texts[0] = [header[0], *(f"{name} " for name in header[1:])]
-    return "\n".join([*aligned(texts, 1), "", *footnotes(result, intervals=False, mark="*")])
+    return "\n".join([*aligned(texts, 1), "", *footnotes(result, intervals=False, mark="*"), *define_metrics(result)])
 
 
 def comparison_text(found: list[Difference], a: str, b: str) -> str:
@@ -259,7 +254,7 @@ def _level(found: list[Difference], a: str, b: str) -> list[str]:
     ]
 
 
-def reproduction_text(found: "Reproduction") -> str:
+def reproduction_text(found: Reproduction) -> str:
     """A table for a terminal, how many numbers are within their tolerance, and which methods they cannot tell apart."""
     table = [("", "", "old", "new", "difference", "tolerance", "")]
     for line in found.lines:
@@ -296,8 +291,8 @@ def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
 
 
 def footnotes(result: Result, intervals: bool = True, empty: bool = True, mark: str = "Bold") -> list[str]:
-    """What stands under every table: n, the interval, what is missing, and the definitions of the metrics shown, those of
-    `empty` columns too. `mark` says how the table shows the best value."""
+    """What stands under every table: n, the interval, what is missing of columns that are shown `empty` or are not, and what
+    is quoted. `mark` says how the table shows the best value."""
     protocol = result.protocol
     per_image = protocol.drawn.per_image if protocol.drawn else 1
     count = f"{result.n} images" if per_image == 1 else f"{result.n} holes, {per_image} an image"
@@ -321,21 +316,22 @@ def footnotes(result: Result, intervals: bool = True, empty: bool = True, mark: 
         checked.setdefault(by, []).append(METRICS[name].title)
     said = [f"{', '.join(titles)} against {by or 'nothing, no reference is stored'}" for by, titles in checked.items()]
     lines += [f"Checked at the start on reference pictures: {'; '.join(said)}."] if said else []
-    lines += [f"* {source}. Quoted, not measured here." for source in sorted({row.source for row in protocol.published})]
-    lines += [f"{METRICS[n].title}: {METRICS[n].definition}." for n in _shown(result) if empty or n in result.scored]
-    return lines
+    return lines + [f"* {source}. Quoted, not measured here." for source in sorted({row.source for row in protocol.published})]
+
+
+def define_metrics(result: Result, empty: bool = True) -> list[str]:
+    """A definition of each of the metrics shown, those of `empty` columns too."""
+    return [f"{METRICS[n].title}: {METRICS[n].definition}." for n in _shown(result) if empty or n in result.scored]
 
 
 def readme_table(result: Result) -> str:
     """The table for the README's first screen: the composited view with a line on n, the interval and what is quoted."""
     methods = ordered(result, None)
-    lines = footnotes(result, empty=False)
-    defined = [line for line in lines if any(line.startswith(f"{m.title}:") for m in METRICS.values())]
     return (
         markdown_table(metric_table(result, methods, further=False), notes=True)
         + "\n"
-        + "<br>\n".join(f"<sub>{line}</sub>" for line in lines if line not in defined)
+        + "<br>\n".join(f"<sub>{line}</sub>" for line in footnotes(result, empty=False))
         + "\n\n<details><summary>What is measured</summary>\n\n"
-        + "\n".join(f"- {line}" for line in defined)
+        + "\n".join(f"- {line}" for line in define_metrics(result, empty=False))
         + "\n\n</details>\n"
     )

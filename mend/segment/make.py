@@ -1,4 +1,4 @@
-"""Masks: found by a segmenter (`segment`), drawn (`draw`), or given, and kept in a set on disk (`store`)."""
+"""A mask set made for a source of images: what a segmenter finds in each, or what is drawn for it."""
 
 import math
 import sys
@@ -93,9 +93,9 @@ def _load_finder(name: str, device: str) -> Segmenter:
 
 def _make_drawer(kind: str, coverage: float, seed: int, size: tuple[int, int]) -> Segmenter:
     if not 0 < coverage < 1:
-        raise InputError(f"the coverage is {coverage:g}; expected a share of the image between 0 and 1, such as 0.25.")
+        raise InputError(f"`coverage` is {coverage:g}; expected a share of the image between 0 and 1, such as 0.25.")
     if seed < 0:
-        raise InputError(f"the seed is {seed}; expected 0 or more.")
+        raise InputError(f"`seed` is {seed}; expected 0 or more.")
     draw = DRAWN[kind]
     name = f"{kind} coverage {coverage:g} seed {seed}"
     return Segmenter(name, "", lambda rows: np.stack([draw(*size, coverage, seed, int(row)) for row in rows]), 256)

@@ -36,6 +36,7 @@ GRABCUT_ROUNDS = 2
 LOST = 0.15  # of what was likely: what GrabCut leaves less of, it has lost
 BINS = 12  # of each of three colours
 BLUR, LEVEL = 5, 1e-3  # of the guided filter: its radius in pixels, and how weak an edge may be
+FINE_LEVEL = 1e-4  # the same of an edge to which the border goes at the full size
 SURE = 20.0  # log odds beyond which nothing is asked
 COLOUR, MEAN, GRAIN = 0.5, 0.4, 0.15  # what a pixel's colour, that of its neighbourhood, and the grain there count
 CLICK = 0.02  # of the marked part's longer side: how far around a click it is settled
@@ -79,7 +80,12 @@ def grow(found: np.ndarray) -> np.ndarray:
     In `results/object-selection.json` most of the objects that were found need no more to be covered by 99 %.
     """
     reach = max(1, round(GROW * max(found.shape)))
-    return cv2.dilate(found.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)) > 0
+    return _dilate(found.astype(np.uint8), reach) > 0
+
+
+def _dilate(shape: np.ndarray, reach: int) -> np.ndarray:
+    """A shape, uint8 (H, W), larger by a disc of this radius in pixels."""
+    return cv2.dilate(shape, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
 
 
 # --- Where it is, roughly --------------------------------------------------------------------------------------------
@@ -128,8 +134,7 @@ def _find_plain(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray | Non
     if most.sum() > 1.2 * least.sum() or depth < STRIPE * max(least.shape) or most.mean() > SCENE:
         return None
     reach = max(2, round(0.06 * max(cv2.boundingRect(most)[2:])))
-    shape = cv2.dilate(most, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
-    return cv2.resize(shape, pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(_dilate(most, reach), pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)
 
 
 # --- What the network says -------------------------------------------------------------------------------------------
@@ -287,23 +292,24 @@ def _compare(bins: np.ndarray, likely: np.ndarray) -> np.ndarray:
 
 def _make_smoother(guide: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """What makes values (h, w) smooth, but for edges of the guide, float32 (h, w, 3) in [0, 1]: the guided filter."""
-
-    def blur(plane: np.ndarray) -> np.ndarray:
-        return cv2.blur(plane, (2 * BLUR + 1,) * 2, borderType=cv2.BORDER_REFLECT)
-
-    means = blur(guide)
-    spread = blur((guide[..., :, None] * guide[..., None, :]).reshape(*guide.shape[:2], 9)).reshape(*guide.shape[:2], 3, 3)
-    spread = spread - means[..., :, None] * means[..., None, :] + LEVEL * np.eye(3, dtype=np.float32)
-    inverse = np.linalg.inv(spread)
+    means = _blur(guide, BLUR)
+    products = (guide[..., :, None] * guide[..., None, :]).reshape(*guide.shape[:2], 9)
+    spread = _blur(products, BLUR).reshape(*guide.shape[:2], 3, 3) - means[..., :, None] * means[..., None, :]
+    inverse = np.linalg.inv(spread + LEVEL * np.eye(3, dtype=np.float32))
 
     def smooth(values: np.ndarray) -> np.ndarray:
-        mean = blur(values)
-        against = blur(guide * values[..., None]) - means * mean[..., None]
+        mean = _blur(values, BLUR)
+        against = _blur(guide * values[..., None], BLUR) - means * mean[..., None]
         slope = np.einsum("hwij,hwj->hwi", inverse, against)
         offset = mean - (slope * means).sum(axis=-1)
-        return (blur(slope) * guide).sum(axis=-1) + blur(offset)
+        return (_blur(slope, BLUR) * guide).sum(axis=-1) + _blur(offset, BLUR)
 
     return smooth
+
+
+def _blur(plane: np.ndarray, reach: int) -> np.ndarray:
+    """The means over squares that reach so many pixels in all directions."""
+    return cv2.blur(plane, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REFLECT)
 
 
 def _cut(pixels: np.ndarray, likely: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -332,15 +338,11 @@ def _enlarge(found: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     return large >= 0.5
 
 
-def _smooth_grey(guide: np.ndarray, values: np.ndarray, reach: int, level: float = 1e-4) -> np.ndarray:
+def _smooth_grey(guide: np.ndarray, values: np.ndarray, reach: int) -> np.ndarray:
     """As `_make_smoother`, by a guide (h, w), in far less time."""
-
-    def blur(plane: np.ndarray) -> np.ndarray:
-        return cv2.blur(plane, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REFLECT)
-
-    means, mean = blur(guide), blur(values)
-    slope = (blur(guide * values) - means * mean) / (blur(guide * guide) - means * means + level)
-    return blur(slope) * guide + blur(mean - slope * means)
+    means, mean = _blur(guide, reach), _blur(values, reach)
+    slope = (_blur(guide * values, reach) - means * mean) / (_blur(guide * guide, reach) - means * means + FINE_LEVEL)
+    return _blur(slope, reach) * guide + _blur(mean - slope * means, reach)
 
 
 # --- Afterwards ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The studio: a web page on which a person removes something from a picture.
 
 `page/` is what is seen. `server` answers it and `api` answers programs, after `access` said who may ask; `sessions` holds what
-is open. Neither touches a pixel: `tasks` do, in processes that `workers` keeps, by one of the `methods`.
+is open. Neither touches a pixel: `tasks` do, each in a `process` that `workers` keeps, by one of the `methods`; what they say
+on the way and in the end are `messages`.
 """
 
 import contextlib

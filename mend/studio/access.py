@@ -1,4 +1,4 @@
-"""What stands before every request: who may ask, and how much they may send."""
+"""Checks every request before it reaches the studio: who sends it, from where, and how large it is."""
 
 import base64
 import hmac

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -24,12 +24,13 @@ from starlette.datastructures import UploadFile
 from starlette.types import Receive, Scope, Send
 
 from mend.errors import InputError, pick, unknown
+from mend.filling.lists import insert_lists
 from mend.filling.options import Options
-from mend.masks.hole import MARKS
+from mend.studio.messages import Done, FillFacts, Stage, as_json
 from mend.studio.methods import Method
-from mend.studio.responses import explain, find, run_while_connected, stream_lines, validate
+from mend.studio.responses import Lines, explain, find, run_while_connected, stream_lines, validate
 from mend.studio.sessions import ROOM, Sessions, folder_size, safe_name, safe_suffix
-from mend.studio.workers import Busy, Fault, Message, Messages, Workers
+from mend.studio.workers import WAITS, Busy, Fault, Messages, Workers
 
 FILLS = 32  # that are at work, or whose results wait to be fetched
 KEPT = 600.0  # seconds for which a result waits
@@ -45,7 +46,8 @@ class Fill:
     folder: Path
     waits: bool  # for its result to be fetched
     name: str = "picture"
-    message: Message = field(default_factory=lambda: {"stage": "waiting for its turn"})
+    stage: Stage = WAITS
+    facts: FillFacts | None = None  # when it is filled
     error: Exception | None = None
     task: asyncio.Task[None] | None = None  # None while it is being received
     ended: float | None = None
@@ -127,11 +129,14 @@ class Fills:
 
 
 async def _follow(fill: Fill, messages: Messages) -> None:
-    """Keep the last message of the task in its fill; of the files, keep the result."""
+    """Keep in a fill how far its task is, and its facts; of the files, keep the result."""
     try:
         async with aclosing(messages):
-            async for fill.message in messages:
-                pass
+            async for message in messages:
+                if isinstance(message, Done):
+                    fill.facts = FillFacts(**message.done)
+                else:
+                    fill.stage = message
     except Exception as error:
         fill.error = error if isinstance(error, InputError) else Fault(explain(error))
     finally:
@@ -141,19 +146,19 @@ async def _follow(fill: Fill, messages: Messages) -> None:
                 file.unlink()
 
 
-async def _report(key: str, fill: Fill) -> Messages:
+async def _report(key: str, fill: Fill) -> Lines:
     """How far a fill is, until it is over."""
     shown = None
     while fill.ended is None:
-        if fill.message is not shown and "stage" in fill.message:
-            shown = fill.message
-            yield shown
+        if fill.stage is not shown:
+            shown = fill.stage
+            yield as_json(shown)
         await asyncio.sleep(REFRESH)
     if fill.error is not None:
         raise fill.error
-    if "done" not in fill.message:
+    if fill.facts is None:
         raise InputError("this filling was cancelled.")
-    yield {"done": {**fill.message["done"], "result": f"/fills/{key}/result"}}
+    yield {"done": {**as_json(fill.facts), "result": f"/fills/{key}/result"}}
 
 
 class Result(FileResponse):
@@ -162,9 +167,9 @@ class Result(FileResponse):
     def __init__(self, fill: Fill, then: Callable[[], Awaitable[None]] | None = None) -> None:
         if fill.error is not None:
             raise fill.error
-        facts = fill.message["done"]
-        file, name = f"result{facts['suffix']}", f"{Path(fill.name).stem}-filled{facts['suffix']}"
-        super().__init__(fill.folder / file, filename=name, headers={"X-Mend-Notes": json.dumps(facts["notes"])})
+        assert fill.facts is not None
+        file, name = f"result{fill.facts.suffix}", f"{Path(fill.name).stem}-filled{fill.facts.suffix}"
+        super().__init__(fill.folder / file, filename=name, headers={"X-Mend-Notes": json.dumps(fill.facts.notes)})
         self.then = then
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -248,9 +253,8 @@ def make_form(models: list[str]) -> type[BaseModel]:
     """The fields of the form besides its files: the options of `mend fill`, and which of the models."""
     said = {one.arg_name: one.description or "" for one in parse_from_object(Options).params}  # the text below each field
     hints = get_type_hints(Options)
-    lists = {"holes": ", ".join(MARKS)}
     described: dict[str, Any] = {
-        one.name: (hints[one.name], Field(one.default, description=said[one.name].format_map(lists)))
+        one.name: (hints[one.name], Field(one.default, description=insert_lists(said[one.name])))
         for one in fields(Options)
         if one.name not in (*OURS, "model")
     }

@@ -13,13 +13,12 @@ from pydantic import BaseModel, Field
 
 from mend.errors import InputError, pick
 from mend.studio.methods import Method
-from mend.studio.responses import follow, read_json, receive_file, stream_lines
-from mend.studio.sessions import ROOM, Item, Session, Sessions, safe_name, safe_suffix
+from mend.studio.responses import Share, follow, read_json, receive_file, stream_lines
+from mend.studio.sessions import ROOM, Batch, Session, Sessions, safe_name, safe_suffix
 from mend.studio.workers import Workers
 
 MOST = 1000  # pictures of a batch
 ZIP = "filled.zip"
-Share = Annotated[float, Field(ge=0, le=1)]  # of the picture's width, or of its height
 
 
 class Region(BaseModel):
@@ -31,7 +30,7 @@ class Region(BaseModel):
     letters: bool = False
 
 
-class Batch(BaseModel):
+class BatchFilling(BaseModel):
     """How a batch is to be filled; where, its masks say, or a region."""
 
     model: str
@@ -42,66 +41,65 @@ class Batch(BaseModel):
 def add_batches(page: APIRouter, sessions: Sessions, workers: Workers, models: dict[str, Method], device: str) -> None:
     """Add the routes of batches; arguments as in `make_app`."""
 
-    def find_batch(token: str, key: str) -> tuple[Session, Item]:
+    def find_batch(token: str, key: str) -> tuple[Session, Batch]:
         session = sessions.find(token)
-        item = session.item(key)
-        if "names" not in item.facts:
+        batch = session.item(key)
+        if not isinstance(batch, Batch):
             raise HTTPException(404)
-        return session, item
+        return session, batch
 
-    async def receive(request: Request, item: Item, file: Path) -> None:
-        if item.bytes > ROOM:
+    async def receive(request: Request, batch: Batch, file: Path) -> None:
+        if batch.bytes > ROOM:
             raise InputError(f"the pictures are more than {ROOM // 10**9} GB. Do them in several goes, or use 'mend fill'.")
-        await receive_file(request, item, file)
+        await receive_file(request, batch, file)
 
     @page.post("/sessions/{token}/batches")
     async def create(token: str) -> dict[str, str]:
-        key, item = sessions.find(token).add("pictures")
-        item.facts["names"] = {}
+        key, batch = sessions.find(token).add_batch()
         for part in ("photos", "masks"):
-            (item.folder / part).mkdir()
+            (batch.folder / part).mkdir()
         return {"batch": key}
 
     @page.post("/sessions/{token}/batches/{key}/pictures")
     async def add_picture(token: str, key: str, request: Request, name: str = "picture") -> dict[str, int]:
-        _, item = find_batch(token, key)
-        names = item.facts["names"]
-        if len(names) >= MOST:
+        _, batch = find_batch(token, key)
+        if len(batch.names) >= MOST:
             raise InputError(f"a batch has up to {MOST} pictures. Do them in several goes, or use 'mend fill'.")
-        number = len(names) + 1
+        number = len(batch.names) + 1
         file = f"{number:04d}{safe_suffix(safe_name(name))}"
-        names[file] = safe_name(name)
+        batch.names[file] = safe_name(name)
         try:
-            await receive(request, item, item.folder / "photos" / file)
+            await receive(request, batch, batch.folder / "photos" / file)
         except BaseException:
-            del names[file]
+            del batch.names[file]
             raise
         return {"number": number}
 
     @page.post("/sessions/{token}/batches/{key}/masks")
     async def add_mask(token: str, key: str, request: Request, number: int | None = None) -> dict[str, int]:
-        _, item = find_batch(token, key)
-        await receive(request, item, item.folder / ("mask" if number is None else f"masks/{number:04d}.png"))
+        _, batch = find_batch(token, key)
+        await receive(request, batch, batch.folder / ("mask" if number is None else f"masks/{number:04d}.png"))
         return {}
 
     @page.post("/sessions/{token}/batches/{key}/fill")
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
-        asked = await read_json(request, Batch)
-        _, item = find_batch(token, key)
+        asked = await read_json(request, BatchFilling)
+        _, batch = find_batch(token, key)
         method = pick(models, asked.model, "model")
-        words = {"folder": str(item.folder), "names": item.facts["names"], "region": asked.region and asked.region.model_dump()}
-        options = {**method.options(device), "grow": asked.grow}
-        return stream_lines(follow(workers.run_model(method.process, "fill_batch", **words, options=options), item))
+        words = {"folder": str(batch.folder), "names": batch.names, "region": asked.region and asked.region.model_dump()}
+        # As for a single picture: masks become white on black, and of an animation the first frame is taken.
+        options = {**method.options(device), "hole": "white", "first_frame": True, "grow": asked.grow}
+        return stream_lines(follow(workers.run_model(method.process, "fill_batch", **words, options=options), batch))
 
     @page.get("/sessions/{token}/batches/{key}/zip")
     async def fetch(token: str, key: str) -> FileResponse:
-        _, item = find_batch(token, key)
-        if not (item.folder / ZIP).is_file():
+        _, batch = find_batch(token, key)
+        if not (batch.folder / ZIP).is_file():
             raise HTTPException(404)
-        return FileResponse(item.folder / ZIP, filename="filled.zip", headers={"Cache-Control": "no-store"})
+        return FileResponse(batch.folder / ZIP, filename="filled.zip", headers={"Cache-Control": "no-store"})
 
     @page.delete("/sessions/{token}/batches/{key}", status_code=204)
     async def remove(token: str, key: str) -> None:
-        session, item = find_batch(token, key)
-        if not item.tasks:
+        session, batch = find_batch(token, key)
+        if not batch.tasks:
             session.remove(key)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from mend.images import encode_pil
+
 
 @dataclass(frozen=True)
 class Example:
@@ -55,7 +57,7 @@ def draw_balloon() -> bytes:
     pen.ellipse((260, 360, 900, 900), (74, 104, 78))
     pen.ellipse((390, 80, 510, 210), (196, 62, 52))
     pen.polygon([(430, 205), (470, 205), (456, 266), (444, 266)], (110, 74, 48))
-    return _encode(picture.filter(ImageFilter.GaussianBlur(1)), "PNG")
+    return encode_pil(picture.filter(ImageFilter.GaussianBlur(1)), "PNG")
 
 
 EXAMPLES = find_examples()
@@ -66,10 +68,4 @@ def draw_thumbnail(name: str) -> bytes:
     """An example in small, as a JPEG."""
     small = Image.open(io.BytesIO(EXAMPLES[name].read())).convert("RGB")
     small.thumbnail((240, 240))
-    return _encode(small, "JPEG")
-
-
-def _encode(picture: Image.Image, kind: str) -> bytes:
-    data = io.BytesIO()
-    picture.save(data, kind)
-    return data.getvalue()
+    return encode_pil(small, "JPEG")

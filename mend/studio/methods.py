@@ -10,7 +10,7 @@ from mend.inpaint.download import find_fetched
 from mend.inpaint.folder import find_model
 from mend.inpaint.networks import is_network
 
-WHAT = {  # classical fillers in so few words that the list is as wide, those that look best first
+WHAT = {  # of classical fillers, those that look best first; short, since the page shows them in a narrow list
     "telea": "quick, for scratches",
     "biharmonic": "smooth, but slow",
     "harmonic": "smooth",

@@ -5,28 +5,30 @@ import asyncio
 import base64
 import json
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException as HTTPError
 from starlette.requests import ClientDisconnect
 
 from mend.errors import InputError
+from mend.studio.messages import Done, Json, as_json
 from mend.studio.sessions import Gone, Item, hold
 from mend.studio.workers import Busy, Fault, Messages
 
-Facts = dict[str, Any]
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
 
 
 # --- Requests --------------------------------------------------------------------------------------------------------
+
+Share = Annotated[float, Field(ge=0, le=1)]  # of a picture's width, or of its height
 
 
 async def receive_file(request: Request, item: Item, file: Path) -> None:
@@ -44,7 +46,7 @@ async def read_json(request: Request, kind: type[Model]) -> Model:
     return validate(kind, await request.body())
 
 
-def validate(kind: type[Model], values: bytes | Facts) -> Model:
+def validate(kind: type[Model], values: bytes | Json) -> Model:
     """The model of JSON, or of values by name. InputError for the first that is wrong."""
     try:
         return kind.model_validate_json(values) if isinstance(values, bytes) else kind.model_validate(values)
@@ -83,52 +85,43 @@ async def run_while_connected(request: Request, work: Awaitable[T]) -> T:
 
 # --- Answers ---------------------------------------------------------------------------------------------------------
 
+Lines = AsyncGenerator[Json, None]
 
-def stream_lines(messages: Messages) -> StreamingResponse:
-    """Messages as lines of JSON; bad input is the last of them. When the reader hangs up, the messages are not asked for."""
 
-    async def lines() -> AsyncIterator[bytes]:
+def stream_lines(lines: Lines) -> StreamingResponse:
+    """Lines of JSON; bad input is the last of them. When the reader hangs up, no more are asked for."""
+
+    async def encode() -> AsyncIterator[bytes]:
         try:
-            async for message in messages:
-                yield json.dumps(message).encode() + b"\n"
+            async for line in lines:
+                yield json.dumps(line).encode() + b"\n"
         except Exception as error:
             yield json.dumps({"error": explain(error)}).encode() + b"\n"
         finally:
-            await messages.aclose()
+            await lines.aclose()
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+    return StreamingResponse(encode(), media_type="application/x-ndjson")
 
 
 async def follow(
     task: Messages,
     *items: Item,
-    also: Facts = {},  # noqa: B006, which nobody changes
-    done: Callable[[Facts], Facts] = lambda facts: facts,
+    also: Json = {},  # noqa: B006, which nobody changes
+    done: Callable[[Json], Json] = lambda facts: facts,
     undo: Callable[[], None] = lambda: None,
-    after: Callable[[], None] = lambda: None,
-) -> Messages:
-    """The messages of a task that works on items, which stay meanwhile; each tells what `also` is to be known.
+) -> Lines:
+    """What a task says that works on items, which stay meanwhile; each stage tells what `also` is to be known.
 
-    `done` makes of its facts what the page is told; `undo` is called when it did not come to its end, `after` in any case.
+    `done` makes of its facts what the page is told; `undo` is called when it did not come to its end.
     """
     try:
         with hold(*items):
             async with aclosing(task):
                 async for message in task:
-                    yield {"done": done(message["done"])} if "done" in message else {**also, **message}
+                    yield {"done": done(message.done)} if isinstance(message, Done) else {**also, **as_json(message)}
     except BaseException:
         undo()
         raise
-    finally:
-        after()
-
-
-async def wait_for(messages: Messages) -> Facts:
-    """The facts in the last of a task's messages."""
-    facts = Facts()
-    async for message in messages:
-        facts = message.get("done", facts)
-    return facts
 
 
 def explain(error: Exception) -> str:
@@ -143,21 +136,20 @@ def _blame_mend(error: Exception) -> str:
     return f"a fault of mend itself ({type(error).__name__}); the terminal has the details."
 
 
-def answer_error(error: Exception) -> JSONResponse:
-    headers = {"Retry-After": "5"} if isinstance(error, Busy) else None
-    statuses = {Busy: 503, Gone: 410, Fault: 500, InputError: 400}
-    status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
-    return JSONResponse({"error": explain(error)}, status, headers)
-
-
 def answer_errors(app: FastAPI) -> None:
     """Let every error of the application be answered with {"error": sentence}."""
     # Of what is no bad input Starlette itself prints the traceback.
     app.add_exception_handler(Exception, lambda _, error: JSONResponse({"error": _blame_mend(error)}, 500))
-    app.add_exception_handler(InputError, lambda _, error: answer_error(error))
+    app.add_exception_handler(InputError, _answer_input_error)
     app.add_exception_handler(ClientDisconnect, lambda *_: Response(status_code=499))  # which nobody reads
     app.add_exception_handler(HTTPError, _answer_status)
     app.add_exception_handler(RequestValidationError, lambda *_: JSONResponse({"error": "the request is incomplete."}, 422))
+
+
+async def _answer_input_error(_: Request, error: Exception) -> Response:
+    statuses: dict[type[Exception], int] = {Busy: 503, Gone: 410, Fault: 500}
+    status = statuses.get(type(error), 400)
+    return JSONResponse({"error": str(error)}, status, {"Retry-After": "5"} if status == 503 else None)
 
 
 async def _answer_status(_: Request, error: Any) -> Response:

@@ -2,13 +2,14 @@
 
 import contextlib
 import csv
+import json
 import math
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from mend.errors import InputError
-from mend.evaluate.result import read_result, rows_file
+from mend.errors import InputError, name_missing_extra
+from mend.evaluate.result import read_result, read_scores, rows_file
 
 
 def find_runs(named: list[str], folder: Path = Path("runs")) -> dict[str, Path]:
@@ -86,3 +87,15 @@ def read_evaluation(file: Path) -> dict[str, Any] | None:
 def find_rows(result: str, method: str) -> Path:
     """Where the per-image rows of a method lie."""
     return rows_file(RESULTS / result, method)
+
+
+@name_missing_extra()
+def read_rows(file: str, by: str, up: bool, count: int) -> dict[str, Any]:
+    """The first `count` images of a table of scores, a row each, sorted by a column, or by the first score; and how many there
+    are."""
+    table = read_scores(file).drop(columns=["row", "image"])
+    by = by or next(column for column in table.columns if column not in ("name", "class", "coverage"))
+    if by not in table:
+        raise InputError(f"there is no column {by!r}; expected one of {', '.join(table.columns)}.")
+    first = table.sort_values(by, ascending=up, kind="stable").head(count)
+    return {"columns": list(first.columns), "rows": json.loads(first.to_json(orient="values")), "of": len(table), "by": by}

@@ -6,7 +6,6 @@ to cancel one is to hang up. What programs ask for is in `api`.
 
 import asyncio
 import atexit
-import base64
 import contextlib
 import secrets
 import shutil
@@ -14,7 +13,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
@@ -26,18 +25,9 @@ from mend.studio.access import MEGABYTES, Access
 from mend.studio.api import Fills, add_api
 from mend.studio.batches import add_batches
 from mend.studio.examples import EXAMPLES, draw_thumbnail
+from mend.studio.messages import Json, PictureFacts, as_json
 from mend.studio.methods import Method
-from mend.studio.responses import (
-    Facts,
-    answer_errors,
-    decode_data_url,
-    find,
-    follow,
-    read_json,
-    receive_file,
-    stream_lines,
-    wait_for,
-)
+from mend.studio.responses import Share, answer_errors, decode_data_url, find, follow, read_json, receive_file, stream_lines
 from mend.studio.runs import find_results, find_rows, find_runs, find_samples, read_evaluation, read_run
 from mend.studio.sessions import Item, Session, Sessions, safe_name
 from mend.studio.workers import Workers
@@ -92,7 +82,8 @@ async def warm(workers: Workers, models: dict[str, Method], device: str) -> None
     first = next(iter(models.values()))
     for task in (workers.pictures.run("warm"), workers.run_model(first.process, "warm", options=first.options(device))):
         with contextlib.suppress(InputError):  # a model that does not load is said when somebody asks for it
-            await wait_for(task)
+            async for _ in task:
+                pass
 
 
 async def _expire(sessions: Sessions, fills: Fills) -> None:
@@ -170,17 +161,12 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         return prepare_picture(session, key, item, outline=chosen.outline)
 
     def prepare_picture(session: Session, key: str, item: Item, **more: object) -> StreamingResponse:
-        def done(facts: Facts) -> Facts:
-            item.facts = facts
-            return {"picture": key, "name": item.name, **facts, **more}
+        def done(facts: Json) -> Json:
+            item.facts = PictureFacts(**facts)
+            return describe(key, item, **more)
 
         task = workers.pictures.run("prepare_picture", photo=str(item.source), name=item.name)
         return stream_lines(follow(task, item, done=done, undo=lambda: session.remove(key)))
-
-    @page.get("/sessions/{token}/pictures/{key}")
-    async def facts(token: str, key: str) -> Facts:
-        item = sessions.find(token).item(key)
-        return {"picture": key, "name": item.name, **item.facts}
 
     @page.post("/sessions/{token}/pictures/{key}/full")
     async def full(token: str, key: str) -> Any:
@@ -220,9 +206,9 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         return prepare_mask(item, mask)
 
     def prepare_mask(item: Item, mask: Path, **more: object) -> StreamingResponse:
-        def done(_: Facts) -> Facts:
+        def done(facts: Json) -> Json:
             item.masks.append(mask.name)
-            return {**more, "mask": mask.name, "image": image_url(mask)}
+            return {**more, "mask": mask.name, **facts}
 
         task = workers.pictures.run("prepare_mask", mask=str(mask), photo=str(item.source), name=item.name, size=item.size)
         return stream_lines(follow(task, item, done=done, undo=lambda: mask.unlink(missing_ok=True)))
@@ -233,17 +219,9 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         item = sessions.find(token).item(key)
         if not (asked.points or asked.box or asked.lasso):
             raise InputError("nothing was pointed at. Click the object, or draw a box or a line around it.")
-        target = item.folder / f"selected-{secrets.token_hex(8)}"
         points = [(point.x, point.y, point.add) for point in asked.points]
-        words = {"folder": str(item.folder), "points": points, "box": asked.box, "lasso": asked.lasso, "mask": str(target)}
-
-        def done(_: Facts) -> Facts:
-            return {"image": image_url(target)}
-
-        def remove() -> None:
-            target.unlink(missing_ok=True)
-
-        return stream_lines(follow(workers.pictures.run("select_object", **words), item, done=done, after=remove))
+        words = {"folder": str(item.folder), "points": points, "box": asked.box, "lasso": asked.lasso}
+        return stream_lines(follow(workers.pictures.run("select_object", **words), item))
 
     @page.post("/sessions/{token}/pictures/{key}/fill")
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
@@ -255,7 +233,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         painted = decode_data_url(asked.mask or "")
         mask = item.mask(asked.loaded) if asked.loaded else None
         result, into = session.add(item.name, asked.compared)
-        into.facts = dict(item.facts)
+        into.facts = item.facts
         if mask is None:
             mask = into.folder / "painted"
             mask.write_bytes(painted)
@@ -263,7 +241,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         options = {**method.options(device), "hole": "white", "grow": asked.grow}
         task = workers.run_model(method.process, "fill_picture", **places, options=options, score=asked.score)
 
-        def done(facts: Facts) -> Facts:
+        def done(facts: Json) -> Json:
             into.suffix = facts.pop("suffix")
             return {"picture": result, "name": item.name, **facts}
 
@@ -290,12 +268,11 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
             )
         given = sessions.links[link]
         key, item = session.add(given.item.name)
-        item.facts = dict(given.item.facts)
+        item.facts = given.item.facts
         given.item.copy_into(item.folder)
         mask = item.folder / secrets.token_hex(8)
         shutil.copyfile(given.item.folder / "mask", mask)  # at once: the link may give way to others meanwhile
-        facts = {"picture": key, "name": item.name, **item.facts, "methods": given.methods, "score": given.score}
-        return prepare_mask(item, mask, **facts)
+        return prepare_mask(item, mask, **describe(key, item, methods=given.methods, score=given.score))
 
     # --- Runs ---
 
@@ -315,20 +292,18 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
     async def rows(name: str, method: str, by: str = "", up: bool = True) -> StreamingResponse:
         found = read_evaluation(find(find_results(), name))
         find(found["methods"] if found else {}, method)
-        return stream_lines(workers.pictures.run("read_rows", file=str(find_rows(name, method)), by=by, up=up, count=ROWS))
+        words = {"file": str(find_rows(name, method)), "by": by, "up": up, "count": ROWS}
+        return stream_lines(follow(workers.pictures.run("read_rows", **words)))
 
     return page
 
 
-def image_url(file: Path) -> str:
-    """The data URL of a PNG."""
-    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+def describe(key: str, item: Item, **more: object) -> Json:
+    """What the page is told of a picture that was read."""
+    return {"picture": key, "name": item.name, **as_json(item.facts), **more}
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------------
-
-
-Share = Annotated[float, Field(ge=0, le=1)]  # of the picture's width, or of its height
 
 
 class Point(BaseModel):

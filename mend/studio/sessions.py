@@ -15,11 +15,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from mend.errors import InputError
+from mend.studio.messages import PictureFacts
 from mend.studio.workers import Busy
 
 PREFIX = "mend-studio-"
@@ -39,13 +39,13 @@ class Gone(InputError):
 
 @dataclass
 class Item:
-    """A picture or a result of a session: its folder, the name to show, and what is known about it."""
+    """A picture or a result of a session: its folder, the name to show, and what is known about it, as soon as it was read."""
 
     folder: Path
     name: str
     compared: bool = False  # a result of a comparison
     suffix: str = ""  # of the file of a result
-    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    facts: PictureFacts | None = None
     masks: list[str] = field(default_factory=list[str])  # those that were loaded: files in the folder
     tasks: int = 0  # that work on it
 
@@ -66,7 +66,8 @@ class Item:
 
     @property
     def size(self) -> tuple[int, int]:
-        return int(self.facts["height"]), int(self.facts["width"])
+        assert self.facts is not None  # until it was read, nobody knows its key
+        return self.facts.height, self.facts.width
 
     def mask(self, key: str) -> Path:
         if key not in self.masks:
@@ -82,6 +83,13 @@ class Item:
     @property
     def bytes(self) -> int:
         return folder_size(self.folder)
+
+
+@dataclass
+class Batch(Item):
+    """Many pictures of a session, by `names` to show for each file."""
+
+    names: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def safe_name(name: str, otherwise: str = "picture") -> str:
@@ -134,12 +142,22 @@ class Session:
         return self.works or time.monotonic() - self.heard < OPEN
 
     def add(self, name: str, compared: bool = False) -> tuple[str, Item]:
-        """A new item with its folder, after room was made for it."""
+        """A new picture or result with its folder, after room was made for it."""
+        key = self._new_folder()
+        item = self.items[key] = Item(self.folder / key, name, compared)
+        return key, item
+
+    def add_batch(self) -> tuple[str, Batch]:
+        """The same for many pictures."""
+        key = self._new_folder()
+        batch = self.items[key] = Batch(self.folder / key, "pictures")
+        return key, batch
+
+    def _new_folder(self) -> str:
         self._make_room()
         key = secrets.token_hex(8)
-        self.items[key] = Item(self.folder / key, name, compared)
-        self.items[key].folder.mkdir()
-        return key, self.items[key]
+        (self.folder / key).mkdir()
+        return key
 
     def add_mask(self, item: Item) -> Path:
         """Where a new mask of an item is to lie, after room was made for it."""

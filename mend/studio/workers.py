@@ -10,14 +10,15 @@ from typing import Any
 import anyio
 
 from mend.errors import InputError
+from mend.studio.messages import Done, Failed, Stage, read_message
 
 WAITING = 8  # tasks that one worker lets wait; the next is refused
 MODELS = 3  # models that are kept loaded
+WAITS = Stage("waiting for its turn")
 ENDING = "the studio is ending."
-LINE = 1 << 24  # bytes of one line of a process: a hundred rows of scores are far less
+LINE = 1 << 25  # bytes of one line of a process: a mask of 100 megapixels that is all noise takes 28 million
 
-Message = dict[str, Any]
-Messages = AsyncGenerator[Message, None]
+Messages = AsyncGenerator[Stage | Done, None]
 
 
 class Busy(InputError):
@@ -29,7 +30,7 @@ class Fault(InputError):
 
 
 class Worker:
-    """A process of `mend.studio.tasks`, started when it is needed and ended when what it does is no longer wanted."""
+    """A `mend.studio.process`, started when it is needed and ended when what it does is no longer wanted."""
 
     def __init__(self) -> None:
         self.process: asyncio.subprocess.Process | None = None
@@ -38,7 +39,7 @@ class Worker:
         self.shut = False  # then it starts no process
 
     async def run(self, task: str, **arguments: Any) -> Messages:
-        """How far a task is, {"stage": words} with the "share" done where that is known, and {"done": facts} last.
+        """How far a task is, and in the end that it is done.
 
         InputError for what the task refuses, Fault for what it fails at, Busy for a full queue. Whoever stops listening
         ends the process in the middle of the task; the next task starts another.
@@ -48,40 +49,43 @@ class Worker:
         self.waiting += 1
         try:
             if self.turn.locked():
-                yield {"stage": "waiting for its turn"}
+                yield WAITS
             async with self.turn:
-                over = False
+                last: Done | Failed | None = None
                 try:
                     async for message in self._ask(task, arguments):
-                        over = "stage" not in message
-                        if "error" in message:
-                            raise (Fault if message.get("fault") else InputError)(message["error"])
-                        if not over:
+                        if isinstance(message, Stage):
                             yield message
+                        else:
+                            last = message
                 finally:
-                    if not over:
+                    if last is None:
                         with anyio.CancelScope(shield=True):  # whoever hung up would break off the waiting, too
                             await self.end()
-            yield message  # when others have their turn: whoever reads slowly keeps nobody waiting
+            # When others have their turn: whoever reads slowly keeps nobody waiting.
+            if isinstance(last, Failed):
+                raise (Fault if last.fault else InputError)(last.error)
+            assert last is not None
+            yield last
         finally:
             self.waiting -= 1
 
-    async def _ask(self, task: str, arguments: dict[str, Any]) -> Messages:
+    async def _ask(self, task: str, arguments: dict[str, Any]) -> AsyncGenerator[Stage | Done | Failed, None]:
         if self.shut:
             raise Busy(ENDING)
         if self.process is None or self.process.returncode is not None:
             pipe = asyncio.subprocess.PIPE
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "mend.studio.tasks"), stdin=pipe, stdout=pipe, start_new_session=True, limit=LINE
+                *(sys.executable, "-m", "mend.studio.process"), stdin=pipe, stdout=pipe, start_new_session=True, limit=LINE
             )
         process = self.process
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(json.dumps([task, arguments]).encode() + b"\n")
         while line := await process.stdout.readline():
-            message = json.loads(line)
+            message = read_message(line)
             yield message
-            if "stage" not in message:
+            if not isinstance(message, Stage):
                 return
         if self.shut:
             raise Busy(ENDING)

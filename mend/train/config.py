@@ -71,17 +71,17 @@ class TrainConfig:
         """Raise InputError for a value that no run can have."""
         for name, value in asdict(self).items():
             if name in ("width", "epochs", "batch_size", "lr", "crops", "size", "crop") and value is not None and not value > 0:
-                raise InputError(f"{name} is {value}; expected a number above 0.")
+                raise InputError(f"`{name}` is {value}; expected a number above 0.")
             if name in ("seed", "workers", "set_aside", "ramp") and value < 0:
-                raise InputError(f"{name} is {value}; expected 0 or more.")
+                raise InputError(f"`{name}` is {value}; expected 0 or more.")
         if not self.zoom >= 1:
-            raise InputError(f"zoom is {self.zoom:g}; expected 1 (crops as they are) or more.")
+            raise InputError(f"`zoom` is {self.zoom:g}; expected 1 (crops as they are) or more.")
         if not 0 <= self.grow < 1:
-            raise InputError(f"grow is {self.grow:g}; expected a share of a crop's side, from 0 (as they are) to below 1.")
+            raise InputError(f"`grow` is {self.grow:g}; expected a share of a crop's side, from 0 (as they are) to below 1.")
         if not 0 <= self.ema < 1:
-            raise InputError(f"ema is {self.ema:g}; expected a decay from 0 (none) to below 1, such as 0.999.")
+            raise InputError(f"`ema` is {self.ema:g}; expected a decay from 0 (none) to below 1, such as 0.999.")
         if self.size and self.crop:
-            raise InputError("size and crop exclude each other: size scales whole pictures, crop cuts them.")
+            raise InputError("`size` and `crop` exclude each other: `size` scales whole pictures, `crop` cuts them.")
         for name, value, known in (("precision", self.precision, Precision), ("schedule", self.schedule, Schedule)):
             if value not in get_args(known):
                 raise unknown(name, value, get_args(known))
@@ -137,9 +137,11 @@ def write_config(config: TrainConfig, out: Path) -> None:
         return
     write_bytes(file, tomli_w.dumps({**there, "epochs": config.epochs}).encode())
     if model.exists():
+        from mend.models.checkpoint import write_record  # which imports PyTorch
+
         record = json.loads(model.read_text(encoding="utf-8"))
         record["trained"]["config"]["epochs"] = config.epochs
-        write_bytes(model, json.dumps(record, indent=1).encode())
+        write_record(model.parent, record)
 
 
 def read_recipe(name: str | Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mend.errors import InputError, pick
 from mend.images import composite
-from mend.inpaint.scales import halve
+from mend.inpaint.arrays import halve
 from mend.models.classifier import difference, load_classifier
 
 

@@ -1,4 +1,4 @@
-"""What is trained, and on what: the step of a network, and the images with their holes."""
+"""The Lightning modules: a network's steps of training and validation, and the images with holes that it is trained on."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -45,7 +45,7 @@ class Inpainting(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         data: ArrayData | CropData = self.trainer.datamodule  # type: ignore[attr-defined]
         size = min(self.config.batch_size, data.counts["train"] - batch_index * self.config.batch_size)
-        mine = share_of_batch(size, distributed.RANK, distributed.WORLD)
+        mine = share_of_batch(size)
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
         raws = self.step(mask_out(image, hole), hole)
         loss, terms = weighted_over_scales(self.config.loss, raws, image, hole, self.terms)
@@ -152,8 +152,9 @@ class ArrayData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         assert self.trainer is not None
-        rows = _epoch_rows(self.counts["train"], self.config, self.trainer.current_epoch)
-        return Batches(*self.arrays[0], rows, _share(self.config))
+        config = self.config
+        rows = epoch_rows(self.counts["train"], config.seed, self.trainer.current_epoch, config.batch_size)
+        return Batches(*self.arrays[0], rows, share_of_batch(config.batch_size))
 
     def val_dataloader(self) -> Loader:
         return Batches(*self.arrays[1], _part(np.arange(len(self.arrays[1][0]))), 250)
@@ -185,25 +186,18 @@ class CropData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         assert self.trainer is not None
-        rows = np.concatenate([self.rows["train"] + k * len(self.files) for k in range(self.config.crops)])
-        rows = rows[_epoch_rows(self.counts["train"], self.config, self.trainer.current_epoch)]
-        return self._loader(rows, self.trainer.current_epoch + 1)
+        config, epoch = self.config, self.trainer.current_epoch
+        rows = np.concatenate([self.rows["train"] + k * len(self.files) for k in range(config.crops)])
+        rows = rows[epoch_rows(self.counts["train"], config.seed, epoch, config.batch_size)]
+        return self._loader(rows, epoch + 1)
 
     def val_dataloader(self) -> Loader:
         return self._loader(_part(self.rows["val"]), 0)  # the same crops in every epoch
 
     def _loader(self, rows: np.ndarray, epoch: int) -> Loader:
-        batch_size = _share(self.config)
+        batch_size = share_of_batch(self.config.batch_size)
         crops = Crops(self.files, self.crop, rows, self.draw_hole, self.config.seed, epoch, batch_size, self.config.zoom)
         return DataLoader(crops, batch_size=batch_size, num_workers=min(self.config.workers, -(-len(rows) // batch_size)))
-
-
-def _epoch_rows(count: int, config: TrainConfig, epoch: int) -> np.ndarray:
-    return epoch_rows(count, config.seed, epoch, config.batch_size, distributed.RANK, distributed.WORLD)
-
-
-def _share(config: TrainConfig) -> int:
-    return share_of_batch(config.batch_size, distributed.RANK, distributed.WORLD)
 
 
 def _part(rows: np.ndarray) -> np.ndarray:

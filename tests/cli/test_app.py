@@ -3,7 +3,7 @@ from importlib import import_module
 import pytest
 from conftest import mend
 
-from mend.cli.app import LISTS, list_names
+from mend.filling.lists import LISTS, list_names
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -75,6 +75,7 @@ def test_grow_and_feather_blend_in_the_ring_alone(photo: Path, capsys: pytest.Ca
     assert np.array_equal(soft, before)
     words = ("fill", photo / "photo.png", "--mask", photo / "mask.png", "-o", photo / "o.png", "--model", "telea")
     code, _, err = mend(capsys, *words, "--feather", 2)
+    assert "--feather 2 is more than --grow 0" in err
     assert (code, "--grow 2 or more" in err, (photo / "o.png").exists()) == (1, True, False)
 
 
@@ -173,7 +174,7 @@ def test_bad_input_is_one_line_and_exit_1(photo: Path, run: Path, capsys: pytest
             ("train", "--data", "x", "--masks", "y", "--recipe", "referenc"),
             "unknown recipe 'referenc'. Did you mean 'reference'",
         ),
-        (("train", "--data", "x", "--masks", "y", "--lr", "-1"), "lr is -1"),
+        (("train", "--data", "x", "--masks", "y", "--lr", "-1"), "--lr is -1"),
     ):
         code, _, err = mend(capsys, *words)
         assert code == 1, words

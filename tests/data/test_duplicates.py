@@ -24,7 +24,7 @@ def textured(height: int, width: int, seed: int) -> np.ndarray:
 
 def images(pixels: list[np.ndarray], split: str = "test") -> Images:
     rows = np.arange(len(pixels))
-    return Images(np.stack(pixels), -np.ones(len(rows), int), [str(i) for i in rows], (), rows, "", "made", split)
+    return Images(np.stack(pixels), -np.ones(len(rows), int), [str(i) for i in rows], (), "", rows, "made", split)
 
 
 def recompressed(pixels: np.ndarray) -> np.ndarray:
@@ -133,7 +133,7 @@ def test_a_list_is_read_by_content(tmp_path: Path):
 
 
 def test_what_is_no_list_is_said(tmp_path: Path):
-    with pytest.raises(InputError, match=r"there is no list of near-duplicates .*none\.csv.*mend duplicates DATA --out"):
+    with pytest.raises(InputError, match=r"no list of near-duplicates .*none\.csv\. Make it .*`out=.*none\.csv"):
         read_list(tmp_path / "none.csv")
     file = tmp_path / "list.csv"
     for text, said in (

@@ -28,7 +28,7 @@ from mend.filling.load import load_filler
 from mend.images import composite, mask_out
 from mend.inpaint.classical import Classical
 from mend.masks.store import MaskSet, ObjectPolicy
-from mend.models import classifier
+from mend.models import classifier_changes
 from mend.models.classifier import WEIGHTS
 from mend.report import report
 from mend.segment.make import make_masks
@@ -289,9 +289,9 @@ def test_a_picture_whose_known_pixels_were_kept_is_looked_at_once(
 ):
     truth, masks, filled = folders
     monkeypatch.setattr("mend.evaluate.run.certify", lambda names, device: {})  # which looks too
-    seen, look = [], classifier.changed_difference
+    seen, look = [], classifier_changes.changed_difference
     monkeypatch.setattr(
-        classifier, "changed_difference", lambda network, *pair: seen.append(len(pair[0])) or look(network, *pair)
+        classifier_changes, "changed_difference", lambda network, *pair: seen.append(len(pair[0])) or look(network, *pair)
     )
     evaluate_folders(truth, [filled], masks, tmp_path / "r", ["lpips-cifar"], "cpu")
     assert sum(seen) == 4, "each pair"
@@ -403,7 +403,7 @@ def test_only_the_first_process_reads_the_features_of_the_originals(
     protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(distributed, "FIRST", False)
-    monkeypatch.setattr("mend.evaluate.run.Truth", lambda *_, **__: pytest.fail("this is not the first"))
+    monkeypatch.setattr("mend.evaluate.scores._cached_features", lambda *_: pytest.fail("this is not the first"))
     evaluate(["mean-colour"], replace(protocol, metrics=("psnr", "kid-cifar")), tmp_path / "result", device="cpu")
 
 
@@ -443,7 +443,7 @@ import torch
 from mend.evaluate.methods import filler_method
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.scenes import Scenes
-from mend.evaluate.scores import score
+from mend.evaluate.scores import Originals, score
 
 count, noise = 20_000, np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), np.uint8)
 hole = np.zeros((32, 32), bool)
@@ -457,7 +457,7 @@ def heard(done, of):
     status = Path("/proc/self/status").read_text()
     own.append(next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")))
 
-score(method, scenes, ["psnr"], None, Path(sys.argv[1]), torch.device("cpu"), heard)
+score(method, scenes, ["psnr"], Originals(scenes), Path(sys.argv[1]), torch.device("cpu"), heard)
 print((own[-1] - own[len(own) // 5]) // 1024)
 """
 

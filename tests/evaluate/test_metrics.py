@@ -16,9 +16,9 @@ from torch.nn.functional import max_pool2d
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from mend.errors import InputError
-from mend.evaluate import certificate, weights
 from mend.evaluate import metrics as module
-from mend.evaluate.metrics import METRICS, PSNR_CAP, Batch, FeatureSets, band, mae, psnr, similarity, ssim
+from mend.evaluate import reference_check, weights
+from mend.evaluate.metrics import METRICS, PSNR_CAP, Batch, FeatureSets, absolute_error, band, mean_over, psnr, similarity, ssim
 from mend.evaluate.weights import WeightsMissing
 from mend.models.classifier import difference
 from mend.train.losses import LOSSES
@@ -37,6 +37,10 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(3, 3, 32, 32, generator=generator)
     return (image + 0.1 * torch.randn(3, 3, 32, 32, generator=generator)).clamp(0, 1), image
+
+
+def mae(filled: torch.Tensor, image: torch.Tensor, hole: torch.Tensor | None = None) -> torch.Tensor:
+    return mean_over(absolute_error(filled, image), hole)
 
 
 def test_psnr_and_ssim_equal_scikit_image(pair: tuple[torch.Tensor, torch.Tensor]):
@@ -280,10 +284,10 @@ def test_lpips_cifar_is_nothing_for_equal_pictures_and_can_be_trained_on(pair: t
 
 def test_every_metric_with_a_reference_is_certified_and_a_wrong_one_refused(monkeypatch: pytest.MonkeyPatch):
     cpu, names = torch.device("cpu"), ("psnr", "ssim", "mae", "lpips-cifar", "fid-cifar")
-    pair = tuple(map(Batch, certificate.reference_pictures()))
-    monkeypatch.setattr(certificate, "Batch", lambda pictures: next(b for b in pair if b.pictures is pictures))
-    monkeypatch.setattr(certificate, "_checked", set())
-    certified = certificate.certify((*names, "fid"), cpu)
+    pair = tuple(map(Batch, reference_check.reference_pictures()))
+    monkeypatch.setattr(reference_check, "Batch", lambda pictures: next(b for b in pair if b.pictures is pictures))
+    monkeypatch.setattr(reference_check, "_checked", set())
+    certified = reference_check.certify((*names, "fid"), cpu)
     assert all(re.fullmatch(r"[\w-]+ [\d.]+", certified[name]) for name in names), certified
     assert certified["fid"] == "", "no reference is stored, and none is made up"
     swapped = lambda device: lambda a, b: module.lpips_cifar(device)(Batch(a.pictures.flip(1)), b)  # noqa: E731
@@ -295,9 +299,9 @@ def test_every_metric_with_a_reference_is_certified_and_a_wrong_one_refused(monk
         ("fid-cifar", replace(METRICS["fid-cifar"], distance=few)),
     ):
         monkeypatch.setitem(METRICS, name, wrong)
-        certificate._checked.clear()
+        reference_check._checked.clear()
         with pytest.raises(InputError, match=r"for the reference pictures, where .* gave .*computes something else"):
-            certificate.certify((name,), cpu)
+            reference_check.certify((name,), cpu)
 
 
 @pytest.fixture

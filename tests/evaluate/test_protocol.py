@@ -38,7 +38,7 @@ def test_masks_belong_to_the_image_and_not_to_its_place(folder: Path, drawn: Pro
     assert turned.images != there.images
     for i, image in enumerate(turned.images):
         assert np.array_equal(turned.mask(i), masks[image, i % 3])
-    assert turned.hashes() == there.hashes()
+    assert turned.hashes == there.hashes
 
 
 def test_every_image_has_its_masks_in_turn_through_kinds_and_bins(drawn: Protocol):
@@ -75,7 +75,7 @@ def test_whole_photographs_keep_their_sizes():
     assert len(set(scenes.sizes)) > 3
     pixels, mask = scenes.pixels(0), scenes.mask(0)
     assert pixels.shape[:2] == mask.shape == scenes.sizes[0]
-    assert scenes.hashes() == (protocol.images_sha256, protocol.masks_sha256)
+    assert scenes.hashes == (protocol.images_sha256, protocol.masks_sha256)
 
 
 @needs_shared
@@ -83,7 +83,7 @@ def test_the_photographs_set_aside_are_what_the_protocol_pins_and_the_recipe_lea
     protocol = read_protocol("photos-free-test")
     scenes = scenes_of(protocol, str(SHARED / "data" / "photos-free"))
     assert (len(scenes), len(set(scenes.images))) == (300, 100)
-    assert scenes.hashes() == (protocol.images_sha256, protocol.masks_sha256)
+    assert scenes.hashes == (protocol.images_sha256, protocol.masks_sha256)
     assert protocol.set_aside == read_recipe("structure")["set_aside"]
 
 
@@ -96,12 +96,12 @@ def test_cifar10_with_strokes_is_what_the_protocol_pins(monkeypatch: pytest.Monk
     counts, _ = np.histogram(coverage, [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.61])
     assert (counts > 1500).all(), "the bins are about equally full"
     assert len(set(scenes.images)) == len(scenes) == 10_000
-    assert scenes.hashes() == (protocol.images_sha256, protocol.masks_sha256)
+    assert scenes.hashes == (protocol.images_sha256, protocol.masks_sha256)
 
 
 def test_other_masks_are_refused_and_other_images_take_another_name(folder: Path, masks: Path, run: Path, tmp_path: Path):
     protocol = Protocol("pinned-v1", "Pinned", str(folder), ("psnr",), str(masks))
-    images_sha256, masks_sha256 = scenes_of(protocol).hashes()
+    images_sha256, masks_sha256 = scenes_of(protocol).hashes
     pinned = replace(protocol, images_sha256=images_sha256, masks_sha256=masks_sha256)
     evaluate([str(run)], pinned, tmp_path / "a", device="cpu")
     others = make_masks(load_images(str(folder), "test"), "boxes", tmp_path / "boxes").folder
@@ -130,7 +130,7 @@ def test_what_a_protocol_has_no_use_for_is_refused(tmp_path: Path):
         evaluate(["telea"], read_protocol("photos-large-v1"), tmp_path / "a", size=64)
     with pytest.raises(InputError, match=r"cifar10-strokes-v1 draws its masks; leave out `masks`"):
         evaluate(["telea"], read_protocol("cifar10-strokes-v1"), tmp_path / "a", masks="mine")
-    with pytest.raises(InputError, match="limit is 0"):
+    with pytest.raises(InputError, match="`limit` is 0"):
         evaluate(["telea"], read_protocol("photos-large-v1"), tmp_path / "a", limit=0)
 
 
@@ -188,7 +188,7 @@ def test_files_are_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch:
         monkeypatch.setattr("mend.data.cache.ROOM", room)
         decoded.clear()
         scenes = folder_scenes(tmp_path / "truth", tmp_path / "masks")
-        scenes.hashes()
+        assert scenes.hashes
         return [[(p.tolist(), image.sum(), hole.sum()) for p, image, hole in scenes.batches()] for _ in range(3)]
 
     kept = passes(2**20)

@@ -30,7 +30,7 @@ def test_a_bin_holds_its_upper_edge():
 
 
 def test_columns_without_values_are_reported_as_none():
-    found = scores(pd.DataFrame({"psnr": [1.0, 3.0], "ssim": [np.nan, np.nan], "name": ["a", "b"]}))
+    found = scores(pd.DataFrame({"psnr": [1.0, 3.0], "ssim": [np.nan, np.nan], "image": ["a", "b"]}))
     assert found["psnr"].mean == 2
     assert (found["ssim"].mean, found["ssim"].n) == (None, 0)
 
@@ -53,7 +53,9 @@ def test_groups_hold_every_row_once():
 
 
 def test_a_summary_has_all_rows_those_of_a_bin_and_those_of_a_class():
-    rows = pd.DataFrame({"psnr": [0.0, 0.0, 1.0], "coverage": [0.05, 0.2, 0.15], "class": ["cat", "dog", "dog"]})
+    rows = pd.DataFrame(
+        {"psnr": [0.0, 0.0, 1.0], "image": ["a", "b", "c"], "coverage": [0.05, 0.2, 0.15], "class": ["cat", "dog", "dog"]}
+    )
     found = summarise(rows)
     assert (found.metrics["psnr"].mean, found.metrics["psnr"].n) == (0.333333, 3), "six digits are kept"
     assert {label: part["psnr"].mean for label, part in found.by_coverage.items()} == {"up to 10 %": 0, "10–20 %": 0.5}

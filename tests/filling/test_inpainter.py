@@ -262,7 +262,7 @@ def test_a_hole_is_grown_for_every_kind(inpainter: mend.Inpainter, tmp_path: Pat
     masks = torch.from_numpy(np.stack([mask, mask])).float()[:, None] / 255
     filled = inpainter(batch, masks, grow=3)
     assert np.abs(filled[1].permute(1, 2, 0).numpy().astype(int) - expected).max() <= 1
-    with pytest.raises(InputError, match="grow is -3 pixels; expected 0 or more"):
+    with pytest.raises(InputError, match="`grow` is -3 pixels; expected 0 or more"):
         inpainter(image, mask, grow=-3)
 
 

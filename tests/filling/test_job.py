@@ -95,10 +95,12 @@ def test_jobs_that_cannot_be(tmp_path: Path):
         Job(photo, one, options=Options(object="dog"))
     with pytest.raises(InputError, match="`hole` says what marks the hole in a mask, and does not fit `object`"):
         Job(photo, options=Options(object="dog", hole="black"))
+    with pytest.raises(InputError, match="`feather=2` is more than `grow=1`.* give `grow=2` or more"):
+        Job(photo, options=Options(object="dog", grow=1, feather=2))
+    assert Job(photo, options=Options(object="dog", feather=2)).options.feather == 2, "which may be less than it is grown by"
     for options, said in (
         (Options(hole="blak"), "unknown mark of a hole 'blak'. Did you mean 'black'"),
         (Options(max_memory="2"), "`max_memory` is '2'; expected a number and a unit"),
-        (Options(feather=2), "give `grow=2` or more"),
         (Options(model="nowhere"), "no model"),
         (Options(quality=50), "`quality` is 50 for a-filled.png"),
     ):

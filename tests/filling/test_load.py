@@ -56,6 +56,12 @@ def test_options_that_do_not_fit_a_network_of_other_people_are_refused():
         load_filler("lama", "cuda")
 
 
+@pytest.mark.parametrize("model", ["telea", None, str(DEFAULT)])
+def test_a_device_that_is_not_there_is_refused_for_every_model(model: str | None):
+    with pytest.raises(InputError, match='`device="cud"` is not to be had here.*Use auto, cpu, cuda or mps'):
+        load_filler(model, "cud")
+
+
 @pytest.mark.parametrize("model", [None, "lama"])
 def test_a_seam_is_refused_where_there_is_none(model: str | None):
     with pytest.raises(InputError, match="does not. Leave `seam` out"):

@@ -41,10 +41,10 @@ from mend.images import (
     to_pixels,
     write_image,
 )
-from mend.images.deep import _write_into_free_memory
-from mend.images.files import DENSEST, PILLOWS_MOST, is_deep
+from mend.images.bit_depth import _write_into_free_memory
 from mend.images.metadata import PREVIEW, differences, upright_exif
-from mend.masks.hole import understand_mask
+from mend.images.reading import DENSEST, PILLOWS_MOST, is_deep
+from mend.masks.reading import understand_mask
 
 
 def test_convention_image_is_rgb_in_the_unit_interval():
@@ -74,8 +74,9 @@ def test_convention_filled_is_raw_in_the_hole_and_the_image_elsewhere_bit_for_bi
     assert torch.equal(composite(image, torch.full_like(raw, torch.nan), hole)[~inside], image[~inside])
 
 
-def test_pixels_survive_the_round_trip():
-    pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+@pytest.mark.parametrize("size", [(16, 16), (3, 5), (5, 3)])
+def test_pixels_survive_the_round_trip(size: tuple[int, int]):
+    pixels = np.arange(3 * size[0] * size[1]).astype(np.uint8).reshape(1, *size, 3)
     assert np.array_equal(to_pixels(to_image(pixels)), pixels)
 
 
@@ -819,7 +820,7 @@ def test_a_fax_is_read_and_a_damaged_one_is_named(compression: str, white: int, 
 def test_a_fax_is_whole_where_opencv_takes_its_ink_for_white(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = Image.fromarray(smooth(90, 120, 0)).convert("1")
     page.save(tmp_path / "a.tif", compression="group4")
-    monkeypatch.setattr("mend.images.deep._imdecode", lambda content: 255 - np.asarray(page.convert("L")))
+    monkeypatch.setattr("mend.images.bit_depth._imdecode", lambda content: 255 - np.asarray(page.convert("L")))
     assert np.array_equal(read_image(tmp_path / "a.tif").pixels[..., 0], np.asarray(page.convert("L")))
 
 
@@ -829,7 +830,7 @@ def test_a_damaged_fax_is_named_where_opencv_happens_to_read_the_same(tmp_path: 
     with Image.open(tmp_path / "a.tif") as opened:
         start, length = opened.tag_v2[273][0], opened.tag_v2[279][0]  # type: ignore[attr-defined]
     content[start + length // 3 : start + length // 3 + 40] = bytes(40)
-    monkeypatch.setattr("mend.images.deep._imdecode", lambda content: None)
+    monkeypatch.setattr("mend.images.bit_depth._imdecode", lambda content: None)
     noticed = 0
     for _ in range(20):
         _write_into_free_memory(85, 90 * 15)
@@ -843,7 +844,7 @@ def test_a_damaged_fax_is_named_where_opencv_happens_to_read_the_same(tmp_path: 
 def test_a_fax_is_read_again_out_of_other_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     Image.fromarray(smooth(90, 120, 0)).convert("1").save(tmp_path / "a.tif", compression="group4")
     written = []
-    monkeypatch.setattr("mend.images.deep._write_into_free_memory", lambda *given: written.append(given))
+    monkeypatch.setattr("mend.images.bit_depth._write_into_free_memory", lambda *given: written.append(given))
     read_image(tmp_path / "a.tif")
     assert written == [(0, 90 * 15), (255, 90 * 15)], "a damaged one would be read the same again"
 
@@ -870,7 +871,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monke
         raise PermissionError(13, "Permission denied", str(file))
 
     Image.new("L", (4, 3)).save(tmp_path / "a.png")
-    monkeypatch.setattr("mend.images.files.Image.open", denied)
+    monkeypatch.setattr("mend.images.reading.Image.open", denied)
     with pytest.raises(InputError, match=r"a\.png may not be read: no permission"):
         read_image(tmp_path / "a.png")
 
@@ -883,7 +884,7 @@ def test_large_pictures_are_opened_up_to_a_limit_and_a_limit_of_ones_own_stays(t
             warnings.simplefilter("error")
             assert open_picture(tmp_path / name).size == (14000, 13000)
         assert Image.MAX_IMAGE_PIXELS == PILLOWS_MOST
-    monkeypatch.setattr("mend.images.files.MOST", 181_999_999)
+    monkeypatch.setattr("mend.images.reading.MOST", 181_999_999)
     with pytest.raises(InputError, match=r"a\.png is too large to open: it has 14000×13000 pixels, and 181,999,999 are"):
         open_picture(tmp_path / "a.png")
     assert Image.MAX_IMAGE_PIXELS == PILLOWS_MOST
@@ -907,7 +908,7 @@ def test_no_memory_is_taken_for_pixels_that_a_file_is_too_short_for(tmp_path: Pa
 
 @pytest.mark.parametrize("kind", list(DENSEST))
 def test_the_densest_files_are_long_enough_for_their_pixels(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("mend.images.files.PILLOWS_MOST", 0)
+    monkeypatch.setattr("mend.images.reading.PILLOWS_MOST", 0)
     options = {"JPEG": {"progressive": True, "optimize": True, "quality": 1}, "TGA": {"compression": "tga_rle"}}
     as_tiff = {"compression": kind} if kind.islower() else {}
     for mode in ("L",) if kind in (*options, "jpeg") else ("1", "L"):
@@ -1047,6 +1048,12 @@ def test_a_resolution_that_is_none_is_left_out_and_said(resolution: tuple[int, i
     for name in ("b.tif", "b.png", "b.jpg"):
         write_image(tmp_path / name, picture)
         assert "DPI" not in differences(picture.metadata, read_image(tmp_path / name).metadata)
+
+
+def test_what_has_no_name_is_the_picture(tmp_path: Path):
+    Image.fromarray(np.full((4, 5), 7, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="^the picture holds float values from 7 to 7; expected 0 to 1"):
+        read_rgb((tmp_path / "a.tif").read_bytes())
 
 
 def test_a_dark_picture_of_16_bits_is_dark_whatever_else_is_in_it(tmp_path: Path):

@@ -1,3 +1,4 @@
+import math
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -35,7 +36,16 @@ def test_the_shipped_contracts_are_whole():
         ({"image_range": 255}, "expected the values of black and white"),
         ({"output_range": [255, 0]}, "expected the values of black and white"),
         ({"mask_hole": "white"}, "expected a number"),
+        ({"mask_hole": math.inf}, "mask_hole in net.toml is inf; expected a number"),
+        ({"mask_hole": math.nan}, "expected a number"),
+        ({"image_range": [0, math.inf]}, "expected the values of black and white"),
         ({"mask_hole": 0}, "both 0"),
+        (
+            {"multiple": None, "fixed": 1_000_000},
+            "fixed in net.toml is 1000000; expected a whole number of pixels, from 16 to 8",
+        ),
+        ({"multiple": 1_000_000, "largest": 1_000_000}, "expected a whole number of pixels, from 1 to 8192"),
+        ({"largest": 1_000_000}, "from 16 to 8192"),
         ({"fixed": 512}, "either fixed"),
         ({"multiple": None}, "either fixed"),
         ({"multiple": 0}, "expected a whole number"),

@@ -11,8 +11,10 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from conftest import mend
 from huggingface_hub import constants, file_download
 from made_networks import made_graph
+from pictures import mask, picture
 
 from mend.errors import InputError
 from mend.inpaint import contracts, networks
@@ -185,6 +187,17 @@ def test_a_cache_on_a_disk_that_can_only_be_read_is_one_sentence(hub: Hub, cache
     with pytest.raises(InputError) as caught:
         fetch("lama", contract(CONTENT))
     assert str(caught.value) == f"{cache} cannot be written: its disk can only be read. Set HF_HOME to another folder."
+
+
+def test_the_command_line_says_that_a_cache_can_only_be_read(
+    hub: Hub, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(file_download.os, "makedirs", fail_with(errno.EROFS, cache))
+    words = ("fill", picture(tmp_path / "p.png"), "--mask", mask(tmp_path / "m.png"), "--model", "lama")
+    code, _, errors = mend(capsys, *words)
+    said = f"mend: {cache} cannot be written: its disk can only be read. Set HF_HOME to another folder."
+    assert (code, errors.splitlines()[-1]) == (1, said)
+    assert not (tmp_path / "p-filled.png").exists()
 
 
 @pytest.mark.parametrize("when", ["before", "during"])

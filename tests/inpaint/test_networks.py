@@ -18,11 +18,11 @@ from PIL import Image
 from mend.errors import InputError
 from mend.filling.load import load_filler
 from mend.images import Picture, mask_out
+from mend.inpaint.arrays import halve
 from mend.inpaint.graphs import count_weights
 from mend.inpaint.networks import Network, is_network, load_network, plan_windows
 from mend.inpaint.onnx import GRAPH, PyramidOnnx
 from mend.inpaint.plan import make_plan
-from mend.inpaint.scales import halve
 
 
 def scene(height: int, width: int, *boxes: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -107,7 +107,7 @@ def test_what_is_far_from_a_scratch_hardly_changes_its_filling(
 
 
 def test_it_is_the_network_that_pytorch_loads(by_onnx: PyramidOnnx, by_torch: Filler):
-    for fact in ("name", "stride", "reach", "tiles", "parameters", "config"):
+    for fact in ("name", "reach", "tiles", "parameters", "config"):
         assert getattr(by_onnx, fact) == getattr(by_torch, fact), fact
     assert by_onnx.memory.seen == by_torch.memory.seen  # type: ignore[union-attr]
 

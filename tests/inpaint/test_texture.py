@@ -41,7 +41,7 @@ def test_the_filling_of_another_filler_gets_texture():
 def test_it_takes_what_the_filler_takes_and_more():
     pyramid = PyramidOnnx()
     filler = Textured(pyramid)
-    assert (filler.stride, filler.reach, filler.tiles) == (pyramid.stride, pyramid.reach, pyramid.tiles)
+    assert (filler.reach, filler.tiles) == (pyramid.reach, pyramid.tiles)
     more = filler.memory
     assert isinstance(more, Memory)
     assert more.seen == pyramid.memory.seen

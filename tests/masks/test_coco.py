@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from mend.errors import InputError
 from mend.masks.coco import _decode_counts, draw_polygon
-from mend.masks.hole import understand_mask
+from mend.masks.reading import understand_mask
 
 
 def runs(drawn: np.ndarray) -> list[int]:
@@ -155,6 +155,14 @@ def test_labelme_marks_by_polygons_rectangles_and_circles(save: Save):
         "shapes that mark no area and are left out: line",
     ]
     assert np.array_equal(understand_mask(save({"shapes": shapes}, "b.json"), (40, 50)).hole[0, 0] > 0, expected)
+
+
+def test_a_picture_may_be_named_by_an_object_as_in_a_database(save: Save):
+    marks = [{"image_id": {"$oid": "7f"}, "segmentation": {"size": [1, 2], "counts": [k, 1, 1 - k]}} for k in (0, 1)]
+    assert inside(save(marks, "m.json")).all()
+    marks[0]["image_id"] = {"$oid": "80"}
+    with pytest.raises(InputError, match="annotates several pictures"):
+        inside(save(marks, "n.json"))
 
 
 def test_a_byte_order_mark_is_no_fault(save: Save):

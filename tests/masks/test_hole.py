@@ -13,16 +13,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from mend.errors import InputError
 from mend.images import Picture, read_image, write_image
-from mend.masks.hole import (
-    Undecided,
-    as_hole,
-    dilate,
-    draw_preview,
-    feather_weight,
-    find_parts,
-    understand_mask,
-    widen,
-)
+from mend.masks.hole import dilate, draw_preview, feather_weight, find_parts, widen
+from mend.masks.reading import Undecided, as_hole, understand_mask
 
 
 def shape(width: int = 120, height: int = 90) -> np.ndarray:
@@ -87,7 +79,7 @@ def test_integers_that_may_be_labels_are_refused():
 def test_black_may_be_the_hole_in_arrays_too():
     for mask in (np.array([[True, False]]), np.array([[255, 0]], np.uint8), np.array([[0.8, 0.1]])):
         assert as_hole(mask, (1, 2), "black")[0].tolist() == [[[[0.0, 1.0]]]]
-    with pytest.raises(InputError, match="hole='painted' is for mask files and Pillow images"):
+    with pytest.raises(InputError, match='`hole="painted"` is for mask files and Pillow images'):
         as_hole(np.array([[True]]), (1, 1), "painted")
 
 
@@ -466,9 +458,9 @@ def test_the_ramp_rises_evenly_from_the_rim():
 
 
 def test_a_feather_beyond_the_ring_is_refused():
-    with pytest.raises(InputError, match="feather 4 is more than grow 3.*`grow=4`"):
+    with pytest.raises(InputError, match="`feather=4` is more than `grow=3`.*`grow=4`"):
         widen(np.ones((1, 1, 3, 3), np.float32), 3, 4)
-    with pytest.raises(InputError, match="expected 0 or more"):
+    with pytest.raises(InputError, match="`grow` is -1 pixels; expected 0 or more"):
         widen(np.ones((1, 1, 3, 3), np.float32), -1)
 
 

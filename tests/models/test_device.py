@@ -14,7 +14,7 @@ def test_devices_are_found_by_name():
 
 @pytest.mark.parametrize("name", ["cuda:63", "gpu", "tpu"])
 def test_a_device_that_is_not_there_is_refused(name: str):
-    with pytest.raises(InputError, match=f"the device '{name}' is not to be had here"):
+    with pytest.raises(InputError, match=f'`device="{name}"` is not to be had here'):
         find_device(name)
 
 

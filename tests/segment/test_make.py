@@ -21,7 +21,7 @@ def test_unknown_segmenters_are_refused_with_the_nearest(folder: Path, tmp_path:
         make_masks(images, "felzenswalb", tmp_path)
     with pytest.raises(InputError, match="no semantic-segmentation checkpoint"):
         make_masks(images, f"hf:{tmp_path}", tmp_path / "m")
-    with pytest.raises(InputError, match="the coverage is 25"):
+    with pytest.raises(InputError, match="`coverage` is 25"):
         make_masks(images, "boxes", tmp_path / "m", coverage=25)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,7 @@ def test_many_pictures_lose_the_same_stamp(page: Any, tmp_path: Path):
     page.click("#batch-start")
     page.wait_for_selector("#batch-zip:not([hidden])")
     assert page.inner_text("#batch-zip") == "Save 2 pictures as a ZIP"
-    assert "Filled" in page.inner_text("#batch-list tr >> nth=0")
+    assert re.search("Filled[.] All .* are identical[.]", page.inner_text("#batch-list tr >> nth=0"))
     assert "broken.png" in page.inner_text("#batch-list tr >> nth=2")
     assert "tmp" not in page.inner_text("#batch-list tr >> nth=2")
     with page.expect_download() as found:

@@ -83,6 +83,11 @@ def data_url(file: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
+def read_url(url: object) -> np.ndarray:
+    """The pixels of a data URL."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(str(url).partition(",")[2]))))
+
+
 def on_the_page(studio: Studio, files: Path, photo: str) -> bytes:
     """The photo filled as the page does it, with a mask that was painted."""
     session = studio.session()
@@ -109,6 +114,11 @@ WRITTEN: dict[str, tuple[np.ndarray | Image.Image, dict[str, Any]]] = {
        (".avif", ".bmp", ".gif", ".jp2", ".pcx", ".ppm", ".sgi", ".tga", ".ico", ".qoi")},
     "noname": (Image.fromarray(COLOUR), {"format": "JPEG"}),
     "liar.jpg": (Image.fromarray(COLOUR), {"format": "PNG"}),
+    "grey.pgm": (Image.fromarray(COLOUR).convert("L"), {}),
+    "bits.pbm": (Image.fromarray(COLOUR).convert("1"), {}),
+    "phone.mpo": (Image.fromarray(COLOUR), {"save_all": True, "append_images": [Image.fromarray(COLOUR[::2, ::2])]}),
+    "phone.heic": (Image.fromarray(COLOUR), {"quality": 95}),
+    "animated.gif": (Image.fromarray(COLOUR), {"save_all": True, "append_images": [Image.fromarray(255 - COLOUR)]}),
 }  # fmt: skip
 
 
@@ -117,15 +127,18 @@ def test_the_same_file_as_the_command_line(studio: Studio, files: Path, tmp_path
     content, how = WRITTEN[photo]
     if isinstance(content, np.ndarray):
         write_image(tmp_path / photo, content)
+    elif photo.endswith(".heic"):
+        pytest.importorskip("pillow_heif").from_pillow(content).save(tmp_path / photo, **how)
     else:
         content.save(tmp_path / photo, **how)
-    size = Image.open(tmp_path / photo).size  # of an icon they are smaller
+    size = (32, 24) if photo.endswith(".ico") else (61, 45)
     Image.open(files / "mask.png").resize(size, Image.Resampling.NEAREST).save(tmp_path / "mask.png")
-    expected = digest(by_command_line(tmp_path, photo, "--model", "telea"))
-    answer = post(studio, tmp_path, photo)
+    flags, words = (["--first-frame"], {"first_frame": 1}) if photo == "animated.gif" else ([], {})
+    expected = digest(by_command_line(tmp_path, photo, "--model", "telea", *flags))
+    answer = post(studio, tmp_path, photo, **words)
     assert answer.status_code == 200, answer.text
     assert digest(answer.content) == expected
-    kept = Path(photo).suffix if Path(photo).suffix in (".jpeg", ".tif", ".tiff", ".webp", ".png") else ".png"
+    kept = Path(photo).suffix if Path(photo).suffix in (".jpeg", ".mpo", ".tif", ".tiff", ".webp", ".png") else ".png"
     suffix = ".jpg" if photo in ("grey.jpg", "cmyk.jpg") else kept
     assert f'filename="{Path(photo).stem}-filled{suffix}"' in answer.headers["content-disposition"]
     assert digest(on_the_page(studio, tmp_path, photo)) == expected
@@ -181,6 +194,23 @@ def test_the_form_has_the_options_of_the_command_line():
     assert form().model_dump()["model"] == "telea"
 
 
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """Options of another kind."""
+
+    losses: str = "mse"
+    """one of {losses}, and {nothing}."""
+
+
+def test_a_field_may_list_what_any_help_text_may(monkeypatch: pytest.MonkeyPatch):
+    from mend.studio import api
+
+    monkeypatch.setattr(api, "Options", Listing)
+    said = api.make_form(["telea"]).model_fields["losses"].description or ""
+    assert said.startswith("one of mse, ")
+    assert said.endswith(", and {nothing}.")
+
+
 def test_a_form_that_is_not_understood(studio: Studio, files: Path):
     for words, said in (
         ({"modle": "telea"}, "unknown form field 'modle'. Did you mean 'model'?"),
@@ -188,7 +218,7 @@ def test_a_form_that_is_not_understood(studio: Studio, files: Path):
         ({"device": "cuda"}, "unknown form field 'device'"),
         ({"object": "dog"}, "unknown form field 'object'"),
         ({"grow": "wide"}, "grow is not what was expected: input should be a valid integer"),
-        ({"grow": "-1"}, "grow is -1"),
+        ({"grow": "-1"}, "`grow` is -1"),
         ({"texture": "perhaps"}, "texture is not what was expected"),
         ({"hole": "red"}, "unknown .*'red'.*white"),
         ({"quality": "700"}, "700"),
@@ -282,6 +312,7 @@ def test_results_wait_for_a_while_and_give_way(monkeypatch: pytest.MonkeyPatch, 
     from starlette.testclient import TestClient
 
     from mend.studio import api, server, workers
+    from mend.studio.messages import Done
     from mend.studio.methods import Method
 
     going_on = threading.Event()
@@ -292,7 +323,7 @@ def test_results_wait_for_a_while_and_give_way(monkeypatch: pytest.MonkeyPatch, 
                 await server.asyncio.sleep(0.01)
             if task == "fill_upload":
                 (Path(str(arguments["out"])) / "result.png").write_bytes(bytes(100))
-            yield {"done": {"suffix": ".png", "notes": []}}
+            yield Done({"suffix": ".png", "seconds": 1.0, "coverage": 0.1, "notes": []})
 
     monkeypatch.setattr(workers, "Worker", Slow)
     monkeypatch.setattr(server, "EXPIRING", 0.01)
@@ -324,13 +355,14 @@ def test_pictures_that_are_refused_leave_room_for_others(monkeypatch: pytest.Mon
     from starlette.testclient import TestClient
 
     from mend.studio import api, server, workers
+    from mend.studio.messages import Done
     from mend.studio.methods import Method
 
     class Refusing(workers.Worker):
         async def run(self, task: str, **arguments: object):
             if task == "fill_upload":
                 raise InputError("it is refused.")
-            yield {"done": {}}
+            yield Done({})
 
     monkeypatch.setattr(workers, "Worker", Refusing)
     monkeypatch.setattr(api, "FILLS", 2)
@@ -467,6 +499,23 @@ def test_a_filling_says_how_far_it_is(studio: Studio, files: Path):
     assert shares[-1] == 1
 
 
+def test_a_process_that_has_not_enough_memory_says_so(monkeypatch: pytest.MonkeyPatch):
+    from mend.studio import process
+    from mend.studio.messages import Failed
+
+    for error in (
+        MemoryError(),
+        RuntimeError("[...] DefaultCPUAllocator: can't allocate memory"),
+    ):
+
+        def fail(_: object, error: Exception = error) -> dict[str, object]:
+            raise error
+
+        monkeypatch.setitem(process.TASKS, "warm", fail)
+        said = process.do_task("warm", {}, lambda *words: None)
+        assert said == Failed("there was not enough memory for that. Try a smaller picture or another model.", fault=True)
+
+
 def test_the_images_of_an_evaluation_are_sorted(studio: Studio):
     folder = studio.folder / "results"
     (folder / "mine").mkdir(parents=True)
@@ -520,8 +569,8 @@ def test_a_segmenter_whose_weights_are_here_selects_objects(monkeypatch: pytest.
     pixels[20:40, 30:60, 0] = 200
     Image.fromarray(pixels).save(tmp_path / "preview.webp", lossless=True)
     monkeypatch.setattr(tasks, "_load_segmenter", Finder)
-    tasks.select_object(lambda *said: None, str(tmp_path), [(0.5, 0.5, True)], None, None, str(tmp_path / "found"))
-    mask = np.asarray(Image.open(tmp_path / "found")) > 0
+    found = tasks.select_object(lambda *said: None, str(tmp_path), [(0.5, 0.5, True)], None, None)
+    mask = read_url(found["image"]) > 0
     assert mask[20:40, 30:60].all()
     assert mask.sum() < 1.5 * 20 * 30
 
@@ -533,8 +582,7 @@ def test_a_click_selects_what_is_there(studio: Studio, files: Path):
     session = studio.session()
     picture = studio.open(session, files / "box.png")["picture"]
     found = studio.ask(f"/sessions/{session}/pictures/{picture}/select", json={"points": [{"x": 0.4, "y": 0.4}]})
-    (files / "found.png").write_bytes(base64.b64decode(str(found["image"]).partition(",")[2]))
-    mask = np.asarray(Image.open(files / "found.png")) > 0
+    mask = read_url(found["image"]) > 0
     truth = pixels[..., 1] == 30
     assert mask[truth].all()
     assert mask.sum() < 1.3 * truth.sum(), "more than its rim"
@@ -547,8 +595,7 @@ def test_a_click_finds_something_in_any_picture(tmp_path: Path):
     for pixels in (np.zeros((50, 80, 3), np.uint8), np.zeros((1, 1, 3), np.uint8), np.zeros((2, 300, 3), np.uint8), noise):
         Image.fromarray(pixels).save(tmp_path / "preview.webp", lossless=True)
         for x, y in ((0, 0), (1, 1), (0.5, 0.5)):
-            tasks.select_object(lambda *said: None, str(tmp_path), [(x, y, True)], None, None, str(tmp_path / "found"))
-            mask = np.asarray(Image.open(tmp_path / "found"))
+            mask = read_url(tasks.select_object(lambda *said: None, str(tmp_path), [(x, y, True)], None, None)["image"])
             assert mask[min(int(y * len(mask)), len(mask) - 1), min(int(x * mask.shape[1]), mask.shape[1] - 1)] == 255
 
 
@@ -617,8 +664,7 @@ def test_a_thin_mask_is_seen_and_a_huge_one_refused(studio: Studio, files: Path)
     session = studio.session()
     picture = studio.open(session, files / "wide.png")["picture"]
     at = f"/sessions/{session}/pictures/{picture}"
-    shown = str(studio.ask(f"{at}/mask", content=(files / "thin.png").read_bytes())["image"])
-    seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))))
+    seen = read_url(studio.ask(f"{at}/mask", content=(files / "thin.png").read_bytes())["image"])
     assert np.array_equal(seen, thin[..., 0])
     huge = base64.b64encode(bomb(files)).decode()
     said = studio.ask(f"{at}/fill", json={"model": "telea", "mask": f"data:,{huge}"})
@@ -699,6 +745,7 @@ def test_busy_and_faulty_are_no_bad_input(monkeypatch: pytest.MonkeyPatch, files
     from starlette.testclient import TestClient
 
     from mend.studio import server, workers
+    from mend.studio.messages import Done
     from mend.studio.methods import Method
 
     class Stuck(workers.Worker):
@@ -706,7 +753,7 @@ def test_busy_and_faulty_are_no_bad_input(monkeypatch: pytest.MonkeyPatch, files
 
         async def run(self, task: str, **arguments: object):
             raise Stuck.said
-            yield {}
+            yield Done({})
 
     monkeypatch.setattr(workers, "Worker", Stuck)
     monkeypatch.setattr(server, "find_runs", lambda named: named.no_such_thing)
@@ -1155,7 +1202,7 @@ def test_no_sentence_shows_a_path(studio: Studio, files: Path):
 
 
 def test_no_sentence_shows_a_path_of_windows():
-    from mend.studio.tasks import _hide_paths
+    from mend.studio.process import _hide_paths
 
     folder = r"C:\temporary\1a2b"
     assert (
@@ -1343,11 +1390,11 @@ Image.fromarray(mask).save(folder / "mask.png")
 (folder / "out").mkdir()
 ignore = lambda *said, **more: None
 tasks.prepare_picture(ignore, str(folder / "source.png"), "a.png")
-tasks.select_object(ignore, str(folder), [[0.5, 0.5, True]], None, None, str(folder / "found.png"))
+tasks.select_object(ignore, str(folder), [[0.5, 0.5, True]], None, None)
 options = {"model": None, "device": "cpu"}
 words = {"photo": str(folder / "source.png"), "name": "a.png", "mask": str(folder / "mask.png"), "out": str(folder / "out")}
 tasks.warm(ignore, options)
-assert tasks.fill_picture(ignore, **words, options=options, score=True)["psnr"] > 5
+assert tasks.fill_picture(ignore, **words, options=options, score=True).psnr > 5
 tasks.fill_upload(ignore, **words, options=options)
 tasks.fill_upload(ignore, **words, options=options | {"smooth": True})
 try:
@@ -1556,6 +1603,58 @@ def test_a_mask_of_its_own_goes_before_the_one_for_all(studio: Studio, files: Pa
     assert wrong.status_code == 400
 
 
+def test_many_pictures_are_read_as_one_is(studio: Studio, files: Path):
+    """An animation, a mask that is nearly all white, colours on black, annotations: none asks for what the page cannot give."""
+    first = np.array(Image.open(files / "photo.png"))
+    frames = [Image.fromarray(np.roll(first, 9 * i, 1)) for i in range(3)]
+    frames[0].save(files / "anim.gif", save_all=True, append_images=frames[1:])
+    nearly = np.full((45, 61, 1), 255, np.uint8)
+    nearly[:2, :3] = 0
+    write_image(files / "nearly.png", nearly)
+    coloured = np.zeros((45, 61, 3), np.uint8)
+    coloured[10:20, 15:40] = (255, 0, 0)
+    write_image(files / "coloured.png", coloured)
+    (files / "polygon.json").write_text(json.dumps([[15, 10, 40, 10, 40, 20, 15, 20]]))
+    animation, photo = ((files / name).read_bytes() for name in ("anim.gif", "photo.png"))
+    pictures = {"anim.gif": animation, "white.png": photo, "a.png": photo, "b.png": photo, "all.png": photo, "c.png": photo}
+    at = batch(studio, studio.session(), pictures)
+    for i, mask in enumerate(("mask.png", "nearly.png", "coloured.png", "polygon.json", "all.png", "photo.png")):
+        studio.ask(f"{at}/masks", params={"number": i + 1}, content=(files / mask).read_bytes())
+    said = studio.ask(f"{at}/fill", json={"model": "telea"})
+    outcomes: list[dict[str, Any]] = said["files"]  # type: ignore[assignment]
+    assert [one["error"] for one in outcomes[:4]] == [None] * 4
+    assert "animation: the first of 3 is taken" in outcomes[0]["notes"][0]
+    assert "the mask: 99.8% of it is white, and a hole is rarely so large" in outcomes[1]["notes"]
+    assert "covers the whole picture" in outcomes[4]["error"]
+    assert re.match("cannot tell which part of the mask is the hole: it has colours.*Make it white on", outcomes[5]["error"])
+    with zipfile.ZipFile(io.BytesIO(studio.client.get(f"{at}/zip").content)) as archive:
+        expected = by_command_line(files, "photo.png", "--model", "telea")
+        assert archive.read("a-filled.png") == archive.read("b-filled.png") == expected
+        words = ("--model", "telea", "--first-frame")
+        assert archive.read("anim-filled.png") == by_command_line(files, "anim.gif", *words)
+        white = by_command_line(files, "photo.png", "--model", "telea", "--hole", "white", mask="nearly.png")
+        assert archive.read("white-filled.png") == white
+
+
+def test_messages_on_many_pictures_have_the_names_they_came_with(studio: Studio, files: Path):
+    data = io.BytesIO()
+    Image.fromarray(COLOUR).save(data, "PNG")
+    write_image(files / "small.png", np.full((9, 9, 1), 255, np.uint8))
+    at = batch(
+        studio,
+        studio.session(),
+        {"liar.jpg": data.getvalue(), "broken.gif": data.getvalue()[:99], "small.png": data.getvalue()},
+    )
+    studio.ask(f"{at}/masks", content=(files / "mask.png").read_bytes())
+    studio.ask(f"{at}/masks", params={"number": 3}, content=(files / "small.png").read_bytes())
+    said = studio.ask(f"{at}/fill", json={"model": "telea"})
+    liar, broken, small = said["files"]  # type: ignore[misc]
+    assert "liar.jpg is a PNG by its content" in liar["notes"]
+    assert str(broken["error"]).startswith("broken.gif is damaged")
+    assert str(small["error"]).startswith("the mask is 9×9, its picture 61×45")
+    assert not re.search("000[123]", json.dumps(said))
+
+
 def test_a_file_may_be_large_wherever_one_is_sent(studio: Studio, files: Path):
     session = studio.session()
     at = f"/sessions/{session}/batches"
@@ -1571,6 +1670,7 @@ def test_a_file_may_be_large_wherever_one_is_sent(studio: Studio, files: Path):
 def test_a_model_that_is_asked_for_stays_until_its_task_is_over(monkeypatch: pytest.MonkeyPatch):
     import asyncio
 
+    from mend.studio.messages import Done
     from mend.studio.workers import MODELS, Messages, Worker, Workers
 
     async def ask() -> tuple[int, int, list[str]]:
@@ -1578,7 +1678,7 @@ def test_a_model_that_is_asked_for_stays_until_its_task_is_over(monkeypatch: pyt
 
         async def work(self: Worker, task: str, arguments: dict[str, Any]) -> Messages:
             await over.wait()
-            yield {"done": {}}
+            yield Done({})
 
         async def listen(name: str) -> None:
             async for _ in workers.run_model(name, "warm"):
@@ -1611,8 +1711,7 @@ def test_a_mask_is_loaded_as_the_command_line_reads_it(studio: Studio, files: Pa
     write_image(files / "painted.png", pixels)
     write_image(files / "black.png", np.zeros((height, width, 1), np.uint8))
     for content in ((files / "painted.png").read_bytes(), json.dumps([[10, 5, 30, 5, 30, 15, 10, 15]]).encode()):
-        image = str(studio.ask(f"{at}/mask", content=content)["image"])
-        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(image.partition(",")[2])))) > 127
+        shown = read_url(studio.ask(f"{at}/mask", content=content)["image"]) > 127
         assert shown.shape == (height, width)
         assert shown[5:15, 10:30].all()
         assert shown.sum() == 200

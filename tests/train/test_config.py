@@ -35,14 +35,14 @@ def test_unknown_recipes_and_keys_offer_the_nearest(tmp_path: Path):
 
 def test_values_that_no_run_can_have():
     for bad, said in (
-        ({"width": 0}, "width is 0"),
-        ({"lr": -1.0}, "lr is -1"),
-        ({"ema": 1.0}, "ema is 1"),
-        ({"grow": 1.0}, "grow is 1"),
-        ({"grow": -0.1}, "grow is -0.1"),
-        ({"set_aside": -1}, "set_aside is -1"),
-        ({"ramp": -1}, "ramp is -1"),
-        ({"size": 32, "crop": 32}, "exclude each other"),
+        ({"width": 0}, "`width` is 0"),
+        ({"lr": -1.0}, "`lr` is -1"),
+        ({"ema": 1.0}, "`ema` is 1"),
+        ({"grow": 1.0}, "`grow` is 1"),
+        ({"grow": -0.1}, "`grow` is -0.1"),
+        ({"set_aside": -1}, "`set_aside` is -1"),
+        ({"ramp": -1}, "`ramp` is -1"),
+        ({"size": 32, "crop": 32}, "`size` and `crop` exclude each other"),
         ({"precision": "fp17"}, "unknown precision 'fp17'. Did you mean 'fp16'"),
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
         ({"loss": {}}, "one of them above 0"),

@@ -12,13 +12,14 @@ from conftest import ROOT
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
 from mend.evaluate.protocol import Drawn, Protocol
+from mend.evaluate.reproduction import Line, Reproduction, compare_results, find_alike
 from mend.evaluate.result import Result, read_result, write_result
 from mend.evaluate.run import evaluate
 from mend.evaluate.trainings import first_trainings, group_trainings, spread
 from mend.masks.store import MaskSet
 from mend.report.tables import reproduction_text
 from mend.train.config import TrainConfig
-from mend.train.reproduce import Line, Reproduction, compare_results, find_alike, reproduce
+from mend.train.reproduce import reproduce
 from mend.train.run import train
 
 

@@ -19,7 +19,7 @@ from mend.data.sources import load_images, set_aside, split_rows
 from mend.errors import InputError
 from mend.images import picture_files
 from mend.masks.crops import make_hole_drawer
-from mend.models.checkpoint import load_model
+from mend.models.checkpoint import load_model, save_model
 from mend.segment.make import make_masks
 from mend.train.config import TrainConfig, check_run, write_config
 from mend.train.module import CropData
@@ -107,6 +107,16 @@ def test_a_finished_run_goes_on_for_more_epochs_as_if_it_had_been_begun_so(confi
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
     with pytest.raises(InputError, match=r"epochs is 3 there and 2 now\. Choose another `out`"):
         train(replace(config, epochs=2), tmp_path / "run")
+
+
+def test_more_epochs_are_put_into_the_record_of_the_model_as_it_was_written(config: TrainConfig, tmp_path: Path):
+    write_config(config, tmp_path)
+    model = tmp_path / "model"
+    model.mkdir()
+    save_model(model, torch.nn.Linear(1, 1), "unet", {"width": 4}, {"config": {"epochs": 3}})
+    expected = (model / "config.json").read_bytes().replace(b'"epochs": 3', b'"epochs": 99')
+    write_config(replace(config, epochs=99), tmp_path)
+    assert (model / "config.json").read_bytes() == expected
 
 
 def test_a_run_that_ended_at_a_rate_of_zero_does_not_go_on(config: TrainConfig, tmp_path: Path):
@@ -312,5 +322,5 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(config: TrainConfig, tmp_pa
 
 def test_numbers_that_no_run_can_have_are_refused(config: TrainConfig):
     for name, value in (("seed", -1), ("workers", -1), ("epochs", 0), ("ema", 1)):
-        with pytest.raises(InputError, match=f"{name} is {value}"):
+        with pytest.raises(InputError, match=f"`{name}` is {value}"):
             replace(config, **{name: value})

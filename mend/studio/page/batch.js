@@ -1,6 +1,6 @@
 // Many pictures at once: one mask for all, one each, or a region where the same stamp stands in all; a ZIP in the end.
 import { $, make, seconds } from "./dom.js";
-import { sentence } from "./request.js";
+import { sentence, sentences } from "./request.js";
 
 const count = (pictures) => `${pictures} picture${pictures === 1 ? "" : "s"}`;
 
@@ -148,7 +148,8 @@ export class Batch {
       if (where === "one") await server.ask(`${at}/masks`, { ...options, body: this.masks[0] });
       const region = where === "region" ? { box: this.box, drawn: this.drawn, letters: $("batch-letters").checked } : null;
       const wanted = { model: $("batch-model").value, grow: +$("batch-grow").value, region };
-      const settle = (file, i) => said.set(i, { name: file.name, said: file.error ? sentence(file.error) : "Filled", bad: Boolean(file.error) });
+      const settle = ({ name, error, notes }, i) =>
+        said.set(i, { name, said: error ? sentence(error) : sentences(["Filled", ...notes]), bad: Boolean(error) });
       const follow = (words, share, message = {}) => {
         stage(words, share);
         if (message.left !== undefined) left = { seconds: message.left, at: performance.now() };

@@ -43,5 +43,13 @@ export function watch(url) {
   };
 }
 
-// A capital at the start; a file's name, which may stand there, is left as it is.
-export const sentence = (text) => (/^[a-z]+[ ,]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
+// A part of a sentence that advises to set an argument, such as `hole="black"`, for which the page has no control.
+const ADVICE = /(^|[.;] )([^.;`]|[.;](?! ))*`\w+=([^.;]|[.;](?! |$))*/g;
+
+// What the server says, as the page shows it: without such advice, and with a capital at the start, but for a file's name.
+export function sentence(text) {
+  const said = text.replace(ADVICE, "").replace(/`(\w+)`/g, "$1");
+  return /^[a-z]+[ ,]/.test(said) ? said[0].toUpperCase() + said.slice(1) : said;
+}
+
+export const sentences = (notes) => notes.map(sentence).filter(Boolean).map((note) => `${note}.`).join(" ");

@@ -8,7 +8,7 @@ import { Marks } from "./marks.js";
 import { openPages, pageKey, token } from "./pages.js";
 import { Pointing } from "./pointing.js";
 import { Recovery } from "./recovery.js";
-import { sentence } from "./request.js";
+import { sentence, sentences } from "./request.js";
 import { Runs } from "./runs.js";
 import { Scores } from "./scores.js";
 import { Server } from "./server.js";
@@ -112,7 +112,7 @@ function describe() {
   $("name").textContent = name;
   document.title = `${name} – mend studio`;
   $("facts").textContent = [`${width} × ${height}`, kind, ...version(current.root).notes].join(" · ");
-  $("notes").textContent = current.from ? current.notes.map((note) => `${sentence(note)}.`).join(" ") : "";
+  $("notes").textContent = current.from ? sentences(current.notes) : "";
   $("download").hidden = $("mask-download").hidden = !current.from;
   if (!current.from) return;
   const stem = (one) => one.replace(/\.\w+$/, "");

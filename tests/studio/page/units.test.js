@@ -4,6 +4,7 @@ import test from "node:test";
 import { columns } from "../../../mend/studio/page/lenses.js";
 import { pack, shrink, squaredDistances, unpack } from "../../../mend/studio/page/mask.js";
 import { Recovery } from "../../../mend/studio/page/recovery.js";
+import { sentence, sentences } from "../../../mend/studio/page/request.js";
 import { Steps } from "../../../mend/studio/page/steps.js";
 import { remaining } from "../../../mend/studio/page/tasks.js";
 import { Viewport } from "../../../mend/studio/page/viewport.js";
@@ -234,4 +235,17 @@ test("pictures to compare are seen as large as fits without scrolling", () => {
   assert.equal(columns(4, [320, 480], [1064, 800]), "repeat(4, 251px)"); // upright ones side by side
   assert.equal(columns(4, [480, 320], [1064, 300]), "repeat(4, 251px)");
   assert.equal(columns(4, [480, 320], [358, 800]), "minmax(0, 1fr)");
+});
+
+test("advice about arguments, which the page does not have, is left out", () => {
+  const said = {
+    "`opaque=True` makes what is filled opaque": "",
+    'the mask: 70.5% is white; if the black part is the hole, add `hole="black"`': "The mask: 70.5% is white",
+    "a.gif has 3 frames. Add `first_frame=True` to fill the first (of 2.5 s); the others are left out.": "a.gif has 3 frames; the others are left out.",
+    "it is small. Add `grow=3`.": "It is small.",
+    "networks of other people run on the CPU; the `device` is cuda. Leave it out.": "Networks of other people run on the CPU; the device is cuda. Leave it out.",
+    "photo.png is empty": "photo.png is empty",
+  };
+  for (const [text, shown] of Object.entries(said)) assert.equal(sentence(text), shown);
+  assert.equal(sentences(["Filled", "`opaque=True` makes what is filled opaque", "nothing else changed"]), "Filled. Nothing else changed.");
 });

@@ -1,16 +1,16 @@
-"""More than 8 bits a channel, where Pillow cuts them off, misplaces them or cannot write them."""
+"""More than 8 bits a channel, where Pillow cuts them off or misplaces them; and damage that it passes over."""
 
 import io
 import re
 import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from mend.errors import InputError
-from mend.images.metadata import ORIENTATION
+from mend.images.metadata import ORIENTATION, read_tags
 from mend.images.picture import Picture
 
 SEARCHED = ("PPM", "JPEG2000", "AVIF")  # formats in which the depth of the channels may stand anywhere
@@ -22,7 +22,7 @@ _HEADER = re.compile(rb"P([36])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)")  # of a
 
 def normalise_grey_tiff(opened: Image.Image) -> None:
     """Make white 65535 in a TIFF of 16-bit grey: Pillow leaves 12 bits at the lower end, and white as 0 where that is said."""
-    tags = opened.tag_v2  # type: ignore[attr-defined]
+    tags = read_tags(opened)
     levels, bits, order = np.asarray(opened), tags[258][0], "<u2" if opened.mode == "I;16" else ">u2"
     if bits < 16:
         levels = levels << (16 - bits) | levels >> (2 * bits - 16)
@@ -42,7 +42,7 @@ def largest_level(content: bytes, opened: Image.Image) -> int:
     if opened.format == "PNG":
         bits = content[24]
     elif opened.format == "TIFF":
-        bits = max(opened.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
+        bits = max(read_tags(opened).get(258, (8,)))
     elif opened.format == "SGI":
         bits = 8 * content[3]
     elif opened.format == "HEIF":
@@ -105,7 +105,7 @@ def _scale_to_16_bits(levels: np.ndarray, white: int) -> np.ndarray:
 def is_undecided(content: bytes, opened: Image.Image) -> bool:
     """Whether a TIFF of a compression that is `UNSURE` gives other pixels when it is read again, a fax also by OpenCV: of a
     damaged one libtiff leaves rows as its memory happens to be, which nothing else tells. So that is made another each time."""
-    own, tags = np.asarray(opened.convert("L")), opened.tag_v2  # type: ignore[attr-defined]
+    own, tags = np.asarray(opened.convert("L")), read_tags(opened)
     strip = opened.width * sum(tags.get(258, (1,))) // 8 * min(tags.get(278, opened.height), opened.height)
     _write_into_free_memory(0, strip)
     with Image.open(io.BytesIO(content)) as again:
@@ -156,18 +156,6 @@ def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
     flips: dict[int, tuple[int, ...]] = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}
     pixels = np.flip(pixels, flips.get(orientation, ()))  # flips, then a transposition, make the eight EXIF orientations
     return pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-
-
-def deep_png(pixels: np.ndarray, metadata: dict[str, Any]) -> bytes:
-    """OpenCV writes the 16 bits; Pillow the metadata, into a picture of one pixel, from which they are taken over."""
-    import cv2
-
-    done, data = cv2.imencode(".png", pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
-    assert done
-    other = io.BytesIO()
-    Image.new("RGB", (1, 1)).save(other, "PNG", **metadata)
-    chunks = b"".join(chunk for name, chunk in png_chunks(other) if name not in ("IHDR", "IDAT", "IEND"))
-    return data[:33].tobytes() + chunks + data[33:].tobytes()  # 33: after the signature and the header
 
 
 def png_chunks(file: BinaryIO, until: str = "") -> Iterator[tuple[str, bytes]]:

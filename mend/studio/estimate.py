@@ -14,13 +14,18 @@ SURE = 1.0  # seconds that have to pass before anything is said
 Times = list[tuple[float, float]]  # shares done, and the seconds from the start after which each was
 
 
-class Pace:
-    """Tells the seconds left from the share done.
+class TimeEstimate:
+    """Estimates how many seconds a filling still takes, from the share that is done.
 
-    The clock starts when a picture has been read. It is prepared before the first share is told, filled until the last, and
-    then written. What is still to be filled is taken to need as long as it did the last time, in proportion; before there was a
-    last time, as long as what is done. Writing is taken to need as long as preparing did, times what it was the last time, or
-    `after`. The last time may have been in an earlier session, which left it in a `file`.
+    `begin` starts the clock, `end` stops it; in between, `left` is asked whenever a further share is done. So a filling has
+    three parts: until `left` is asked first it is prepared, until `left` is asked last it is filled, and until `end` it is
+    written. The last filling says how long each part takes:
+
+    - what is still to be filled takes as long as it took then, times how much slower or faster filling goes now. Without a
+      last filling, each share takes as long as those that are done.
+    - writing takes as long as preparing took now, times their ratio then. Without a last filling, that is `after`.
+
+    The last filling is kept in `file`, if one is given, for the next session.
     """
 
     def __init__(self, file: Path | None = None, after: float = 0, clock: Callable[[], float] = time.monotonic) -> None:
