@@ -25,12 +25,12 @@ import pandas as pd
 
 from mend.errors import InputError
 from mend.evaluate.compare import compare, write_csv
-from mend.evaluate.metrics import METRICS, metric_of
-from mend.evaluate.result import MethodResult, add_methods, read_result, read_scores, result_folder, rows_file
-from mend.evaluate.trainings import beside_plain, group_name, group_trainings
+from mend.evaluate.metrics import METRICS, find_metric
+from mend.evaluate.result import MethodResult, add_methods, find_result_folder, find_rows_file, read_result, read_scores
+from mend.evaluate.trainings import group_trainings, name_group, pair_with_plain
 from mend.images import write_bytes
 from mend.report import report, write_into
-from mend.report.tables import ordered, readme_table
+from mend.report.tables import order_methods, readme_table
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "results" / "cifar10-object-v1"
@@ -41,10 +41,10 @@ BITS = 10
 def add(folder: Path, out: Path) -> list[str]:
     """Add the networks of all results in a folder, and say which; all of them, or with an InputError none."""
     there = read_result(out)
-    images = read_scores(rows_file(out, next(iter(there.methods))))
-    images = images[[column for column in images if metric_of(column) not in METRICS]]
+    images = read_scores(find_rows_file(out, next(iter(there.methods))))
+    images = images[[column for column in images if find_metric(column) not in METRICS]]
     found: dict[str, tuple[Path, MethodResult]] = {}
-    for file in sorted(file for file in folder.rglob("*.json") if result_folder(file).is_dir()):
+    for file in sorted(file for file in folder.rglob("*.json") if find_result_folder(file).is_dir()):
         result = read_result(file)
         for what in ("n", "images", "mask_set"):
             if (old := getattr(there, what)) != (new := getattr(result, what)):
@@ -57,7 +57,7 @@ def add(folder: Path, out: Path) -> list[str]:
                 raise InputError(
                     f"the {name} of {file} has other weights than one that is there. Rename its run; score it anew."
                 )
-            if not read_scores(rows_file(file, name))["image"].equals(images["image"]):
+            if not read_scores(find_rows_file(file, name))["image"].equals(images["image"]):
                 raise InputError(f"the rows of {name} in {file} are not of the images of {out}, in their order.")
             if known is None:
                 found[name] = file, without_paths(method)
@@ -65,11 +65,11 @@ def add(folder: Path, out: Path) -> list[str]:
         raise InputError(f"{folder} holds no network that is not there yet. Expected ANY.json beside a folder ANY.")
     write_bytes(out / "images.parquet", images.to_parquet(None, compression="zstd", index=False))
     for name, (file, _) in found.items():
-        write_small(rows_file(out, name), read_scores(rows_file(file, name)))
+        write_small(find_rows_file(out, name), read_scores(find_rows_file(file, name)))
     result = add_methods(out, there, {name: method for name, (_, method) in found.items()})
     for names in group_trainings(result, result.methods):  # one of each recipe is shown in pictures
         strips = [
-            strip for name in names if name in found and (strip := result_folder(found[name][0]) / f"{name}.png").exists()
+            strip for name in names if name in found and (strip := find_result_folder(found[name][0]) / f"{name}.png").exists()
         ]
         if strips and not any((out / f"{name}.png").exists() for name in names):
             write_bytes(out / strips[0].name, strips[0].read_bytes())
@@ -86,7 +86,7 @@ def without_paths(method: MethodResult) -> MethodResult:
 
 
 def write_small(file: Path, rows: pd.DataFrame) -> None:
-    scores = rows[[column for column in rows if metric_of(column) in METRICS]].apply(shorten)
+    scores = rows[[column for column in rows if find_metric(column) in METRICS]].apply(shorten)
     packed = {"use_dictionary": False, "column_encoding": dict.fromkeys(scores, "BYTE_STREAM_SPLIT")}
     write_bytes(file, scores.to_parquet(None, compression="zstd", compression_level=19, index=False, **packed))
 
@@ -102,10 +102,10 @@ def compare_all(out: Path) -> None:
     """Every two networks of a width, the later of the table minus the earlier: OUT/SIMPLE-against-UNET.csv, -w64 behind other
     widths than 16."""
     result = read_result(out)
-    for width, pairs in beside_plain(result, ordered(result, None)).items():
+    for width, pairs in pair_with_plain(result, order_methods(result, None)).items():
         plain, others = pairs[0][0], [group for _, group in pairs if result.methods[group[0]].model.model != "autoencoder"]
         for one, other in combinations([plain, *others], 2):
-            names = [re.sub(rf"^unet-(?!w\d)|-w{width}|-seed\d+$", "", group_name(result, group)) for group in (other, one)]
+            names = [re.sub(rf"^unet-(?!w\d)|-w{width}|-seed\d+$", "", name_group(result, group)) for group in (other, one)]
             ending = "" if width == 16 else f"-w{width}"
             write_csv(out / f"{'-against-'.join(names)}{ending}.csv", compare(",".join(other), ",".join(one), out))
 

@@ -26,16 +26,16 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from mend.data.loaders import to_image
 from mend.data.sources import Images, load_images
-from mend.evaluate.compare import Difference, differences_by
-from mend.evaluate.metrics import METRICS, metric_of, squared_error
-from mend.evaluate.result import Result, read_result, read_scores, rows_file
-from mend.evaluate.trainings import beside_plain, group_name
+from mend.evaluate.compare import Difference, compare_groups
+from mend.evaluate.metrics import METRICS, find_metric, square_error
+from mend.evaluate.result import Result, find_rows_file, read_result, read_scores
+from mend.evaluate.trainings import name_group, pair_with_plain
 from mend.filling.load import load_filler
 from mend.images import composite, mask_out, write_bytes
 from mend.masks.store import MaskSet, find_set
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name, find_device
-from mend.report.tables import ordered
+from mend.report.tables import order_methods
 
 OUT = Path(__file__).parent.parent / "results" / "causes"
 COLUMNS = ("psnr", "psnr_raw", "psnr_hole", "psnr_band", "ssim", "lpips-cifar", "lpips-cifar_raw")
@@ -53,14 +53,14 @@ def by_owner(result: Path, images: Images, masks: MaskSet) -> tuple[list[dict[st
     rows = masks.rows(images, there.protocol.policy)
     labels = pd.Series(np.where(rows == images.rows, "own", "borrowed"))
     found: list[dict[str, Any]] = []
-    for pairs in beside_plain(there, ordered(there, None)).values():
+    for pairs in pair_with_plain(there, order_methods(there, None)).values():
         networks = [(there.methods[network[0]].model.model, network) for _, network in pairs]
         ours, published = ([group for model, group in networks if model in names] for names in ((OURS,), PUBLISHED))
-        named = [(base, other, group_name(there, other)) for base, other in pairs]
-        named += [(b, a, f"{group_name(there, a)} minus {group_name(there, b)}") for a in ours for b in published]
+        named = [(base, other, name_group(there, other)) for base, other in pairs]
+        named += [(b, a, f"{name_group(there, a)} minus {name_group(there, b)}") for a in ours for b in published]
         for base, other, name in named:
-            a, b = ([read_scores(rows_file(result, method)) for method in group] for group in (other, base))
-            differences = differences_by(labels, list(COLUMNS), a, b)
+            a, b = ([read_scores(find_rows_file(result, method)) for method in group] for group in (other, base))
+            differences = compare_groups(labels, list(COLUMNS), a, b)
             found += [{"network": name, **record(one)} for one in differences]
     return found, {str(label): int(n) for label, n in labels.value_counts().items()}
 
@@ -83,7 +83,7 @@ def measure(model: Path, images: Images, holes: np.ndarray) -> dict[str, dict[st
         hole = torch.from_numpy(holes[start : start + BATCH]).float()
         raw = torch.from_numpy(filler(mask_out(image, hole).numpy(), hole.numpy()))
         for view, filled in (("raw", raw), ("composited", composite(image, raw, hole))):
-            values = [squared_error(filled, image).mean((1, 2, 3))]
+            values = [square_error(filled, image).mean((1, 2, 3))]
             for scale, shift in ((1.0, 0.0), (2.0, 0.0), (2.0, -1.0)):  # range 1; 2 over [0, 1]; 2 over [−1, 1]
                 a, b = ((part if shift == 0 else scale * part + shift) for part in (filled, image))
                 values.append(structural_similarity_index_measure(a, b, data_range=scale, reduction="none"))
@@ -152,7 +152,7 @@ def text(found: dict[str, Any]) -> str:
     owners, rows = found["own and borrowed"], []
     for network in dict.fromkeys(one["network"] for one in owners):
         for column in COLUMNS:
-            digits = METRICS[metric_of(column)].digits
+            digits = METRICS[find_metric(column)].digits
             cells = {
                 one[
                     "group"
@@ -198,7 +198,7 @@ def main() -> None:
     made = find_set(given.masks, images)
     owners, counts = by_owner(given.result, images, made)
     found: dict[str, Any] = json.loads(OUT.with_suffix(".json").read_text(encoding="utf-8")) if not given.count else {}
-    found |= {"commit": commit(), "device": device_name(find_device("cpu")), "holes": counts, "own and borrowed": owners}
+    found |= {"commit": find_commit(), "device": device_name(find_device("cpu")), "holes": counts, "own and borrowed": owners}
     if given.count:
         policy = result.protocol.policy
         kinds = {"of the protocol": made.rows(images, policy), "own, none left out": images.rows}

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mend.data.loaders import to_image
 from mend.data.random import permutation, uniform
 from mend.data.sources import Images, load_images
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.classifier import WEIGHTS, Classifier, load_classifier
 from mend.models.device import device_name, has_bf16
 
@@ -145,7 +145,7 @@ if __name__ == "__main__":
         "epochs": EPOCHS,
         "seconds": round(seconds),
         "fingerprint": train.fingerprint,
-        "commit": commit(),
+        "commit": find_commit(),
         "torch": torch.__version__,
         "device": device_name(trainer.strategy.root_device),
     }

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mend.models.refine import ContextRefinement
-from mend.models.unet import UNet, hole_at
+from mend.models.unet import UNet, shrink_hole
 
 
 class Holes:
@@ -96,7 +96,7 @@ class AttentiveBottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         features = self.block(features)
-        return features + self.attention(features, hole_at(features, self.holes.hole))
+        return features + self.attention(features, shrink_hole(features, self.holes.hole))
 
 
 class Attentive(UNet):

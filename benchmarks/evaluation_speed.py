@@ -27,9 +27,9 @@ import torch
 
 from mend.evaluate.result import read_result
 from mend.filling.load import load_filler
-from mend.images import picture_files, read_rgb, write_image
+from mend.images import find_pictures, read_rgb, write_image
 from mend.masks.draw import DRAWN
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name, find_device
 
 OUT = Path(__file__).parent.parent / "results" / "evaluation-speed.json"
@@ -93,7 +93,7 @@ def main() -> None:
     photographs.add_argument("photos", type=Path)
     photographs.add_argument("--count", type=int, default=288)
     given = parser.parse_args()
-    facts = {"load": round(os.getloadavg()[0], 1), "commit": commit(), "torch": torch.__version__}
+    facts = {"load": round(os.getloadavg()[0], 1), "commit": find_commit(), "torch": torch.__version__}
     facts["device"] = device_name(find_device("auto"))
     record = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     if given.kind == "cifar10":
@@ -103,7 +103,7 @@ def main() -> None:
         found = {"n": 10_000, "metrics": metrics.split(","), "seconds": times, "slowest": max(t["process"] for t in times)}
         record = {**record, **found, "model": Path(given.model).name, **facts}
     else:
-        photos = picture_files(given.photos)
+        photos = find_pictures(given.photos)
         rows = [folders(photos, given.count, None, f"{PIXELS},lpips-cifar")]
         rows += [folders(photos, 4, size, PIXELS) for size in SIDES]
         record["folders"] = {"rows": rows, **facts}

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from mend.data.loaders import epoch_rows
+from mend.data.loaders import draw_epoch_rows
 from mend.images import mask_out
 from mend.inpaint.onnx import DEFAULT
 from mend.models.checkpoint import load_model
 from mend.train.config import TrainConfig, read_recipe
-from mend.train.losses import make_terms, weighted_over_scales
+from mend.train.losses import make_terms, weigh_scales
 from mend.train.module import CropData
 
 BATCHES = 20
@@ -32,13 +32,13 @@ data = CropData(config)
 terms = make_terms(str(asked.shared / "models/deeplabv3_mobilenet_v2_513"))
 network, _ = load_model(asked.model or DEFAULT)
 weights = list(network.train().requires_grad_(True).parameters())
-rows = data.rows["train"][epoch_rows(len(data.rows["train"]), config.seed, 0, config.batch_size)]
+rows = data.rows["train"][draw_epoch_rows(len(data.rows["train"]), config.seed, 0, config.batch_size)]
 ratios = []
 for image, hole in data._loader(rows[: BATCHES * config.batch_size], config.epochs):
     norms = {}
     for term in ("hole_l1", "features"):
         with torch.autocast("cpu", torch.bfloat16):
-            loss, _ = weighted_over_scales({term: 1.0}, network.scales(mask_out(image, hole), hole), image, hole, terms)
+            loss, _ = weigh_scales({term: 1.0}, network.scales(mask_out(image, hole), hole), image, hole, terms)
         norms[term] = torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, weights)]).norm().item()
     ratios.append(norms["features"] / norms["hole_l1"])
 found = torch.tensor(ratios)

@@ -22,7 +22,7 @@ from skimage.data import astronaut
 from mend.data.random import permutation
 from mend.images import read_rgb, write_bytes, write_image
 from mend.inpaint.onnx import DEFAULT
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name
 
 OUT = Path(__file__).parent.parent / "results" / "filling.json"
@@ -101,5 +101,5 @@ if __name__ == "__main__":
             found[name] = measure(Path(folder), *make())
             print(f"{name:26} {found[name]}", flush=True)
     versions = {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
-    facts = {"commit": commit(), "device": device_name(torch.device("cpu")), **versions, "cases": found}
+    facts = {"commit": find_commit(), "device": device_name(torch.device("cpu")), **versions, "cases": found}
     write_bytes(OUT, json.dumps(facts, indent=1, ensure_ascii=False).encode() + b"\n")

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 
 import mend
 from mend.images import write_bytes
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.progress import progress
 
 ROOT = Path(__file__).parent.parent
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--only", nargs="*", help="names of scenes; all unless given")
     asked = parser.parse_args()
-    scenes, at = read_scenes(), commit()
+    scenes, at = read_scenes(), find_commit()
     with TemporaryDirectory() as folder, progress("gallery", "scenes") as report:
         before, now = load_before(Path(folder)), mend.load()
         for done, scene in enumerate(scenes):

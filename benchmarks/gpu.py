@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from mend.images import mask_out
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name, find_device
 from mend.models.network import Network
 from mend.train.config import TrainConfig
-from mend.train.losses import weighted_over_scales
+from mend.train.losses import weigh_scales
 
 PART = 30_000_000  # bytes of a zip
 
@@ -64,7 +64,7 @@ class Step:
         image, hole = self.take(*inputs)
         with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
             raws = self.network.scales(mask_out(image, hole), hole)
-            loss, _ = weighted_over_scales(self.config.loss, raws, image, hole)
+            loss, _ = weigh_scales(self.config.loss, raws, image, hole)
         loss.backward()
         self.optimizer.step()
         self.loss += loss.detach()
@@ -117,7 +117,7 @@ def prepare() -> torch.device:
 
 def describe(device: torch.device) -> dict[str, str]:
     """For the record of a model. A copy without its history has the commit in the variable COMMIT."""
-    code = commit() or os.environ.get("COMMIT", "")
+    code = find_commit() or os.environ.get("COMMIT", "")
     return {"commit": code, "torch": torch.__version__, "device": device_name(device)}
 
 

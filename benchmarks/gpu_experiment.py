@@ -34,14 +34,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mend.data.cache import Entry, read_decoded
-from mend.data.loaders import epoch_rows
+from mend.data.loaders import draw_epoch_rows
 from mend.data.sources import CIFAR10_CLASSES, load_images, locate
 from mend.evaluate.metrics import psnr, ssim
 from mend.images import composite, mask_out
 from mend.inpaint.folder import Trained
 from mend.masks.store import ObjectPolicy, find_set
 from mend.models import build
-from mend.models.checkpoint import commit, save_model
+from mend.models.checkpoint import find_commit, save_model
 from mend.models.unet import UNet
 from mend.train.config import TrainConfig, read_recipe
 from mend.train.losses import lpips_cifar
@@ -221,7 +221,7 @@ def train(trainings: list[Training], until: float) -> list[Training]:
     for epoch in range(epochs):
         began = time.perf_counter()
         count = len(trainings[0].arrays.pixels[0])
-        orders = [torch.as_tensor(epoch_rows(count, t.config.seed, epoch, size)).to(t.device) for t in trainings]
+        orders = [torch.as_tensor(draw_epoch_rows(count, t.config.seed, epoch, size)).to(t.device) for t in trainings]
         if on_gpu:
             torch.cuda.synchronize()
         for start in range(0, count, size):
@@ -320,7 +320,7 @@ def ablation(base: TrainConfig, out: Path, arrays: Arrays, device: torch.device)
 
 
 def write_row(file: Path, training: Training) -> None:
-    row = {"row": training.name, "seed": training.config.seed, **training.curve[-1], "commit": commit()}
+    row = {"row": training.name, "seed": training.config.seed, **training.curve[-1], "commit": find_commit()}
     file.parent.mkdir(parents=True, exist_ok=True)
     new = not file.exists()
     with file.open("a", newline="") as table:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from mend.data.sources import set_aside, split_rows
 from mend.evaluate.metrics import psnr, ssim
-from mend.images import composite, mask_out, picture_files, read_rgb
+from mend.images import composite, find_pictures, mask_out, read_rgb
 from mend.masks.crops import make_hole_drawer
 from mend.models import build
 from mend.models.checkpoint import load_model, save_model
@@ -48,7 +48,7 @@ SAVE = 30.0  # seconds between two models
 def pack(folder: Path, shared: Path, masks: Path) -> None:
     recipe = read_recipe("structure")
     source = shared / "data" / "photos-free"
-    files = picture_files(source)
+    files = find_pictures(source)
     aside = set(set_aside(files, recipe["set_aside"]))
     kept = [file for file in files if file not in aside]
     names = [str(file.relative_to(source).with_suffix(".webp")) for file in kept]
@@ -164,7 +164,7 @@ def train(
     network = build(config.model, width=config.width) if start is None else load_model(start)[0]
     step = gpu.Step(network, config, device, lambda image, hole: (image, hole))
 
-    files = picture_files(Path(config.data))
+    files = find_pictures(Path(config.data))
     rows = {split: torch.tensor(split_rows(len(files), split), device=device) for split in ("train", "val")}
     photographs = Photographs(files, device)
     holes = holes.to(device)

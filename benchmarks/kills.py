@@ -390,9 +390,9 @@ Measure = Callable[[int, int, Sequence[str]], Iterator[dict[str, Any]]]
 
 def measure_into_file(measure: Measure, count: int) -> None:
     """Measure what the command line says, `count` times unless it says how often, and keep it after each job."""
-    from mend.models.checkpoint import commit
+    from mend.models.checkpoint import find_commit
 
-    version, out = commit(), Path(sys.argv[1])
+    version, out = find_commit(), Path(sys.argv[1])
     record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"jobs": {}}
     numbers = [int(word) for word in sys.argv[2:4]]
     count, seed = (*numbers, *(count, 0)[len(numbers) :])

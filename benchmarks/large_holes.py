@@ -32,13 +32,13 @@ from mend.data.random import uniform
 from mend.evaluate.metrics import FeatureSets, frechet, psnr, ssim
 from mend.evaluate.statistics import bootstrap
 from mend.filling.load import load_filler
-from mend.images import composite, grid, mask_out, picture_files, read_rgb, to_pixels, write_bytes, write_image
+from mend.images import arrange_grid, composite, find_pictures, mask_out, read_rgb, to_pixels, write_bytes, write_image
 from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.filler import Filler
 from mend.inpaint.plan import make_plan
 from mend.masks.draw import DRAWN
 from mend.masks.store import MaskSet
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.classifier import difference, load_classifier
 from mend.models.device import device_name, find_device
 from mend.progress import progress
@@ -65,7 +65,7 @@ def scenes(photos: Path, silhouettes: Path, every: int = 1) -> Iterator[Scene]:
     """Every so many-th photograph with a hole of each size."""
     masks = MaskSet.open(silhouettes)
     covers = masks.coverage()
-    for i, file in enumerate(picture_files(photos)):
+    for i, file in enumerate(find_pictures(photos)):
         if i % every:
             continue
         image = to_image(read_rgb(file)[None])
@@ -152,7 +152,7 @@ def measure(made: dict[str, Filler], everything: list[Scene], seen: Seen | None 
                 square = [F.interpolate(part, (214, 320), mode="area") for part in strip]
                 pictures.append(np.concatenate([to_pixels(part) for part in square]))
             report(done + 1, len(everything))
-    return pd.DataFrame(rows), grid(pictures, gap=3)
+    return pd.DataFrame(rows), arrange_grid(pictures, gap=3)
 
 
 def label(b: int) -> str:
@@ -172,7 +172,7 @@ def summary(rows: pd.DataFrame, seen: Seen) -> dict[str, Any]:
             "seconds": {"median": part["seconds"].median(), "largest": part["seconds"].max()},
         }
     return {
-        "commit": commit(),
+        "commit": find_commit(),
         "device": device_name(device),
         "torch": torch.__version__,
         "photographs": rows["photo"].nunique(),
@@ -206,7 +206,7 @@ def compare_looks(seen: Seen) -> dict[str, Any]:
     A resample draws photographs. What it repeats makes every distance larger; so the interval is the spread of the difference
     around its mean, set around the difference that was measured.
     """
-    beside: dict[str, Any] = {"commit": commit()}
+    beside: dict[str, Any] = {"commit": find_commit()}
 
     def apart(b: int, other: str, drawn: np.ndarray) -> float:
         truth, ours, theirs = (torch.cat([seen[b, name][i] for i in drawn]) for name in ("truth", "mend", other))

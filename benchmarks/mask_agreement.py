@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mend.data.sources import load_images
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name
 from mend.progress import progress
 from mend.segment.networks import load_segmenter
@@ -57,7 +57,7 @@ result = {
     "fingerprint": images.fingerprint,
     "weights": segmenter.weights,
     "model": arguments.model.name,
-    "commit": commit(),
+    "commit": find_commit(),
     "torch": torch.__version__,
     "device": device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
 }

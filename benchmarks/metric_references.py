@@ -19,11 +19,11 @@ from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from mend.evaluate.metrics import FEATURES, METRICS
-from mend.evaluate.reference_check import FILE, reference_pictures
+from mend.evaluate.reference_check import FILE, draw_reference_pictures
 from mend.evaluate.weights import WeightsMissing
 from mend.models.classifier import load_classifier
 
-truth, filled = reference_pictures()
+truth, filled = draw_reference_pictures()
 arrays = [t.permute(0, 2, 3, 1).double().numpy() for t in (truth, filled)]
 network = load_classifier(torch.device("cpu"))
 
@@ -148,6 +148,6 @@ if __name__ == "__main__":
         assert abs(value) > 1e-3, f"{name} is {value:g}: next to nothing, and so no reference"
         known[name] = {"value": value, "by": f"{package} {version(package)}"}
     FILE.write_text(
-        json.dumps({"pictures": "mend.evaluate.reference_check.reference_pictures", "metrics": known}, indent=1) + "\n"
+        json.dumps({"pictures": "mend.evaluate.reference_check.draw_reference_pictures", "metrics": known}, indent=1) + "\n"
     )
     print(json.dumps(known, indent=1))

@@ -415,9 +415,9 @@ def _row(counts: Counter[str]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    from mend.models.checkpoint import commit
+    from mend.models.checkpoint import find_commit
 
-    version, out = commit(), Path(sys.argv[1])
+    version, out = find_commit(), Path(sys.argv[1])
     if sys.argv[2:] == ["again"]:
         records = iter([try_again(json.loads(out.read_text(encoding="utf-8")), version)])
     else:

@@ -32,8 +32,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mend.data.sources import set_aside
-from mend.images import picture_files, write_bytes
-from mend.models.checkpoint import commit
+from mend.images import find_pictures, write_bytes
+from mend.models.checkpoint import find_commit
 from mend.models.export import drop_traces
 from mend.segment.select import CONTEXT, MOST_CONTEXT, NETWORK, WINDOW, click, encode, warp_image
 
@@ -53,7 +53,7 @@ def find(photos: Path, network: Path, out: Path) -> None:
     from transformers import AutoModelForSemanticSegmentation
 
     model = AutoModelForSemanticSegmentation.from_pretrained(network).eval().to(memory_format=torch.channels_last)
-    files = sorted(picture_files(photos), key=lambda file: hashlib.sha256(file.read_bytes()).digest())
+    files = sorted(find_pictures(photos), key=lambda file: hashlib.sha256(file.read_bytes()).digest())
     aside = set(set_aside(files, ASIDE))
     rows: list[dict[str, Any]] = []
     for file in files:
@@ -423,7 +423,7 @@ def train(photos: Path, folder: Path, out: Path, steps: int) -> None:
         if (step + 1) % 250 == 0 or step + 1 == steps:
             scores = validate(mean, validation)
             each = (time.monotonic() - began) / (step + 1 - start)
-            row = {"step": step + 1, "loss": smooth, **scores, "seconds a step": each, "commit": commit()}
+            row = {"step": step + 1, "loss": smooth, **scores, "seconds a step": each, "commit": find_commit()}
             print(row, flush=True)
             with (out / "metrics.csv").open("a", newline="") as table:
                 writer = csv.DictWriter(table, list(row))

@@ -37,7 +37,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.segment.select import Box, Point, select
 
 OUTLINES = Path(__file__).parents[1] / "tests" / "data" / "object-outlines.json"
@@ -60,7 +60,7 @@ def measure(photos: Path) -> dict[str, Any]:
     groups = {"all": tuned | True, "tuned": tuned, "held out": ~tuned}
     quantiles = {f"{q} %": float(np.percentile(growth, q)) for q in (50, 75, 90)}
     return {
-        "commit": commit(),
+        "commit": find_commit(),
         "n": len(outlines),
         "intersection_over_union": {
             group: {

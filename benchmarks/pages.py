@@ -19,10 +19,10 @@ import pandas as pd
 from mutants import is_equal
 
 from mend.evaluate.result import read_result
-from mend.evaluate.statistics import bootstrap, training_interval
-from mend.evaluate.trainings import group_name, group_trainings
+from mend.evaluate.statistics import bootstrap, estimate_training_interval
+from mend.evaluate.trainings import group_trainings, name_group
 from mend.report import write_into
-from mend.report.tables import markdown_table, metric_table, ordered
+from mend.report.tables import order_methods, render_markdown, tabulate_metrics
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "results" / "cifar10-object-v1"
@@ -34,15 +34,15 @@ def scores() -> str:
     """The table of the experiment in small: its metrics that were measured; of several trainings mean ± standard deviation, and
     no intervals."""
     result = read_result(RESULT)
-    header, rows = metric_table(result, ordered(result, None), further=False)
+    header, rows = tabulate_metrics(result, order_methods(result, None), further=False)
     rows = [[replace(cell, note=cell.note * cell.note.startswith("±")) for cell in row] for row in rows]
-    return markdown_table((header, [row for row in rows if not row[0].text.endswith("*")]), notes=True)
+    return render_markdown((header, [row for row in rows if not row[0].text.endswith("*")]), notes=True)
 
 
 def photographs(protocol: str) -> str:
     """The scores of whole photographs, with 95 % intervals."""
     result = read_result(ROOT / "results" / protocol)
-    header, rows = metric_table(result, ordered(result, None), further=False)
+    header, rows = tabulate_metrics(result, order_methods(result, None), further=False)
     (commit,) = {result.methods[name].commit for name in ("mend", "mend-smooth")}
     assert result.protocol.drawn is not None
     photos = result.n // result.protocol.drawn.per_image
@@ -50,7 +50,7 @@ def photographs(protocol: str) -> str:
         f"n = {result.n} holes in {photos} photographs. Small: 95 % bootstrap interval of the mean, over photographs. Bold: "
         f"best. Commit {commit}."
     )
-    return markdown_table((header, rows), notes=True) + f"\n<sub>{note}</sub>\n"
+    return render_markdown((header, rows), notes=True) + f"\n<sub>{note}</sub>\n"
 
 
 def set_aside_gains() -> str:
@@ -80,13 +80,13 @@ def trainings() -> str:
     """How far trainings of one recipe lie apart: mean ± standard deviation, and the lowest and highest."""
     result, columns = read_result(RESULT), {"psnr": 2, "lpips-cifar": 4, "fid-cifar": 2}
     table = ["| Network | Trainings | PSNR (dB) | LPIPS-CIFAR | FID-CIFAR |", "| :--- |" + " ---: |" * 4]
-    for group in group_trainings(result, ordered(result, None)):
+    for group in group_trainings(result, order_methods(result, None)):
         cells = []
         for column, digits in columns.items() if len(group) > 1 else ():
             means = [mean for name in group if (mean := result.methods[name].mean(column)) is not None]
             shown = (statistics.mean(means), statistics.stdev(means), min(means), max(means))
             cells.append("{} ± {} <sub>{} – {}</sub>".format(*(f"{value:.{digits}f}" for value in shown)))
-        table += [f"| {group_name(result, group)} | {len(group)} | " + " | ".join(cells) + " |"] if cells else []
+        table += [f"| {name_group(result, group)} | {len(group)} | " + " | ".join(cells) + " |"] if cells else []
     return "\n".join(table) + "\n"
 
 
@@ -173,7 +173,7 @@ def fifteen_epochs() -> str:
     aspp, ours = parts.values()
     apart = []
     for metric, digits in VALIDATED.values():
-        low, high = training_interval(list(ours[metric]), list(aspp[metric]))
+        low, high = estimate_training_interval(list(ours[metric]), list(aspp[metric]))
         middle = ours[metric].mean() - aspp[metric].mean()
         apart.append(difference({"difference": middle, "low": low, "high": high}, digits))
     table.append("| difference | | " + " | ".join(apart) + " |")

@@ -22,8 +22,8 @@ from torch import Tensor
 from mend.data.loaders import to_image
 from mend.data.random import uniform
 from mend.data.sources import load_images
-from mend.evaluate.metrics import FEATURES, METRICS, Batch, FeatureSets, mean_over
-from mend.models.checkpoint import commit
+from mend.evaluate.metrics import FEATURES, METRICS, Batch, FeatureSets, average_over
+from mend.models.checkpoint import find_commit
 from mend.models.device import find_device
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -93,7 +93,7 @@ def score(name: str, filled: Tensor, image: Tensor) -> float:
         compare = metric.per_image(device)
         return float(torch.cat([compare(Batch(a.to(device)), Batch(b.to(device))).cpu() for a, b in parts]).mean())
     assert metric.pixels is not None
-    return float(torch.cat([metric.finish(mean_over(metric.pixels(a, b), None)) for a, b in parts]).mean())
+    return float(torch.cat([metric.finish(average_over(metric.pixels(a, b), None)) for a, b in parts]).mean())
 
 
 truth = to_image(np.array(load_images(arguments.data, "test").part(np.arange(arguments.n)).pixels))
@@ -117,5 +117,5 @@ for axis, (kind, (damage, strengths, unit)) in zip(axes, DAMAGES.items(), strict
 axes[0].set_ylabel("share of the largest")
 axes[0].legend(frameon=False)
 figure.savefig(OUT.with_suffix(".png"), dpi=110)
-record = {"n": len(truth), "commit": commit(), "damages": result}
+record = {"n": len(truth), "commit": find_commit(), "damages": result}
 OUT.with_suffix(".json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")

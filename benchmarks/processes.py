@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mend.data.sources import load_images
 from mend.images import write_image
 from mend.models import build
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 
 RESULT = Path(__file__).parent.parent / "results" / "processes.json"
 PICTURES, EPOCHS = 4216, 3
@@ -54,7 +54,7 @@ def count(name: str, width: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    version, trained = commit(), {}
+    version, trained = find_commit(), {}
     counted = [count(*size) for size in SIZES]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

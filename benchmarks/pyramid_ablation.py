@@ -24,7 +24,7 @@ from mend.filling.load import load_filler
 from mend.images import write_bytes
 from mend.inpaint.scales import build_levels, refine
 from mend.models import MODELS
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name
 from mend.models.pyramid import Pyramid
 from mend.progress import Report, ignore, progress
@@ -122,7 +122,7 @@ def main() -> None:
     changes = variants(asked.data, asked.masks)
     fillers = {name: load_filler(trained(name, change, Path("runs/ablation"))) for name, change in changes.items()}
     rows, _ = measure(fillers, list(scenes(asked.data / "photos" / "val", asked.masks / "test", asked.every)))
-    write(OUT, rows, list(changes), changes, commit(), *HOW)
+    write(OUT, rows, list(changes), changes, find_commit(), *HOW)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 
-from mend.evaluate.metrics import band, psnr, ssim
+from mend.evaluate.metrics import find_rim, psnr, ssim
 from mend.evaluate.protocol import read_protocol
-from mend.evaluate.scenes import scenes_of
+from mend.evaluate.scenes import load_scenes
 from mend.evaluate.statistics import bootstrap
 from mend.filling.load import load_filler
 from mend.images import composite, mask_out, write_bytes
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name, find_device
 from mend.progress import progress
 
@@ -30,7 +30,7 @@ parser.add_argument("masks")
 parser.add_argument("--limit", type=int, default=10_000)
 asked = parser.parse_args()
 
-scenes = scenes_of(read_protocol("cifar10-object-v1"), asked.data, asked.masks).part(range(asked.limit))
+scenes = load_scenes(read_protocol("cifar10-object-v1"), asked.data, asked.masks).part(range(asked.limit))
 found: dict[str, dict[str, dict[str, float]]] = {}
 for name in NETWORKS:
     fillers = [load_filler(RESULTS / "cifar10-object-v1" / "models" / name, seam=seam) for seam in (False, True)]
@@ -40,7 +40,7 @@ for name in NETWORKS:
             seen = mask_out(image, hole).numpy(), hole.numpy()
             filled = [composite(image, torch.from_numpy(filler(*seen)), hole) for filler in fillers]
             for metric in (psnr, ssim):
-                for view, where in (("hole", hole), ("band", band(hole))):
+                for view, where in (("hole", hole), ("band", find_rim(hole))):
                     pair = torch.stack([metric(one, image, where) for one in filled], 1)
                     scores.setdefault(f"{metric.__name__}_{view}", []).append(pair)
             report(int(places[-1]) + 1, len(scenes))
@@ -52,5 +52,5 @@ for name in NETWORKS:
         means = {"without": pairs[:, 0].mean(), "with": pairs[:, 1].mean(), "difference": apart.mean()}
         found.setdefault(name, {})[column] = {**means, "low": low[0], "high": high[0], "n": len(apart)}
     print(name, found[name]["psnr_hole"], flush=True)
-facts = {"commit": commit(), "device": device_name(find_device("auto")), "torch": torch.__version__}
+facts = {"commit": find_commit(), "device": device_name(find_device("auto")), "torch": torch.__version__}
 write_bytes(RESULTS / "seam.json", json.dumps({**facts, "networks": found}, indent=1).encode() + b"\n")

@@ -24,10 +24,10 @@ from mend.data.loaders import to_image
 from mend.data.random import uniform
 from mend.evaluate.metrics import psnr, ssim
 from mend.filling.load import load_filler
-from mend.images import picture_files, read_rgb, write_bytes
+from mend.images import find_pictures, read_rgb, write_bytes
 from mend.inpaint.filler import Filler
 from mend.masks.draw import DRAWN
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name, find_device
 from mend.progress import progress
 
@@ -85,7 +85,7 @@ def seconds_at_two_megapixels(made: dict[str, Filler], photo: Path) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
-    files = picture_files(parser.parse_args().photos)
+    files = find_pictures(parser.parse_args().photos)
     files = files[:: max(1, len(files) // PHOTOGRAPHS)][:PHOTOGRAPHS]
     made = {"mend": load_filler(), **{name: load_filler(name) for name in METHODS}}
     rows: list[dict[str, Any]] = []
@@ -103,7 +103,7 @@ def main() -> None:
             "mend minus": {method: intervals(scores["mend"] - scores[method]) for method in METHODS},
         }
     facts = {
-        "commit": commit(),
+        "commit": find_commit(),
         "device": device_name(find_device("auto")),
         "photographs": len(files),
         "seconds at 2 megapixels": seconds_at_two_megapixels(made, files[0]),

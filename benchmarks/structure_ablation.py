@@ -21,9 +21,9 @@ from torch import Tensor
 from mend.filling.load import load_filler
 from mend.images import write_bytes
 from mend.inpaint.filler import Filler
-from mend.inpaint.scales import darker_half_first, mirror
+from mend.inpaint.scales import find_darker_half, mirror
 from mend.models import MODELS
-from mend.models.checkpoint import commit, load_model
+from mend.models.checkpoint import find_commit, load_model
 from mend.models.filler import TorchFiller
 from mend.models.pyramid import Pyramid, Residual
 from mend.progress import Report, ignore
@@ -47,7 +47,7 @@ class Dilated(Pyramid):
             convolution.dilation, convolution.padding = (2, 2), (2, 2)
 
     def fill(self, masked: Tensor, hole: Tensor, tile: int | None = None, report: Report = ignore) -> Tensor:
-        over = darker_half_first(masked)
+        over = find_darker_half(masked)
         return mirror(self.scales(mirror(masked, over), mirror(hole, over))[0], over)
 
 
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=4, help="each so many-th photograph only")
     parser.add_argument("--out", type=Path, default=Path("runs/structure"))
     asked = parser.parse_args()
-    changes, made_at = variants(asked.shared, asked.masks), commit()  # before its own files make the checkout another
+    changes, made_at = variants(asked.shared, asked.masks), find_commit()  # before its own files make the checkout another
     shown: list[Scene] = list(scenes(asked.shared / "data/photos/val", asked.masks / "test", asked.every))
     beside = {"harmonic": load_filler("harmonic"), "the network that comes with mend": load_filler(smooth=True)}
     parts = [measured(name, filler, shown, asked.out) for name, filler in beside.items()]

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 
 MODEL = "mend"  # the default: structure, then texture
 READINGS = 20
@@ -39,7 +39,7 @@ def measure(requests: int = 1000, warm: int = 100) -> dict[str, Any]:
             address = studio.stdout.readline().split()[2]
             httpx.get(address, timeout=60, trust_env=False).raise_for_status()
             opening = {"seconds_until_it_serves": time.monotonic() - start, "seconds_until_first_paint": first_paint(address)}
-            facts = {"commit": commit(), "device": f"CPU, {torch.get_num_threads()} threads", "model": MODEL}
+            facts = {"commit": find_commit(), "device": f"CPU, {torch.get_num_threads()} threads", "model": MODEL}
             return {**facts, **opening, **soak(address, studio.pid, requests, warm)}
         finally:
             studio.send_signal(signal.SIGINT)

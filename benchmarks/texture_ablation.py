@@ -31,7 +31,7 @@ from mend.inpaint import patchmatch, synthesis
 from mend.inpaint.holes import find_thick
 from mend.inpaint.patchmatch import PATCH, RADIUS, Descriptors, Field, Scale
 from mend.inpaint.shiftmap import ShiftMap
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name, find_device
 from mend.progress import progress
 
@@ -307,7 +307,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("silhouettes", type=Path)
-    shown, at = choose_scenes(**vars(parser.parse_args())), commit()
+    shown, at = choose_scenes(**vars(parser.parse_args())), find_commit()
     network = load_filler(smooth=True)
     smooth = [composite(image, fill_image(network, image, missing), missing).numpy() for _, _, _, image, missing in shown]
     synthesis.add_texture(smooth[0], find_thick(shown[0][4].numpy()))  # compiles what it needs

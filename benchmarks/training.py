@@ -33,11 +33,11 @@ from torchvision.transforms.functional import to_tensor
 from mend.data.loaders import Batches
 from mend.data.sources import load_images
 from mend.images import mask_out, write_image
-from mend.masks.store import MaskSet, ObjectPolicy, find_set, manifest_for
+from mend.masks.store import MaskSet, ObjectPolicy, find_set, make_manifest
 from mend.models import build
 from mend.models.device import find_device
 from mend.models.refine import Refinement
-from mend.models.unet import DecoderBlock, hole_at
+from mend.models.unet import DecoderBlock, shrink_hole
 from mend.train.config import TrainConfig
 from mend.train.run import train
 
@@ -98,7 +98,7 @@ def dense(network: nn.Module) -> nn.Module:
 
 def plainly(block: DecoderBlock, features: Tensor, skip: Tensor, hole: Tensor) -> Tensor:
     features = torch.cat([block.upsample(features), skip], dim=1)
-    return block.conv(block.refine(features, hole_at(features, hole)))
+    return block.conv(block.refine(features, shrink_hole(features, hole)))
 
 
 def everywhere(refine: Refinement, features: Tensor, hole: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ def prepared(data: str, masks: str, folder: Path, batches: int) -> int:
         write_image(folder / "masks" / f"{i:05d}.png", holes[i][..., None] * np.uint8(255))
     write_image(folder / "test" / "0.png", np.array(everything.pixels[0]))
     images = load_images(str(folder), "all")
-    made = MaskSet.create(folder / "sets" / "train", manifest_for(images, "borrowed", ""))
+    made = MaskSet.create(folder / "sets" / "train", make_manifest(images, "borrowed", ""))
     made.write(np.arange(count), holes > 0)
     made.finish()
     return len(load_images(str(folder), "train"))

@@ -47,7 +47,7 @@ def gather(value: T) -> list[T]:
     if WORLD == 1:
         return [value]
     values: list[Any] | None = [None] * WORLD if FIRST else None
-    _group().gather_object(value, values)
+    _join_group().gather_object(value, values)
     return values or []
 
 
@@ -56,7 +56,7 @@ def broadcast(value: T) -> T:
     if WORLD == 1:
         return value
     values = [value]
-    _group().broadcast_object_list(values)
+    _join_group().broadcast_object_list(values)
     return values[0]
 
 
@@ -74,7 +74,7 @@ def run_first(work: Callable[[], T]) -> T | None:
     return made
 
 
-def _group() -> Any:
+def _join_group() -> Any:
     import torch.distributed as group
 
     if not group.is_initialized():
@@ -124,7 +124,7 @@ def claim_last_word() -> bool:
         return True
     _ended.append(0)
     try:
-        return _add(_store(), "ended") == 1
+        return _add(_open_store(), "ended") == 1
     except (KeyError, RuntimeError):
         return True
 
@@ -141,7 +141,7 @@ def _watch() -> None:
         store, seen, silent = None, 0, 0
         while not leaving.wait(HEARTBEAT):
             try:
-                store = store or _store()
+                store = store or _open_store()
                 _add(store, f"beats of {RANK}")
                 beats = _add(store, f"beats of {other}", 0)
             except RuntimeError:  # once more; where the store itself is gone `torchrun` ends the job
@@ -152,7 +152,7 @@ def _watch() -> None:
             if silent == MISSED:
                 _give_up_on(other)
         with suppress(RuntimeError):
-            _add(store or _store(), f"beats of {RANK}", -(2**60))  # its part is done: nobody waits for it
+            _add(store or _open_store(), f"beats of {RANK}", -(2**60))  # its part is done: nobody waits for it
 
     def leave() -> None:
         leaving.set()
@@ -174,7 +174,7 @@ def _give_up_on(other: int) -> None:
     os._exit(1)  # the main thread waits in Gloo and hears nothing
 
 
-def _store() -> Any:
+def _open_store() -> Any:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])

@@ -43,11 +43,11 @@ EXTRAS = {
 class InputError(ValueError):
     """Bad input. The message is all that a user needs; the command line prints it without a traceback.
 
-    It names arguments as one writes them in Python, in backticks: `hole="black"`; see `as_flags`.
+    It names arguments as one writes them in Python, in backticks: `hole="black"`; see `show_flags`.
     """
 
 
-def as_flags(message: str) -> str:
+def show_flags(message: str) -> str:
     """A message as the command line shows it: `max_memory` is --max-memory, `texture=True` --texture, `grow=3` --grow 3."""
 
     def flag(found: re.Match[str]) -> str:
@@ -61,16 +61,16 @@ def pick(table: Mapping[str, T], name: str, kind: str) -> T:
     """`table[name]`; an unknown name raises InputError, which offers the nearest and lists the known."""
     if name in table:
         return table[name]
-    raise unknown(kind, name, table)
+    raise make_unknown_error(kind, name, table)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+def make_unknown_error(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error to raise for a name that is not among the known."""
     known = list(known)
-    return InputError(f"unknown {kind} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+    return InputError(f"unknown {kind} {name!r}.{suggest_nearest(name, known)} Known: {', '.join(known)}.")
 
 
-def nearest(name: str, known: list[str]) -> str:
+def suggest_nearest(name: str, known: list[str]) -> str:
     """The sentence " Did you mean 'x'?", or nothing where no known name is close."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
@@ -100,18 +100,18 @@ def name_missing_extra() -> Iterator[None]:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         parts = [f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" for frame in frames]
         # The outermost part knows best: what "mend evaluate" needs is in [eval], though a network asks for it.
-        extra = next(filter(None, map(extra_of, parts)), None)
+        extra = next(filter(None, map(find_extra, parts)), None)
         if extra is None or (error.name or "mend").split(".")[0] == "mend":
             raise
-        raise missing_package(str(error.name), extra) from None
+        raise make_missing_error(str(error.name), extra) from None
 
 
-def missing_package(package: str, extra: str) -> InputError:
+def make_missing_error(package: str, extra: str) -> InputError:
     """The error to raise for a package that is not installed, and that an extra brings."""
     return InputError(f"{package} is not installed. Run in the folder of mend: pip install '.[{extra}]'.")
 
 
-def extra_of(part: str) -> str | None:
+def find_extra(part: str) -> str | None:
     """The extra that a part such as "mend.train.run" needs; None for the core."""
     parts = part.split(".")
     if parts[0] != "mend":

@@ -126,7 +126,7 @@ def test_training_has_nccl_where_there_are_gpus(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(distributed.atexit, "register", lambda *_: None)
     for there in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        distributed._group()
+        distributed._join_group()
     assert asked == ["gloo", "cpu:gloo,cuda:nccl"]
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mend.errors import InputError, as_flags, extra_of, name_missing_extra, pick
+from mend.errors import InputError, find_extra, name_missing_extra, pick, show_flags
 
 
 def test_pick_offers_the_nearest_and_lists_the_known():
@@ -17,7 +17,7 @@ def test_arguments_are_flags_on_the_command_line():
         ('`pattern="{stem} m"`', "--pattern '{stem} m'"),
         ("`Photo 1`.png and {hole} stay", "`Photo 1`.png and {hole} stay"),
     ):
-        assert as_flags(said) == shown
+        assert show_flags(said) == shown
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_arguments_are_flags_on_the_command_line():
     [("mend.train.run", "train"), ("mend.train.reproduce", "all"), ("mend.masks.hole", None), ("mend", None), ("train", None)],
 )
 def test_the_extra_of_a_module_is_that_of_its_nearest_part(module: str, extra: str | None):
-    assert extra_of(module) == extra
+    assert find_extra(module) == extra
 
 
 def test_a_missing_package_is_one_sentence_with_the_extra_of_the_outermost_part():

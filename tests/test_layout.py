@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from PIL import Image
 
 import mend
-from mend.errors import EXTRAS, extra_of
+from mend.errors import EXTRAS, find_extra
 
 PACKAGE = Path(mend.__file__).parent
 PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -110,7 +110,7 @@ TENSORS = {"mend.filling.inpainter"}  # these import PyTorch where they are give
 def test_every_import_is_declared(file: Path):
     own = sys.stdlib_module_names | {"mend", *(["torch"] if module_of(file) in TENSORS else [])}
     for part, name in {(part, name.split(".")[0]) for part, name in imports_by_part(file)}:
-        extra = extra_of(part)
+        extra = find_extra(part)
         assert name in own or homes_of(name) & distributions_of(extra), (
             f"{part} imports {name}, which {extra or 'the core'} lacks"
         )
@@ -139,7 +139,7 @@ def test_an_extra_brings_what_the_modules_import_on_which_it_builds():
         for module in heads:
             if module == f"mend.{part}" or module.startswith(f"mend.{part}."):
                 for name in reached(module, set()):
-                    assert homes_of(name) & distributions_of(extra_of(module)), (
+                    assert homes_of(name) & distributions_of(find_extra(module)), (
                         f"{module} leads to {name}, which [{extra}] lacks"
                     )
 

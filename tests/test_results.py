@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from mend.data.duplicates import THRESHOLD
-from mend.evaluate.metrics import METRICS, metric_of
-from mend.evaluate.result import Result, read_result, read_scores, rows_file
+from mend.evaluate.metrics import METRICS, find_metric
+from mend.evaluate.result import Result, find_rows_file, read_result, read_scores
 from mend.evaluate.trainings import find_group
 from mend.inpaint.classical import CLASSICAL
 from mend.models.checkpoint import load_model
 from mend.models.network import hash_weights
-from mend.report.tables import ordered, readme_table
+from mend.report.tables import order_methods, readme_table
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "results" / "cifar10-object-v1"
@@ -36,10 +36,10 @@ def result() -> Result:
 
 def test_every_score_follows_from_the_rows_of_its_images(result: Result):
     for name, method in result.methods.items():
-        rows = read_scores(rows_file(RESULT, name))
+        rows = read_scores(find_rows_file(RESULT, name))
         assert len(rows) == result.n
         for column, score in method.metrics.items():
-            if METRICS[metric_of(column)].distance is not None:  # one number for all images
+            if METRICS[find_metric(column)].distance is not None:  # one number for all images
                 assert score.n == result.n
                 continue
             assert score.mean == pytest.approx(rows[column].astype(np.float64).mean(), abs=1e-3), (name, column)
@@ -54,7 +54,7 @@ def test_the_paired_comparison_follows_from_the_rows(result: Result, ending: str
     means = []
     for kind in ("aspp", "simple"):
         trainings = find_group(f"unet-{kind}{ending or '-w16'}*", result)
-        rows = [read_scores(rows_file(RESULT, name)) for name in trainings]
+        rows = [read_scores(find_rows_file(RESULT, name)) for name in trainings]
         columns = [column for column in paired.index if column in rows[0]]
         means.append(np.mean([table[columns].to_numpy(np.float64).mean(0) for table in rows], axis=0))
     assert columns
@@ -98,7 +98,7 @@ def test_no_path_of_a_machine_is_committed():
 
 def test_the_report_shows_every_method(result: Result):
     text = (RESULT / "report.md").read_text()
-    assert all(f"| {name} |" in text for name in ordered(result, None))
+    assert all(f"| {name} |" in text for name in order_methods(result, None))
 
 
 def test_the_mask_agreement_of_the_docs_is_the_measured_one():

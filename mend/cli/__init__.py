@@ -12,7 +12,7 @@ from cyclopts import ArgumentOrderError, CycloptsError, MissingArgumentError, Un
 from mend import distributed
 from mend.cli import experiment, filling  # noqa: F401 (they add their verbs to `app`)
 from mend.cli.app import app
-from mend.errors import InputError, as_flags, is_out_of_memory, name_missing_extra
+from mend.errors import InputError, is_out_of_memory, name_missing_extra, show_flags
 
 GOES_ON = "The same command goes on from what was finished."
 PYTHONS_FORMAT = warnings.formatwarning
@@ -36,21 +36,21 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         done = "Nothing was written." if tokens[:1] == ["fill"] else GOES_ON
         if distributed.claim_last_word():
-            print(f"\nstopped{distributed.describe_stop()}. {as_flags(str(stop)) or done}", file=sys.stderr, flush=True)
+            print(f"\nstopped{distributed.describe_stop()}. {show_flags(str(stop)) or done}", file=sys.stderr, flush=True)
         sys.exit(130)
     except CycloptsError as misuse:
         if distributed.claim_last_word():
             print(f"mend: {_describe_misuse(misuse, tokens)}", file=sys.stderr, flush=True)
         sys.exit(2)
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _reader_left():
+        if isinstance(error, BrokenPipeError) and _has_reader_left():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)  # as of a program that SIGPIPE ended
         if debug:
             raise
         explanation = _explain(error, tokens)
         if distributed.claim_last_word():
-            print(f"mend: {as_flags(explanation) or _describe_fault(error)}", file=sys.stderr, flush=True)
+            print(f"mend: {show_flags(explanation) or _describe_fault(error)}", file=sys.stderr, flush=True)
         sys.exit(1 if explanation else 2)
 
 
@@ -83,7 +83,7 @@ def _describe_misuse(error: CycloptsError, tokens: list[str]) -> str:
     return f"one picture or one folder is filled at a time; what is {unused}? {todo}"
 
 
-def _reader_left() -> bool:
+def _has_reader_left() -> bool:
     """Whether the program that reads what is printed, such as `head`, has ended."""
     if sys.stdout is None or os.name != "posix":
         return False

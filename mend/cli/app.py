@@ -18,7 +18,7 @@ QUIET = Parameter(negative=(), show_default=lambda value: None if value is None 
 Flag = Annotated[bool, QUIET]
 
 
-def _whole_numbers(app: App, commands: tuple[str, ...], arguments: Any) -> None:
+def _check_whole_numbers(app: App, commands: tuple[str, ...], arguments: Any) -> None:
     """1.5 is refused where a whole number is expected: cyclopts would round it."""
     for argument in arguments:
         for token in argument.tokens if int in (argument.hint, *get_args(argument.hint)) else ():
@@ -26,7 +26,7 @@ def _whole_numbers(app: App, commands: tuple[str, ...], arguments: Any) -> None:
                 raise InputError(f"{token.keyword or argument.name} is {token.value}; expected a whole number.")
 
 
-def _recipe(app: App, commands: tuple[str, ...], arguments: Any) -> None:
+def _apply_recipe(app: App, commands: tuple[str, ...], arguments: Any) -> None:
     """The recipe's keys stand in for flags that were not given."""
     given = [token.value for argument in arguments for token in argument.tokens if argument.name == "--recipe"]
     if commands == ("train",) and given:
@@ -45,7 +45,7 @@ app = App(
     name="mend",
     help="Remove things from photographs; train, score and compare inpainting networks.",
     version=VERSION,
-    config=[_recipe, _whole_numbers],
+    config=[_apply_recipe, _check_whole_numbers],
     help_format="plaintext",
     help_formatter=_show_help,
     print_error=False,

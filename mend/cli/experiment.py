@@ -59,7 +59,7 @@ def masks(
     from mend.data.sources import load_images
     from mend.segment.make import make_masks
 
-    start, stop = _range(rows)
+    start, stop = _parse_range(rows)
     if rows != ":" and split == "both":
         raise InputError("--range counts the images of one split; add --split train or --split test.")
     for name in ("train", "test") if split == "both" else (split,):
@@ -112,14 +112,14 @@ def duplicates(data: str, *, out: Path, size: int | None = None, threshold: floa
         size: crop every picture to its central square and scale it to this many pixels a side.
         threshold: correlation of fine detail from which two pictures count as near-duplicates; 1 is a copy. Default: 0.75.
     """
-    from mend.data.duplicates import THRESHOLD, near_duplicates, write_list
+    from mend.data.duplicates import THRESHOLD, find_near_duplicates, write_list
     from mend.data.sources import load_images
 
     if out.suffix != ".csv":
         raise InputError(f"the list is to be {out}; expected a name that ends in .csv.")
     test, train = load_images(data, "test", size), load_images(data, "all", size)
     with progress("duplicates", "images") as on_batch:
-        table = near_duplicates(test, train, THRESHOLD if threshold is None else threshold, on_batch)
+        table = find_near_duplicates(test, train, THRESHOLD if threshold is None else threshold, on_batch)
     picture = write_list(table, test, train, out)
     share = f"{len(table)} of {len(test)} test images ({len(table) / len(test):.1%})"
     print(f"{share} have a near-duplicate among {len(train)} training images\n{out}\n{picture}")
@@ -214,9 +214,9 @@ def evaluate(
 
 def _print_table(file: Path) -> None:
     from mend.evaluate.result import read_result
-    from mend.report.tables import as_text
+    from mend.report.tables import render_text
 
-    print(as_text(read_result(file)))
+    print(render_text(read_result(file)))
     print(f"\n{file}: per-image rows beside it; 'mend report --results {file}' makes the report")
 
 
@@ -239,10 +239,10 @@ def report(
         into: Markdown file in which to replace the table between <!-- results --> and <!-- /results -->.
     """
     from mend import report as module
-    from mend.evaluate.result import read_result, result_folder
+    from mend.evaluate.result import find_result_folder, read_result
     from mend.report.tables import readme_table
 
-    folder = out or result_folder(results) / (f"without-{without.stem}" if without else "")
+    folder = out or find_result_folder(results) / (f"without-{without.stem}" if without else "")
     print(module.report(results, folder, runs, without))
     if into is not None:
         module.write_into(into, readme_table(read_result(results)))
@@ -263,11 +263,11 @@ def compare(a: str, b: str, *, results: Path = Path("results/cifar10-object-v1.j
     """
     from mend.evaluate.compare import compare as run
     from mend.evaluate.compare import write_csv
-    from mend.report.tables import comparison_text
+    from mend.report.tables import render_comparison
 
     with progress("compare", "steps") as on_step:
         found = run(a, b, results, on_step)
-    print(comparison_text(found, Path(a).name, Path(b).name))
+    print(render_comparison(found, Path(a).name, Path(b).name))
     if csv is not None:
         write_csv(csv, found)
 
@@ -295,7 +295,7 @@ def reproduce(
         masks: where the masks are, if not where RESULT says; or a folder of the archives *-train.npz and *-test.npz.
         out: folder for everything it makes. Default: runs/reproduce-NAME.
     """
-    from mend.report.tables import reproduction_text
+    from mend.report.tables import render_reproduction
     from mend.train.reproduce import reproduce as run
 
     record = result.with_name("smoke.json") if tier == "smoke" else result
@@ -306,7 +306,7 @@ def reproduce(
             return bar.enter_context(progress(name, "steps"))
 
         found = run(record, out or Path("runs") / f"reproduce-{record.stem}", data, masks, device, stage)
-    print(reproduction_text(found))
+    print(render_reproduction(found))
     if not found.within:
         sys.exit(1)
 
@@ -331,7 +331,7 @@ def export(model: Path, *, output: Annotated[Path, Parameter(alias="-o")]) -> No
         print(f"{toml}: its description; now 'mend fill PHOTO --mask MASK --model {output}'")
 
 
-def _range(text: str) -> tuple[int, int | None]:
+def _parse_range(text: str) -> tuple[int, int | None]:
     start, colon, stop = text.partition(":")
     try:
         if colon:

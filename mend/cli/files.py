@@ -14,7 +14,7 @@ STANDARD = Path("-")  # standard input or output; a file of this name, ./-, is a
 STANDARD_OUTPUT = (STANDARD, Path("/dev/stdout"))
 
 
-def _path(_: object, tokens: Sequence[Token]) -> Path:
+def _parse_path(_: object, tokens: Sequence[Token]) -> Path:
     """A path, which may begin with a dash, but is no mistyped option, and no address."""
     value = tokens[0].value
     if not value:
@@ -26,7 +26,7 @@ def _path(_: object, tokens: Sequence[Token]) -> Path:
     return Path(value).absolute() if value != "-" and Path(value) == STANDARD else Path(value)
 
 
-File = Annotated[Path, Parameter(allow_leading_hyphen=True, converter=_path)]
+File = Annotated[Path, Parameter(allow_leading_hyphen=True, converter=_parse_path)]
 
 
 def is_stream(file: Path) -> bool:

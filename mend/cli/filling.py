@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from mend import distributed
 from mend.cli.app import QUIET, Device, Flag, app
 from mend.cli.files import STANDARD, STANDARD_OUTPUT, File, check_writable, is_stream, read_once, send
-from mend.errors import InputError, as_flags
+from mend.errors import InputError, show_flags
 from mend.filling.options import Options
 from mend.progress import progress, split_report
 
@@ -111,7 +111,7 @@ def _fill_file(
     photo: Path, mask: Path | None, output: Path | None, options: Options, preview: Path | None, keep_mask: Path | None
 ) -> None:
     from mend.filling.job import AS_PNG, Job, fill_file
-    from mend.images import output_beside, peek
+    from mend.images import name_output, peek
 
     if photo == mask == STANDARD:
         raise InputError("photo and mask are both to come from standard input, which holds one file. Name the other.")
@@ -121,7 +121,7 @@ def _fill_file(
             raise InputError(
                 "the picture has no name from which to make another. Name a file with --output, or give --output -."
             )
-        target = output_beside(photo, peek(photo)[0])
+        target = name_output(photo, peek(photo)[0])
         if target.exists():
             raise InputError(
                 f"{target} is there already, from this picture or from another of that name. Choose a name with --output; mend "
@@ -129,14 +129,14 @@ def _fill_file(
             )
     stream = output if output is not None and is_stream(output) else None
     if output is not None and stream is None and (output.is_dir() or not output.suffix):
-        example = output / ("filled.png" if is_stream(photo) else output_beside(photo, peek(photo)[0]).name)
+        example = output / ("filled.png" if is_stream(photo) else name_output(photo, peek(photo)[0]).name)
         raise InputError(f"{output} does not name a picture file. Name one, such as {example}.")
     if stream is not None:
         check_writable(stream)
         target = None
     job = Job(read_once(photo), mask and read_once(mask), preview or target, keep_mask, options=options)
     if preview is not None:
-        _preview(job, preview, name)
+        _write_preview(job, preview, name)
         return
     with progress("fill", "%") as report:
         (in_percent,) = split_report(report, [100])
@@ -155,7 +155,7 @@ def _fill_file(
     )
 
 
-def _preview(job: "Job", output: Path, name: str) -> None:
+def _write_preview(job: "Job", output: Path, name: str) -> None:
     """Write the picture with its hole shown on it, and the mask, and fill nothing."""
     from mend.filling.job import read_job
     from mend.masks.hole import write_mask
@@ -169,7 +169,7 @@ def _preview(job: "Job", output: Path, name: str) -> None:
 
 def _say(what: str, notes: list[str], keep_mask: Path | None, stream: TextIO | None = None) -> None:
     kept = [f"its mask: {keep_mask}"] if keep_mask else []
-    print(as_flags("\n  ".join([what, *notes, *kept])), file=stream)
+    print(show_flags("\n  ".join([what, *notes, *kept])), file=stream)
 
 
 def _show_hole(output: Path, image: "np.ndarray", hole: "np.ndarray") -> None:
@@ -217,7 +217,7 @@ def _fill_folder(plan: "Plan", options: Options) -> None:
 
         def on_file(name: str, outcome: "Outcome", done: int, of: int) -> None:
             if outcome.error:
-                print(as_flags(f"{name}: {outcome.error}"), file=sys.stderr)
+                print(show_flags(f"{name}: {outcome.error}"), file=sys.stderr)
             if outcome.status == "filled" and distributed.FIRST:  # what took no time does not count into the rate
                 report(done, of)
 
@@ -252,18 +252,18 @@ def check(mask: File, *, photo: File | None = None, marked: Marked = "auto", out
     """
     import numpy as np
 
-    from mend.filling.job import spare
+    from mend.filling.job import refuse_overwriting
     from mend.images import read_image
     from mend.masks.hole import find_parts
     from mend.masks.reading import understand_mask
 
     if output is not None:
-        spare(output, mask, *([photo] if photo else []))
+        refuse_overwriting(output, mask, *([photo] if photo else []))
     picture = read_image(photo) if photo else None
     size = picture.pixels.shape[:2] if picture else None
     reading = understand_mask(mask, size, marked, str(photo or ""), picture)
     found = find_parts(reading.hole)
-    print(as_flags("\n  ".join([reading.seen, *reading.notes])))
+    print(show_flags("\n  ".join([reading.seen, *reading.notes])))
     print(f"hole: {reading.marked}, {reading.hole.mean():.1%} of the picture, {len(found)} part{'s' * (len(found) != 1)}")
     if len(found):
         x, y, width, height, pixels = found[0]

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from mend.errors import InputError, nearest
+from mend.errors import InputError, suggest_nearest
 
 VERSION = "0.1.0"
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -20,7 +20,7 @@ def read_toml(name: str | Path, kind: str, keys: list[str]) -> dict[str, Any]:
     if not file.exists():
         known = sorted(p.stem for p in folder.glob("*.toml"))
         raise InputError(
-            f"unknown {kind} {str(name)!r}.{nearest(str(name), known)} Known: {', '.join(known)}, or a .toml file."
+            f"unknown {kind} {str(name)!r}.{suggest_nearest(str(name), known)} Known: {', '.join(known)}, or a .toml file."
         )
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -28,5 +28,5 @@ def read_toml(name: str | Path, kind: str, keys: list[str]) -> dict[str, Any]:
         raise InputError(f"{file} is no TOML: {error}.") from None
     for key in values:
         if key not in keys:
-            raise InputError(f"unknown key {key!r} in {file.name}.{nearest(key, keys)} Known: {', '.join(keys)}.")
+            raise InputError(f"unknown key {key!r} in {file.name}.{suggest_nearest(key, keys)} Known: {', '.join(keys)}.")
     return values

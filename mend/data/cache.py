@@ -55,7 +55,7 @@ def read_decoded(key: str, read: Reader, source: str, size: int | None) -> Decod
     `size` cuts each to its central square and scales it to size×size. Raises InputError for unequal sizes, or when more than
     1 % of the pictures are unreadable; warns of fewer, by name, at every start.
     """
-    folder = cache_folder() / "images" / key
+    folder = find_cache() / "images" / key
     if not (folder / "meta.json").exists():
         lock = FileLock(folder.with_name(folder.name + ".lock"))  # several processes may start at once
         try:
@@ -65,7 +65,7 @@ def read_decoded(key: str, read: Reader, source: str, size: int | None) -> Decod
             if error.errno == errno.ENOSPC:
                 raise
             raise InputError(
-                f"{cache_folder()}, where mend keeps decoded pictures, cannot be written: {error.strerror}. Name another "
+                f"{find_cache()}, where mend keeps decoded pictures, cannot be written: {error.strerror}. Name another "
                 "folder by the environment variable MEND_CACHE."
             ) from None
         with held:
@@ -73,7 +73,7 @@ def read_decoded(key: str, read: Reader, source: str, size: int | None) -> Decod
                 try:
                     _decode(read, source, size, folder)
                 finally:  # on a full disk nothing stays that nobody reads
-                    shutil.rmtree(_part(folder), ignore_errors=True)
+                    shutil.rmtree(_name_part(folder), ignore_errors=True)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     if FIRST:
         warn_of_broken(meta["broken"], len(meta["broken"]) + len(meta["names"]))
@@ -84,7 +84,7 @@ def read_decoded(key: str, read: Reader, source: str, size: int | None) -> Decod
 def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     """Decode every entry into one array under `folder`, whole or not at all."""
     entries, count, classes = read()
-    part = _part(folder)
+    part = _name_part(folder)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     pixels: np.ndarray | None = None
@@ -100,9 +100,9 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
                 broken.append(f"{entry.name}: {error}")
                 continue
             if size is not None:
-                picture = _square(picture, size)
+                picture = _crop_square(picture, size)
             if pixels is None:
-                pixels = new_array(part / "pixels.npy", np.uint8, (count, *picture.shape))
+                pixels = create_array(part / "pixels.npy", np.uint8, (count, *picture.shape))
             if picture.shape != pixels.shape[1:]:
                 raise InputError(
                     f"{source}: {entry.name} is {picture.shape[1]}×{picture.shape[0]}, {names[0]} is "
@@ -129,12 +129,12 @@ def _decode(read: Reader, source: str, size: int | None, folder: Path) -> None:
     part.rename(folder)
 
 
-def _part(folder: Path) -> Path:
+def _name_part(folder: Path) -> Path:
     """What is to become this folder."""
     return folder.with_name(folder.name + ".part")
 
 
-def _square(pixels: np.ndarray, size: int) -> np.ndarray:
+def _crop_square(pixels: np.ndarray, size: int) -> np.ndarray:
     """The central square of uint8 (H, W, 3) pixels, scaled to (size, size, 3)."""
     side = min(pixels.shape[:2])
     top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
@@ -142,13 +142,13 @@ def _square(pixels: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(cut.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def cache_folder() -> Path:
+def find_cache() -> Path:
     """`$MEND_CACHE`, or `mend` in the user's cache folder."""
     named = os.environ.get("MEND_CACHE")
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mend"
 
 
-def new_array(file: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
+def create_array(file: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
     """A memory-mapped array of zeros in a new file, with its room on the disk taken; no file where there is none.
 
     Without that a disk that fills up later ends the process by a signal, not by an error.
@@ -169,18 +169,19 @@ def stop_when_broken(broken: list[str], count: int) -> None:
     """Raise InputError when the unreadable files, named, are more than 1 % of `count`."""
     if len(broken) > BROKEN * count:
         raise InputError(
-            f"{len(broken)} of {count} pictures are unreadable, more than {BROKEN:.0%}; nothing was kept:\n  {_first(broken)}"
+            f"{len(broken)} of {count} pictures are unreadable, more than {BROKEN:.0%}; nothing was kept:\n"
+            f"  {_list_first(broken)}"
         )
 
 
 def warn_of_broken(broken: list[str], count: int) -> None:
     """Warn of the unreadable files by name."""
     if broken:
-        message = f"{len(broken)} of {count} pictures are unreadable and were skipped:\n  {_first(broken)}"
+        message = f"{len(broken)} of {count} pictures are unreadable and were skipped:\n  {_list_first(broken)}"
         warnings.warn(message, stacklevel=2)
 
 
-def _first(broken: list[str]) -> str:
+def _list_first(broken: list[str]) -> str:
     return "\n  ".join(broken[:10]) + (f"\n  … and {len(broken) - 10} more" if len(broken) > 10 else "")
 
 

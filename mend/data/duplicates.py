@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mend.data.loaders import to_image
-from mend.data.sources import Images, content_id
+from mend.data.sources import Images, hash_content
 from mend.errors import InputError
 from mend.images import encode_pil, write_bytes
 from mend.progress import Report, ignore
@@ -37,10 +37,10 @@ ACROSS, DOWN = 15, 4  # pairs in the contact sheet, at most
 COLUMNS = ["image", "test_row", "train_row", "similarity", "mirrored", "train_images"]
 
 
-def near_duplicates(test: Images, train: Images, threshold: float = THRESHOLD, on_batch: Report = ignore) -> pd.DataFrame:
+def find_near_duplicates(test: Images, train: Images, threshold: float = THRESHOLD, on_batch: Report = ignore) -> pd.DataFrame:
     """The test images that have a near-duplicate among the training images, most similar first.
 
-    A row each: `image` (`content_id`), `test_row` and `train_row` (positions of it and of its most similar training image),
+    A row each: `image` (`hash_content`), `test_row` and `train_row` (positions of it and of its most similar training image),
     `similarity`, `mirrored` (the training image matches left to right), `train_images` (how many reach `threshold`).
 
     The similarity is the correlation of the detail of all channels together, the largest over shifts by up to 2 pixels of 32
@@ -51,25 +51,25 @@ def near_duplicates(test: Images, train: Images, threshold: float = THRESHOLD, o
     The subject, and CIFAR-10's duplicates: Barz & Denzler, 2020, arXiv:1902.00423.
     """
     _check(test, train, threshold)
-    halves = torch.cat([_half(_detail(test.pixels[i : i + BLOCK])) for i in range(0, len(test), BLOCK)])
+    halves = torch.cat([_shrink_detail(_extract_detail(test.pixels[i : i + BLOCK])) for i in range(0, len(test), BLOCK)])
     found = []
     for start in range(0, len(train), BLOCK):
-        detail = _detail(train.pixels[start : start + BLOCK])
+        detail = _extract_detail(train.pixels[start : start + BLOCK])
         for mirrored in (False, True):
             other = detail.flip(-1) if mirrored else detail
-            half = _half(other).T
+            half = _shrink_detail(other).T
             for first in range(0, len(test), BLOCK):
                 for pairs in (halves[first : first + BLOCK] @ half > CANDIDATE).nonzero().split(PAIRS):
                     rows, others = first + pairs[:, 0].numpy(), pairs[:, 1]
-                    similarity = _correlate(_detail(test.pixels[rows]), other[others]).double().numpy().round(4)
+                    similarity = _correlate(_extract_detail(test.pixels[rows]), other[others]).double().numpy().round(4)
                     table = {"test_row": rows, "train_row": start + others.numpy(), "similarity": similarity}
                     found.append(pd.DataFrame(table)[similarity >= threshold].assign(mirrored=mirrored))
         on_batch(min(start + BLOCK, len(train)), len(train))
-    return _by_test_image(pd.concat(found), test)
+    return _group_by_test_image(pd.concat(found), test)
 
 
 def read_list(file: str | Path) -> set[str]:
-    """The `content_id`s of the test images that a list of near-duplicates names.
+    """The hashes, by `hash_content`, of the test images that a list of near-duplicates names.
 
     Raises InputError when there is no such file or it is no such list.
     """
@@ -91,7 +91,7 @@ def read_list(file: str | Path) -> set[str]:
 
 
 def write_list(table: pd.DataFrame, test: Images, train: Images, file: Path) -> Path:
-    """Write what `near_duplicates` found as CSV, and a contact sheet of its pairs beside it, whose path is returned."""
+    """Write what `find_near_duplicates` found as CSV, and a contact sheet of its pairs beside it, whose path is returned."""
     write_bytes(file, table.to_csv(index=False, float_format="%.4f", lineterminator="\n").encode())
     picture = file.with_suffix(".png")
     write_bytes(picture, encode_pil(contact_sheet(table, test, train), "PNG", optimize=True))
@@ -132,7 +132,7 @@ def _check(test: Images, train: Images, threshold: float) -> None:
         raise InputError(f"the threshold is {threshold}; expected over {CANDIDATE} and at most 1, such as {THRESHOLD}.")
 
 
-def _detail(pixels: np.ndarray) -> Tensor:
+def _extract_detail(pixels: np.ndarray) -> Tensor:
     """uint8 (N, H, W, 3) as detail (N, 3, h − 1, w − 1), h and w at most 32."""
     height, width = pixels.shape[1:3]
     image = F.adaptive_avg_pool2d(to_image(np.array(pixels)), (min(SIDE, height), min(SIDE, width)))
@@ -140,7 +140,7 @@ def _detail(pixels: np.ndarray) -> Tensor:
     return image - F.avg_pool2d(F.pad(image, (2, 2, 2, 2), mode="replicate"), 5, 1)
 
 
-def _half(detail: Tensor) -> Tensor:
+def _shrink_detail(detail: Tensor) -> Tensor:
     """Detail at half size as vectors (N, D), whose products are their correlations."""
     vectors = F.avg_pool2d(detail, 2).flatten(1)
     return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(FLAT * vectors.shape[1] ** 0.5)
@@ -163,11 +163,11 @@ def _correlate(one: Tensor, other: Tensor) -> Tensor:
     return (products / norms).amax((1, 2)) / middle.flatten(1).norm(dim=1).clamp_min(floor)
 
 
-def _by_test_image(pairs: pd.DataFrame, test: Images) -> pd.DataFrame:
+def _group_by_test_image(pairs: pd.DataFrame, test: Images) -> pd.DataFrame:
     """One row a test image, of all its pairs above the threshold."""
     order = pairs.sort_values(["similarity", "test_row", "train_row", "mirrored"], ascending=[False, True, True, True])
     order = order.drop_duplicates(["test_row", "train_row"])  # a symmetric image matches both ways
     best = order.drop_duplicates("test_row").reset_index(drop=True)
     best["train_images"] = best["test_row"].map(order["test_row"].value_counts())
-    best["image"] = [content_id(test.pixels[row]) for row in best["test_row"]]
+    best["image"] = [hash_content(test.pixels[row]) for row in best["test_row"]]
     return best[COLUMNS]

@@ -25,20 +25,20 @@ def to_image(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(writable).permute(0, 3, 1, 2).float() / 255
 
 
-def epoch_rows(
+def draw_epoch_rows(
     count: int, seed: int, epoch: int, batch_size: int, rank: int = distributed.RANK, world: int = distributed.WORLD
 ) -> np.ndarray:
     """The rows of this epoch in its order: of every batch this process's share, and in all shares each row once.
 
     A process for which the last batch has nothing left takes its first row, so that all make equally many steps;
-    `share_of_batch` gives that row no weight.
+    `count_share` gives that row no weight.
     """
     order = permutation(count, seed, epoch)
     batches = np.split(order, range(batch_size, count, batch_size))
     return np.concatenate([batch[rank::world] if rank < len(batch) else batch[:1] for batch in batches])
 
 
-def share_of_batch(size: int, rank: int = distributed.RANK, world: int = distributed.WORLD) -> int:
+def count_share(size: int, rank: int = distributed.RANK, world: int = distributed.WORLD) -> int:
     """How many of a batch of `size` images are this process's."""
     return len(range(rank, size, world))
 
@@ -66,7 +66,7 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
     """Random crops of large pictures with a hole each, read by workers; `rows` are those of one pass.
 
     A row is a picture: row i and row i + len(files) are two crops of one. `draw_hole(epoch, i)` is the hole (1, crop, crop) of
-    row i in this epoch. `zoom` is how much of a picture a crop may show; see `random_crop`. What a row gives depends on
+    row i in this epoch. `zoom` is how much of a picture a crop may show; see `draw_crop`. What a row gives depends on
     (seed, epoch, i) alone, not on the worker that reads it.
     """
 
@@ -91,11 +91,11 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         several = len(self.rows) > len(self.files)  # crops of a picture in one pass
         read = remember(self._read, ROOM) if several else self._read
         for i in mine.tolist():
-            picture = self._readable(i % len(self.files), read, broken)
-            cut = torch.from_numpy(random_crop(picture, self.crop, self.zoom, self.seed, self.epoch, i))
+            picture = self._read_next_readable(i % len(self.files), read, broken)
+            cut = torch.from_numpy(draw_crop(picture, self.crop, self.zoom, self.seed, self.epoch, i))
             yield cut.permute(2, 0, 1).float() / 255, torch.from_numpy(self.draw_hole(self.epoch, i))
 
-    def _readable(self, file: int, read: Callable[[int], np.ndarray], broken: dict[int, str]) -> np.ndarray:
+    def _read_next_readable(self, file: int, read: Callable[[int], np.ndarray], broken: dict[int, str]) -> np.ndarray:
         """A picture; for one that cannot be read the next that can, so that all processes make equally many steps."""
         while True:
             try:
@@ -112,7 +112,7 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         return read_rgb(self.files[file])
 
 
-def random_crop(pixels: np.ndarray, crop: int, zoom: float, *keys: int) -> np.ndarray:
+def draw_crop(pixels: np.ndarray, crop: int, zoom: float, *keys: int) -> np.ndarray:
     """A (crop, crop, 3) part of uint8 (H, W, 3) pixels at a place drawn for these keys, mirrored for half of them.
 
     The part is up to `zoom` times as large as the crop, as likely any factor (in its logarithm), and shrunk to it. A picture

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mend.images import read_rgb
 
-VERSION = 2  # part of the cache's key: raise it when `cuts` yields something else
+VERSION = 2  # part of the cache's key: raise it when `cut_photos` yields something else
 SIDE = 32
 STEPS = {32: 32, 64: 32, 128: 48, 256: 64}  # side of a cut in its photograph: distance to the next cut, in pixels
 FILES = {
@@ -27,18 +27,18 @@ WHOLE = tuple(sorted((*FILES["train"], *FILES["test"], "brick.png", "grass.png",
 LARGE = "rocket.jpg"  # the photograph that the demo fills at full size: one that was not trained on
 
 
-def folder() -> Path:
+def find_folder() -> Path:
     """Where scikit-image keeps the pictures that it ships."""
     import skimage
 
     return Path(skimage.__file__).parent / "data"
 
 
-def cuts(split: str) -> Iterator[tuple[str, np.ndarray]]:
+def cut_photos(split: str) -> Iterator[tuple[str, np.ndarray]]:
     """Every cut of the photographs of a file split ("train" or "test"): its name and its (32, 32, 3) uint8 pixels."""
     variant = 0
     for file in FILES[split]:
-        photo = Image.fromarray(read_rgb(folder() / file))
+        photo = Image.fromarray(read_rgb(find_folder() / file))
         for side, step in STEPS.items():
             for top in range(0, photo.height - side + 1, step):
                 for left in range(0, photo.width - side + 1, step):

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from mend.data.cache import Decoded, Entry, Reader, cache_folder, read_decoded
+from mend.data.cache import Decoded, Entry, Reader, find_cache, read_decoded
 from mend.data.random import permutation
-from mend.errors import InputError, unknown
-from mend.images import picture_files, read_rgb
+from mend.errors import InputError, make_unknown_error
+from mend.images import find_pictures, read_rgb
 
 HELD_OUT = 1000  # training images kept for validation, at most a tenth of all
 SPLITS = ("train", "val", "test")
@@ -62,7 +62,7 @@ def load_images(source: str, split: str, size: int | None = None) -> Images:
     unequal sizes, or when more than 1 % of the files are unreadable.
     """
     if split not in (*SPLITS, "all"):
-        raise unknown("split", split, (*SPLITS, "all"))
+        raise make_unknown_error("split", split, (*SPLITS, "all"))
     if size is not None and size < 1:
         raise InputError(f"`size` is {size}; expected a side in pixels, 1 or more.")
     key, read = locate(source, "test" if split == "test" else "train", size)
@@ -81,7 +81,7 @@ def split_rows(count: int, split: str) -> np.ndarray:
     return np.sort(order[:held] if split == "val" else order[held:])
 
 
-def content_id(pixels: np.ndarray) -> str:
+def hash_content(pixels: np.ndarray) -> str:
     """What an image is called wherever it stands: 16 hexadecimal digits of the SHA-256 of its uint8 (H, W, 3) pixels."""
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()[:16]
 
@@ -95,13 +95,13 @@ def locate(source: str, split: str, size: int | None) -> tuple[str, Reader]:
         from mend.data import photos
 
         def embedded() -> tuple[Iterable[Entry], int, tuple[str, ...]]:
-            found = list(photos.cuts(split))
+            found = list(photos.cut_photos(split))
             return (Entry(name, pixels) for name, pixels in found), len(found), ()
 
-        return _key(source, split, size, photos.VERSION), embedded
+        return _make_key(source, split, size, photos.VERSION), embedded
     if source in HUB_NAMES or source.startswith("hub:"):
         name, _, column = HUB_NAMES.get(source, source.removeprefix("hub:")).partition(":")
-        return _key(source, split, size), lambda: _hub_entries(name, column, split)
+        return _make_key(source, split, size), lambda: _list_hub(name, column, split)
     folder = Path(source).expanduser()
     if not folder.is_dir():
         raise InputError(
@@ -109,22 +109,22 @@ def locate(source: str, split: str, size: int | None) -> tuple[str, Reader]:
         )
     parquet = sorted(folder.glob(f"{split}-*.parquet")) or sorted((folder / "data").glob(f"{split}-*.parquet"))
     if parquet:
-        return _key(split, size, *map(_stamp, parquet)), lambda: _parquet_entries(parquet)
-    files = image_files(folder, split)
-    key = _key(split, size, *map(_stamp, files))
+        return _make_key(split, size, *map(_describe_file, parquet)), lambda: _list_parquet(parquet)
+    files = find_image_files(folder, split)
+    key = _make_key(split, size, *map(_describe_file, files))
     return key, lambda: ((Entry(file.relative_to(folder).as_posix(), file) for file in files), len(files), ())
 
 
-def _key(*parts: object) -> str:
+def _make_key(*parts: object) -> str:
     return hashlib.sha256(json.dumps([str(p) for p in parts]).encode()).hexdigest()[:24]
 
 
-def _stamp(path: Path) -> str:
+def _describe_file(path: Path) -> str:
     stat = path.stat()
     return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def image_files(folder: Path, split: str) -> list[Path]:
+def find_image_files(folder: Path, split: str) -> list[Path]:
     """The picture files of a folder source in `split` ("train" or "test").
 
     Where the folder has `train` and `test` (or `val`) folders these are the splits. Otherwise a file is for test when the
@@ -136,9 +136,9 @@ def image_files(folder: Path, split: str) -> list[Path]:
     if (folder / "train").is_dir():
         for name in ("train",) if split == "train" else ("test", "val"):
             if (folder / name).is_dir():
-                return picture_files(folder / name)
+                return find_pictures(folder / name)
         raise InputError(f"{folder} has a train folder but no test or val folder. Add one, or put all files in one.")
-    found = picture_files(folder)
+    found = find_pictures(folder)
     if len(found) < 2:
         raise InputError(f"{folder} holds one picture; training and test need one each.")
     first_byte = {p: hashlib.sha256(p.relative_to(folder).as_posix().encode()).digest()[0] for p in found}
@@ -153,29 +153,29 @@ def set_aside(files: list[Path], count: int) -> list[Path]:
     return sorted(files, key=lambda file: hashlib.sha256(file.read_bytes()).digest())[:count]
 
 
-def _parquet_entries(files: list[Path]) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
+def _list_parquet(files: list[Path]) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
     import datasets
 
     table = datasets.load_dataset(
-        "parquet", data_files=[str(f) for f in files], split="train", cache_dir=str(cache_folder() / "datasets")
+        "parquet", data_files=[str(f) for f in files], split="train", cache_dir=str(find_cache() / "datasets")
     )
-    return _dataset_entries(table, "")
+    return _list_dataset(table, "")
 
 
-def _hub_entries(name: str, column: str, split: str) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
+def _list_hub(name: str, column: str, split: str) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
     import datasets
 
     try:
-        table = datasets.load_dataset(name, split=split, cache_dir=str(cache_folder() / "datasets"))
+        table = datasets.load_dataset(name, split=split, cache_dir=str(find_cache() / "datasets"))
     except Exception as error:  # the library raises a different type for each of: offline, no such name, no such split
         raise InputError(
             f"the hub's dataset {name!r} could not be loaded ({type(error).__name__}: {error}). "
             "Check the name and the network, or name a folder with the dataset's Parquet files instead."
         ) from error
-    return _dataset_entries(table, column)
+    return _list_dataset(table, column)
 
 
-def _dataset_entries(table: Any, column: str) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
+def _list_dataset(table: Any, column: str) -> tuple[Iterable[Entry], int, tuple[str, ...]]:
     import datasets
 
     def holds_images(name: str) -> bool:

@@ -16,11 +16,11 @@ import torch
 
 from mend.data.random import permutation
 from mend.errors import InputError
-from mend.evaluate.metrics import METRICS, FeatureSets, metric_of
-from mend.evaluate.result import MethodResult, Result, read_result, read_scores, result_folder, rows_file
-from mend.evaluate.scores import features_file
-from mend.evaluate.statistics import bootstrap, coverage_label, groups, nested_bootstrap, training_interval
-from mend.evaluate.trainings import find_group, recipe
+from mend.evaluate.metrics import METRICS, FeatureSets, find_metric
+from mend.evaluate.result import MethodResult, Result, find_result_folder, find_rows_file, read_result, read_scores
+from mend.evaluate.scores import find_features_file
+from mend.evaluate.statistics import bootstrap, estimate_training_interval, group_rows, label_coverage, nested_bootstrap
+from mend.evaluate.trainings import describe_recipe, find_group
 from mend.images import write_bytes
 from mend.progress import Report, ignore
 
@@ -51,9 +51,9 @@ def compare(a: str, b: str, result: str | Path, on_step: Report = ignore) -> lis
     """The differences of `a` and `b` of one evaluation, in the order of its columns; groups follow the whole.
 
     Each is a method, or several trainings of one recipe (see `find_group`). Of several trainings the interval is by
-    `nested_bootstrap`, and that of a set metric by `training_interval`. Of one each it is by `bootstrap`, and that of a set
-    metric by subsampling (Politis and Romano, 1994), where the features of both are still beside the result. Where there is
-    none, and for fewer than ten images, it is NaN. `on_step(done, of)` is called after each group and each subset. Raises
+    `nested_bootstrap`, and that of a set metric by `estimate_training_interval`. Of one each it is by `bootstrap`, that of a
+    set metric by subsampling (Politis and Romano, 1994), where the features of both are still beside the result. Where there
+    is none, and for fewer than ten images, it is NaN. `on_step(done, of)` is called after each group and each subset. Raises
     InputError for a method that was not evaluated, for several that are not of one recipe, and for one training against many.
     """
     evaluated = read_result(result)
@@ -62,11 +62,11 @@ def compare(a: str, b: str, result: str | Path, on_step: Report = ignore) -> lis
     methods = [[evaluated.methods[name] for name in names] for names in sides]
     tables = _read_tables(result, sides)
     first, every = tables[0][0], [table for side in tables for table in side]
-    columns = [c for c in first.columns if metric_of(c) in METRICS and all(c in table for table in every)]
+    columns = [c for c in first.columns if find_metric(c) in METRICS and all(c in table for table in every)]
     sets = [m for m in methods[0][0].metrics if m not in columns and all(m in one.metrics for side in methods for one in side)]
     parts = _cut(first)
     several = max(trainings) > 1  # of whose distances there is an interval over trainings
-    features = {} if several else _find_features(sets, result_folder(result), [names[0] for names in sides])
+    features = {} if several else _find_features(sets, find_result_folder(result), [names[0] for names in sides])
     steps, of = count(1), len(parts) + SUBSETS * len(features)
 
     def step() -> None:
@@ -78,7 +78,7 @@ def compare(a: str, b: str, result: str | Path, on_step: Report = ignore) -> lis
 
 def _read_tables(result: str | Path, sides: list[list[str]]) -> list[list[pd.DataFrame]]:
     """The per-image tables of the methods on each side. InputError where they are not of the same images."""
-    tables = [[read_scores(rows_file(result, name)) for name in names] for names in sides]
+    tables = [[read_scores(find_rows_file(result, name)) for name in names] for names in sides]
     first = tables[0][0]["image"]
     for names, side in zip(sides, tables, strict=True):
         for name, table in zip(names, side, strict=True):
@@ -92,7 +92,7 @@ def _count_trainings(sides: list[list[str]], result: Result) -> tuple[int, int]:
     both = sorted(set(sides[0]) & set(sides[1]))
     if both and max(map(len, sides)) > 1:
         raise InputError(f"{', '.join(both)} stands on both sides. Compare different trainings.")
-    one, two = (len(names) if recipe(result.methods[names[0]]) else 0 for names in sides)
+    one, two = (len(names) if describe_recipe(result.methods[names[0]]) else 0 for names in sides)
     if 1 in (one, two) and max(one, two) > 1:
         alone = sides[(one, two).index(1)][0]
         raise InputError(
@@ -106,7 +106,7 @@ def _judge(
     metric: str, group: str, n: int, a: float, b: float, interval: tuple[float, float], trainings: tuple[int, int]
 ) -> Difference:
     low, high = (round(bound, 6) for bound in interval)
-    above, below = ("A", "B") if METRICS[metric_of(metric)].higher_is_better else ("B", "A")
+    above, below = ("A", "B") if METRICS[find_metric(metric)].higher_is_better else ("B", "A")
     better = above if low > 0 else below if high < 0 else ""
     return Difference(metric, group, n, a, b, a - b, low, high, better, *trainings)
 
@@ -135,19 +135,19 @@ def compare_images(
     return found
 
 
-def differences_by(
+def compare_groups(
     labels: "pd.Series[str]", columns: list[str], a: list[pd.DataFrame], b: list[pd.DataFrame]
 ) -> list[Difference]:
     """A minus B of per-image tables, one a training, in these columns, for the images of each of the `labels`."""
-    parts = groups(a[0].reset_index(drop=True), labels.reset_index(drop=True))
+    parts = group_rows(a[0].reset_index(drop=True), labels.reset_index(drop=True))
     return compare_images(parts, columns, (a, b), (len(a), len(b)))
 
 
 def _cut(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """All rows of a table, those of each bin of coverage, and those of each class where there are classes."""
-    kinds = {"": pd.Series("all", index=rows.index), "coverage ": coverage_label(rows["coverage"])}
+    kinds = {"": pd.Series("all", index=rows.index), "coverage ": label_coverage(rows["coverage"])}
     kinds |= {"class ": rows["class"]} if rows["class"].any() else {}
-    return [(prefix + label, part) for prefix, labels in kinds.items() for label, part in groups(rows, labels)]
+    return [(prefix + label, part) for prefix, labels in kinds.items() for label, part in group_rows(rows, labels)]
 
 
 def _compare_rows(
@@ -189,13 +189,13 @@ def compare_sets(
     """A minus B in these distances of sets of two groups of methods, all over n images."""
     halves: dict[str, float] = {}
     for files, alike in features.items():
-        halves |= _half_intervals(alike, files, step)
+        halves |= _estimate_half_intervals(alike, files, step)
     found: list[Difference] = []
     for metric in metrics:
         each = [np.array([one.mean(metric) for one in side], np.float64).tolist() for side in methods]
         a, b = (float(np.mean(means)) for means in each)
         half = halves.get(metric, np.nan)
-        interval = training_interval(*each) if max(trainings) > 1 else (a - b - half, a - b + half)
+        interval = estimate_training_interval(*each) if max(trainings) > 1 else (a - b - half, a - b + half)
         found.append(_judge(metric, "all", n, a, b, interval, trainings))
     return found
 
@@ -206,20 +206,23 @@ def _find_features(metrics: list[str], folder: Path, names: list[str]) -> Featur
     for metric in metrics:
         kind, _, view = metric.partition("_")
         network = METRICS[kind].network
-        files = (features_file(folder, "original", network), *(features_file(folder, name, network, view) for name in names))
+        files = (
+            find_features_file(folder, "original", network),
+            *(find_features_file(folder, name, network, view) for name in names),
+        )
         if all(file.exists() for file in files):
             found.setdefault(files, []).append(metric)
     return found
 
 
-def _half_intervals(metrics: list[str], files: tuple[Path, ...], step: Callable[[], None]) -> dict[str, float]:
+def _estimate_half_intervals(metrics: list[str], files: tuple[Path, ...], step: Callable[[], None]) -> dict[str, float]:
     """Half the interval of the difference of two distances of sets, for the metrics that look at these features: the same
     subset of the images for both methods, drawn again and again. A metric that needs more images than a subset has is left out.
     """
     truth, one, two = (torch.from_numpy(np.load(file)).float() for file in files)
     n = len(truth)
     m = min(n // 4, MOST)
-    kinds = {name: METRICS[metric_of(name)] for name in metrics}
+    kinds = {name: METRICS[find_metric(name)] for name in metrics}
     distances = {name: kind.distance for name, kind in kinds.items() if kind.distance and m >= kind.fewest}
     found = {name: np.empty(SUBSETS) for name in distances}
     for i in range(SUBSETS):

@@ -11,16 +11,16 @@ import pandas as pd
 import torch
 
 from mend.data.loaders import to_image
-from mend.errors import InputError, nearest
+from mend.errors import InputError, suggest_nearest
 from mend.evaluate.pictures import SHARED
 from mend.evaluate.protocol import Protocol
-from mend.evaluate.reading import scored_reader
-from mend.evaluate.scenes import Scenes, pair_files, pictures_by_name
+from mend.evaluate.reading import make_scored_reader
+from mend.evaluate.scenes import Scenes, index_pictures, pair_files
 from mend.filling.load import load_filler
 from mend.images import mask_out
 from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
-from mend.inpaint.folder import Model, model_folder
+from mend.inpaint.folder import Model, locate_model
 from mend.inpaint.networks import is_network
 
 OURS = {"mend": False, "mend-smooth": True}  # what `mend fill` does, and what it does with --smooth
@@ -43,7 +43,7 @@ class Method:
     reads: bool = False
 
 
-def method_names(methods: Sequence[str]) -> dict[str, str]:
+def name_methods(methods: Sequence[str]) -> dict[str, str]:
     """What to load, and what it is called in the table: a run by its folder's name. Checks that each exists."""
     names = {method: _name(method) for method in methods}
     taken = sorted({name for method, name in names.items() if name in SHARED or (name in OURS and method != name)})
@@ -68,14 +68,14 @@ def _name(method: str) -> str:
     if not Path(method).exists() and "/" not in method:
         known = [*OURS, *CLASSICAL, *NETWORKS]
         raise InputError(
-            f"unknown method {method!r}: no such run.{nearest(method, known)} mend itself: {', '.join(OURS)}. "
+            f"unknown method {method!r}: no such run.{suggest_nearest(method, known)} mend itself: {', '.join(OURS)}. "
             f"Classical: {', '.join(CLASSICAL)}. Networks of others: {', '.join(NETWORKS)}."
         )
-    folder = model_folder(method).resolve()
+    folder = locate_model(method).resolve()
     return folder.parent.name if folder.name == "model" else folder.name
 
 
-def filler_method(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
+def load_filler_method(method: str, name: str, protocol: Protocol, scenes: Scenes, device: str) -> Method:
     """mend itself (`mend`, `mend-smooth`), a run, a model folder, a classical filler, or a network of others.
 
     Raises InputError for one that was trained on the pictures it is scored on.
@@ -87,20 +87,20 @@ def filler_method(method: str, name: str, protocol: Protocol, scenes: Scenes, de
             f"{name} was trained on the photographs of {protocol.name}. Train it on others, or evaluate on others."
         )
     return Method(
-        name, filler.version, lambda _, masked, hole: filler(masked, hole), model, filler.parameters, _training(method)
+        name, filler.version, lambda _, masked, hole: filler(masked, hole), model, filler.parameters, _read_curve(method)
     )
 
 
-def _training(method: str) -> list[dict[str, float | None]]:
+def _read_curve(method: str) -> list[dict[str, float | None]]:
     """The learning curve of a run, empty for a model without one."""
     file = Path(method) / "metrics.csv"
     return json.loads(pd.read_csv(file).to_json(orient="records")) if file.exists() else []
 
 
-def folder_method(folder: str | Path, truth: str | Path, scenes: Scenes) -> Method:
+def load_folder_method(folder: str | Path, truth: str | Path, scenes: Scenes) -> Method:
     """The pictures of a folder as fillings of those in `truth`. InputError where they cannot be that."""
-    pictures = pictures_by_name(truth)
-    originals, files, read = list(pictures.values()), list(pair_files(truth, pictures, folder).values()), scored_reader()
+    pictures = index_pictures(truth)
+    originals, files, read = list(pictures.values()), list(pair_files(truth, pictures, folder).values()), make_scored_reader()
 
     def fill(places: np.ndarray, masked: np.ndarray, hole: np.ndarray) -> np.ndarray:
         pictures = [read(files[i], originals[i]) for i in places]

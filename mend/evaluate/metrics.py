@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mend.evaluate.weights import pretrained
+from mend.evaluate.weights import provide_weights
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +96,7 @@ class Metric:
         return "↑" if self.higher_is_better else "↓"
 
 
-def metric_of(column: str) -> str:
+def find_metric(column: str) -> str:
     """The metric of a column: "psnr" of "psnr_hole". What stands after it is the view: raw, hole or band."""
     return column.partition("_")[0]
 
@@ -110,7 +110,7 @@ def psnr(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
     Both are (B, 3, H, W) in [0, 1]; with `hole` (B, 1, H, W) the error is averaged over its pixels alone. Returns (B,):
     100 dB where they are equal, NaN where the hole is empty. A mean over images, not pooled over pixels (torchmetrics pools).
     """
-    return decibels(mean_over(squared_error(filled, image), hole))
+    return to_decibels(average_over(square_error(filled, image), hole))
 
 
 def ssim(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
@@ -119,18 +119,18 @@ def ssim(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
     Gaussian window 11×11, sigma 1.5, data range 1, by torchmetrics. With `hole` the similarity map is averaged over the
     pixels of the hole alone. Arguments as in `psnr`; images of at least 6×6 pixels.
     """
-    return mean_over(similarity(filled, image), hole)
+    return average_over(map_similarity(filled, image), hole)
 
 
-def squared_error(filled: Tensor, image: Tensor) -> Tensor:
+def square_error(filled: Tensor, image: Tensor) -> Tensor:
     return (filled - image).square()
 
 
-def absolute_error(filled: Tensor, image: Tensor) -> Tensor:
+def measure_absolute_error(filled: Tensor, image: Tensor) -> Tensor:
     return 255 * (filled - image).abs()
 
 
-def similarity(filled: Tensor, image: Tensor) -> Tensor:
+def map_similarity(filled: Tensor, image: Tensor) -> Tensor:
     """The map (B, 3, H, W) of structural similarity. As torchmetrics computes it, to a few units in the last place of float32,
     but along rows and columns in turn, as its window of 11×11 at once takes five times as long; and on a CPU strip by strip: a
     strip stays in the cache, and where both are equal it has a similarity of 1."""
@@ -139,14 +139,14 @@ def similarity(filled: Tensor, image: Tensor) -> Tensor:
 
     a, b = (F.pad(pictures.float(), (5, 5, 5, 5), mode="reflect") for pictures in (filled, image))
     if filled.device.type != "cpu" or filled.requires_grad:
-        return _similarity(a, b)
+        return _map_strip(a, b)
     rows = max(64, STRIP // (len(filled) * filled.shape[3]))
     strips = [(a[:, :, y : y + rows + 10], b[:, :, y : y + rows + 10]) for y in range(0, filled.shape[2], rows)]
     same = torch.ones_like(a[:, :, :rows, 5:-5])
-    return torch.cat([same[:, :, : len(x[0, 0]) - 10] if torch.equal(x, y) else _similarity(x, y) for x, y in strips], 2)
+    return torch.cat([same[:, :, : len(x[0, 0]) - 10] if torch.equal(x, y) else _map_strip(x, y) for x, y in strips], 2)
 
 
-def _similarity(a: Tensor, b: Tensor) -> Tensor:
+def _map_strip(a: Tensor, b: Tensor) -> Tensor:
     """The map of pictures that are wider by 5 pixels on each side."""
     import torch
 
@@ -171,21 +171,21 @@ def _blur(maps: Tensor, axis: int) -> Tensor:
     return total
 
 
-def mean_over(values: Tensor, hole: Tensor | None) -> Tensor:
+def average_over(values: Tensor, hole: Tensor | None) -> Tensor:
     """The mean of (B, 3, H, W) over each image, or over its hole, (B,); NaN where the hole is empty."""
     if hole is None:
         return values.mean((1, 2, 3))
     return (values * hole).sum((1, 2, 3)) / (hole.sum((1, 2, 3)) * values.shape[1])
 
 
-def band(hole: Tensor) -> Tensor:
+def find_rim(hole: Tensor) -> Tensor:
     """The rim of a hole, where a seam would show: its pixels within a 32nd of the shorter side, at least 2 pixels, of a known
     one, (B, 1, H, W)."""
     reach = max(2, min(hole.shape[-2:]) // 32)
-    return hole * _near(_near(hole < 1, reach, 2), reach, 3)
+    return hole * _find_near(_find_near(hole < 1, reach, 2), reach, 3)
 
 
-def _near(known: Tensor, reach: int, axis: int) -> Tensor:
+def _find_near(known: Tensor, reach: int, axis: int) -> Tensor:
     """Where something is known within `reach` pixels along an axis, by running counts: the time does not grow with `reach`."""
     import torch
 
@@ -197,7 +197,7 @@ def _near(known: Tensor, reach: int, axis: int) -> Tensor:
     return upto > before
 
 
-def decibels(error: Tensor) -> Tensor:
+def to_decibels(error: Tensor) -> Tensor:
     return (-10 * error.log10()).clamp(max=PSNR_CAP)
 
 
@@ -205,13 +205,13 @@ def decibels(error: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _lpips(kind: Any, weights: str, device: torch.device) -> Callable[[Batch, Batch], Tensor]:
+def _load_lpips(kind: Any, weights: str, device: torch.device) -> Callable[[Batch, Batch], Tensor]:
     """Learned perceptual image patch similarity (Zhang et al., 2018, arXiv:1801.03924), by torchmetrics."""
     import torch
     import torchvision.models
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-    with pretrained("LPIPS", getattr(torchvision.models, weights).DEFAULT.url, without_download()):
+    with provide_weights("LPIPS", getattr(torchvision.models, weights).DEFAULT.url, list_bundled_metrics()):
         net: Any = LearnedPerceptualImagePatchSimilarity(net_type=kind).net.to(device)
 
     @torch.no_grad()
@@ -221,24 +221,24 @@ def _lpips(kind: Any, weights: str, device: torch.device) -> Callable[[Batch, Ba
     return distance
 
 
-lpips_vgg = partial(_lpips, "vgg", "VGG16_Weights")
-lpips_alex = partial(_lpips, "alex", "AlexNet_Weights")
+lpips_vgg = partial(_load_lpips, "vgg", "VGG16_Weights")
+lpips_alex = partial(_load_lpips, "alex", "AlexNet_Weights")
 
 
 def lpips_cifar(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
     from mend.models.classifier import difference, load_classifier
-    from mend.models.classifier_changes import changed_difference
+    from mend.models.classifier_changes import compare_changed
 
     def distance(filled: Batch, image: Batch) -> Tensor:
         seen = filled.looked_at and image.looked_at
         if seen or device.type != "cpu" or (filled.pictures != image.pictures).any(1).float().mean() > MOST:
             return difference(filled.maps, image.maps)
-        return changed_difference(load_classifier(device), image.pictures, filled.pictures)
+        return compare_changed(load_classifier(device), image.pictures, filled.pictures)
 
     return distance
 
 
-def without_download() -> list[str]:
+def list_bundled_metrics() -> list[str]:
     """The metrics that need no weights, or those that come with mend."""
     return [name for name, one in METRICS.items() if one.network in ("", "cifar")]
 
@@ -252,7 +252,7 @@ def inception(device: torch.device) -> Callable[[Batch], Tensor]:
     import torch
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-    with pretrained("FID", URL_INCEPTION_V3, without_download()):
+    with provide_weights("FID", URL_INCEPTION_V3, list_bundled_metrics()):
         network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).eval().to(device)
 
     @torch.no_grad()
@@ -316,14 +316,14 @@ METRICS: dict[str, Metric] = {
         *("PSNR", "dB", True, 2, 0.25),
         "peak signal-to-noise ratio: mean over images of −10·log₁₀(mean squared error), values in [0, 1]; an exact match "
         f"counts as {PSNR_CAP:.0f} dB, an image with an empty hole is left out",
-        pixels=squared_error,
-        finish=decibels,
+        pixels=square_error,
+        finish=to_decibels,
     ),
     "ssim": Metric(
         *("SSIM", "", True, 4, 0.006),
         "structural similarity (Wang et al., 2004): Gaussian window 11×11, σ = 1.5, per channel, borders mirrored as "
         "torchmetrics does (scikit-image leaves 5 pixels at the border out), mean over images",
-        pixels=similarity,
+        pixels=map_similarity,
     ),
     "lpips": Metric(
         *("LPIPS", "", False, 4, 0.006),
@@ -406,6 +406,6 @@ METRICS: dict[str, Metric] = {
     "mae": Metric(
         *("MAE", "/255", False, 2, 0.2),
         "mean absolute error in grey levels of 255, mean over images",
-        pixels=absolute_error,
+        pixels=measure_absolute_error,
     ),
 }

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mend.data.cache import new_array
+from mend.data.cache import create_array
 from mend.evaluate.scenes import Scenes
-from mend.images import grid, make_folder, mask_out, to_pixels, write_image
+from mend.images import arrange_grid, make_folder, mask_out, to_pixels, write_image
 
 SAMPLES = 12  # pictures in a strip
 SHARED = ("original", "mask", "masked input")  # pictures that every method shares
@@ -21,13 +21,13 @@ ROOM = 2**30  # bytes that the pictures of a method may take; where there are ve
 
 
 @contextmanager
-def pictures(out: Path, name: str, scenes: Scenes) -> Iterator[np.ndarray]:
-    """An array for every picture of a method, as `small` has them: `pictures/<name>.npy`, (N, S, S, 3) uint8, whole or not at
+def open_pictures(out: Path, name: str, scenes: Scenes) -> Iterator[np.ndarray]:
+    """An array for every picture of a method, as `shrink` has them: `pictures/<name>.npy`, (N, S, S, 3) uint8, whole or not at
     all."""
-    file, side = out / "pictures" / f"{name}.npy", side_of(scenes)
+    file, side = out / "pictures" / f"{name}.npy", choose_side(scenes)
     make_folder(file.parent)
     part = file.with_suffix(f".{os.getpid()}.part")  # another process may be at the shared ones
-    array = new_array(part, np.uint8, (len(scenes), side, side, 3))
+    array = create_array(part, np.uint8, (len(scenes), side, side, 3))
     try:
         with closing(array._mmap):  # type: ignore[attr-defined]  # a mapped file cannot be renamed or removed on Windows
             yield array
@@ -37,12 +37,12 @@ def pictures(out: Path, name: str, scenes: Scenes) -> Iterator[np.ndarray]:
         part.unlink(missing_ok=True)
 
 
-def side_of(scenes: Scenes) -> int:
+def choose_side(scenes: Scenes) -> int:
     """The side in pixels of the pictures that are kept for looking."""
     return max(1, min(SIDE, max(max(size) for size in scenes.sizes), int((ROOM / 3 / len(scenes)) ** 0.5)))
 
 
-def small(image: Tensor, side: int) -> np.ndarray:
+def shrink(image: Tensor, side: int) -> np.ndarray:
     """Images (B, 3, H, W) as (B, side, side, 3) uint8: scaled down where they are larger, on white."""
     height, width = image.shape[-2:]
     if (longest := max(height, width)) > side:
@@ -57,14 +57,14 @@ def write_shared(out: Path, scenes: Scenes) -> np.ndarray:
     """The pictures that every method shares, and the places of the sample pictures: evenly spaced over the coverages, from the
     first 500, so that none is chosen by looking."""
     coverage = torch.empty(len(scenes))
-    side = side_of(scenes)  # once: it looks at all of them
+    side = choose_side(scenes)  # once: it looks at all of them
     with ExitStack() as stack:
-        arrays = {name: stack.enter_context(pictures(out, name, scenes)) for name in SHARED}
+        arrays = {name: stack.enter_context(open_pictures(out, name, scenes)) for name in SHARED}
         for places, image, hole in scenes.batches():
             coverage[places] = hole.mean((1, 2, 3))
             views = {"original": image, "mask": hole.expand(-1, 3, -1, -1), "masked input": mask_out(image, hole)}
             for name, view in views.items():
-                arrays[name][places] = small(view, side)
+                arrays[name][places] = shrink(view, side)
     order = np.argsort(coverage[:500].numpy(), kind="stable")
     samples = order[np.linspace(0, len(order) - 1, min(SAMPLES, len(order))).astype(np.int64)]
     for name in SHARED:
@@ -74,4 +74,4 @@ def write_shared(out: Path, scenes: Scenes) -> np.ndarray:
 
 def write_strip(out: Path, name: str, samples: np.ndarray) -> None:
     there = np.load(out / "pictures" / f"{name}.npy", mmap_mode="r")
-    write_image(out / f"{name}.png", grid([there[samples]], gap=0))
+    write_image(out / f"{name}.png", arrange_grid([there[samples]], gap=0))

@@ -82,14 +82,14 @@ def read_protocol(name: str) -> Protocol:
     """A protocol by the name of a shipped one, or a TOML file. Raises InputError for an unknown name or key."""
     values = read_toml(name, "protocol", [f.name for f in fields(Protocol)])
     try:
-        return protocol_from(values)
+        return parse_protocol(values)
     except KeyError as missing:
         raise InputError(f"{name} is no protocol: {missing} is missing.") from None
     except TypeError as error:
         raise InputError(f"{name} is no protocol: {error}.") from None
 
 
-def protocol_from(values: dict[str, Any]) -> Protocol:
+def parse_protocol(values: dict[str, Any]) -> Protocol:
     """A protocol from a TOML file's values, or from those that a result carries."""
     drawn = values.get("drawn")
     if drawn is not None:
@@ -106,7 +106,7 @@ def protocol_from(values: dict[str, Any]) -> Protocol:
     )
 
 
-def protocol_values(protocol: Protocol) -> dict[str, Any]:
-    """What `protocol_from` takes."""
+def dump_protocol(protocol: Protocol) -> dict[str, Any]:
+    """What `parse_protocol` takes."""
     rows = [{"name": row.name, **row.scores, "source": row.source} for row in protocol.published]
     return {**asdict(protocol), "published": rows}

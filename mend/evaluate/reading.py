@@ -11,7 +11,7 @@ from mend.images import as_rgb, explain_read_errors, is_deep, open_picture, read
 from mend.images.picture import FOREIGN, count_frames
 
 
-def scored_reader() -> Callable[[Path, Path | None], np.ndarray]:
+def make_scored_reader() -> Callable[[Path, Path | None], np.ndarray]:
     """What reads the pictures of a folder as they are scored: upright, in 8-bit RGB, (H, W, 3) uint8.
 
     It is called with a file and, for a filled picture, its original. A palette is as good as RGB, and so is alpha that is

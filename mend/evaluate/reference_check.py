@@ -15,7 +15,7 @@ from torch import Tensor
 from mend.data.assets import ASSETS
 from mend.data.random import uniform
 from mend.errors import InputError
-from mend.evaluate.metrics import FEATURES, METRICS, Batch, FeatureSets, Metric, mean_over
+from mend.evaluate.metrics import FEATURES, METRICS, Batch, FeatureSets, Metric, average_over
 
 FILE = ASSETS / "metric-references.json"
 COUNT, SIDE = 1000, 32  # so many pictures that no plane separates the two sets
@@ -24,7 +24,7 @@ ABSOLUTE = {"%": 1.0}  # by unit: a share of pictures moves in whole pictures
 
 
 @lru_cache(maxsize=1)
-def reference_pictures() -> tuple[Tensor, Tensor]:
+def draw_reference_pictures() -> tuple[Tensor, Tensor]:
     """Drawn pictures and a slightly blurred, noisy, tinted copy of each: two images (1000, 3, 32, 32), in whole 8-bit steps."""
     coarse = torch.from_numpy(uniform(COUNT * 3 * 25, 1)).reshape(COUNT, 3, 5, 5)
     fine = torch.from_numpy(uniform(COUNT * 3 * SIDE * SIDE, 2)).reshape(COUNT, 3, SIDE, SIDE)
@@ -42,7 +42,7 @@ def certify(names: Sequence[str], device: torch.device) -> dict[str, str]:
     Raises InputError where a metric's value for the reference pictures is another.
     """
     references = json.loads(FILE.read_text(encoding="utf-8"))["metrics"]
-    truth, filled = (Batch(pictures.to(device)) for pictures in reference_pictures())
+    truth, filled = (Batch(pictures.to(device)) for pictures in draw_reference_pictures())
     for name in names:
         if name in references and (name, device) not in _checked:
             got, expected, by = measure(METRICS[name], truth, filled), references[name]["value"], references[name]["by"]
@@ -62,7 +62,7 @@ def measure(metric: Metric, truth: Batch, filled: Batch) -> float:
     """The mean of a metric over pictures, or the distance of the two sets."""
     device = truth.pictures.device
     if metric.pixels is not None:
-        return float(metric.finish(mean_over(metric.pixels(filled.pictures, truth.pictures), None)).mean())
+        return float(metric.finish(average_over(metric.pixels(filled.pictures, truth.pictures), None)).mean())
     if metric.per_image is not None:
         return float(metric.per_image(device)(filled, truth).mean())
     assert metric.distance is not None

@@ -15,7 +15,7 @@ from itertools import combinations, pairwise
 
 from mend.evaluate.metrics import METRICS
 from mend.evaluate.result import MethodResult, Result
-from mend.evaluate.trainings import difference_spread, spread
+from mend.evaluate.trainings import measure_difference_spread, measure_spread
 
 EXACT = 0.002  # relative: libraries of other versions round in other places
 SIGNIFICANCE = 1 / 330  # share of the differences of two trainings that are off farther than allowed, with nothing wrong
@@ -27,7 +27,7 @@ DEGREES = 4  # of freedom, below which a standard deviation says too little
 class Line:
     """An old number and the new one: of a method, or the difference "a − b" of two that follow each other in a metric.
 
-    `ordered` says of a difference that the order may not change.
+    `order_methods` says of a difference that the order may not change.
     """
 
     method: str
@@ -67,13 +67,13 @@ def compare_results(old: Result, new: Result, seeds: Result | None = None) -> li
         scored = [name for name, method in old.methods.items() if metric in method.metrics_scored]
         before, after = ({name: result.methods[name].mean(metric) for name in scored} for result in (old, new))
         both = {name: (was, now) for name in scored if (was := before[name]) is not None and (now := after[name]) is not None}
-        allowed = {name: _tolerance(metric, both[name][0], old.methods[name], seeds) for name in both}
+        allowed = {name: _compute_tolerance(metric, both[name][0], old.methods[name], seeds) for name in both}
         lines += [Line(name, metric, *both[name], allowed[name]) for name in both]
         for one, two in pairwise(sorted(both, key=lambda name: -both[name][0])):
             was, now = (both[one][i] - both[two][i] for i in (0, 1))
             # Of two networks both are trained again; what is known without seeds is known for differences too.
             together = math.hypot if seeds is not None else max
-            tolerance = _pair_tolerance(metric, one, two, seeds) or together(allowed[one], allowed[two])
+            tolerance = _compute_pair_tolerance(metric, one, two, seeds) or together(allowed[one], allowed[two])
             pairs.append(Line(f"{one} − {two}", metric, was, now, tolerance, ordered=was > tolerance / 2))
     places = list(old.methods)
     return [*sorted(lines, key=lambda line: places.index(line.method)), *pairs]
@@ -90,21 +90,21 @@ def find_alike(old: Result, seeds: Result | None = None) -> list[tuple[str, str]
     return found
 
 
-def _pair_tolerance(metric: str, one: str, two: str, seeds: Result | None) -> float:
+def _compute_pair_tolerance(metric: str, one: str, two: str, seeds: Result | None) -> float:
     """How far the difference of two networks may be off by how much their own trainings vary, which is less for some networks
     than for others; 0 where there are too few."""
     from scipy.special import stdtrit
 
-    deviation, degrees = difference_spread(seeds, one, two, metric) if seeds is not None else (0.0, 0.0)
+    deviation, degrees = measure_difference_spread(seeds, one, two, metric) if seeds is not None else (0.0, 0.0)
     if degrees < DEGREES:
         return 0.0
     return max(float(stdtrit(degrees, 1 - SIGNIFICANCE / 2)) * 2**0.5 * deviation, 10.0 ** -METRICS[metric].digits)
 
 
-def _tolerance(name: str, old: float, method: MethodResult, seeds: Result | None) -> float:
+def _compute_tolerance(name: str, old: float, method: MethodResult, seeds: Result | None) -> float:
     """How far a number may be off: by its rounding, or by what a network that was trained again may be."""
     metric = METRICS[name]
-    deviation, degrees = spread(seeds, name) if seeds is not None else (0.0, 0)
+    deviation, degrees = measure_spread(seeds, name) if seeds is not None else (0.0, 0)
     if method.model.trained is None:
         allowed = EXACT * abs(old)
     elif degrees >= DEGREES:

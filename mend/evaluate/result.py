@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from mend.errors import InputError
-from mend.evaluate.protocol import Protocol, protocol_from, protocol_values
+from mend.evaluate.protocol import Protocol, dump_protocol, parse_protocol
 from mend.images import write_bytes
-from mend.inpaint.folder import Model, model_from
+from mend.inpaint.folder import Model, parse_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,23 +88,23 @@ def find_differences(one: Result, other: Result) -> list[str]:
     return [what for what in ("n", "images", "mask_set") if getattr(one, what) != getattr(other, what)]
 
 
-def result_folder(out: str | Path) -> Path:
+def find_result_folder(out: str | Path) -> Path:
     """The folder of a result, by itself or by its .json."""
     return Path(str(out).removesuffix(".json"))
 
 
-def result_file(out: str | Path) -> Path:
+def find_result_file(out: str | Path) -> Path:
     """The .json of a result, by itself or by its folder."""
-    return Path(f"{result_folder(out)}.json")
+    return Path(f"{find_result_folder(out)}.json")
 
 
-def rows_file(out: str | Path, method: str) -> Path:
+def find_rows_file(out: str | Path, method: str) -> Path:
     """The per-image rows of a method of a result."""
-    return result_folder(out) / f"{method}.parquet"
+    return find_result_folder(out) / f"{method}.parquet"
 
 
 def read_scores(file: str | Path) -> "pd.DataFrame":
-    """The per-image rows in a `rows_file`: row, name, image, class, coverage, and the scores."""
+    """The per-image rows in a `find_rows_file`: row, name, image, class, coverage, and the scores."""
     import pandas as pd
 
     rows = pd.read_parquet(file)
@@ -115,13 +115,13 @@ def read_scores(file: str | Path) -> "pd.DataFrame":
 
 def read_result(out: str | Path) -> Result:
     """The result in a .json, named by that or by its folder. Raises InputError for a file that is none."""
-    file = result_file(out)
+    file = find_result_file(out)
     try:
         values = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda name: None)  # NaN is no number to show
         version = values.get("version", VERSION)
         if version == VERSION:
-            methods = {name: _method(said) for name, said in values["methods"].items()}
-            return Result(**{**values, "protocol": protocol_from(values["protocol"]), "methods": methods})
+            methods = {name: _parse_method(said) for name, said in values["methods"].items()}
+            return Result(**{**values, "protocol": parse_protocol(values["protocol"]), "methods": methods})
     except FileNotFoundError:
         raise InputError(f"there is no result {file}. 'mend evaluate' makes one.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -134,28 +134,32 @@ read_summary = read_result  # its name in version 0.1
 
 def write_result(out: str | Path, result: Result) -> None:
     """Write a result, whole or not at all. A file that holds the very same is left as it is."""
-    file = result_file(out)
+    file = find_result_file(out)
     if file.exists() and read_result(file) == result:
         return
-    values = {**asdict(result), "protocol": protocol_values(result.protocol)}
+    values = {**asdict(result), "protocol": dump_protocol(result.protocol)}
     write_bytes(file, json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
 def add_methods(out: str | Path, result: Result, methods: dict[str, MethodResult]) -> Result:
     """Write `result` with the methods that the file holds now, to which another process may have added its own, and these."""
-    folder = result_folder(out)
+    folder = find_result_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        there = read_result(out).methods if result_file(out).exists() else {}
+        there = read_result(out).methods if find_result_file(out).exists() else {}
         result = replace(result, methods={**there, **methods})
         write_result(out, result)
     return result
 
 
-def _method(values: dict[str, Any]) -> MethodResult:
-    groups = {group: {label: _scores(part) for label, part in values[group].items()} for group in ("by_coverage", "by_class")}
-    return MethodResult(**{**values, **groups, "metrics": _scores(values["metrics"]), "model": model_from(values["model"])})
+def _parse_method(values: dict[str, Any]) -> MethodResult:
+    groups = {
+        group: {label: _parse_scores(part) for label, part in values[group].items()} for group in ("by_coverage", "by_class")
+    }
+    return MethodResult(
+        **{**values, **groups, "metrics": _parse_scores(values["metrics"]), "model": parse_model(values["model"])}
+    )
 
 
-def _scores(values: dict[str, Any]) -> Scores:
+def _parse_scores(values: dict[str, Any]) -> Scores:
     return {column: Score(**value) for column, value in values.items()}

@@ -13,8 +13,8 @@ import torch
 
 from mend import distributed
 from mend.errors import InputError, pick
-from mend.evaluate.methods import Method, filler_method, folder_method, method_names
-from mend.evaluate.metrics import METRICS, metric_of
+from mend.evaluate.methods import Method, load_filler_method, load_folder_method, name_methods
+from mend.evaluate.metrics import METRICS, find_metric
 from mend.evaluate.pictures import SHARED, write_shared, write_strip
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.reference_check import certify
@@ -24,20 +24,20 @@ from mend.evaluate.result import (
     Scores,
     add_methods,
     find_differences,
+    find_result_file,
+    find_result_folder,
+    find_rows_file,
     read_result,
     read_scores,
-    result_file,
-    result_folder,
-    rows_file,
 )
 from mend.evaluate.result import read_summary as read_summary  # notebooks of version 0.1 import it from here
-from mend.evaluate.scenes import Scenes, folder_scenes, scenes_of
-from mend.evaluate.scores import Originals, find_missing, metric_keys, score
+from mend.evaluate.scenes import Scenes, load_folder_scenes, load_scenes
+from mend.evaluate.scores import Originals, find_missing, hash_metrics, score
 from mend.evaluate.statistics import summarise
 from mend.evaluate.weights import Unavailable
 from mend.images import write_bytes
 from mend.inpaint.classical import CLASSICAL
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name, find_device
 
 FOLDER_METRICS = ("psnr", "ssim", "lpips", "fid", "lpips-cifar", "mae")
@@ -67,9 +67,9 @@ def evaluate(
     if limit is not None and limit < 1:
         raise InputError(f"`limit` is {limit}; expected a number of holes, 1 or more.")
     _check_metrics(metrics or protocol.metrics)
-    names = method_names(methods)
-    scenes = scenes_of(protocol, data, masks, size)
-    protocol = _pinned(protocol, scenes, data, size)
+    names = name_methods(methods)
+    scenes = load_scenes(protocol, data, masks, size)
+    protocol = _pin_protocol(protocol, scenes, data, size)
     if limit is not None and limit < len(scenes):
         name, title = f"{protocol.name}-first-{limit}", f"{protocol.title}, the first {limit}"
         protocol = replace(protocol, name=name, title=title, first=limit, published=())
@@ -77,8 +77,8 @@ def evaluate(
         if protocol.first > len(scenes):
             raise InputError(f"{protocol.name} takes the first {protocol.first} images, and {scenes.source} has {len(scenes)}.")
         scenes = scenes.part(range(protocol.first))
-    openers = {name: partial(filler_method, method, name, protocol, scenes, device) for method, name in names.items()}
-    target = result_folder(out or Path("results") / protocol.name)
+    openers = {name: partial(load_filler_method, method, name, protocol, scenes, device) for method, name in names.items()}
+    target = find_result_folder(out or Path("results") / protocol.name)
     return _evaluate(openers, protocol, scenes, target, metrics, device, on_batch)
 
 
@@ -100,7 +100,7 @@ def evaluate_folders(
     that differ, or pictures whose known pixels show swapped channels or another range.
     """
     _check_metrics(metrics or FOLDER_METRICS)
-    scenes = folder_scenes(truth, masks)
+    scenes = load_folder_scenes(truth, masks)
     name = Path(truth).resolve().name
     protocol = Protocol(f"folder {name}", f"Pictures of {name}", str(truth), FOLDER_METRICS)
     names = [Path(folder).resolve().name for folder in filled]
@@ -109,13 +109,13 @@ def evaluate_folders(
     ]
     if taken:
         raise InputError(f"a folder's name names its method, and {', '.join(sorted(set(taken)))} is taken; rename the folder.")
-    beside = method_names(methods)
+    beside = name_methods(methods)
     doubles = sorted(set(names) & set(beside))
     if doubles:
         raise InputError(f"a folder and a run are called {', '.join(doubles)}; rename one.")
-    openers = {name: partial(folder_method, folder, truth, scenes) for name, folder in zip(names, filled, strict=True)}
-    openers |= {name: partial(filler_method, method, name, protocol, scenes, device) for method, name in beside.items()}
-    return _evaluate(openers, protocol, scenes, result_folder(out), metrics, device, on_batch)
+    openers = {name: partial(load_folder_method, folder, truth, scenes) for name, folder in zip(names, filled, strict=True)}
+    openers |= {name: partial(load_filler_method, method, name, protocol, scenes, device) for method, name in beside.items()}
+    return _evaluate(openers, protocol, scenes, find_result_folder(out), metrics, device, on_batch)
 
 
 def _check_metrics(names: Sequence[str]) -> None:
@@ -124,7 +124,7 @@ def _check_metrics(names: Sequence[str]) -> None:
         pick(METRICS, name, "metric")
 
 
-def _pinned(protocol: Protocol, scenes: Scenes, data: str | None, size: int | None) -> Protocol:
+def _pin_protocol(protocol: Protocol, scenes: Scenes, data: str | None, size: int | None) -> Protocol:
     """The protocol as measured: on other images than its own it has another name."""
     images, masks = scenes.hashes
     others = images != protocol.images_sha256 if protocol.images_sha256 else scenes.source != protocol.data or size is not None
@@ -165,7 +165,7 @@ def _evaluate(
     available = [name for name in wanted if name not in missing]
     result = _open_result(out, protocol, scenes)
     result = _record_metrics(result, wanted, missing, certify(available, on_device))
-    keys, originals, choose_samples = metric_keys(available), Originals(scenes), cache(partial(write_shared, out, scenes))
+    keys, originals, choose_samples = hash_metrics(available), Originals(scenes), cache(partial(write_shared, out, scenes))
     for name, open_method in openers.items():
         method = open_method()
         old = result.methods.get(name)
@@ -180,11 +180,11 @@ def _evaluate(
             continue
         scored = _Scored(*scores, {metric: keys[metric] for metric in lacking}, time.perf_counter() - started)
         if old:
-            scored = _merge(scored, old, rows_file(out, name))
-        write_parquet(rows_file(out, name), scored.rows)
+            scored = _merge(scored, old, find_rows_file(out, name))
+        write_parquet(find_rows_file(out, name), scored.rows)
         write_strip(out, name, choose_samples())
         result = add_methods(out, result, {name: _make_result(method, scored, old, on_device)})
-    file = result_file(out)
+    file = find_result_file(out)
     if distributed.FIRST:
         add_methods(out, result, {})
         for error in missing.values() if metrics else ():
@@ -198,13 +198,13 @@ def _open_result(out: Path, protocol: Protocol, scenes: Scenes) -> Result:
     images, mask_set = scenes.hashes
     definitions = {metric.title: metric.definition for metric in METRICS.values()}
     new = Result(protocol=protocol, n=len(scenes), images=images, mask_set=mask_set, definitions=definitions)
-    if not result_file(out).exists():
+    if not find_result_file(out).exists():
         return new
     there = read_result(out)
     differs = find_differences(there, new)
     if there.protocol.name != protocol.name or differs:
         raise InputError(
-            f"{result_file(out)} holds another protocol, data or mask set ({', '.join(differs) or 'name'} differ). "
+            f"{find_result_file(out)} holds another protocol, data or mask set ({', '.join(differs) or 'name'} differ). "
             "Choose another `out`."
         )
     return replace(new, methods=there.methods, certified=there.certified, unavailable=there.unavailable)
@@ -245,8 +245,8 @@ def _merge(new: _Scored, old: MethodResult, file: Path) -> _Scored:
     if not keys:
         return new
     before = read_scores(file)
-    rows = pd.concat([new.rows, before[[c for c in before if metric_of(c) in keys]]], axis=1)
-    distances = {c: value for c, value in old.metrics.items() if metric_of(c) in keys and c not in before}
+    rows = pd.concat([new.rows, before[[c for c in before if find_metric(c) in keys]]], axis=1)
+    distances = {c: value for c, value in old.metrics.items() if find_metric(c) in keys and c not in before}
     return _Scored(rows, {**new.distances, **distances}, {**keys, **new.keys}, new.seconds + old.seconds)
 
 
@@ -256,14 +256,14 @@ def _make_result(method: Method, scored: _Scored, old: MethodResult | None, devi
     return MethodResult(
         weights=method.weights,
         metrics_scored={metric: scored.keys[metric] for metric in METRICS if metric in scored.keys},
-        metrics={column: numbers[column] for metric in METRICS for column in numbers if metric_of(column) == metric},
+        metrics={column: numbers[column] for metric in METRICS for column in numbers if find_metric(column) == metric},
         by_coverage=summary.by_coverage,
         by_class=summary.by_class,
         seconds=round(scored.seconds, 1),
         parameters=method.parameters,
         model=method.model,
         training=list(method.training) or (old.training if old else []),  # a model folder alone has no learning curve
-        commit=commit(),
+        commit=find_commit(),
         device=device_name(device),
         torch=torch.__version__,
         python=platform.python_version(),

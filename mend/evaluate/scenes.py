@@ -15,11 +15,11 @@ from torch import Tensor
 from mend.data import photos
 from mend.data.cache import remember
 from mend.data.loaders import to_image
-from mend.data.sources import Images, content_id, image_files, load_images, set_aside
+from mend.data.sources import Images, find_image_files, hash_content, load_images, set_aside
 from mend.errors import InputError, list_some
 from mend.evaluate.protocol import Protocol
-from mend.evaluate.reading import scored_reader
-from mend.images import picture_files, read_rgb
+from mend.evaluate.reading import make_scored_reader
+from mend.images import find_pictures, read_rgb
 from mend.masks.hole import check_hole
 from mend.masks.reading import Undecided, understand_mask
 from mend.masks.store import find_set
@@ -77,7 +77,7 @@ class Scenes:
         return images.hexdigest(), masks.hexdigest()
 
 
-def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = None, size: int | None = None) -> Scenes:
+def load_scenes(protocol: Protocol, data: str | None = None, masks: str | None = None, size: int | None = None) -> Scenes:
     """The protocol's images and holes; `data`, `masks` and `size` say where they are when not where it says.
 
     Raises InputError where its rules have no use for one of them.
@@ -88,19 +88,19 @@ def scenes_of(protocol: Protocol, data: str | None = None, masks: str | None = N
     if protocol.whole and size is not None:
         raise InputError(f"{protocol.name} takes whole photographs at their own sizes; leave out `size`.")
     if protocol.whole:
-        return _whole(protocol, source)
+        return _load_whole(protocol, source)
     images = load_images(source, "test", size)
-    ids = [content_id(pixels) for pixels in images.pixels]
+    ids = [hash_content(pixels) for pixels in images.pixels]
     if protocol.drawn is None:
         made = find_set(masks or protocol.masks, images)
         rows = made.rows(images, protocol.policy)
-        return _in_memory(images, ids, 1, lambda i: made.read(rows[i : i + 1])[0])
+        return _wrap_images(images, ids, 1, lambda i: made.read(rows[i : i + 1])[0])
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
     mask = remember(lambda i: drawn.mask(*images.size, ids[i // per_image], i % per_image))
-    return _in_memory(images, ids, per_image, mask)
+    return _wrap_images(images, ids, per_image, mask)
 
 
-def _in_memory(images: Images, ids: list[str], per_image: int, mask: Callable[[int], np.ndarray]) -> Scenes:
+def _wrap_images(images: Images, ids: list[str], per_image: int, mask: Callable[[int], np.ndarray]) -> Scenes:
     place = np.repeat(np.arange(len(images)), per_image)
     return Scenes(
         names=[images.names[p] for p in place],
@@ -114,18 +114,18 @@ def _in_memory(images: Images, ids: list[str], per_image: int, mask: Callable[[i
     )
 
 
-def _whole(protocol: Protocol, source: str) -> Scenes:
+def _load_whole(protocol: Protocol, source: str) -> Scenes:
     if protocol.drawn is None:
         raise InputError(f"{protocol.name} takes whole photographs, whose masks are drawn; it has no [drawn] table.")
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
     if source == "photos":
-        files = [photos.folder() / name for name in photos.WHOLE]
+        files = [photos.find_folder() / name for name in photos.WHOLE]
     elif protocol.set_aside:
-        files = set_aside(picture_files(Path(source)), protocol.set_aside)
+        files = set_aside(find_pictures(Path(source)), protocol.set_aside)
     else:
-        files = image_files(Path(source), "test")
+        files = find_image_files(Path(source), "test")
     read = remember(lambda p: read_rgb(files[p]))
-    seen = [(content_id(pixels), pixels.shape[:2]) for pixels in map(read, range(len(files)))]
+    seen = [(hash_content(pixels), pixels.shape[:2]) for pixels in map(read, range(len(files)))]
     place = np.repeat(np.arange(len(files)), per_image)
 
     def mask(i: int) -> np.ndarray:
@@ -140,21 +140,21 @@ def _whole(protocol: Protocol, source: str) -> Scenes:
 # --- Folders of pictures ---------------------------------------------------------------------------------------------
 
 
-def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
+def load_folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
     """The pictures of a folder with the masks of the same names in another, sizes as they come.
 
     Names are paths within the folder without their suffix. Raises InputError with a list where one side lacks a file, and for a
     mask of another size.
     """
-    pictures = pictures_by_name(truth)
+    pictures = index_pictures(truth)
     paired = pair_files(truth, pictures, masks)
     names, sizes, ids = list(pictures), [], []
-    read_scored = scored_reader()
+    read_scored = make_scored_reader()
     read = remember(lambda i: read_scored(pictures[names[i]], None))
     for i in range(len(names)):
         pixels = read(i)
         sizes.append(pixels.shape[:2])
-        ids.append(content_id(pixels))
+        ids.append(hash_content(pixels))
 
     said = set[str]()
 
@@ -177,7 +177,7 @@ def folder_scenes(truth: str | Path, masks: str | Path) -> Scenes:
 def pair_files(truth: str | Path, pictures: dict[str, Path], folder: str | Path) -> dict[str, Path]:
     """The files of a folder by the names of the `pictures` of `truth`, in their order. InputError with a list where one side
     lacks a file."""
-    others = pictures_by_name(folder)
+    others = index_pictures(folder)
     missing, extra = sorted(set(pictures) - set(others)), sorted(set(others) - set(pictures))
     if missing or extra:
         said = [
@@ -190,13 +190,13 @@ def pair_files(truth: str | Path, pictures: dict[str, Path], folder: str | Path)
     return {name: others[name] for name in pictures}
 
 
-def pictures_by_name(folder: str | Path) -> dict[str, Path]:
+def index_pictures(folder: str | Path) -> dict[str, Path]:
     """The pictures of a folder by their paths in it, without suffix. InputError where two have one name."""
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"there is no folder {root}.")
     named: dict[str, Path] = {}
-    for file in picture_files(root):
+    for file in find_pictures(root):
         name = file.relative_to(root).with_suffix("").as_posix()
         if name in named:
             raise InputError(f"{root} holds two pictures called {name}: {named[name].name} and {file.name}. Remove one.")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mend import distributed
-from mend.data.cache import cache_folder
+from mend.data.cache import find_cache
 from mend.errors import InputError
 from mend.evaluate.methods import Method
 from mend.evaluate.metrics import (
@@ -24,14 +24,14 @@ from mend.evaluate.metrics import (
     METRICS,
     Batch,
     FeatureSets,
-    band,
+    average_over,
+    find_rim,
     frechet,
-    mean_over,
 )
-from mend.evaluate.pictures import pictures, side_of, small
+from mend.evaluate.pictures import choose_side, open_pictures, shrink
 from mend.evaluate.result import Score, Scores
 from mend.evaluate.scenes import Scenes
-from mend.evaluate.weights import Unavailable, weights_file
+from mend.evaluate.weights import Unavailable, find_weights
 from mend.images import composite, mask_out, write_bytes
 from mend.models.classifier import WEIGHTS
 from mend.progress import Report
@@ -41,7 +41,7 @@ LARGE = 2**21  # pixels: of larger pictures a single one takes gigabytes, and ke
 SIDES = (16, 1024)  # pixels: smaller pictures have no map left in the classifier, larger ones take gigabytes
 
 
-def metric_keys(names: Sequence[str]) -> dict[str, str]:
+def hash_metrics(names: Sequence[str]) -> dict[str, str]:
     """For each metric what changes when its value may: a hash of its definition, and of the weights it sees through."""
     weights = WEIGHTS.read_bytes()
     parts = {name: METRICS[name].definition.encode() + weights * (METRICS[name].network == "cifar") for name in names}
@@ -89,13 +89,13 @@ def score(
     """
     networks = _find_networks(names)
     unseen = distributed.broadcast(originals.find_unseen(networks) if distributed.FIRST else [])
-    judge = partial(judge_batch, method, scenes, names, unseen, side_of(scenes), device)
+    judge = partial(judge_batch, method, scenes, names, unseen, choose_side(scenes), device)
     judged = _judge_all(scenes, judge, method.reads and device.type == "cpu")
     if not distributed.FIRST:
         list(judged)
         return None
     gathered = Gathered(len(scenes))
-    with pictures(out, method.name, scenes) as array:
+    with open_pictures(out, method.name, scenes) as array:
         for part in judged:
             gathered.add(part)
             array[part.places] = part.pictures
@@ -103,9 +103,9 @@ def score(
     for network in unseen:
         originals.keep(network, gathered.features.pop((network, "original")))
     for network in networks:
-        _write_array(features_file(out, "original", network), originals.features[network].half())
+        _write_array(find_features_file(out, "original", network), originals.features[network].half())
     for (network, view), values in gathered.features.items():
-        _write_array(features_file(out, method.name, network, view), values.half())
+        _write_array(find_features_file(out, method.name, network, view), values.half())
     return make_table(scenes, gathered.columns), measure_sets(names, originals.features, gathered.features)
 
 
@@ -162,12 +162,12 @@ def judge_batch(
         for view, batch in views.items()
         if view != "original" or network in unseen
     }
-    rim, empty = band(hole), hole.sum((1, 2, 3)) == 0
+    rim, empty = find_rim(hole), hole.sum((1, 2, 3)) == 0
     columns = {"coverage": hole.mean((1, 2, 3)).cpu()}
     for name in names:
-        for column, value in _values(name, views, hole, rim).items():
+        for column, value in _compute_metric(name, views, hole, rim).items():
             columns[column] = value.masked_fill(empty, torch.nan).cpu()  # where nothing was filled there is nothing to judge
-    return Part(places, columns, features, small(filled.pictures, side))
+    return Part(places, columns, features, shrink(filled.pictures, side))
 
 
 class Gathered:
@@ -206,17 +206,17 @@ def _judge_all(scenes: Scenes, judge: Callable[[np.ndarray], Part], at_once: boo
         torch.set_num_threads(threads)
 
 
-def _values(name: str, views: dict[str, Batch], hole: Tensor, rim: Tensor) -> dict[str, Tensor]:
+def _compute_metric(name: str, views: dict[str, Batch], hole: Tensor, rim: Tensor) -> dict[str, Tensor]:
     """One metric of a batch on the composited image, on the raw output and, where it has a map, in the hole and at its rim."""
     metric, original, filled, raw = METRICS[name], views["original"], views[""], views["raw"]
     if metric.pixels is not None:
         inside = metric.pixels(filled.pictures, original.pictures)
         whole = inside if raw is filled else metric.pixels(raw.pictures, original.pictures)
         return {
-            name: metric.finish(mean_over(inside, None)),
-            f"{name}_raw": metric.finish(mean_over(whole, None)),
-            f"{name}_hole": metric.finish(mean_over(inside, hole)),
-            f"{name}_band": metric.finish(mean_over(inside, rim)),
+            name: metric.finish(average_over(inside, None)),
+            f"{name}_raw": metric.finish(average_over(whole, None)),
+            f"{name}_hole": metric.finish(average_over(inside, hole)),
+            f"{name}_band": metric.finish(average_over(inside, rim)),
         }
     if metric.per_image is not None:
         judge = metric.per_image(hole.device)
@@ -252,7 +252,7 @@ class Originals:
         """Those of the networks that have not looked at the originals yet."""
         for network in networks:
             if network not in self.files:
-                file = self.files[network] = _cached_features(network, self.scenes)
+                file = self.files[network] = _find_cached_features(network, self.scenes)
                 if file.exists():
                     self.features[network] = torch.from_numpy(np.load(file))
         return [network for network in networks if network not in self.features]
@@ -262,15 +262,15 @@ class Originals:
         _write_array(self.files[network], features)
 
 
-def _cached_features(network: str, scenes: Scenes) -> Path:
+def _find_cached_features(network: str, scenes: Scenes) -> Path:
     """Where a network's features of the originals lie in the cache, or will: by its weights and the images."""
-    weights = WEIGHTS if network == "cifar" else weights_file(INCEPTION_WEIGHTS)
+    weights = WEIGHTS if network == "cifar" else find_weights(INCEPTION_WEIGHTS)
     digest = hashlib.sha256(weights.read_bytes() if weights.exists() else network.encode()).hexdigest()
     key = hashlib.sha256("".join([digest, *scenes.images]).encode()).hexdigest()[:24]
-    return cache_folder() / "features" / f"{network}-{key}.npy"
+    return find_cache() / "features" / f"{network}-{key}.npy"
 
 
-def features_file(out: Path, name: str, network: str, view: str = "") -> Path:
+def find_features_file(out: Path, name: str, network: str, view: str = "") -> Path:
     """A network's features of a method's pictures, or of the "original" ones; `view` is "" or "raw"."""
     return out / "features" / f"{name}-{network}{'_' * bool(view)}{view}.npy"
 

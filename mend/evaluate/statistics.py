@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mend.data.random import uniform
-from mend.evaluate.metrics import METRICS, metric_of
+from mend.evaluate.metrics import METRICS, find_metric
 from mend.evaluate.result import Score, Scores
 
 BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # edges of the coverage bins; a bin holds its upper edge
@@ -26,20 +26,20 @@ class Summary(NamedTuple):
 
 
 def summarise(rows: pd.DataFrame) -> Summary:
-    by_coverage = groups(rows, coverage_label(rows["coverage"]))
-    by_class = groups(rows, rows["class"]) if rows["class"].any() else ()
-    parts = ({label: scores(part) for label, part in labelled} for labelled in (by_coverage, by_class))
-    return Summary(scores(rows), *parts)
+    by_coverage = group_rows(rows, label_coverage(rows["coverage"]))
+    by_class = group_rows(rows, rows["class"]) if rows["class"].any() else ()
+    parts = ({label: summarise_scores(part) for label, part in labelled} for labelled in (by_coverage, by_class))
+    return Summary(summarise_scores(rows), *parts)
 
 
-def scores(rows: pd.DataFrame) -> Scores:
+def summarise_scores(rows: pd.DataFrame) -> Scores:
     """Mean, 95 % bootstrap interval over images and n of every metric column; rows without a value are left out.
 
     Rows of one `image` are resampled together; fewer than ten images have no interval.
     """
-    names = [c for c in rows.columns if metric_of(c) in METRICS]
+    names = [c for c in rows.columns if find_metric(c) in METRICS]
     found: Scores = {}
-    for columns in _by_valid(rows[names]):
+    for columns in _group_by_valid(rows[names]):
         values = columns.to_numpy(np.float64)
         low, high = bootstrap(values, rows.loc[columns.index, "image"].to_numpy())
         for i, name in enumerate(columns.columns):
@@ -48,7 +48,7 @@ def scores(rows: pd.DataFrame) -> Scores:
     return {name: found[name] for name in names}
 
 
-def _by_valid(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _group_by_valid(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The columns grouped by which rows they have a value in: each group is resampled at once."""
     valid = table.notna()
     alike: dict[bytes, list[str]] = {}
@@ -104,15 +104,15 @@ def nested_bootstrap(
             means.append(mean)
         drawn[i] = means[0] - means[1]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    wider = _student(drawn.var(0), [group.mean(1) for group, used in zip((a, b), trained, strict=True) if used])
+    wider = _compute_student_factor(drawn.var(0), [group.mean(1) for group, used in zip((a, b), trained, strict=True) if used])
     return apart + wider * (low - apart), apart + wider * (high - apart)
 
 
-def training_interval(a: list[float], b: list[float]) -> tuple[float, float]:
+def estimate_training_interval(a: list[float], b: list[float]) -> tuple[float, float]:
     """The 95 % interval of the difference of two means over trainings (Welch, 1947). One value is of what is not trained."""
     parts = [np.array(values)[:, None] for values in (a, b) if len(values) > 1]
     variance = sum((values.var(0, ddof=1) / len(values) for values in parts), np.zeros(1))
-    half = float(1.959964 * variance[0] ** 0.5 * _student(variance, parts)[0]) if parts else math.nan
+    half = float(1.959964 * variance[0] ** 0.5 * _compute_student_factor(variance, parts)[0]) if parts else math.nan
     apart = float(np.mean(a) - np.mean(b))
     return apart - half, apart + half
 
@@ -133,7 +133,7 @@ def _sum_by_image(values: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:
     return np.stack([np.bincount(place, column, n) for column in values.T], axis=1)
 
 
-def _student(variance: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
+def _compute_student_factor(variance: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
     """How many times as wide as a normal interval one is whose variance, (m,), is partly that of these means (K, m)."""
     from scipy.special import stdtrit
 
@@ -145,14 +145,14 @@ def _student(variance: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
     return stdtrit(np.minimum(degrees, 1e9), 0.975) / stdtrit(1e9, 0.975)
 
 
-def coverage_label(coverage: "pd.Series[float]") -> "pd.Series[str]":
+def label_coverage(coverage: "pd.Series[float]") -> "pd.Series[str]":
     """The coverage bin of each image, such as "10–20 %" or "up to 10 %"; a bin holds its upper edge."""
     labels = ["up to 10 %", *(f"{100 * low:.0f}–{100 * high:.0f} %" for low, high in pairwise(BINS[1:])), "over 60 %"]
     # Rounded, because a coverage is a multiple of 1/pixels in float32, and 0.1 is neither.
     return pd.cut(coverage.astype("float64").round(6), [-np.inf, *BINS[1:], np.inf], labels=labels)
 
 
-def groups(rows: pd.DataFrame, key: "pd.Series[str]") -> Iterator[tuple[str, pd.DataFrame]]:
+def group_rows(rows: pd.DataFrame, key: "pd.Series[str]") -> Iterator[tuple[str, pd.DataFrame]]:
     """The rows of each label, in the labels' order; labels without rows are left out."""
     for label, part in rows.groupby(key, sort=True, observed=True):
         yield str(label), part

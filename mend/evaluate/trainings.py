@@ -8,14 +8,14 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from mend.errors import InputError, nearest
+from mend.errors import InputError, suggest_nearest
 from mend.evaluate.result import MethodResult, Result
 
 ELSEWHERE = ("data", "masks", "workers", "compile")  # of a training's record: where it was made and how fast, not what
 Recipe = dict[str, Any]
 
 
-def recipe(method: MethodResult) -> Recipe | None:
+def describe_recipe(method: MethodResult) -> Recipe | None:
     """What trainings of one recipe have in common; None for a method that was not trained by mend.
 
     Pictures and masks count by content. A key that an older record lacks was not known then, and counts as unset.
@@ -32,7 +32,7 @@ def group_trainings(result: Result, methods: Iterable[str]) -> list[list[str]]:
     """The methods, those of one recipe together, in the order of the first of each."""
     groups: list[tuple[Recipe | None, list[str]]] = []
     for name in methods:
-        made = recipe(result.methods[name])
+        made = describe_recipe(result.methods[name])
         together = next((names for other, names in groups if made is not None and other == made), None)
         if together is None:
             groups.append((made, [name]))
@@ -41,29 +41,29 @@ def group_trainings(result: Result, methods: Iterable[str]) -> list[list[str]]:
     return [names for _, names in groups]
 
 
-def first_trainings(result: Result) -> Result:
+def keep_first_trainings(result: Result) -> Result:
     """The result with the first training of each recipe alone."""
     names = [group[0] for group in group_trainings(result, result.methods)]
     return replace(result, methods={name: result.methods[name] for name in names})
 
 
-def group_name(result: Result, names: Sequence[str]) -> str:
+def name_group(result: Result, names: Sequence[str]) -> str:
     """What a group of trainings is called: a method alone by its own name, several by their network and width, or where two
     recipes have those in common, by the first one's name without its seed."""
     if len(names) == 1:
         return names[0]
-    kind = _kind(result, names[0])
-    if all(_kind(result, name) != kind or name in names for name in result.methods):
+    kind = _describe_kind(result, names[0])
+    if all(_describe_kind(result, name) != kind or name in names for name in result.methods):
         return kind
     return re.sub(r"[-_](seed|s)\d+$", "", names[0])
 
 
-def _kind(result: Result, name: str) -> str:
+def _describe_kind(result: Result, name: str) -> str:
     model = result.methods[name].model
     return f"{model.model}-w{model.width}"
 
 
-def beside_plain(result: Result, methods: Iterable[str]) -> dict[int, list[tuple[list[str], list[str]]]]:
+def pair_with_plain(result: Result, methods: Iterable[str]) -> dict[int, list[tuple[list[str], list[str]]]]:
     """By width each network beside the plain U-Net of that width, (U-Net, network): all trainings of both, or one of each where
     not all of the width have several."""
     by_width: dict[int, list[list[str]]] = {}
@@ -89,7 +89,7 @@ def find_group(text: str, result: Result) -> list[str]:
         name = Path(part.strip()).name
         fits = [method for method in there if fnmatchcase(method, name)] if "*" in name else [name] if name in there else []
         if not fits:
-            raise InputError(f"no result for {name!r}.{nearest(name, list(there))} Evaluated: {', '.join(there)}.")
+            raise InputError(f"no result for {name!r}.{suggest_nearest(name, list(there))} Evaluated: {', '.join(there)}.")
         found += [method for method in fits if method not in found]
     _check_group(found, result)
     return found
@@ -100,7 +100,7 @@ def _check_group(names: list[str], result: Result) -> None:
     first, *others = names
     if not others:
         return
-    recipes = {name: recipe(result.methods[name]) for name in names}
+    recipes = {name: describe_recipe(result.methods[name]) for name in names}
     for name, made in recipes.items():
         if made is None:
             raise InputError(f"{name} was not trained by mend, so it has no other trainings: compare it alone.")
@@ -121,7 +121,7 @@ def _check_group(names: list[str], result: Result) -> None:
             raise InputError(f"{same} and {name} are the same training: their weights are equal. Leave one out.")
 
 
-def spread(result: Result, metric: str) -> tuple[float, int]:
+def measure_spread(result: Result, metric: str) -> tuple[float, int]:
     """The standard deviation of a metric over trainings of one recipe, pooled over recipes, and its degrees of freedom: 0 where
     no recipe was trained twice."""
     squares, degrees = 0.0, 0
@@ -133,7 +133,7 @@ def spread(result: Result, metric: str) -> tuple[float, int]:
     return (squares / degrees) ** 0.5 if degrees else 0.0, degrees
 
 
-def difference_spread(result: Result, one: str, two: str, metric: str) -> tuple[float, float]:
+def measure_difference_spread(result: Result, one: str, two: str, metric: str) -> tuple[float, float]:
     """The standard deviation of the difference of two networks, a training of each, by all their trainings, and its degrees of
     freedom (Welch, 1947); 0 where either has one alone."""
     together = group_trainings(result, result.methods)

@@ -43,7 +43,7 @@ class WeightsMissing(Unavailable):
         return "pretrained weights not available"
 
 
-def weights_file(url: str) -> Path:
+def find_weights(url: str) -> Path:
     """Where the file of these weights lies, or will."""
     import torch
 
@@ -51,10 +51,10 @@ def weights_file(url: str) -> Path:
 
 
 @contextmanager
-def pretrained(metric: str, url: str, instead: list[str]) -> Iterator[None]:
+def provide_weights(metric: str, url: str, instead: list[str]) -> Iterator[None]:
     """Within it the weights lie where their library looks. WeightsMissing where they cannot be had or are damaged; `instead`
     are metrics that need none."""
-    file = weights_file(url)
+    file = find_weights(url)
     choose = f"or choose among the metrics that need no download: {', '.join(instead)}"
     if not file.exists():
         try:
@@ -94,15 +94,15 @@ def _fetch(metric: str, url: str, file: Path) -> None:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(file), hash_prefix=_digits(file), progress=True)
+        torch.hub.download_url_to_file(url, str(file), hash_prefix=_read_digits(file), progress=True)
     except RuntimeError as error:  # another SHA-256: the file was cut short on its way, and nothing of it is kept
         raise OSError(str(error)) from error
 
 
-def _digits(file: Path) -> str | None:
+def _read_digits(file: Path) -> str | None:
     found = re.search(r"-([a-f0-9]{8,})\.", file.name)
     return found and found[1]
 
 
 def _is_whole(file: Path) -> bool:
-    return hash_file(file).startswith(_digits(file) or "")
+    return hash_file(file).startswith(_read_digits(file) or "")

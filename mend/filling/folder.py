@@ -50,7 +50,7 @@ def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnF
     _check_for_all(plan, options)
     before = read_summary(plan.output / SUMMARY)
     kept = {*before.masks_kept, *([os.path.relpath(plan.keep_mask, plan.output)] if plan.keep_mask else [])}
-    skipped = {pair.name: _skipped(pair, before) for pair in plan.pairs if pair.skip}
+    skipped = {pair.name: _describe_skipped(pair, before) for pair in plan.pairs if pair.skip}
     summary = Summary(inpainter.name, inpainter.runtime, len(plan.pairs), plan.notes, sorted(kept))
     # With what earlier runs left: this one may be killed, and another process may read it only now.
     distributed.run_first(lambda: replace(summary, files=skipped).write(plan.output))
@@ -60,7 +60,7 @@ def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnF
 
     def write(pair: Pair, work: FilledWork) -> None:
         # In the thread that writes, so that Ctrl-C cannot come between.
-        summary.files[pair.name] = _filled(pair, write_job(work))
+        summary.files[pair.name] = _describe_filled(pair, write_job(work))
 
     mine = plan.pairs[distributed.RANK :: distributed.WORLD]
     summary.files.update((pair.name, skipped[pair.name]) for pair in mine if pair.skip)
@@ -73,7 +73,7 @@ def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnF
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                     raise error
                 if error is not None:
-                    summary.files[pair.name] = _failed(pair, error)
+                    summary.files[pair.name] = _describe_failed(pair, error)
                 del error  # it knows where it was raised, and so the picture
                 done += 1  # noqa: SIM113 (enumerate would hold on to the error)
                 if on_file is not None:
@@ -116,7 +116,7 @@ def run_pipeline(
         return pool.submit(write, reading[0][0], fill(reading.popleft()[1].result()))
 
     # Where PyTorch is, a thread that starts while a small scale is filled would keep to one core: see
-    # `mend.models.network.one_thread`.
+    # `mend.models.network.limit_threads`.
     torch = sys.modules.get("torch")
     keep = partial(torch.set_num_threads, torch.get_num_threads()) if torch else None
     with ThreadPoolExecutor(ahead, initializer=keep) as pool:  # leaving it, by Ctrl-C too, waits for what is being written
@@ -152,12 +152,12 @@ def _make_job(pair: Pair, options: Options) -> Job:
 # --- Outcomes --------------------------------------------------------------------------------------------------------
 
 
-def _filled(pair: Pair, result: Result) -> Outcome:
+def _describe_filled(pair: Pair, result: Result) -> Outcome:
     return Outcome(
         "filled",
         output=str(pair.output),
-        mask=_text(pair.mask),
-        kept=_text(pair.kept),
+        mask=_to_text(pair.mask),
+        kept=_to_text(pair.kept),
         coverage=round(result.coverage, 4),
         seconds=round(result.seconds, 3),
         plan=result.plan,
@@ -165,18 +165,18 @@ def _filled(pair: Pair, result: Result) -> Outcome:
     )
 
 
-def _failed(pair: Pair, error: BaseException) -> Outcome:
+def _describe_failed(pair: Pair, error: BaseException) -> Outcome:
     said = str(error) if isinstance(error, (InputError, OSError)) else f"{type(error).__name__}: {error}"
-    return Outcome("failed", mask=_text(pair.mask), error=said)
+    return Outcome("failed", mask=_to_text(pair.mask), error=said)
 
 
-def _skipped(pair: Pair, before: Summary) -> Outcome:
+def _describe_skipped(pair: Pair, before: Summary) -> Outcome:
     """What is known of a picture that was filled earlier."""
     known = before.files.get(pair.name)
     if known is None or not known.output or Path(known.output).name != pair.output.name:
-        return Outcome("skipped", str(pair.output), _text(pair.mask))
+        return Outcome("skipped", str(pair.output), _to_text(pair.mask))
     return replace(known, status="skipped", output=str(pair.output), error=None)
 
 
-def _text(path: Path | None) -> str | None:
+def _to_text(path: Path | None) -> str | None:
     return None if path is None else str(path)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mend.inpaint.compiled import compiled, inlined
+from mend.inpaint.compiled import compile_loop, inline_loop
 
 LONGEST = 500  # bytes of an encoded block, at most: 64 numbers of 31 bits, a 0 behind each byte, and the end of an interval
 
@@ -49,7 +49,7 @@ def decode_blocks(codes: np.ndarray, tables: Tables, order: np.ndarray, kinds: n
     return coefficients
 
 
-@inlined
+@inline_loop
 def _load(data: Any, at: int, bits: int, count: int, made_up: int) -> tuple[int, int, int, int]:
     """At least 49 bits, of which the last are made up where the data ends, or a marker stands."""
     while count <= 48:
@@ -64,7 +64,7 @@ def _load(data: Any, at: int, bits: int, count: int, made_up: int) -> tuple[int,
     return at, bits, count, made_up
 
 
-@compiled
+@compile_loop
 def _decode_scan(data: Any, lookup: Any, order: Any, kinds: Any, interval: int, coefficients: Any) -> bool:
     """Whether all units could be decoded."""
     at, bits, count, made_up = 0, 0, 0, 0
@@ -123,7 +123,7 @@ def encode_blocks(coefficients: np.ndarray, tables: Tables, order: np.ndarray, k
     return None if used < 0 else out[:used].tobytes()
 
 
-@inlined
+@inline_loop
 def _store(out: Any, at: int, bits: int, count: int, value: int, length: int) -> tuple[int, int, int]:
     """Add bits, and write the bytes that are full, a 0 after each 255."""
     bits, count = (bits << length) | value, count + length
@@ -138,7 +138,7 @@ def _store(out: Any, at: int, bits: int, count: int, value: int, length: int) ->
     return at, bits & 255, count
 
 
-@compiled
+@compile_loop
 def _encode_scan(coefficients: Any, codes: Any, lengths: Any, order: Any, kinds: Any, out: Any) -> int:
     """How many bytes were written; −1 where there is no code for something."""
     at, bits, count = 0, 0, 0

@@ -44,11 +44,11 @@ def fill(image: Any, mask: Any, *, smooth: bool = False, hole: str = "auto", gro
 
     With `smooth` it is left without texture: nearer to what was there on average, and a blur in a large hole.
     """
-    return _default(smooth)(image, mask, hole=hole, grow=grow)
+    return _load_default(smooth)(image, mask, hole=hole, grow=grow)
 
 
 @lru_cache
-def _default(smooth: bool) -> "Inpainter":
+def _load_default(smooth: bool) -> "Inpainter":
     return load(smooth=smooth)
 
 
@@ -114,7 +114,7 @@ class Inpainter:
         if not isinstance(image, (np.ndarray, Image.Image, str, os.PathLike)):
             raise InputError(f"an image is a path, a PIL image, an array or a tensor; this one is {type(image).__name__}.")
         if isinstance(image, np.ndarray):
-            pixels = self._fill_alone(_picture_from_array(image), mask, hole, grow).pixels
+            pixels = self._fill_alone(_read_array(image), mask, hole, grow).pixels
             return pixels.reshape(image.shape).astype(image.dtype, copy=False)  # in its order of bytes
         if isinstance(image, Image.Image):
             with explain_read_errors("the picture"):
@@ -174,7 +174,7 @@ def _read_hole(mask: Any, size: tuple[int, int], marked: str, photo: str = "", p
     return hole
 
 
-def _picture_from_array(array: np.ndarray) -> Picture:
+def _read_array(array: np.ndarray) -> Picture:
     pixels = array[..., None] if array.ndim == 2 else array
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or pixels.size == 0:
         raise InputError(f"an array image is (H, W) or (H, W, C) with 1 to 4 channels, not empty; this one is {array.shape}.")

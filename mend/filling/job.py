@@ -20,7 +20,7 @@ from mend.filling import load
 from mend.filling.inpainter import Inpainter
 from mend.filling.options import Options
 from mend.filling.verify import COPIED, encode_filled
-from mend.images import Picture, check_fits, check_may_write, format_of, output_beside, peek, read_image, to_pixels, write_bytes
+from mend.images import Picture, check_fits, check_may_write, format_of, name_output, peek, read_image, to_pixels, write_bytes
 from mend.inpaint.plan import check_mask
 from mend.masks.hole import format_share, widen, write_mask
 from mend.masks.reading import understand_mask
@@ -63,7 +63,7 @@ class Job:
         """Raise InputError where something would be overwritten that is read, or was just written."""
         inputs = [file for file in (self.photo, self.mask) if isinstance(file, Path)]
         for file in filter(None, (self.output, self.keep_mask)):
-            spare(file, *inputs)
+            refuse_overwriting(file, *inputs)
             check_may_write(file)
         if self.keep_mask is not None:
             # Also on a disk that ignores case.
@@ -97,10 +97,10 @@ class Result:
 
 def load_inpainter(options: Options) -> Inpainter:
     """What fills; for many jobs it is loaded once and given to each. InputError for a model that is not there."""
-    return Inpainter(load.load_filler(**filler_arguments(options)))
+    return Inpainter(load.load_filler(**select_filler_arguments(options)))
 
 
-def filler_arguments(options: Options) -> dict[str, Any]:
+def select_filler_arguments(options: Options) -> dict[str, Any]:
     """Those of the options that say what fills."""
     return {name: getattr(options, name) for name in signature(load.load_filler).parameters}
 
@@ -151,7 +151,7 @@ def read_job(job: Job) -> Work:
             f"{_name(job, picture)} has {frames} frames or pages, and one can be filled. Add `first_frame=True` to fill the "
             "first alone; the others are left out."
         )
-    target = job.output or Path(output_beside(_name(job, picture), picture.source.get("format")).name)
+    target = job.output or Path(name_output(_name(job, picture), picture.source.get("format")).name)
     check_fits(target, picture, job.options.quality)
     hole, weight, notes = find_hole(job, picture)
     if picture.count_clear(hole) and not job.options.opaque:
@@ -173,7 +173,7 @@ def fill_job(work: Work, inpainter: Inpainter, report: Report = ignore, on_plan:
 def write_job(done: FilledWork) -> Result:
     """Write the picture, read back first, and the mask; where nothing was to be filled the file itself, byte for byte."""
     work, job = done.work, done.work.job
-    data, notes = _copied(work), [COPIED]
+    data, notes = _copy_unfilled(work), [COPIED]
     if data is None:
         data, notes = encode_filled(work.target, work.picture, work.hole, done.picture, job.options.quality)
         notes += [note for note in done.picture.notes if note not in notes[0]] + work.notes
@@ -195,7 +195,7 @@ def write_job(done: FilledWork) -> Result:
     )
 
 
-def _copied(work: Work) -> bytes | None:
+def _copy_unfilled(work: Work) -> bytes | None:
     """The photograph's own file where nothing is to be filled, and no other format or quality is asked for."""
     photo = work.job.photo
     if work.hole.any() or work.job.options.quality is not None or isinstance(photo, Picture):
@@ -211,7 +211,7 @@ def _name(job: Job, picture: Picture) -> Path:
     return Path(job.name or name)
 
 
-def spare(output: Path, *inputs: Path) -> None:
+def refuse_overwriting(output: Path, *inputs: Path) -> None:
     """Raise InputError where a file to write is a folder, or one of the inputs, by whatever name."""
     if output.is_dir():
         raise InputError(f"{output} is a folder; name a file to write.")
@@ -250,7 +250,7 @@ _loading = Lock()  # the threads that read a folder wait for the first of them
 
 @name_missing_extra()
 def load_finder(name: str, segmenter: str, device: str) -> Callable[[np.ndarray], tuple[np.ndarray, str]]:
-    """What finds an object by its name (see `object_finder`), loaded once."""
+    """What finds an object by its name (see `make_object_finder`), loaded once."""
     with _loading:
         return _load_finder(name, segmenter, device)
 
@@ -258,6 +258,6 @@ def load_finder(name: str, segmenter: str, device: str) -> Callable[[np.ndarray]
 @lru_cache(1)
 def _load_finder(name: str, segmenter: str, device: str) -> Callable[[np.ndarray], tuple[np.ndarray, str]]:
     from mend.segment.networks import load_segmenter
-    from mend.segment.objects import object_finder
+    from mend.segment.objects import make_object_finder
 
-    return object_finder(name, load_segmenter(segmenter, device))
+    return make_object_finder(name, load_segmenter(segmenter, device))

@@ -17,7 +17,7 @@ from PIL import Image
 from mend.filling.huffman import decode_blocks, encode_blocks
 from mend.images import Picture, find_differences, read_image
 from mend.images.bit_depth import orient
-from mend.images.metadata import Metadata, save_arguments, upright_exif
+from mend.images.metadata import Metadata, reset_orientation, save_arguments
 
 SOF0, SOF1, DHT, SOI, EOI, SOS, DQT, DRI, APP14 = 0xC0, 0xC1, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xEE
 RGB = (ord("R"), ord("G"), ord("B"))  # as the components are called where they are no YCbCr
@@ -36,8 +36,8 @@ def encode_changes(picture: Picture) -> bytes | None:
     turn = picture.source.get("orientation", 1)
     try:
         file = _read(picture.content)
-        coefficients = decode_blocks(file.codes, file.tables, *_scan_order(file), file.interval)
-        exif = upright_exif(picture.metadata["exif"], turn)[0] if turn > 1 else picture.metadata.get("exif")
+        coefficients = decode_blocks(file.codes, file.tables, *_order_blocks(file), file.interval)
+        exif = reset_orientation(picture.metadata["exif"], turn)[0] if turn > 1 else picture.metadata.get("exif")
     except (KeyError, IndexError, ValueError, struct.error):
         return None
     before = read_image(picture.content).pixels
@@ -90,7 +90,7 @@ class _File:
         return [component.tables for component in self.components]
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
+def _read_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """The marker segments up to the first scan: the marker, and what follows its length. Of the scan also the codes."""
     at = 2
     while True:
@@ -106,7 +106,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
         at += 2 + length
 
 
-def _huffman_tables(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _read_huffman_tables(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The tables of a DHT segment, each with its class (in the upper half of the byte) and number."""
     while data:
         size = 17 + sum(data[1:17])
@@ -121,19 +121,19 @@ def _read(content: bytes) -> _File:
     divisors: dict[int, np.ndarray] = {}
     huffman: dict[int, bytes] = {}
     quantization, frame, interval = b"", b"", 0
-    for marker, data in _segments(content):
+    for marker, data in _read_segments(content):
         if marker == DQT:
-            quantization += _segment(marker, data)
+            quantization += _make_segment(marker, data)
             while data:
                 size = 128 if data[0] >> 4 else 64
                 divisors[data[0] & 15] = np.frombuffer(data, ">u2" if size == 128 else np.uint8, 64, 1).astype(np.float64)
                 data = data[1 + size :]
         elif marker == DHT:
-            huffman.update(_huffman_tables(data))
+            huffman.update(_read_huffman_tables(data))
         elif marker == DRI:
             interval = struct.unpack(">H", data)[0]
         elif marker in (SOF0, SOF1):
-            frame = _segment(marker, data)
+            frame = _make_segment(marker, data)
         elif marker == APP14 and data[:5] == b"Adobe" and data[11] == 0:
             raise ValueError("no YCbCr")
         elif 0xC0 <= marker <= 0xCF:
@@ -162,11 +162,11 @@ def _read(content: bytes) -> _File:
     return _File(width, height, components, quantization, frame, interval, codes)
 
 
-def _segment(marker: int, data: bytes) -> bytes:
+def _make_segment(marker: int, data: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
-def _scan_order(file: _File) -> tuple[np.ndarray, np.ndarray]:
+def _order_blocks(file: _File) -> tuple[np.ndarray, np.ndarray]:
     """In which order the blocks come: those of each unit of coding (units, n), and of which component each is (n,)."""
     blocks = [
         (c.first + np.arange(c.rows * c.columns))
@@ -218,16 +218,16 @@ def _write(file: _File, coefficients: np.ndarray, metadata: Metadata) -> bytes |
     colour = len(file.components) == 3
     small = io.BytesIO()  # Pillow writes the metadata, and the usual tables
     Image.new("RGB" if colour else "L", (8, 8)).save(small, "JPEG", **save_arguments(metadata, "JPEG"))
-    segments = list(_segments(small.getvalue()))
-    usual = {number: table for marker, data in segments if marker == DHT for number, table in _huffman_tables(data)}
-    own, order = file.tables, _scan_order(file)
+    segments = list(_read_segments(small.getvalue()))
+    usual = {number: table for marker, data in segments if marker == DHT for number, table in _read_huffman_tables(data)}
+    own, order = file.tables, _order_blocks(file)
     other = [(usual[n], usual[16 | n]) for n in [0, 1, 1][: len(own)]]
     tables, codes = own, encode_blocks(coefficients, own, *order)
     if codes is None:
         tables, codes = other, encode_blocks(coefficients, other, *order)
     if codes is None:
         return None
-    head = b"".join(_segment(marker, data) for marker, data in segments if 0xE0 <= marker <= 0xFE)
+    head = b"".join(_make_segment(marker, data) for marker, data in segments if 0xE0 <= marker <= 0xFE)
     numbers = {table: number for number, table in enumerate(dict.fromkeys(tables))}
     huffman = b"".join(
         bytes([kind << 4 | number]) + table for pair, number in numbers.items() for kind, table in enumerate(pair)
@@ -240,8 +240,8 @@ def _write(file: _File, coefficients: np.ndarray, metadata: Metadata) -> bytes |
             head,
             file.quantization,
             file.frame,
-            _segment(DHT, huffman),
-            _segment(SOS, scan + bytes([0, 63, 0])),
+            _make_segment(DHT, huffman),
+            _make_segment(SOS, scan + bytes([0, 63, 0])),
             codes,
             bytes([0xFF, EOI]),
         )

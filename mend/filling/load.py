@@ -4,7 +4,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from mend.errors import InputError, name_missing_extra, nearest
+from mend.errors import InputError, name_missing_extra, suggest_nearest
 from mend.filling.options import check_texture
 from mend.inpaint import networks
 from mend.inpaint.classical import CLASSICAL, Classical
@@ -63,7 +63,7 @@ def wants_texture(model: str | Path | None, smooth: bool, texture: bool) -> bool
 
 
 def _load(model: str | Path | None, device: str) -> Filler:
-    if model is None and onnx_suffices(device):
+    if model is None and can_use_onnx(device):
         return PyramidOnnx()
     model = DEFAULT if model is None else model
     if str(model) in CLASSICAL:
@@ -72,7 +72,7 @@ def _load(model: str | Path | None, device: str) -> Filler:
         return networks.load_network(model)
     if not Path(model).exists():
         names = [*CLASSICAL, *NETWORKS]
-        hint = nearest(str(model), names)
+        hint = suggest_nearest(str(model), names)
         raise InputError(f"there is no model in {model}: no such folder.{hint} By name there are {', '.join(names)}.")
     if find_spec("torch") is None and (folder := find_exported(Path(model))):
         return PyramidOnnx(folder)
@@ -81,7 +81,7 @@ def _load(model: str | Path | None, device: str) -> Filler:
     return load_network(model, device)
 
 
-def onnx_suffices(device: str) -> bool:
+def can_use_onnx(device: str) -> bool:
     """Whether the network that comes with mend runs as well without PyTorch: on the CPU.
 
     "auto" is the CPU where PyTorch is not installed, and where no driver of a GPU that it might use is to be seen: NVIDIA's,

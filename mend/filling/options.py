@@ -65,9 +65,9 @@ class Options:
     @property
     def most_memory(self) -> int | None:
         """`max_memory` in bytes. InputError for text that is no memory."""
-        from mend.inpaint.plan import memory_size
+        from mend.inpaint.plan import parse_memory
 
-        return memory_size(self.max_memory) if self.max_memory else None
+        return parse_memory(self.max_memory) if self.max_memory else None
 
 
 def check_texture(model: str | Path | None, smooth: bool, texture: bool) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from mend.errors import InputError, list_some
 from mend.filling.job import AS_PNG
 from mend.filling.summary import SUMMARY, read_summary
-from mend.images import explain_read_errors, format_of, open_picture, output_suffix, peek, picture_files
+from mend.images import choose_suffix, explain_read_errors, find_pictures, format_of, open_picture, peek
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def plan_folder(
 
     `masks` is one mask for all; or a folder, in which the mask of a/b.jpg is called a/b, or what `pattern` makes of b, whatever
     its suffix (.json, COCO annotations, where there is no picture); or None where holes come from elsewhere. Outputs mirror the
-    tree of `photos`, in formats by `output_suffix` or in that of `suffix`. Pictures below `output` or a mask folder, and the
+    tree of `photos`, in formats by `choose_suffix` or in that of `suffix`. Pictures below `output` or a mask folder, and the
     masks themselves, are not filled. To the folder `keep_mask`, if any, the holes will be written as masks.
 
     A picture whose mask is missing or undecided has a `problem`: it counts as failed, since a mask that was misnamed would
@@ -77,31 +77,33 @@ def plan_folder(
     photos, output, masks = Path(photos), Path(output), None if masks is None else Path(masks)
     _check_folders(photos, output, masks, pattern, suffix, keep_mask)
     folders = [folder for folder in (output, masks, keep_mask) if folder]
-    aside = {_identity(folder) for folder in folders if _below(folder, {_identity(photos)})}
+    aside = {_identify(folder) for folder in folders if _is_below(folder, {_identify(photos)})}
     earlier = [
-        folder for folder in _earlier(photos, output) if _below(folder, {_identity(photos)}) and not _within(folder, aside)
+        folder
+        for folder in _find_earlier(photos, output)
+        if _is_below(folder, {_identify(photos)}) and not _is_within(folder, aside)
     ]
-    aside |= {_identity(folder) for folder in earlier}
+    aside |= {_identify(folder) for folder in earlier}
     written = [folder for folder in (output, keep_mask, *earlier) if folder]
-    mask_files = _mask_files(masks, written)
-    masks_of = _masks_of(photos, aside, masks, mask_files, pattern)
+    mask_files = _list_mask_files(masks, written)
+    masks_of = _match_masks(photos, aside, masks, mask_files, pattern)
     pairs = []
     for photo, found in masks_of.items():
         place, problem = photo.relative_to(photos), ""
         if masks is not None and not found:
-            problem = f"it has no mask: expected {(masks / _wanted(place, pattern)).with_suffix('.png')} or the like"
+            problem = f"it has no mask: expected {(masks / _name_mask(place, pattern)).with_suffix('.png')} or the like"
         elif masks is not None and len(found) > 1:
             problem = f"it has {len(found)} masks: {_list_files(found, masks)}. Keep one."
         read_as = peek(photo)[0]
-        problem = problem or ("" if read_as else _why_unread(photo))
-        kind = output_suffix(place.suffix, read_as) if suffix is None else f".{suffix.lstrip('.')}"
+        problem = problem or ("" if read_as else _explain_unread(photo))
+        kind = choose_suffix(place.suffix, read_as) if suffix is None else f".{suffix.lstrip('.')}"
         kept = None if keep_mask is None else keep_mask / place.with_suffix(".png")
         mask = found[0] if len(found) == 1 else None
         pair = Pair(place.as_posix(), photo, mask, output / place.with_suffix(kind), kept, problem)
         pairs.append(replace(pair, skip=skip_existing and not problem and all(map(_is_there, pair.written))))
-    pairs = _refuse_collisions(pairs, _ignores_case(output))
+    pairs = _refuse_collisions(pairs, _does_ignore_case(output))
     _check_outputs(pairs, mask_files)
-    notes = _notes(pairs, photos, mask_files, aside)
+    notes = _collect_notes(pairs, photos, mask_files, aside)
     if earlier:
         notes.append(f"left alone, since it was filled by an earlier run: {_list_files(earlier, photos)}")
     if suffix is None and (changed := [pair.photo for pair in pairs if pair.output.suffix != pair.photo.suffix]):
@@ -118,14 +120,14 @@ def _check_folders(
         raise InputError(f"there is no folder {photos}.")
     if masks is not None and not masks.exists():
         raise InputError(f"there is no mask or folder of masks {masks}.")
-    if _identity(output) == _identity(photos):
+    if _identify(output) == _identify(photos):
         raise InputError(f"{output} is the folder of the pictures; filling would overwrite them. Choose another `output`.")
     for folder, argument in ((output, "output"), (keep_mask, "keep_mask")):
         if folder is not None and folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; `{argument}` is to be a folder, since {photos} is one.")
-    if keep_mask is not None and _identity(keep_mask) == _identity(photos):
+    if keep_mask is not None and _identify(keep_mask) == _identify(photos):
         raise InputError(f"{keep_mask} is the folder of the pictures; a mask there would be one. Choose another `keep_mask`.")
-    if keep_mask is not None and _identity(keep_mask) == _identity(output):
+    if keep_mask is not None and _identify(keep_mask) == _identify(output):
         raise InputError(f"{keep_mask} is the `output`, where a picture has the name of its mask. Choose another `keep_mask`.")
     if suffix is not None and not format_of(f".{suffix.lstrip('.')}"):
         raise InputError(f"{suffix!r} is no format that can be written. Use png, jpg, webp or tif.")
@@ -134,33 +136,33 @@ def _check_folders(
 # --- Masks -----------------------------------------------------------------------------------------------------------
 
 
-def _mask_files(masks: Path | None, written: list[Path]) -> list[Path]:
+def _list_mask_files(masks: Path | None, written: list[Path]) -> list[Path]:
     """The one mask, or those of a folder, without what is `written` there."""
     if masks is None or not masks.is_dir():
         return [] if masks is None else [masks]
-    ours = {_identity(folder) for folder in written if _below(folder, {_identity(masks)})}
-    files = [file for file in picture_files(masks, ".json") if file.name != SUMMARY and not _below(file, ours)]
+    ours = {_identify(folder) for folder in written if _is_below(folder, {_identify(masks)})}
+    files = [file for file in find_pictures(masks, ".json") if file.name != SUMMARY and not _is_below(file, ours)]
     if not files:
         raise InputError(f"no masks in {masks}: it holds no pictures or COCO annotations but what was filled before.")
     return files
 
 
-def _masks_of(
+def _match_masks(
     photos: Path, aside: set[object], masks: Path | None, mask_files: list[Path], pattern: str
 ) -> dict[Path, list[Path]]:
     """The pictures to fill, each with the masks that are for it: best one, else none or several."""
-    pictures = [file for file in picture_files(photos) if not _below(file, aside)]
+    pictures = [file for file in find_pictures(photos) if not _is_below(file, aside)]
     if masks is None or not masks.is_dir():
         masks_of = {picture: list(mask_files) for picture in pictures}
     else:
-        masks_of = _masks_by_name(pictures, photos, mask_files, masks, pattern)
-    used = {_identity(mask) for picture, found in masks_of.items() for mask in found if mask != picture}
-    masks_of = {picture: found for picture, found in masks_of.items() if _identity(picture) not in used}
+        masks_of = _match_by_name(pictures, photos, mask_files, masks, pattern)
+    used = {_identify(mask) for picture, found in masks_of.items() for mask in found if mask != picture}
+    masks_of = {picture: found for picture, found in masks_of.items() if _identify(picture) not in used}
     if not masks_of:
         raise InputError(f"no pictures to fill in {photos}: what is there belongs to the masks or to the output.")
     if masks is not None and not any(masks_of.values()):
         first = next(iter(masks_of))
-        wanted = _wanted(first.relative_to(photos), pattern).with_suffix(".png").as_posix()
+        wanted = _name_mask(first.relative_to(photos), pattern).with_suffix(".png").as_posix()
         raise InputError(
             f"none of the {len(masks_of)} pictures of {photos} has a mask in {masks}: {first.name} needs {wanted} or the like, "
             f"and there is {_list_files(mask_files, masks)}. Names that differ need a `pattern`, such as '{{stem}}_mask'."
@@ -168,16 +170,16 @@ def _masks_of(
     return masks_of
 
 
-def _masks_by_name(
+def _match_by_name(
     pictures: list[Path], photos: Path, mask_files: list[Path], masks: Path, pattern: str
 ) -> dict[Path, list[Path]]:
     named = defaultdict(list)
     for mask in mask_files:
-        named[_folded(mask.relative_to(masks))].append(mask)
+        named[_fold_case(mask.relative_to(masks))].append(mask)
     masks_of = {}
     for picture in pictures:
-        place = _wanted(picture.relative_to(photos), pattern)
-        found = named.get(_folded(place), [])
+        place = _name_mask(picture.relative_to(photos), pattern)
+        found = named.get(_fold_case(place), [])
         # A.jpg takes a.png where there is no A.png; a.png takes a.png before a.tif.
         found = [mask for mask in found if mask.stem == place.stem] or found
         annotated = [mask for mask in found if mask.suffix.lower() == ".json"]
@@ -191,7 +193,7 @@ def _masks_by_name(
     return masks_of
 
 
-def _wanted(place: PurePath, pattern: str) -> PurePath:
+def _name_mask(place: PurePath, pattern: str) -> PurePath:
     """Where a picture's mask should be in the mask folder; another suffix will do, too."""
     name = pattern.replace("{stem}", place.stem)
     has_suffix = PurePath(pattern).suffix.lower() in Image.registered_extensions()  # "{stem}_mask.png" is what people write
@@ -205,7 +207,7 @@ def _refuse_collisions(pairs: list[Pair], ignoring_case: bool) -> list[Pair]:
     """The pairs, with a problem for each of those that would become one file: which of them it shows would be chance."""
 
     def name(file: Path) -> str:
-        return _normal(file.as_posix()) if ignoring_case else file.as_posix()
+        return _normalise_name(file.as_posix()) if ignoring_case else file.as_posix()
 
     becoming: dict[str, list[str]] = defaultdict(list)
     for pair in pairs:
@@ -225,14 +227,14 @@ def _refuse_collisions(pairs: list[Pair], ignoring_case: bool) -> list[Pair]:
 
 def _check_outputs(pairs: list[Pair], mask_files: list[Path]) -> None:
     """Nothing is done where something would be lost."""
-    inputs = {_identity(file) for file in [*(pair.photo for pair in pairs), *mask_files]}
+    inputs = {_identify(file) for file in [*(pair.photo for pair in pairs), *mask_files]}
     for pair in pairs:
         for file, argument in ((pair.output, "output"), (pair.kept, "keep_mask")):
-            if file is not None and _identity(file) in inputs:
+            if file is not None and _identify(file) in inputs:
                 raise InputError(f"{file} is an input; filling {pair.name} would overwrite it. Choose another `{argument}`.")
 
 
-def _notes(pairs: list[Pair], photos: Path, mask_files: list[Path], aside: set[object]) -> list[str]:
+def _collect_notes(pairs: list[Pair], photos: Path, mask_files: list[Path], aside: set[object]) -> list[str]:
     """What the person may not expect."""
     notes = []
     sharing: dict[Path, list[str]] = defaultdict(list)
@@ -245,10 +247,10 @@ def _notes(pairs: list[Pair], photos: Path, mask_files: list[Path], aside: set[o
         idle = [mask for mask in mask_files if mask not in sharing and mask not in filled]
         if idle:
             notes.append(f"masks not used: {_list_files(idle)}")
-    aside = aside | {_identity(hidden) for hidden in photos.rglob(".*")}
-    known = {_identity(file) for file in [*filled, *mask_files]} | aside
+    aside = aside | {_identify(hidden) for hidden in photos.rglob(".*")}
+    known = {_identify(file) for file in [*filled, *mask_files]} | aside
     files = (file for file in sorted(photos.rglob("*")) if file.is_file())
-    others = [file for file in files if not _within(file, known)]
+    others = [file for file in files if not _is_within(file, known)]
     if others:
         notes.append(f"no pictures, left alone: {_list_files(others, photos)}")
     return notes
@@ -257,7 +259,7 @@ def _notes(pairs: list[Pair], photos: Path, mask_files: list[Path], aside: set[o
 # --- Files and their names -------------------------------------------------------------------------------------------
 
 
-def _earlier(photos: Path, output: Path) -> list[Path]:
+def _find_earlier(photos: Path, output: Path) -> list[Path]:
     """The outputs and the kept masks of earlier runs, by the summaries that they left among the pictures and in `output`."""
     found = []
     for file in sorted({*photos.rglob(SUMMARY), *output.glob(SUMMARY)}):
@@ -266,7 +268,7 @@ def _earlier(photos: Path, output: Path) -> list[Path]:
     return found
 
 
-def _identity(path: Path) -> object:
+def _identify(path: Path) -> object:
     """Equal for all names of one file or folder, also those that differ in case where the disk ignores that."""
     try:
         found = path.stat()
@@ -275,13 +277,13 @@ def _identity(path: Path) -> object:
         return os.path.realpath(path)
 
 
-def _below(path: Path, folders: set[object]) -> bool:
-    """Whether one of the `folders`, each an `_identity`, holds the path."""
-    return bool(folders) and any(_identity(parent) in folders for parent in Path(os.path.realpath(path)).parents)
+def _is_below(path: Path, folders: set[object]) -> bool:
+    """Whether one of the `folders`, each by `_identify`, holds the path."""
+    return bool(folders) and any(_identify(parent) in folders for parent in Path(os.path.realpath(path)).parents)
 
 
-def _within(path: Path, folders: set[object]) -> bool:
-    return _identity(path) in folders or _below(path, folders)
+def _is_within(path: Path, folders: set[object]) -> bool:
+    return _identify(path) in folders or _is_below(path, folders)
 
 
 def _is_there(file: Path) -> bool:
@@ -289,15 +291,15 @@ def _is_there(file: Path) -> bool:
     return file.is_file() and file.stat().st_size > 0
 
 
-def _ignores_case(folder: Path) -> bool:
+def _does_ignore_case(folder: Path) -> bool:
     """Whether its disk takes A and a for one name, seen at the nearest folder around it that is there and has letters."""
     for there in (found := Path(os.path.realpath(folder)), *found.parents):
         if there.exists() and there.name.swapcase() != there.name:
-            return _identity(there.with_name(there.name.swapcase())) == _identity(there)
+            return _identify(there.with_name(there.name.swapcase())) == _identify(there)
     return False
 
 
-def _why_unread(photo: Path) -> str:
+def _explain_unread(photo: Path) -> str:
     """What is wrong with a file whose beginning is that of no picture."""
     try:
         with explain_read_errors(str(photo)), open_picture(photo):
@@ -306,12 +308,12 @@ def _why_unread(photo: Path) -> str:
         return str(error)
 
 
-def _folded(place: PurePath) -> str:
+def _fold_case(place: PurePath) -> str:
     """A name without its suffix, for systems that ignore case or store é as two characters."""
-    return _normal(place.with_suffix("").as_posix())
+    return _normalise_name(place.with_suffix("").as_posix())
 
 
-def _normal(name: str) -> str:
+def _normalise_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 

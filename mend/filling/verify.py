@@ -9,7 +9,7 @@ import numpy as np
 
 from mend.errors import InputError
 from mend.images import Picture, encode, find_differences, format_of, read_image
-from mend.images.metadata import differences
+from mend.images.metadata import compare_metadata
 from mend.masks.hole import measure_distance, widen
 from mend.masks.reading import understand_mask
 
@@ -64,7 +64,7 @@ def verify(before: Path, mask: Path, after: Path, marked: str = "auto", grow: in
     verdict = compare(pictures[0], hole, pictures[1])
     lines = [] if verdict.first is None else [f"the first that differs: x={verdict.first[0]}, y={verdict.first[1]}"]
     outside = hole[0, 0] == 0
-    alike = _alike(pictures[0].pixels, pictures[1].pixels)
+    alike = _match_channels(pictures[0].pixels, pictures[1].pixels)
     for file, picture, pixels in zip((before, after), pictures, alike, strict=True):
         lines.append(
             f"{file.name}: {picture.size}, {picture.kind}, SHA-256 outside {hashlib.sha256(pixels[outside]).hexdigest()}"
@@ -78,7 +78,7 @@ def compare(before: Picture, hole: np.ndarray, after: Picture) -> Verdict:
     if before.size != after.size:
         raise InputError(f"the picture is {before.size}, the filled one {after.size} (width×height); expected the same size.")
     outside = hole[0, 0] == 0
-    old, new = _alike(before.pixels, after.pixels)
+    old, new = _match_channels(before.pixels, after.pixels)
     differs = find_differences(old, new) & outside
     largest, first, farthest = 0, None, None
     if differs.any():
@@ -86,7 +86,7 @@ def compare(before: Picture, hole: np.ndarray, after: Picture) -> Verdict:
         largest, first = int(np.abs(old[differs].astype(np.int32) - new[differs]).max()), (x, y)
         if not outside.all():
             farthest = math.ceil(measure_distance(hole)[0, 0][differs].max())
-    fates = differences(before.metadata, after.metadata)
+    fates = compare_metadata(before.metadata, after.metadata)
     return Verdict(
         outside=int(outside.sum()),
         changed=int(differs.sum()),
@@ -99,16 +99,16 @@ def compare(before: Picture, hole: np.ndarray, after: Picture) -> Verdict:
     )
 
 
-def _alike(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _match_channels(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both with one depth and the same channels."""
     if a.dtype != b.dtype:
         a, b = (pixels.astype(np.uint16) * 257 if pixels.dtype == np.uint8 else pixels for pixels in (a, b))
     if a.shape[2] != b.shape[2]:
-        a, b = _four_channels(a), _four_channels(b)
+        a, b = _add_channels(a), _add_channels(b)
     return a, b
 
 
-def _four_channels(pixels: np.ndarray) -> np.ndarray:
+def _add_channels(pixels: np.ndarray) -> np.ndarray:
     """Red, green, blue and alpha: grey is repeated, no alpha is opaque."""
     channels = pixels.shape[2]
     colours = pixels[..., :1].repeat(3, axis=2) if channels < 3 else pixels[..., :3]

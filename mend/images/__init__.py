@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from mend.images.formats import check_quality as check_quality
+from mend.images.formats import choose_suffix as choose_suffix
+from mend.images.formats import find_pictures as find_pictures
 from mend.images.formats import format_of as format_of
 from mend.images.formats import has_quality as has_quality
-from mend.images.formats import output_beside as output_beside
-from mend.images.formats import output_suffix as output_suffix
-from mend.images.formats import picture_files as picture_files
+from mend.images.formats import name_output as name_output
 from mend.images.picture import Picture as Picture
 from mend.images.picture import as_rgb as as_rgb
 from mend.images.picture import find_differences as find_differences
@@ -53,7 +53,7 @@ def to_pixels(image: "np.ndarray | Tensor") -> np.ndarray:
     return (image.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def array_module(array: Any) -> Any:
+def find_array_module(array: Any) -> Any:
     """The functions of the array API for an array or a tensor. numpy has them itself; the wrapper takes a tenth of a second."""
     if isinstance(array, np.ndarray):
         return np
@@ -76,7 +76,7 @@ def composite(image: Array, raw: Array, hole: Array) -> Array:
 
 def pad_to(image: Array, stride: int) -> Array:
     """(B, C, H, W) grown at the right and bottom to multiples of `stride` by repeating the border."""
-    xp, (height, width) = array_module(image), image.shape[-2:]
+    xp, (height, width) = find_array_module(image), image.shape[-2:]
     down: int = -height % stride
     right: int = -width % stride
     if down:
@@ -86,7 +86,7 @@ def pad_to(image: Array, stride: int) -> Array:
     return image
 
 
-def grid(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:
+def arrange_grid(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:
     """Rows of equally large uint8 (N, H, W, 3) pictures as one picture on white, each pixel repeated `scale` times."""
     count = max(len(row) for row in rows)
     height, width = rows[0].shape[1:3]

@@ -31,7 +31,7 @@ def normalise_grey_tiff(opened: Image.Image) -> None:
     opened.paste(Image.fromarray(levels.astype(order)))
 
 
-def largest_level(content: bytes, opened: Image.Image) -> int:
+def find_largest_level(content: bytes, opened: Image.Image) -> int:
     """The value of white in a file: 255 where it has no more than 8 bits a channel.
 
     Of `content` the first 25 bytes are enough, but for the formats `SEARCHED`.
@@ -61,9 +61,9 @@ def restore_depth(picture: Picture, name: str, content: bytes, white: int, opene
     """
     deep: np.ndarray | None = None
     if opened.format == "PPM":
-        deep = _ppm(content)
+        deep = _read_ppm(content)
     elif opened.format == "JPEG2000":
-        deep = jpeg_2000(content, white)
+        deep = read_jpeg_2000(content, white)
     elif opened.format in ("PNG", "TIFF") and opened.mode in ("RGB", "RGBA"):
         deep = _match_orientation(_decode_by_opencv(content), picture.pixels, opened)
         if deep is None:
@@ -76,7 +76,7 @@ def restore_depth(picture: Picture, name: str, content: bytes, white: int, opene
         picture.notes.append("16-bit grey with alpha converted to RGBA")
 
 
-def _ppm(content: bytes) -> np.ndarray | None:
+def _read_ppm(content: bytes) -> np.ndarray | None:
     """The levels (H, W, 3) of a PPM that Pillow has read, so it is whole."""
     if not (header := _HEADER.match(content)):
         return None
@@ -89,7 +89,7 @@ def _ppm(content: bytes) -> np.ndarray | None:
     return _scale_to_16_bits(levels, white).reshape(height, width, 3)
 
 
-def jpeg_2000(content: bytes, white: int) -> np.ndarray | None:
+def read_jpeg_2000(content: bytes, white: int) -> np.ndarray | None:
     """The levels (H, W, C) of a JPEG 2000, None where OpenCV cannot read it."""
     deep = _decode_by_opencv(content)
     return None if deep is None else _scale_to_16_bits(deep, white)
@@ -114,7 +114,7 @@ def is_undecided(content: bytes, opened: Image.Image) -> bool:
     if opened.info["compression"] not in FAXES:  # of others OpenCV may round in another way
         return False
     _write_into_free_memory(255, strip)
-    other = _imdecode(content)
+    other = _decode_buffer(content)
     return other is not None and other.shape == own.shape and not any(np.array_equal(other, ink) for ink in (own, 255 - own))
 
 
@@ -127,13 +127,13 @@ def _write_into_free_memory(value: int, size: int) -> None:
 
 def _decode_by_opencv(content: bytes) -> np.ndarray | None:
     """The levels (H, W, C) of a colour picture as the file has them, None where OpenCV finds no such."""
-    deep = _imdecode(content)
+    deep = _decode_buffer(content)
     if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
         return None
     return deep[..., [2, 1, 0, 3][: deep.shape[2]]]
 
 
-def _imdecode(content: bytes) -> np.ndarray | None:
+def _decode_buffer(content: bytes) -> np.ndarray | None:
     import cv2
 
     said = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # else it warns of tags it does not know
@@ -158,7 +158,7 @@ def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels.swapaxes(0, 1) if orientation >= 5 else pixels
 
 
-def png_chunks(file: BinaryIO, until: str = "") -> Iterator[tuple[str, bytes]]:
+def read_png_chunks(file: BinaryIO, until: str = "") -> Iterator[tuple[str, bytes]]:
     """The chunks of a PNG, up to the first that is called `until`: each by its name and whole, which is 4 bytes of length, 4 of
     the name, the data, and 4 of a checksum."""
     file.seek(8)

@@ -17,7 +17,7 @@ def format_of(suffix: str) -> str | None:
     return kind if kind in Image.SAVE and kind in Image.OPEN else None
 
 
-def source_format(opened: Image.Image) -> str | None:
+def find_format(opened: Image.Image) -> str | None:
     """Its format, JPEG for several in one."""
     return "JPEG" if opened.format == "MPO" else opened.format
 
@@ -33,12 +33,12 @@ def check_quality(path: str | Path, quality: int) -> None:
         raise InputError(f"`quality` is {quality} for {Path(path).name}; it is 1 to 100, and for .jpg, .webp and .avif only.")
 
 
-def output_beside(photo: Path, content: str | None) -> Path:
-    """Where a filled `photo` goes unless told otherwise: NAME-filled beside it, with its `output_suffix`."""
-    return photo.with_name(f"{photo.stem}-filled{output_suffix(photo.suffix, content)}")
+def name_output(photo: Path, content: str | None) -> Path:
+    """Where a filled `photo` goes unless told otherwise: NAME-filled beside it, with its `choose_suffix`."""
+    return photo.with_name(f"{photo.stem}-filled{choose_suffix(photo.suffix, content)}")
 
 
-def output_suffix(suffix: str, content: str | None) -> str:
+def choose_suffix(suffix: str, content: str | None) -> str:
     """What is written of a picture with `suffix`, whose format is `content`, None where that is not known: its own.
 
     But .png where the format cannot hold every colour (GIF), or is rare, and where the suffix lies about it.
@@ -47,7 +47,7 @@ def output_suffix(suffix: str, content: str | None) -> str:
     return suffix if kind in ("PNG", "JPEG", "WEBP", "TIFF") and content in (kind, None) else ".png"
 
 
-def picture_files(root: Path, *besides: str) -> list[Path]:
+def find_pictures(root: Path, *besides: str) -> list[Path]:
     """Every picture under a folder, sorted, by its suffix, and what has a suffix of `besides`; hidden ones are left out.
 
     InputError where there is none.
@@ -55,7 +55,7 @@ def picture_files(root: Path, *besides: str) -> list[Path]:
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     suffixes |= {".heic", ".heif", *besides}
     root = root.expanduser()
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, root))
+    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _is_hidden(p, root))
     if not found:
         others = [p.name for p in sorted(root.rglob("*")) if p.is_file()][:3]
         said = f"it holds {', '.join(others)} …" if others else "it is empty."
@@ -63,5 +63,5 @@ def picture_files(root: Path, *besides: str) -> list[Path]:
     return found
 
 
-def _hidden(path: Path, root: Path) -> bool:
+def _is_hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)

@@ -47,10 +47,10 @@ def read_metadata(opened: Image.Image, upright: Image.Image) -> tuple[Metadata, 
         left_out.append("the shape of its pixels, which are not square, is left out")
     if "dpi" in found and not _is_resolution(found["dpi"]):
         left_out.append(f"its resolution, {found.pop('dpi')} dots per inch, is none; it is left out")
-    if "dpi" in found and orientation(opened) in ON_THE_SIDE:
+    if "dpi" in found and read_orientation(opened) in ON_THE_SIDE:
         found["dpi"] = found["dpi"][::-1]
     if opened.format != "TIFF" and opened.info.get("exif"):
-        exif, said = upright_exif(opened.info["exif"])
+        exif, said = reset_orientation(opened.info["exif"])
     else:
         exif, said = _encode_exif(opened)
     left_out += said
@@ -82,7 +82,7 @@ def read_tags(opened: Image.Image) -> Any:
     return opened.tag_v2  # type: ignore[attr-defined]
 
 
-def orientation(opened: Image.Image) -> int | None:
+def read_orientation(opened: Image.Image) -> int | None:
     """What its EXIF says, or said when it was opened, of how it is to be turned or mirrored."""
     with suppress(SyntaxError):  # of a damaged block, which Pillow takes for an empty one from then on
         opened.getexif()
@@ -105,7 +105,7 @@ def _is_resolution(dpi: Any) -> bool:
 _READ_ELSEWHERE = ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
 
 
-def upright_exif(exif: bytes, orientation: int = 1) -> tuple[bytes, list[str]]:
+def reset_orientation(exif: bytes, orientation: int = 1) -> tuple[bytes, list[str]]:
     """An EXIF block with orientation 1, or another, and without its preview, and what was left out, in words.
 
     Every other byte stays where it is: a maker's notes are full of offsets, and do not survive being written anew.
@@ -114,19 +114,19 @@ def upright_exif(exif: bytes, orientation: int = 1) -> tuple[bytes, list[str]]:
     left_out = []
     try:
         order = {b"II": "<", b"MM": ">"}[bytes(data[:2])]
-        tags, link = _directory(data, order, struct.unpack_from(order + "I", data, 4)[0])
+        tags, link = _read_directory(data, order, struct.unpack_from(order + "I", data, 4)[0])
         if ORIENTATION in tags:
             kind, turn, place = tags[ORIENTATION]
             struct.pack_into(order + ("H" if kind == 3 else "I"), data, place, orientation)
             if (turn in ON_THE_SIDE) != (orientation in ON_THE_SIDE):
                 _swap(data, tags, 282, 283)
                 if EXIF_POINTER in tags:
-                    _swap(data, _directory(data, order, tags[EXIF_POINTER][1])[0], 40962, 40963)
+                    _swap(data, _read_directory(data, order, tags[EXIF_POINTER][1])[0], 40962, 40963)
         (preview,) = struct.unpack_from(order + "I", data, link)
         struct.pack_into(order + "I", data, link, 0)
         if preview:
             left_out.append(PREVIEW)
-            tags, _ = _directory(data, order, preview)
+            tags, _ = _read_directory(data, order, preview)
             for offset_tag, length_tag in ((513, 514), (273, 279)):  # a JPEG, or bare pixels
                 if offset_tag in tags and length_tag in tags:
                     start, length = tags[offset_tag][1], tags[length_tag][1]
@@ -145,7 +145,7 @@ def _swap(data: bytearray, tags: dict[int, tuple[int, int, int]], x: int, y: int
         data[one], data[other] = data[other], data[one]
 
 
-def _directory(data: bytearray, order: str, at: int) -> tuple[dict[int, tuple[int, int, int]], int]:
+def _read_directory(data: bytearray, order: str, at: int) -> tuple[dict[int, tuple[int, int, int]], int]:
     """The tags of an EXIF directory as {tag: (type, value, where the value is)}, and where its link to the next one is."""
     (count,) = struct.unpack_from(order + "H", data, at)
     tags = {}
@@ -163,7 +163,7 @@ def _encode_exif(opened: Image.Image) -> tuple[bytes, list[str]]:
     written, were = _list_tags(block), _list_tags(opened.getexif())
     changed = [TAGS.get(tag, str(tag)) for (part, tag), value in were.items() if written.get((part, tag)) != value]
     own = tags.get(EXIF_POINTER, {})
-    if orientation(opened) in ON_THE_SIDE and {40962, 40963} <= set(own):
+    if read_orientation(opened) in ON_THE_SIDE and {40962, 40963} <= set(own):
         own[40962], own[40963] = own[40963], own[40962]
         block = tags.tobytes()
     return block, [f"EXIF tags that could not be kept as they are: {', '.join(changed)}"] if changed else []
@@ -211,9 +211,9 @@ def save_arguments(metadata: Metadata, kind: str) -> dict[str, Any]:
             chunks.add_itxt("XML:com.adobe.xmp", metadata["xmp"].decode("utf-8", "replace"))
         colour = metadata.get("colour", {})
         if "gamma" in colour:
-            chunks.add(b"gAMA", _hundred_thousandths(colour["gamma"]))
+            chunks.add(b"gAMA", _encode_fractions(colour["gamma"]))
         if "chromaticity" in colour:
-            chunks.add(b"cHRM", _hundred_thousandths(*colour["chromaticity"]))
+            chunks.add(b"cHRM", _encode_fractions(*colour["chromaticity"]))
         if "srgb" in colour:
             chunks.add(b"sRGB", bytes([colour["srgb"]]))
         if "cICP" in colour:
@@ -221,11 +221,11 @@ def save_arguments(metadata: Metadata, kind: str) -> dict[str, Any]:
     return arguments
 
 
-def _hundred_thousandths(*numbers: float) -> bytes:
+def _encode_fractions(*numbers: float) -> bytes:
     return struct.pack(f">{len(numbers)}I", *(round(number * 100_000) for number in numbers))
 
 
-def tiff_tags(metadata: Metadata) -> Image.Exif:
+def make_tiff_tags(metadata: Metadata) -> Image.Exif:
     """EXIF and XMP as a TIFF holds them, in its own list of tags."""
     exif = Image.Exif()
     exif.load(metadata.get("exif", b""))
@@ -235,7 +235,7 @@ def tiff_tags(metadata: Metadata) -> Image.Exif:
     return tags
 
 
-def differences(before: Metadata, after: Metadata) -> dict[str, str]:
+def compare_metadata(before: Metadata, after: Metadata) -> dict[str, str]:
     """For each kind of metadata, by its name: "kept", "changed", "lost", or "added" where only `after` has it."""
     fates = {}
     for key, name in NAMES.items():

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
 from mend.errors import InputError
-from mend.images.formats import source_format
-from mend.images.metadata import ON_THE_SIDE, Metadata, orientation, read_metadata, read_tags, save_arguments
+from mend.images.formats import find_format
+from mend.images.metadata import ON_THE_SIDE, Metadata, read_metadata, read_orientation, read_tags, save_arguments
 
 
 class Source(TypedDict, total=False):
@@ -123,7 +123,7 @@ def picture_from_pil(opened: Image.Image) -> Picture:
     metadata, notes = read_metadata(opened, upright)
     if turned:
         notes.append("turned upright, as its EXIF orientation says; the mask is taken as drawn on the upright picture")
-    picture = Picture(np.empty((0, 0, 1), np.uint8), metadata, _compression(opened), notes)
+    picture = Picture(np.empty((0, 0, 1), np.uint8), metadata, _read_compression(opened), notes)
     if opened.format == "TIFF":
         for loss in _describe_channels(opened):
             picture.lose(loss)
@@ -147,7 +147,7 @@ def picture_from_pil(opened: Image.Image) -> Picture:
 
 def _make_plain(upright: Image.Image, picture: Picture, kind: str) -> Image.Image:
     """An upright image of some `kind` as grey or RGB, with alpha or without; what is converted is noted in `picture`."""
-    target = _plain_mode(upright)
+    target = _choose_mode(upright)
     if target == upright.mode:
         return upright
     foreign = upright.mode in FOREIGN  # the profile is of the colours of before
@@ -167,7 +167,7 @@ def find_differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def is_turned(opened: Image.Image) -> bool:
     """Whether its EXIF says that it is to be turned or mirrored, or was when it was opened."""
-    return orientation(opened) in range(2, 9)
+    return read_orientation(opened) in range(2, 9)
 
 
 def as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
@@ -177,7 +177,7 @@ def as_rgb(opened: Image.Image, name: str = "the picture") -> Image.Image:
             levels //= 257
         return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).convert("RGB")
     if opened.mode == "F":
-        return Image.fromarray(_float_levels(np.asarray(opened), name)).convert("RGB")
+        return Image.fromarray(_round_floats(np.asarray(opened), name)).convert("RGB")
     if opened.mode == "P" and "transparency" in opened.info:
         opened = opened.convert("RGBA")  # straight to RGB would warn and pick the transparent colour's entry
     return opened.convert("RGB")
@@ -190,7 +190,7 @@ def read_alpha(opened: Image.Image) -> np.ndarray | None:
     return np.asarray(opened.convert("RGBA").getchannel("A"))
 
 
-def _float_levels(values: np.ndarray, name: str) -> np.ndarray:
+def _round_floats(values: np.ndarray, name: str) -> np.ndarray:
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= 1):  # NaN fails both
         raise InputError(f"{name} holds float values from {low:g} to {high:g}; expected 0 to 1, none of them NaN.")
@@ -207,7 +207,7 @@ _MODES = {
 }
 
 
-def _plain_mode(opened: Image.Image) -> str:
+def _choose_mode(opened: Image.Image) -> str:
     clear = "transparency" in opened.info
     if opened.mode in ("L", "1"):
         return "LA" if clear else "L"
@@ -281,16 +281,16 @@ def _describe_channels(opened: Image.Image) -> list[str]:
     return said
 
 
-def _compression(opened: Image.Image) -> Source:
+def _read_compression(opened: Image.Image) -> Source:
     """The format, and how to compress such a file again."""
-    source = Source(format=source_format(opened) or "")
+    source = Source(format=find_format(opened) or "")
     if isinstance(opened, JpegImagePlugin.JpegImageFile):
         tables, straight = getattr(opened, "quantization", None), opened.info.get("adobe_transform") == 0
         if tables and (opened.mode == "L" or (opened.mode == "RGB" and not straight)):  # else they are no YCbCr tables
-            source["orientation"] = turn = orientation(opened) or 1
+            source["orientation"] = turn = read_orientation(opened) or 1
             turned = turn in ON_THE_SIDE
             source["qtables"] = {n: _transpose(table) for n, table in tables.items()} if turned else tables
-            source["subsampling"] = _subsampling(opened, turned)
+            source["subsampling"] = _find_subsampling(opened, turned)
             source["progressive"] = bool(opened.info.get("progressive"))
     if "compression" in opened.info:
         source["compression"] = opened.info["compression"]
@@ -302,7 +302,7 @@ def _transpose(table: list[int]) -> list[int]:
     return [table[8 * column + row] for row in range(8) for column in range(8)]
 
 
-def _subsampling(opened: JpegImagePlugin.JpegImageFile, turned: bool) -> int:
+def _find_subsampling(opened: JpegImagePlugin.JpegImageFile, turned: bool) -> int:
     """That of the colours, as Pillow numbers it; what it cannot write is none, in which no colour is lost."""
     factors: Any = tuple(n for _, across, down, _ in opened.layer for n in ((down, across) if turned else (across, down)))
     return JpegImagePlugin.samplings.get(factors, 0)

@@ -14,14 +14,14 @@ from mend.errors import InputError
 from mend.images.bit_depth import (
     SEARCHED,
     UNSURE,
+    find_largest_level,
     is_undecided,
-    jpeg_2000,
-    largest_level,
     normalise_grey_tiff,
-    png_chunks,
+    read_jpeg_2000,
+    read_png_chunks,
     restore_depth,
 )
-from mend.images.formats import KNOWN, format_of, source_format
+from mend.images.formats import KNOWN, find_format, format_of
 from mend.images.heif import is_heif, register_heif
 from mend.images.metadata import ORIENTATION, read_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil
@@ -51,21 +51,21 @@ def read_image(file: str | Path | bytes, name: str = "") -> Picture:
     unless given, is that of another format. Raises InputError when the file is missing, empty, truncated or no picture, has
     more than a gigapixel, or holds floats or integers that 16 bits do not hold.
     """
-    name = name or _name(file)
+    name = name or _name_source(file)
     with explain_read_errors(name), open_picture(file, name) as opened:
         picture = picture_from_pil(opened)
         white = _find_white(file, opened)
         if white > picture.full:
-            restore_depth(picture, name, _content(file), white, opened)
+            restore_depth(picture, name, _read_content(file), white, opened)
         if opened.format == "PNG":
-            chunks = _png_chunks(file, "cICP", "mDCV", "cLLI")
+            chunks = _find_png_chunks(file, "cICP", "mDCV", "cLLI")
             if "cICP" in chunks:
                 picture.metadata["colour"] = picture.metadata.get("colour", {}) | {"cICP": chunks.pop("cICP")}
             picture.notes += [f"the PNG chunk {chunk} is left out" for chunk in chunks]  # Pillow cannot write them
         if picture.source["format"] == "JPEG":
-            picture.content = _content(file)
+            picture.content = _read_content(file)
         if opened.format == "WEBP":
-            picture.source["lossless"] = _is_lossless_webp(_content(file))
+            picture.source["lossless"] = _is_lossless_webp(_read_content(file))
     named, found = format_of(Path(name).suffix), picture.source["format"]
     if named and named != found:
         picture.notes.append(f"{Path(name).name} is a {found} by its content")
@@ -77,7 +77,7 @@ def read_rgb(file: str | Path | bytes) -> np.ndarray:
 
     Transparency is dropped and 16 bits become 8. Raises InputError as `read_image` does.
     """
-    name = _name(file)
+    name = _name_source(file)
     with explain_read_errors(name), open_picture(file, name) as opened:
         return np.asarray(as_rgb(ImageOps.exif_transpose(opened), name))
 
@@ -86,7 +86,7 @@ def peek(file: Path | bytes) -> tuple[str | None, int]:
     """The format of a picture by its content, and how many pixels it has, from its beginning; (None, 0) for no picture."""
     try:
         with _allow_large_pictures(), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
-            return source_format(opened), opened.width * opened.height
+            return find_format(opened), opened.width * opened.height
     except Exception:  # as in `explain_read_errors`
         return None, 0
 
@@ -101,9 +101,9 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
 
     It is called `name` there, by its path unless given.
     """
-    name = name or _name(file)
+    name = name or _name_source(file)
     with explain_read_errors(name):
-        if is_heif(head := _head(file, 12)):
+        if is_heif(head := _read_head(file, 12)):
             register_heif(name)
         try:
             with _allow_large_pictures():
@@ -126,7 +126,7 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
             )
         elif opened.format == "TIFF" and opened.info.get("compression") in UNSURE:
             with _allow_large_pictures():
-                if is_undecided(_content(file), opened):
+                if is_undecided(_read_content(file), opened):
                     raise InputError(f"{name} is damaged: some of its rows cannot be read. Copy it again from where it came.")
         if opened.format == "JPEG2000":
             _repair_white(file, name, opened)
@@ -136,7 +136,7 @@ def open_picture(file: str | Path | bytes, name: str = "") -> Image.Image:
 def _check_density(file: str | Path | bytes, opened: Image.Image) -> None:
     """Raise OSError for a large picture whose file is too short to hold it: room for all its pixels is taken before they are
     read."""
-    kind = opened.info.get("compression") if opened.format == "TIFF" else source_format(opened)
+    kind = opened.info.get("compression") if opened.format == "TIFF" else find_format(opened)
     pixels, densest = opened.width * opened.height, DENSEST.get(kind or "")
     length = len(file) if isinstance(file, bytes) else Path(file).stat().st_size
     if densest is not None and pixels > max(PILLOWS_MOST, densest * length):
@@ -209,15 +209,15 @@ def _describe_unknown(head: bytes) -> str:
 
 
 def _find_white(file: str | Path | bytes, opened: Image.Image) -> int:
-    return largest_level(_content(file) if opened.format in SEARCHED else _head(file, 25), opened)
+    return find_largest_level(_read_content(file) if opened.format in SEARCHED else _read_head(file, 25), opened)
 
 
 def _repair_white(file: str | Path | bytes, name: str, opened: Image.Image) -> None:
     """Make white 255 in a JPEG 2000 of more bits: Pillow rounds it to 256, which is 0."""
-    content = _content(file)
-    if opened.mode[0] == "I" or (white := largest_level(content, opened)) == 255:
+    content = _read_content(file)
+    if opened.mode[0] == "I" or (white := find_largest_level(content, opened)) == 255:
         return
-    deep = jpeg_2000(content, white)
+    deep = read_jpeg_2000(content, white)
     if deep is None or deep.shape[2] != len(opened.getbands()):
         raise InputError(
             f"{name} is a JPEG 2000 of more than 8 bits that cannot be read whole. Convert it to PNG or TIFF first."
@@ -225,10 +225,10 @@ def _repair_white(file: str | Path | bytes, name: str, opened: Image.Image) -> N
     opened.paste(Image.fromarray(np.rint(deep / 257).astype(np.uint8)))
 
 
-def _png_chunks(file: str | Path | bytes, *names: str) -> dict[str, bytes]:
+def _find_png_chunks(file: str | Path | bytes, *names: str) -> dict[str, bytes]:
     """What is in these chunks, of those before the pixels: Pillow does not know them."""
     with io.BytesIO(file) if isinstance(file, bytes) else Path(file).open("rb") as opened:
-        return {name: chunk[8:-4] for name, chunk in png_chunks(opened, until="IDAT") if name in names}
+        return {name: chunk[8:-4] for name, chunk in read_png_chunks(opened, until="IDAT") if name in names}
 
 
 def _is_lossless_webp(content: bytes) -> bool:
@@ -241,15 +241,15 @@ def _is_lossless_webp(content: bytes) -> bool:
     return False
 
 
-def _name(file: str | Path | bytes) -> str:
+def _name_source(file: str | Path | bytes) -> str:
     return "the picture" if isinstance(file, bytes) else str(file)
 
 
-def _content(file: str | Path | bytes) -> bytes:
+def _read_content(file: str | Path | bytes) -> bytes:
     return file if isinstance(file, bytes) else Path(file).read_bytes()
 
 
-def _head(file: str | Path | bytes, count: int) -> bytes:
+def _read_head(file: str | Path | bytes, count: int) -> bytes:
     if isinstance(file, bytes):
         return file[:count]
     with Path(file).open("rb") as opened:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mend.images import array_module
+from mend.images import find_array_module
 
 Array = Any  # a numpy array or a tensor
 
@@ -17,31 +17,31 @@ Array = Any  # a numpy array or a tensor
 
 def sum_lines(image: Array, axis: int) -> Array:
     """Along one axis, in float64; channel by channel, since PyTorch copies what it sums in another type."""
-    xp = array_module(image)
-    kind = widest_float(image)
+    xp = find_array_module(image)
+    kind = choose_float(image)
     return xp.stack([xp.sum(image[:, i], axis=axis - 1, dtype=kind) for i in range(image.shape[1])], axis=1)
 
 
 def sum_squares(image: Array) -> Array:
     """Of each channel, (B, C); one by one, since the squares of a large picture take memory, and row by row: PyTorch would
     divide the sum of a whole picture between its threads."""
-    xp = array_module(image)
-    kind = widest_float(image)
+    xp = find_array_module(image)
+    kind = choose_float(image)
     channels = (image[:, i] for i in range(image.shape[1]))
     return xp.stack([xp.sum(xp.sum(xp.square(channel), axis=2, dtype=kind), axis=1) for channel in channels], axis=1)
 
 
-def widest_float(array: Array) -> Any:
-    xp = array_module(array)
+def choose_float(array: Array) -> Any:
+    xp = find_array_module(array)
     return xp.float32 if str(array.device).startswith("mps") else xp.float64  # Apple's GPUs have no other
 
 
 # --- Mirrors and scales ----------------------------------------------------------------------------------------------
 
 
-def darker_half_first(masked: Array) -> Array:
+def find_darker_half(masked: Array) -> Array:
     """Whether the upper half of each image is darker than the lower one, and the left than the right: (B, 2), bool."""
-    xp = array_module(masked)
+    xp = find_array_module(masked)
     halves = []
     for axis in (2, 3):
         lines = xp.sum(sum_lines(masked, 5 - axis), axis=1)
@@ -52,7 +52,7 @@ def darker_half_first(masked: Array) -> Array:
 
 def mirror(image: Array, over: Array) -> Array:
     """Images (B, C, H, W), each turned upside down and left to right where `over` (B, 2) says so."""
-    xp = array_module(image)
+    xp = find_array_module(image)
     for axis, which in ((2, over[:, 0]), (3, over[:, 1])):
         if xp.any(which):
             flipped = xp.flip(image, axis=axis)
@@ -70,7 +70,7 @@ def _halve(image: Array, axis: int) -> Array:
     means = 0.5 * (_cut(image, axis, slice(0, length - length % 2, 2)) + _cut(image, axis, slice(1, length, 2)))
     if length % 2 == 0:
         return means
-    return array_module(image).concat([means, _cut(image, axis, slice(length - 1, length))], axis=axis)
+    return find_array_module(image).concat([means, _cut(image, axis, slice(length - 1, length))], axis=axis)
 
 
 def double(coarse: Array, height: int, width: int) -> Array:
@@ -82,7 +82,7 @@ def double(coarse: Array, height: int, width: int) -> Array:
 
 
 def _double(image: Array, axis: int) -> Array:
-    xp, most = array_module(image), 0.75 * image
+    xp, most = find_array_module(image), 0.75 * image
     twice = xp.stack([most + 0.25 * beside for beside in _neighbours(image, axis)], axis=axis + 1)
     return xp.reshape(twice, (*image.shape[:axis], 2 * image.shape[axis], *image.shape[axis + 1 :]))
 
@@ -102,7 +102,7 @@ def average_neighbours(image: Array) -> Array:
 
 def _neighbours(image: Array, axis: int) -> tuple[Array, Array]:
     """For each pixel the one before it and the one after it; at the border itself."""
-    xp, length = array_module(image), image.shape[axis]
+    xp, length = find_array_module(image), image.shape[axis]
     first, last = _cut(image, axis, slice(0, 1)), _cut(image, axis, slice(length - 1, length))
     before = xp.concat([first, _cut(image, axis, slice(0, length - 1))], axis=axis)
     after = xp.concat([_cut(image, axis, slice(1, length)), last], axis=axis)
@@ -117,7 +117,7 @@ def _cut(image: Array, axis: int, part: slice) -> Array:
 
 
 def copy(array: Array) -> Array:
-    return array_module(array).asarray(array, copy=True)
+    return find_array_module(array).asarray(array, copy=True)
 
 
 def to_numpy(array: Array) -> np.ndarray:

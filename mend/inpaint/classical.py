@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import cv2
 import numpy as np
 
-from mend.errors import missing_package, pick
+from mend.errors import make_missing_error, pick
 from mend.inpaint.filler import Memory
 from mend.inpaint.folder import Model
 from mend.inpaint.plan import PROGRAM
@@ -27,12 +27,12 @@ def mean_colour(masked: Picture, hole: np.ndarray) -> Picture:
 
 def telea(masked: Picture, hole: np.ndarray) -> Picture:
     """Fast marching (Telea, 2004), by OpenCV, radius 3 pixels, 8 bits."""
-    return _opencv(masked, hole, cv2.INPAINT_TELEA)
+    return _fill_by_opencv(masked, hole, cv2.INPAINT_TELEA)
 
 
 def navier_stokes(masked: Picture, hole: np.ndarray) -> Picture:
     """Isophotes carried inward as a fluid (Bertalmio et al., 2001), by OpenCV, radius 3 pixels, 8 bits."""
-    return _opencv(masked, hole, cv2.INPAINT_NS)
+    return _fill_by_opencv(masked, hole, cv2.INPAINT_NS)
 
 
 def biharmonic(masked: Picture, hole: np.ndarray) -> Picture:
@@ -49,7 +49,7 @@ def harmonic(masked: Picture, hole: np.ndarray) -> Picture:
     return solve_laplace(masked, hole)
 
 
-def _opencv(masked: Picture, hole: np.ndarray, method: int) -> Picture:
+def _fill_by_opencv(masked: Picture, hole: np.ndarray, method: int) -> Picture:
     pixels = np.rint(masked.clip(0, 1) * 255).astype(np.uint8)
     return cv2.inpaint(pixels, hole.astype(np.uint8), 3, method).astype(np.float32) / 255
 
@@ -69,7 +69,7 @@ def is_installed(name: str) -> bool:
     return name != "biharmonic" or find_spec("skimage") is not None
 
 
-def _version(library: str) -> str:
+def _find_version(library: str) -> str:
     from importlib.metadata import PackageNotFoundError, version  # which takes a while
 
     try:
@@ -87,7 +87,7 @@ class Classical:
     def __init__(self, name: str) -> None:
         self.name, self.function = name, pick(CLASSICAL, name, "classical filler")
         if not is_installed(name):  # said once, and not of each picture of a folder
-            raise missing_package("scikit-image", "eval")
+            raise make_missing_error("scikit-image", "eval")
         self.config = Model(model=name)
         self.memory = MEMORY.get(name)
 
@@ -102,7 +102,7 @@ class Classical:
     @property
     def version(self) -> str:
         """A hash of its name and of the versions of the libraries that classical fillers are from."""
-        libraries = " ".join(f"{library} {_version(library)}" for library in ("opencv-python-headless", "scikit-image"))
+        libraries = " ".join(f"{library} {_find_version(library)}" for library in ("opencv-python-headless", "scikit-image"))
         return hashlib.sha256(f"{self.name} {libraries.replace('-python-headless', '')}".encode()).hexdigest()
 
     def _fill(self, masked: Picture, hole: np.ndarray) -> Picture:

@@ -23,12 +23,12 @@ Loop = Callable[..., Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def inlined(function: Function) -> Function:
+def inline_loop(function: Function) -> Function:
     """A function as a part of the loops that call it."""
     return njit(function, inline="always")
 
 
-def compiled(function: Loop) -> Loop:
+def compile_loop(function: Loop) -> Loop:
     """A loop as machine code, which lets other threads run meanwhile."""
     # Sums may be taken in any order, and so in vectors; infinity stays what it is.
     jit = partial(njit, nogil=True, fastmath={"reassoc", "contract", "nsz"})

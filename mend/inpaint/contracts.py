@@ -86,7 +86,7 @@ class Contract:
         meaning: it is what networks are trained with that are given the masked image."""
         low, high = self.image_range
         values = self._order(low + image * (high - low)) * (1 - hole)
-        inside = grown(hole, self.grow) > 0
+        inside = grow_hole(hole, self.grow) > 0
         mask = np.where(inside, self.mask_hole, self.mask_known)
         if self.dtype == "uint8":
             values = np.rint(values)
@@ -109,7 +109,7 @@ def write_contract(contract: Contract, toml: Path) -> None:
     write_bytes(toml, "".join(lines).encode())
 
 
-def grown(hole: np.ndarray, pixels: int) -> np.ndarray:
+def grow_hole(hole: np.ndarray, pixels: int) -> np.ndarray:
     """The hole (B, 1, H, W), larger by so many pixels on every side, corners included."""
     square = np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)
     return np.stack([cv2.dilate(one[0], square)[None] for one in hole])
@@ -146,49 +146,49 @@ def read_contract(toml: str | Path) -> Contract:
     return Contract(**values)
 
 
-def _whole(least: int, most: float = math.inf) -> Any:
+def _make_whole_check(least: int, most: float = math.inf) -> Any:
     return lambda value: type(value) is int and least <= value <= most
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 1e38  # infinity is none, nor what no float32 holds
 
 
-def _text(value: Any) -> bool:
+def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _place(value: Any) -> bool:
-    return _text(value) or _whole(0)(value)
+def _is_place(value: Any) -> bool:
+    return _is_text(value) or _make_whole_check(0)(value)
 
 
-def _range(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_number, value)) and value[0] < value[1]
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]
 
 
-def _hash(value: Any) -> bool:
+def _is_sha256(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
-_SIDE = (_whole(16, MOST), f"a whole number of pixels, from 16 to {MOST}")
+_SIDE = (_make_whole_check(16, MOST), f"a whole number of pixels, from 16 to {MOST}")
 _EXPECTED: dict[str, tuple[Any, str]] = {
-    "file": (_text, "a file's name"),
-    "licence": (_text, "its name, such as Apache-2.0"),
-    **dict.fromkeys(("image", "mask", "output"), (_place, "a name, or a place from 0")),
+    "file": (_is_text, "a file's name"),
+    "licence": (_is_text, "its name, such as Apache-2.0"),
+    **dict.fromkeys(("image", "mask", "output"), (_is_place, "a name, or a place from 0")),
     "dtype": (DTYPES.__contains__, " or ".join(DTYPES)),
     "colours": (COLOURS.__contains__, " or ".join(COLOURS)),
-    **dict.fromkeys(("image_range", "output_range"), (_range, "the values of black and white, such as [0, 255]")),
-    **dict.fromkeys(("mask_hole", "mask_known"), (_number, "a number")),
+    **dict.fromkeys(("image_range", "output_range"), (_is_range, "the values of black and white, such as [0, 255]")),
+    **dict.fromkeys(("mask_hole", "mask_known"), (_is_number, "a number")),
     "fixed": _SIDE,
-    "multiple": (_whole(1, MOST), f"a whole number of pixels, from 1 to {MOST}"),
+    "multiple": (_make_whole_check(1, MOST), f"a whole number of pixels, from 1 to {MOST}"),
     "largest": _SIDE,
-    "memory": (_whole(1), "a whole number of bytes"),
-    "grow": (_whole(0), "a whole number of pixels"),
+    "memory": (_make_whole_check(1), "a whole number of bytes"),
+    "grow": (_make_whole_check(0), "a whole number of pixels"),
     "keeps_known": (lambda value: isinstance(value, bool), "true or false"),
-    "hub": (lambda value: _text(value) and value.count("/") == 1, "owner/name"),
-    "source": (_text, "an address"),
-    "bytes": (_whole(1), "a whole number"),
-    "sha256": (_hash, "64 hexadecimal digits in lower case"),
+    "hub": (lambda value: _is_text(value) and value.count("/") == 1, "owner/name"),
+    "source": (_is_text, "an address"),
+    "bytes": (_make_whole_check(1), "a whole number"),
+    "sha256": (_is_sha256, "64 hexadecimal digits in lower case"),
 }
 
 SHIPPED: dict[str, Contract] = {path.stem: read_contract(path) for path in sorted((ASSETS / "networks").glob("*.toml"))}

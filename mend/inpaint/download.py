@@ -34,14 +34,14 @@ def fetch(name: str, contract: Contract) -> Path:
 
     assert contract.hub
     there = find_fetched(contract)
-    if there is not None and difference(there, contract) is None:
+    if there is not None and describe_difference(there, contract) is None:
         return there
     cache, page = Path(constants.HF_HUB_CACHE), f"{constants.ENDPOINT}/{contract.hub}"
     by_hand = f"Or download {contract.file} from {page} elsewhere, and give its path instead of {name}. {INSTEAD}"
     try:
         get_hf_file_metadata(hf_hub_url(contract.hub, contract.file))  # one question; to fetch, it would ask again and again
     except HfHubHTTPError as error:
-        raise InputError(f"{page} does not give {contract.file}: {_first_line(error)} {by_hand}") from None
+        raise InputError(f"{page} does not give {contract.file}: {_shorten_error(error)} {by_hand}") from None
     except Exception as error:
         _raise_unless_connection(error)
         raise InputError(
@@ -60,10 +60,10 @@ def fetch(name: str, contract: Contract) -> Path:
         if isinstance(error, OSError) and (error.errno == errno.ENOSPC or error.filename):
             raise InputError(_explain_disk(error, cache, contract)) from None
         raise InputError(
-            f"{contract.file} of {name} could not be fetched to {cache}: {_first_line(error)} Nothing of it is used. "
+            f"{contract.file} of {name} could not be fetched to {cache}: {_shorten_error(error)} Nothing of it is used. "
             f"The same command tries again. {by_hand}"
         ) from None
-    if wrong := difference(path, contract):
+    if wrong := describe_difference(path, contract):
         path.resolve().unlink()
         path.unlink(missing_ok=True)
         raise InputError(f"what {page} gives as {contract.file} {wrong}. It was removed. {INSTEAD}")
@@ -90,7 +90,7 @@ def _explain_disk(error: OSError, cache: Path, contract: Contract) -> str:
         return f"{cache} cannot be written: its disk can only be read. Set HF_HOME to another folder."
     if isinstance(error, PermissionError):
         return f"{cache} may not be written: no permission for it or its folder. Set HF_HOME to another folder."
-    return f"{cache} cannot be written: {_first_line(error)} Set HF_HOME to another folder."
+    return f"{cache} cannot be written: {_shorten_error(error)} Set HF_HOME to another folder."
 
 
 def _remove_halves(whole: Path) -> None:
@@ -100,7 +100,7 @@ def _remove_halves(whole: Path) -> None:
             half.unlink()
 
 
-def difference(file: Path, contract: Contract) -> str | None:
+def describe_difference(file: Path, contract: Contract) -> str | None:
     """In what a file differs from the one that a contract describes, in words; None where it does not."""
     size = file.stat().st_size
     if contract.bytes is not None and size != contract.bytes:
@@ -124,7 +124,7 @@ def _raise_unless_connection(error: Exception) -> None:
         raise error
 
 
-def _first_line(error: BaseException) -> str:
+def _shorten_error(error: BaseException) -> str:
     """What an error says, as a sentence; of the system's without their number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}."

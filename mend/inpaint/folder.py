@@ -46,7 +46,7 @@ class Model:
         return self.options.get("width", 0)
 
 
-def model_folder(path: str | Path) -> Path:
+def locate_model(path: str | Path) -> Path:
     """The folder that holds the model: `path` itself, or its `model` folder when `path` is a run. InputError where none is."""
     path = Path(path)
     if folder := find_model(path):
@@ -59,17 +59,17 @@ def model_folder(path: str | Path) -> Path:
 
 
 def find_model(path: Path) -> Path | None:
-    """As `model_folder`; None where there is no model."""
+    """As `locate_model`; None where there is no model."""
     return next((folder for folder in (path, path / "model") if (folder / "config.json").is_file()), None)
 
 
 def read_config(path: str | Path) -> Model:
     """What the `config.json` of a model or run folder says. InputError for what is none."""
-    file = model_folder(path) / "config.json"
+    file = locate_model(path) / "config.json"
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values["version"] == VERSION:
-            model = model_from({key: values[key] for key in ("version", "model", "options", "trained")})
+            model = parse_model({key: values[key] for key in ("version", "model", "options", "trained")})
             if not all(isinstance(value, int) for value in model.options.values()):
                 raise TypeError(f"its options are {model.options}; expected whole numbers")
             return model
@@ -78,13 +78,13 @@ def read_config(path: str | Path) -> Model:
     raise InputError(f"{file} is of version {values['version']}; this is mend for version {VERSION}.")
 
 
-def model_from(config: dict[str, Any]) -> Model:
+def parse_model(config: dict[str, Any]) -> Model:
     """A model as JSON has it; keys that mend does not know are left out."""
     trained = config.get("trained")
-    known = {**_known(Model, config), "trained": Trained(**_known(Trained, trained)) if trained else None}
+    known = {**_keep_known(Model, config), "trained": Trained(**_keep_known(Trained, trained)) if trained else None}
     return Model(**known)
 
 
-def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+def _keep_known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     names = [one.name for one in fields(kind)]
     return {name: value for name, value in values.items() if name in names}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mend.errors import InputError, unknown
+from mend.errors import InputError, make_unknown_error
 from mend.inpaint.contracts import Contract
 from mend.inpaint.onnx import open_session
 
@@ -50,7 +50,7 @@ class OnnxGraph:
             return given[names.index(place)]
         if isinstance(place, int) and place < len(given):
             return given[place]
-        raise unknown(f"{kind} of {self.file.name}", str(place), names)
+        raise make_unknown_error(f"{kind} of {self.file.name}", str(place), names)
 
     def _check(self, given: Any, role: str, channels: int, contract: Contract) -> None:
         """InputError where the graph itself contradicts the contract."""
@@ -71,22 +71,22 @@ class OnnxGraph:
         try:
             (output,) = self.session.run([self.output], {self.image: image, self.mask: mask})
         except Exception as error:
-            raise InputError(f"{self.file.name} stopped on an image of {size_of(image)}. {explain(error)}") from None
-        return checked(np.asarray(output), image, self.file.name)
+            raise InputError(f"{self.file.name} stopped on an image of {format_size(image)}. {explain(error)}") from None
+        return check_output(np.asarray(output), image, self.file.name)
 
 
-def checked(output: np.ndarray, image: np.ndarray, name: str) -> np.ndarray:
+def check_output(output: np.ndarray, image: np.ndarray, name: str) -> np.ndarray:
     """The output, where it has the shape of the image and is finite; else InputError."""
     if output.shape != image.shape:
         raise InputError(
             f"{name} returned the shape {list(output.shape)} for an image of {list(image.shape)}; expected the same."
         )
     if not np.isfinite(output).all():
-        raise InputError(f"{name} returned values that are no numbers (NaN or infinite) for an image of {size_of(image)}.")
+        raise InputError(f"{name} returned values that are no numbers (NaN or infinite) for an image of {format_size(image)}.")
     return output
 
 
-def size_of(image: np.ndarray) -> str:
+def format_size(image: np.ndarray) -> str:
     return f"{image.shape[-1]}×{image.shape[-2]} pixels"
 
 

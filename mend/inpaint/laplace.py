@@ -26,9 +26,9 @@ def solve_laplace(masked: np.ndarray, hole: np.ndarray) -> np.ndarray:
     It takes some 130 bytes for each pixel of the box around the largest part of the hole.
     """
     filled = masked.copy()
-    for box, part in _parts(hole):
+    for box, part in _find_parts(hole):
         picture = filled[box]
-        scales = _scales(part)
+        scales = _build_scales(part)
         for channel in range(picture.shape[2]):
             known = np.where(hole[box], 0, picture[..., channel]).astype(np.float64)
             solution = _solve(scales, part * _neighbours(known))
@@ -36,7 +36,7 @@ def solve_laplace(masked: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _parts(hole: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+def _find_parts(hole: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
     """The parts of a hole that are farther than twice `APART` from each other: the box around each, some known pixels
     included, and the part within it."""
     around = cv2.dilate(hole.astype(np.uint8), np.ones((2 * APART + 1, 2 * APART + 1), np.uint8))
@@ -66,7 +66,7 @@ class _Scale:
         return u + DAMPING * (r - self.apply(u)) / self.count
 
 
-def _scales(part: np.ndarray) -> list[_Scale]:
+def _build_scales(part: np.ndarray) -> list[_Scale]:
     """From the finest on; a pixel is missing where all four of the finer scale are. The coarsest is solved at once, or, where
     nothing would be missing any more, has only thin holes, which smoothing fills."""
     scales: list[_Scale] = []
@@ -100,7 +100,7 @@ def _solve(scales: list[_Scale], right: np.ndarray) -> np.ndarray:
     for _ in range(ROUNDS):
         if np.abs(residual).max() <= RESIDUAL:
             break
-        step = _cycle(scales, residual)
+        step = _run_cycle(scales, residual)
         now = float((residual * step).sum())
         direction = step + now / before * direction
         moved = scales[0].apply(direction)
@@ -111,7 +111,7 @@ def _solve(scales: list[_Scale], right: np.ndarray) -> np.ndarray:
     return u
 
 
-def _cycle(scales: list[_Scale], residual: np.ndarray) -> np.ndarray:
+def _run_cycle(scales: list[_Scale], residual: np.ndarray) -> np.ndarray:
     """Nearly the solution for this residual: smoothed, corrected at the scale below, and smoothed in the same way again."""
     (scale, *coarser) = scales
     if scale.inverse is not None:
@@ -121,7 +121,7 @@ def _cycle(scales: list[_Scale], residual: np.ndarray) -> np.ndarray:
     u = scale.smooth(scale.smooth(np.zeros_like(residual), residual), residual)
     if coarser:
         below = coarser[0].hole * _halve(residual - scale.apply(u))
-        u += scale.hole * _double(_cycle(coarser, below), *residual.shape)
+        u += scale.hole * _double(_run_cycle(coarser, below), *residual.shape)
     return scale.smooth(scale.smooth(u, residual), residual)
 
 

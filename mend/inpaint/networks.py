@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mend.errors import InputError, name_missing_extra, unknown
+from mend.errors import InputError, make_unknown_error, name_missing_extra
 from mend.images import composite
 from mend.inpaint.arrays import halve
 from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, read_contract
-from mend.inpaint.download import difference, fetch, hash_file
+from mend.inpaint.download import describe_difference, fetch, hash_file
 from mend.inpaint.filler import Memory
 from mend.inpaint.folder import Model
 from mend.inpaint.graphs import OnnxGraph
 from mend.inpaint.holes import measure_depth
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.probe import probe
-from mend.inpaint.tiles import Tile, see_around, tiles
+from mend.inpaint.tiles import Tile, cut_tiles, see_around
 from mend.progress import Report, ignore
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ def load_network(model: str | Path) -> "Network":
     else:
         file = Path(model)
         if file.suffix.lower() not in SUFFIXES:
-            raise unknown("network", str(model), [*NETWORKS, "FILE.onnx", "FILE.pt"])
+            raise make_unknown_error("network", str(model), [*NETWORKS, "FILE.onnx", "FILE.pt"])
         if not file.is_file():
             raise InputError(f"{file} does not exist. Give an ONNX or a TorchScript file, or one of {', '.join(NETWORKS)}.")
-        name, (contract, toml) = file.stem, _contract_of(file)
-        if wrong := difference(file, contract):
+        name, (contract, toml) = file.stem, _find_contract(file)
+        if wrong := describe_difference(file, contract):
             raise InputError(f"{file.name} is not what {toml} describes: it {wrong}. Fetch it again, or correct {toml}.")
     run = _open(file, contract)
     return Network(name, run, probe(run, contract, file.name, toml))
@@ -73,7 +73,7 @@ def _open(file: Path, contract: Contract) -> "OnnxGraph | TorchScript":
     return TorchScript(file, contract)
 
 
-def _contract_of(file: Path) -> tuple[Contract, str]:
+def _find_contract(file: Path) -> tuple[Contract, str]:
     """The contract of a file, and what it is called."""
     beside = file.with_suffix(".toml")
     if beside.is_file():
@@ -161,8 +161,8 @@ class Network:
         rows, columns = (slice(part.start // window.shrunk, -(-part.stop // window.shrunk)) for part in window.tile.inner)
         own = np.zeros_like(missing)
         own[..., rows, columns] = missing[..., rows, columns]
-        for tile in tiles(1 - own, _inner(side), side // 8, STEP):
-            rows, columns = (_around(part, side, n) for part, n in zip(tile.place, own.shape[-2:], strict=True))
+        for tile in cut_tiles(1 - own, _limit_inner(side), side // 8, STEP):
+            rows, columns = (_centre_window(part, side, n) for part, n in zip(tile.place, own.shape[-2:], strict=True))
             seen = (..., rows, columns)
             raw = self._see(small[seen], missing[seen])
             small[seen] = composite(small[seen], raw, missing[seen])
@@ -200,7 +200,7 @@ def plan_windows(hole: np.ndarray, side: int) -> Iterator[Window]:
     """
     size = (hole.shape[-2], hole.shape[-1])
     longest = -(-max(size) // STEP) * STEP
-    for cluster in tiles(1 - hole, longest, side // 8, STEP):
+    for cluster in cut_tiles(1 - hole, longest, side // 8, STEP):
         deepest = float(measure_depth(hole[0, 0][cluster.seen] > 0).max())
         shrunk = 1
         while deepest > shrunk * side / 3 and longest > shrunk * side:
@@ -208,12 +208,12 @@ def plan_windows(hole: np.ndarray, side: int) -> Iterator[Window]:
         yield Window(see_around(cluster.place, shrunk * side // 2, size), shrunk)
 
 
-def _inner(side: int) -> int:
+def _limit_inner(side: int) -> int:
     """How long a part of a hole may be to be filled at once: three quarters of the side, in whole steps."""
     return max(STEP, side * 3 // 4 // STEP * STEP)
 
 
-def _around(place: slice, side: int, length: int) -> slice:
+def _centre_window(place: slice, side: int, length: int) -> slice:
     """`side` pixels with `place` in their middle, moved into a picture of this `length`; all of it where it is shorter."""
     start = max(0, min((place.start + place.stop - side) // 2, length - side))
     return slice(start, min(start + side, length))

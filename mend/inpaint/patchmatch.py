@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from mend.inpaint.blend import approximate_laplace
-from mend.inpaint.compiled import compiled, inlined, run
+from mend.inpaint.compiled import compile_loop, inline_loop, run
 from mend.inpaint.holes import measure_depth
 
 PATCH = 7  # pixels, the side of a patch
@@ -94,7 +94,7 @@ def make_scale(image: np.ndarray, hole: np.ndarray, guide: np.ndarray, coherence
     missing = np.flatnonzero(hole).astype(np.int32)
     pixels, guide = image.copy(), np.ascontiguousarray(guide)
     rough = measure_roughness(image, hole)
-    nearest, part = (_nearest(known), _nearest(unknown)), np.float32(coherence)
+    nearest, part = (_number_nearest(known), _number_nearest(unknown)), np.float32(coherence)
     return Scale(pixels, guide, rough, missing, sources, targets, number, *nearest, confidence, part)
 
 
@@ -120,7 +120,7 @@ def blur(values: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
 
 
-def _nearest(centres: np.ndarray) -> np.ndarray:
+def _number_nearest(centres: np.ndarray) -> np.ndarray:
     """For each pixel (H, W) the number of the centre (H, W, True) that is nearest to it."""
     _, label = cv2.distanceTransformWithLabels((~centres).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     places = np.flatnonzero(centres)
@@ -188,7 +188,7 @@ def describe_patches(scale: Scale, centres: np.ndarray, axes: np.ndarray) -> np.
     return described
 
 
-@compiled
+@compile_loop
 def describe(start: int, stop: int, scale: Scale, centres: np.ndarray, axes: np.ndarray, described: np.ndarray) -> None:
     """Mean colour, guide and roughness at the centre, and the patch along the `axes` (24, 147).
 
@@ -236,7 +236,7 @@ def search(described: Descriptors) -> np.ndarray:
     return nearest
 
 
-@compiled
+@compile_loop
 def search_blocks(
     start: int,
     stop: int,
@@ -287,27 +287,27 @@ def improve(scale: Scale, described: Descriptors, source: np.ndarray) -> Field:
     return field
 
 
-@inlined
-def _distance(target: np.ndarray, source: np.ndarray) -> np.float32:
+@inline_loop
+def _measure_distance(target: np.ndarray, source: np.ndarray) -> np.float32:
     total = np.float32(0)
     for j in range(DESCRIPTOR):
         total += (target[j] - source[j]) * (target[j] - source[j])
     return total
 
 
-@inlined
-def nearest_to(nearest: np.ndarray, y: int, x: int) -> int:
+@inline_loop
+def find_nearest(nearest: np.ndarray, y: int, x: int) -> int:
     """What is nearest to a place that may lie outside the picture."""
     return nearest[min(max(y, 0), nearest.shape[0] - 1), min(max(x, 0), nearest.shape[1] - 1)]
 
 
-@inlined
-def number_at(number: np.ndarray, y: int, x: int) -> int:
+@inline_loop
+def get_number(number: np.ndarray, y: int, x: int) -> int:
     """The number there, −1 outside the picture."""
     return number[y, x] if 0 <= y < number.shape[0] and 0 <= x < number.shape[1] else -1
 
 
-@inlined
+@inline_loop
 def _count_beside(place: int, own: int, target: int, number: np.ndarray, before: np.ndarray) -> tuple[int, int]:
     """How many of a target's four neighbours had `before` what lies beside a place as they lie beside the target, and how many
     what so lies beside its own source. All are flat indices: no source is at the picture's edge, so what lies beside it is in
@@ -315,7 +315,7 @@ def _count_beside(place: int, own: int, target: int, number: np.ndarray, before:
     width = number.shape[1]
     new = kept = 0
     for dy, dx in AROUND:
-        neighbour = number_at(number, target // width + dy, target % width + dx)
+        neighbour = get_number(number, target // width + dy, target % width + dx)
         if neighbour >= 0:
             beside = before[neighbour] - dy * width - dx
             new += beside == place
@@ -323,15 +323,15 @@ def _count_beside(place: int, own: int, target: int, number: np.ndarray, before:
     return new, kept
 
 
-@compiled
+@compile_loop
 def measure(start: int, stop: int, described: Descriptors, field: Field) -> None:
     """The distance of every target from its source."""
     (targets, sources), (source, distance) = described, field
     for i in range(start, stop):
-        distance[i] = _distance(targets[i], sources[source[i]])
+        distance[i] = _measure_distance(targets[i], sources[source[i]])
 
 
-@compiled
+@compile_loop
 def propagate(
     start: int, stop: int, dy: int, dx: int, scale: Scale, described: Descriptors, before: np.ndarray, field: Field
 ) -> None:
@@ -341,18 +341,18 @@ def propagate(
     number, nearest_source, targets, sources = scale.number, scale.nearest_source, scale.targets, scale.sources
     coherence, width = scale.coherence, number.shape[1]
     for i in range(start, stop):
-        neighbour = number_at(number, targets[i] // width + dy, targets[i] % width + dx)
+        neighbour = get_number(number, targets[i] // width + dy, targets[i] % width + dx)
         if neighbour >= 0:
-            candidate = nearest_to(nearest_source, before[neighbour] // width - dy, before[neighbour] % width - dx)
+            candidate = find_nearest(nearest_source, before[neighbour] // width - dy, before[neighbour] % width - dx)
             if candidate != nearest[i]:
-                apart = _distance(target[i], source[candidate])
+                apart = _measure_distance(target[i], source[candidate])
                 if apart * (np.float32(1) - coherence) < distance[i]:
                     new, kept = _count_beside(sources[candidate], before[i], targets[i], number, before)
                     if apart * (np.float32(4) - coherence * new) < distance[i] * (np.float32(4) - coherence * kept):
                         nearest[i], distance[i] = candidate, apart
 
 
-@compiled
+@compile_loop
 def search_around(start: int, stop: int, scale: Scale, described: Descriptors, before: np.ndarray, field: Field) -> None:
     """Each target takes the source beside its own, on one side after the other, where that costs less."""
     (target, source), (nearest, distance) = described, field
@@ -361,8 +361,8 @@ def search_around(start: int, stop: int, scale: Scale, described: Descriptors, b
     for i in range(start, stop):
         for dy, dx in AROUND:
             own = sources[nearest[i]]
-            candidate = nearest_to(nearest_source, own // width + dy, own % width + dx)
-            apart = _distance(target[i], source[candidate])
+            candidate = find_nearest(nearest_source, own // width + dy, own % width + dx)
+            apart = _measure_distance(target[i], source[candidate])
             if apart * (np.float32(1) - coherence) < distance[i]:
                 new, kept = _count_beside(sources[candidate], own, targets[i], number, before)
                 if apart * (np.float32(4) - coherence * new) < distance[i] * (np.float32(4) - coherence * kept):
@@ -377,7 +377,7 @@ def take_votes(scale: Scale, source: np.ndarray, weight: np.ndarray) -> None:
     run(vote, len(scale.missing), scale, scale.sources[source], weight.astype(np.float32, copy=False))
 
 
-@compiled
+@compile_loop
 def vote(start: int, stop: int, scale: Scale, centres: np.ndarray, weight: np.ndarray) -> None:
     number, missing, width = scale.number, scale.missing, scale.number.shape[1]
     red, green, blue = scale.pixels[0].ravel(), scale.pixels[1].ravel(), scale.pixels[2].ravel()
@@ -387,7 +387,7 @@ def vote(start: int, stop: int, scale: Scale, centres: np.ndarray, weight: np.nd
         r = g = b = total = np.float32(0)
         for dy in range(-RADIUS, RADIUS + 1):
             for dx in range(-RADIUS, RADIUS + 1):
-                target = number_at(number, y - dy, x - dx)
+                target = get_number(number, y - dy, x - dx)
                 if target >= 0:
                     voter, share = centres[target] + dy * width + dx, weight[target]
                     r += share * red[voter]
@@ -410,7 +410,7 @@ def find_copies(scale: Scale, field: Field) -> np.ndarray:
     return copied
 
 
-@compiled
+@compile_loop
 def choose_copies(start: int, stop: int, scale: Scale, centres: np.ndarray, distances: np.ndarray, copied: np.ndarray) -> None:
     """A missing pixel copies the one in its place in a source of a patch over it: of the nearest, those about it preferred."""
     number, missing, width = scale.number, scale.missing, scale.number.shape[1]
@@ -419,7 +419,7 @@ def choose_copies(start: int, stop: int, scale: Scale, centres: np.ndarray, dist
         least = np.float32(np.inf)
         for dy in range(-RADIUS, RADIUS + 1):
             for dx in range(-RADIUS, RADIUS + 1):
-                target = number_at(number, y - dy, x - dx)
+                target = get_number(number, y - dy, x - dx)
                 if target >= 0:
                     distance = distances[target] * np.float32(1 + 0.05 * (dy * dy + dx * dx))
                     if distance < least:

@@ -46,7 +46,7 @@ def make_plan(filler: Filler, hole: np.ndarray, most: int | None = None) -> Plan
     room = max(USUAL - picture, LEAST) if most is None else most - picture
     side, taken = None, 0
     for side in filler.tiles:
-        taken = memory.seen * (hole.size if side is None else _seen(side, hole, filler.reach or 0))
+        taken = memory.seen * (hole.size if side is None else _count_seen(side, hole, filler.reach or 0))
         if taken <= room:
             break
     else:
@@ -70,7 +70,7 @@ def check_mask(name: str, mask: int, picture: int, most: int) -> None:
         )
 
 
-def _seen(side: int, hole: np.ndarray, reach: int) -> int:
+def _count_seen(side: int, hole: np.ndarray, reach: int) -> int:
     """The pixels that are looked at, at once, for one tile."""
     height, width = hole.shape[-2:]
     return min(height, side + 2 * reach) * min(width, side + 2 * reach) * len(hole)
@@ -81,7 +81,7 @@ def format_memory(size: int) -> str:
     return f"{math.ceil(10 * size / 2**30) / 10} GB" if size >= 2**30 else f"{math.ceil(size / 2**20)} MB"
 
 
-def memory_size(text: str) -> int:
+def parse_memory(text: str) -> int:
     """Bytes from text such as 800MB or 1.5 GB. InputError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])i?B?\s*", text, re.IGNORECASE)
     if not found:

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from mend.errors import InputError
-from mend.inpaint.contracts import Contract, grown
+from mend.inpaint.contracts import Contract, grow_hole
 
 Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """The network itself: its image and its mask to its output."""
@@ -36,7 +36,7 @@ def probe(run: Run, contract: Contract, name: str, toml: str) -> Contract:
     Takes one run, two where the colours are to be found out; a network that contradicts takes a few more, to say which key of
     the contract would have to be another.
     """
-    image, hole = scene(contract)
+    image, hole = draw_scene(contract)
 
     def off(one: Contract, output: np.ndarray) -> float:
         return float((np.abs(one.decode(output) - image) * hole).sum())
@@ -44,16 +44,16 @@ def probe(run: Run, contract: Contract, name: str, toml: str) -> Contract:
     orders = ("RGB", "BGR") if contract.colours == "probe" else (contract.colours,)
     tried = [(one, run(*one.encode(image, hole))) for one in (replace(contract, colours=order) for order in orders)]
     contract, output = tried[0] if len(tried) == 1 or off(*tried[1]) >= CLEARLY * off(*tried[0]) else tried[1]
-    wrong = _contradiction(contract, output, image, hole)
+    wrong = _find_contradiction(contract, output, image, hole)
     if wrong is None:
         return contract
-    for other, words in _others(contract):
-        if _contradiction(other, run(*other.encode(image, hole)), image, hole) is None:
+    for other, words in _vary_contract(contract):
+        if _find_contradiction(other, run(*other.encode(image, hole)), image, hole) is None:
             raise InputError(f"{name} contradicts {toml}: {wrong}. With {words} it would fit; correct {toml} if that is so.")
     raise InputError(f"{name} contradicts {toml}: {wrong}. Compare {toml} with what those who made the network say of it.")
 
 
-def scene(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+def draw_scene(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     """A red picture (1, 3, N, N) in [0, 1] and its hole (1, 1, N, N), as small as the network takes them."""
     side = min(contract.side, -(-USUAL // contract.step) * contract.step)
     y, x = np.mgrid[:side, :side].astype(np.float32) / side
@@ -64,14 +64,14 @@ def scene(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([red, green, blue])[None], hole
 
 
-def _contradiction(contract: Contract, output: np.ndarray, image: np.ndarray, hole: np.ndarray) -> str | None:
+def _find_contradiction(contract: Contract, output: np.ndarray, image: np.ndarray, hole: np.ndarray) -> str | None:
     """What an output contradicts, in words; None where it fits."""
     low, high = contract.output_range
     least, most = float(output.min()), float(output.max())
     if least < low - BEYOND * (high - low) or most > high + BEYOND * (high - low):
         return f"its output runs from {least:g} to {most:g}, not from {low:g} to {high:g}"
     raw = contract.decode(output)
-    far = grown(hole, max(2, hole.shape[-1] // 16))[0, 0] == 0
+    far = grow_hole(hole, max(2, hole.shape[-1] // 16))[0, 0] == 0
     known, inside = image[0][:, far], image[0][:, hole[0, 0] > 0].mean(1)
     found = raw[0][:, hole[0, 0] > 0].mean(1)
     if contract.keeps_known and (off := np.abs(raw[0][:, far] - known).mean()) > KNOWN:
@@ -86,7 +86,7 @@ def _contradiction(contract: Contract, output: np.ndarray, image: np.ndarray, ho
     return None
 
 
-def _others(contract: Contract) -> Iterator[tuple[Contract, str]]:
+def _vary_contract(contract: Contract) -> Iterator[tuple[Contract, str]]:
     """Contracts that differ in one thing that is easily mistaken, and what would have to be written for each."""
     hole, known = contract.mask_hole, contract.mask_known
     yield replace(contract, mask_hole=known, mask_known=hole), f"mask_hole = {known:g} and mask_known = {hole:g}"

@@ -17,23 +17,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mend.images import array_module, composite, pad_to
+from mend.images import composite, find_array_module, pad_to
 from mend.inpaint.arrays import (
     Array,
     average_neighbours,
+    choose_float,
     copy,
-    darker_half_first,
     double,
     double_part,
+    find_darker_half,
     halve,
     mirror,
     sum_lines,
     sum_squares,
     to_numpy,
-    widest_float,
 )
 from mend.inpaint.holes import find_thick
-from mend.inpaint.tiles import Tile, tiles, widen
+from mend.inpaint.tiles import Tile, cut_tiles, widen
 from mend.inpaint.windows import find_windows
 from mend.progress import Report, ignore, split_report
 
@@ -101,7 +101,7 @@ def _fill(
 ) -> Array:
     """A window at all scales."""
     small = small if len(masked) == 1 else 0
-    over = darker_half_first(masked)
+    over = find_darker_half(masked)
     masked, hole = mirror(masked, over), mirror(hole, over)
     levels, plane, contrast = build_levels(masked, hole)
     raw = None
@@ -119,7 +119,7 @@ def _fill(
     assert raw is not None
     for i in range(raw.shape[1]):  # channel by channel: of a large picture a copy takes memory
         colours = raw[:, i : i + 1] + plane.rows[:, i : i + 1] + plane.columns[:, i : i + 1]
-        raw[:, i : i + 1] = composite(masked[:, i : i + 1], array_module(raw).clip(colours, 0, 1), hole)
+        raw[:, i : i + 1] = composite(masked[:, i : i + 1], find_array_module(raw).clip(colours, 0, 1), hole)
     return mirror(raw, over)
 
 
@@ -135,7 +135,7 @@ def _fill_level(
     raw = copy(colour)
     for part in parts:
         seen = colour[(..., *part.seen)]
-        guess = array_module(seen).zeros_like(seen) if coarse is None else double_part(coarse, *part.seen)
+        guess = find_array_module(seen).zeros_like(seen) if coarse is None else double_part(coarse, *part.seen)
         refined = refine_part(seen, known[(..., *part.seen)], guess)
         raw[(..., *part.place)] = refined[(..., *part.inner)]
         next(steps)(1, 1)
@@ -145,20 +145,20 @@ def _fill_level(
 def _find_tiles(known: np.ndarray, tile: int, small: int, is_thin: bool) -> list[Tile]:
     """The tiles of a scale; of a thin hole they are the same whatever side is asked for."""
     if is_thin and math.prod(known.shape[-2:]) > SMALLEST**2:
-        return list(tiles(known, SMALLEST - 2 * NEAR, NEAR, STRIDE))
-    return [widen(part, known.shape[-2:], small, STRIDE) for part in tiles(known, tile, REACH, STRIDE)]
+        return list(cut_tiles(known, SMALLEST - 2 * NEAR, NEAR, STRIDE))
+    return [widen(part, known.shape[-2:], small, STRIDE) for part in cut_tiles(known, tile, REACH, STRIDE)]
 
 
-def all_scales(masked: Array, hole: Array, correct: Correct, relax: int = 0) -> list[Array]:
+def fill_all_scales(masked: Array, hole: Array, correct: Correct, relax: int = 0) -> list[Array]:
     """`raw` at every scale, the finest first; each is half as large as the one before, odd sides rounded up."""
     levels, plane, contrast = build_levels(masked, hole)
     raws: list[Array] = []
     for colour, known in reversed(levels):
-        guess = double(raws[-1], *colour.shape[-2:]) if raws else array_module(colour).zeros_like(colour)
+        guess = double(raws[-1], *colour.shape[-2:]) if raws else find_array_module(colour).zeros_like(colour)
         raws.append(refine(colour, known, guess, contrast, correct, relax))
     for i in reversed(range(len(raws))):
-        raws[i] = array_module(raws[i]).clip(raws[i] + plane.rows + plane.columns, 0, 1)
-        plane = plane.halved()
+        raws[i] = find_array_module(raws[i]).clip(raws[i] + plane.rows + plane.columns, 0, 1)
+        plane = plane.halve()
     return raws[::-1]
 
 
@@ -168,7 +168,7 @@ def build_levels(masked: Array, hole: Array) -> tuple[list[tuple[Array, Array]],
     `known` is the share of a cell that is there; `colour` is the mean over the cell, missing pixels counted as 0.
     `contrast` (B, 1, 1, 1) is the standard deviation of the known colours from the plane.
     """
-    xp = array_module(masked)
+    xp = find_array_module(masked)
     known = 1 - hole
     plane = fit_plane(masked, known)
     colour = masked - plane.rows
@@ -191,7 +191,7 @@ def refine(colour: Array, known: Array, guess: Array, contrast: Array, correct: 
     half a decibel nearer to photographs than the blend, as the equation itself is by one. The network sees the guess too, and
     can take back what relaxing blurs.
     """
-    xp = array_module(colour)
+    xp = find_array_module(colour)
     base = colour + (1 - known) * guess
     for _ in range(relax):
         base = colour + (1 - known) * average_neighbours(base)
@@ -208,7 +208,7 @@ def _begin(start: Array, levels: list[tuple[Array, Array]], plane: "Plane") -> t
     for i, (colour, known) in enumerate(levels):
         if colour.shape == start.shape:
             return colour + (1 - known) * (start - plane.rows - plane.columns), levels[:i]
-        plane = plane.halved()
+        plane = plane.halve()
     sizes = ", ".join(f"{known.shape[-1]}×{known.shape[-2]}" for _, known in levels)
     raise ValueError(f"start is {start.shape[-1]}×{start.shape[-2]}; expected one of the scales {sizes} (width×height)")
 
@@ -222,7 +222,7 @@ class Plane(NamedTuple):
     rows: Array
     columns: Array
 
-    def halved(self) -> "Plane":
+    def halve(self) -> "Plane":
         """The plane of the scale below."""
         return Plane(halve(self.rows), halve(self.columns))
 
@@ -233,7 +233,7 @@ def fit_plane(masked: Array, known: Array) -> Plane:
     Slopes are held back by `RIDGE` times the share of the colours' variance that they do not explain: an even ramp goes on as
     it is, while a few known pixels at one side say little of the other (ridge regression, Hoerl and Kennard, 1970).
     """
-    xp, kind = array_module(masked), widest_float(masked)
+    xp, kind = find_array_module(masked), choose_float(masked)
     height, width = known.shape[-2:]
     y, x = (((xp.arange(n, dtype=kind, device=masked.device) + 0.5) / n - 0.5)[None, None] for n in (height, width))
     known_rows, known_columns = sum_lines(known, 3), sum_lines(known, 2)  # (B, 1, H) and (B, 1, W)
@@ -245,7 +245,7 @@ def fit_plane(masked: Array, known: Array) -> Plane:
 
     y, x = y - mean(known_rows * y)[..., None], x - mean(known_columns * x)[..., None]
     yy, xx = mean(known_rows * y**2), mean(known_columns * x**2)
-    yx = mean(y * _known_times(known, x))
+    yx = mean(y * _sum_known(known, x))
     average, down, across = mean(rows), mean(rows * y), mean(columns * x)  # (B, 3)
     variance = xp.sum(sum_squares(masked) / xp.clip(count, min=1) - average**2, axis=1)[:, None]
 
@@ -266,7 +266,7 @@ def fit_plane(masked: Array, known: Array) -> Plane:
     )
 
 
-def _known_times(known: Array, x: Array) -> Array:
+def _sum_known(known: Array, x: Array) -> Array:
     """For each row of `known` (B, 1, H, W) the sum of `x` (B, 1, W) over what is known: (B, 1, H)."""
-    xp = array_module(known)
+    xp = find_array_module(known)
     return (xp.astype(known, x.dtype) @ x[..., None])[..., 0]

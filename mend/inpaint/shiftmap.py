@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mend.inpaint.compiled import compiled, inlined, run
+from mend.inpaint.compiled import compile_loop, inline_loop, run
 from mend.inpaint.patchmatch import AROUND
 
 SCREENING = 0.05**2  # holds pixels to the colour copied: a step between copies is blended over about 1/0.05 pixels
@@ -95,7 +95,7 @@ def enlarge_correction(coarse: ShiftMap, missing: np.ndarray, width: int, correc
         correction[c] = 3 * quarter * near + quarter * far
 
 
-@compiled
+@compile_loop
 def compare_gradients(
     start: int, stop: int, pixels: np.ndarray, missing: np.ndarray, number: np.ndarray, source: np.ndarray, poisson: Poisson
 ) -> None:
@@ -141,7 +141,7 @@ def compare_gradients(
                 divergence[c, i] += kept * excess[c]
 
 
-@inlined
+@inline_loop
 def _apply(degree: np.ndarray, neighbours: np.ndarray, screening: float, values: np.ndarray, i: int) -> float:
     """(−∆ + screening) values, at one pixel."""
     total = (degree[i] + screening) * values[i]
@@ -150,7 +150,7 @@ def _apply(degree: np.ndarray, neighbours: np.ndarray, screening: float, values:
     return total
 
 
-@compiled
+@compile_loop
 def solve(start: int, stop: int, poisson: Poisson, screening: float, steps: int, solution: np.ndarray) -> None:
     """(−∆ + screening) solution = divergence, for channels `start` to `stop`, by so many steps of conjugate gradients.
 

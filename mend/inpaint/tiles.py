@@ -27,7 +27,7 @@ class Tile:
         return math.prod(part.stop - part.start for part in self.seen)
 
 
-def tiles(known: np.ndarray, side: int, reach: int, step: int) -> Iterator[Tile]:
+def cut_tiles(known: np.ndarray, side: int, reach: int, step: int) -> Iterator[Tile]:
     """Tiles that together hold all pixels where `known` (B, 1, H, W) is below 1; `reach` pixels are seen around each.
 
     Holes that are so far apart that nothing is seen twice have tiles of their own, each cut down to what it misses, in steps of
@@ -35,7 +35,7 @@ def tiles(known: np.ndarray, side: int, reach: int, step: int) -> Iterator[Tile]
     stride, so that a tile lies on the grid of the whole picture.
     """
     size = known.shape[-2], known.shape[-1]
-    for cells in _crops(_cells(known, step), (0, 0), side // step, 2 * reach // step):
+    for cells in _cut_crops(_find_cells(known, step), (0, 0), side // step, 2 * reach // step):
         rows, columns = (slice(p.start * step, min(p.stop * step, n)) for p, n in zip(cells, size, strict=True))
         yield see_around((rows, columns), reach, size)
 
@@ -54,7 +54,7 @@ def widen(tile: Tile, size: tuple[int, int], least: int, step: int) -> Tile:
     return tile
 
 
-def _cells(known: np.ndarray, step: int) -> np.ndarray:
+def _find_cells(known: np.ndarray, step: int) -> np.ndarray:
     """Which squares of `step` pixels miss anything."""
     missing = np.logical_or.reduce(known < 1, (0, 1))
     for axis, length in enumerate(missing.shape):
@@ -62,19 +62,19 @@ def _cells(known: np.ndarray, step: int) -> np.ndarray:
     return missing
 
 
-def _crops(cells: np.ndarray, corner: tuple[int, int], side: int, apart: int) -> Iterator[tuple[slice, slice]]:
+def _cut_crops(cells: np.ndarray, corner: tuple[int, int], side: int, apart: int) -> Iterator[tuple[slice, slice]]:
     """Rows and columns of rectangles in which all `cells` are that miss something; `corner` is where they begin."""
     for longest, axis in itertools.product((max(cells.shape), side), (0, 1)):  # only where there is no gap is a hole divided
-        stretches = _stretches(np.logical_or.reduce(cells, 1 - axis), longest, apart)
+        stretches = _find_stretches(np.logical_or.reduce(cells, 1 - axis), longest, apart)
         if stretches != [(0, cells.shape[axis])]:
             for start, stop in stretches:
                 part, moved = (cells[start:stop], (start, 0)) if axis == 0 else (cells[:, start:stop], (0, start))
-                yield from _crops(part, (corner[0] + moved[0], corner[1] + moved[1]), side, apart)
+                yield from _cut_crops(part, (corner[0] + moved[0], corner[1] + moved[1]), side, apart)
             return
     yield slice(corner[0], corner[0] + cells.shape[0]), slice(corner[1], corner[1] + cells.shape[1])
 
 
-def _stretches(line: np.ndarray, longest: int, apart: int) -> list[tuple[int, int]]:
+def _find_stretches(line: np.ndarray, longest: int, apart: int) -> list[tuple[int, int]]:
     """From where to where cells of a line are missing: more than `apart` known ones divide two stretches, and one beyond the
     `longest` is divided evenly."""
     found: list[tuple[int, int]] = []

@@ -9,7 +9,7 @@ import torch
 
 from mend.errors import InputError
 from mend.inpaint.contracts import Contract
-from mend.inpaint.graphs import checked, explain, size_of
+from mend.inpaint.graphs import check_output, explain, format_size
 
 
 class TorchScript:
@@ -46,5 +46,5 @@ class TorchScript:
                 output = output[int(self.output)]
             values = output.float().numpy()
         except Exception as error:
-            raise InputError(f"{self.file.name} stopped on an image of {size_of(image)}. {explain(error)}") from None
-        return checked(values, image, self.file.name)
+            raise InputError(f"{self.file.name} stopped on an image of {format_size(image)}. {explain(error)}") from None
+        return check_output(values, image, self.file.name)

@@ -18,19 +18,19 @@ def find_windows(hole: np.ndarray) -> list[Window]:
 
     Around each part of the hole a window has as much as the part is long; windows that overlap are one.
     """
-    boxes = _boxes(hole.astype(np.uint8))
+    boxes = _find_boxes(hole.astype(np.uint8))
     margin = np.maximum(boxes[:, 2:] - boxes[:, :2], NEAREST).max(1)[:, None]
     boxes = np.hstack([(boxes[:, :2] - margin).clip(min=0), np.minimum(boxes[:, 2:] + margin, hole.shape)])
     while True:
         if (boxes[:, 2:] - boxes[:, :2] == hole.shape).all(1).any():
             return [(slice(0, hole.shape[0]), slice(0, hole.shape[1]))]
-        merged = _boxes(_cover(boxes, hole.shape))
+        merged = _find_boxes(_cover(boxes, hole.shape))
         if len(merged) == len(boxes):
             return [(slice(top, bottom), slice(left, right)) for top, left, bottom, right in merged.tolist()]
         boxes = merged
 
 
-def _boxes(mask: np.ndarray) -> np.ndarray:
+def _find_boxes(mask: np.ndarray) -> np.ndarray:
     """The bounding box of each connected part of a mask: (N, 4), top, left, bottom, right."""
     facts = cv2.connectedComponentsWithStats(mask)[2][1:]
     corner = facts[:, [cv2.CC_STAT_TOP, cv2.CC_STAT_LEFT]]

@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from mend.errors import InputError, nearest
+from mend.errors import InputError, suggest_nearest
 
 MOST = 200_000_000  # pixels of a picture that annotations are drawn for; the largest cameras have 150 million
 OUTSIDE = "lies outside the picture"
@@ -60,7 +60,7 @@ def read_coco(file: Path | bytes, size: tuple[int, int] | None, photo: str) -> t
     if inside is None:
         if size is None:
             raise InputError(f"{path} marks nothing, and does not say in how large a picture. Add `photo`.")
-        inside = _nothing(path, *size)
+        inside = _make_empty(path, *size)
     _check_marked(path, inside, notes)
     empty = len(named) - len(segments)
     notes += [f"segmentations that are empty and mark nothing: {empty} of {len(named)}"] if empty else []
@@ -124,7 +124,9 @@ def _find_entry(path: Path, data: _DataSet, photo: str) -> _Entry:
         raise InputError(f"{path} has {len(named)} pictures called {name!r}, and their folders do not tell them apart.")
     known = [Path(file).name for file in data.images]
     has = f"only {known[0]!r}" if len(known) == 1 else f"{len(known)} others"
-    raise InputError(f"{path} has no picture called {name!r}, {has}.{nearest(name, known)} Rename the picture, or correct it.")
+    raise InputError(
+        f"{path} has no picture called {name!r}, {has}.{suggest_nearest(name, known)} Rename the picture, or correct it."
+    )
 
 
 def _compare_ends(entry: str, photo: str) -> tuple[bool, int]:
@@ -161,7 +163,7 @@ def _draw(path: Path, name: str, segment: Any, size: tuple[int, int] | None, not
         raise InputError(f"{name} of {path} is {json.dumps(segment)[:40]}. Expected {KINDS}.")
     if size is None:
         raise InputError(f"{path} has polygons, which do not say how large their picture is. Add `photo`.")
-    inside = _nothing(path, *size)
+    inside = _make_empty(path, *size)
     for points in segment if isinstance(segment[0], list) else [segment]:
         _mark(inside, path, f"a polygon of {name}", "polygon", points, notes)
     return inside
@@ -230,7 +232,7 @@ def _check_size(path: Path, height: int, width: int) -> None:
         )
 
 
-def _nothing(path: Path, height: int, width: int) -> np.ndarray:
+def _make_empty(path: Path, height: int, width: int) -> np.ndarray:
     _check_size(path, height, width)
     return np.zeros((height, width), np.bool_)
 
@@ -246,7 +248,7 @@ def _draw_labelme(path: Path, data: dict[str, Any], size: tuple[int, int] | None
         raise InputError(f'{path} has "shapes", but not as LabelMe: a list of {{"shape_type", "points"}}.') from None
     if size is None:
         raise InputError(f"{path} does not say how large its picture is. Add `photo`.")
-    inside = _nothing(path, *size)
+    inside = _make_empty(path, *size)
     for i, (kind, points) in enumerate(shapes, 1):
         if kind in CORNERS:
             _mark(inside, path, f"shape {i}, a {kind},", kind, points, notes)

@@ -16,7 +16,7 @@ from mend.data.random import uniform
 
 def boxes(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
     """One rectangle, anywhere, from half to twice as tall as it is wide; its last column may be short."""
-    target = _pixels(height, width, coverage)
+    target = _count_pixels(height, width, coverage)
     mask = np.zeros((height, width), np.bool_)
     if target:
         shape, y, x = uniform(3, *keys)
@@ -30,27 +30,27 @@ def boxes(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
 
 def borders(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
     """Everything but a rectangle: outpainting."""
-    return ~boxes(height, width, 1 - _pixels(height, width, coverage) / (height * width), *keys)
+    return ~boxes(height, width, 1 - _count_pixels(height, width, coverage) / (height * width), *keys)
 
 
 def strokes(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
     """Free-form strokes of a round brush that changes direction as it goes (after Yu et al., 2019, arXiv:1806.03589)."""
-    return _paint(height, width, coverage, _dots(height, width, min(height, width), (0.03, 0.1), 0.7, *keys))
+    return _paint(height, width, coverage, _draw_dots(height, width, min(height, width), (0.03, 0.1), 0.7, *keys))
 
 
 def marks(height: int, width: int, coverage: float, *keys: int) -> np.ndarray:
     """Scratches, hairs and wires: strokes of 1 to 6 pixels, however large the picture is, that hardly turn."""
-    return _paint(height, width, coverage, _dots(height, width, 1, (0.5, 3), 0.2, *keys))
+    return _paint(height, width, coverage, _draw_dots(height, width, 1, (0.5, 3), 0.2, *keys))
 
 
 def _paint(height: int, width: int, coverage: float, dots: Iterator[tuple[float, float, float]]) -> np.ndarray:
     """As many of the dots as the coverage needs."""
-    room = _pixels(height, width, coverage)
+    room = _count_pixels(height, width, coverage)
     mask = np.zeros((height, width), np.bool_)
     y, x = np.arange(height)[:, None] + 0.5, np.arange(width) + 0.5
     while room:
         cy, cx, radius = next(dots)
-        rows, columns = _span(cy, radius), _span(cx, radius)
+        rows, columns = _find_span(cy, radius), _find_span(cx, radius)
         there, distance = mask[rows, columns], (y[rows] - cy) ** 2 + (x[columns] - cx) ** 2
         new = (distance <= radius * radius) & ~there
         gain = int(np.count_nonzero(new))
@@ -63,7 +63,7 @@ def _paint(height: int, width: int, coverage: float, dots: Iterator[tuple[float,
     return mask
 
 
-def _dots(
+def _draw_dots(
     height: int, width: int, side: int, brush: tuple[float, float], turn: float, *keys: int
 ) -> Iterator[tuple[float, float, float]]:
     """The dots of one stroke after another, without end: y, x and radius of each that touches the picture.
@@ -77,10 +77,10 @@ def _dots(
         numbers = uniform(3 + 3 * steps, *keys, stroke).tolist()
         y, x, size = numbers[0] * height, numbers[1] * width, side * (thin + (thick - thin) * numbers[2])
         radius = max(size, 0.8)
-        dy, dx = _direction(numbers[3], numbers[4])
+        dy, dx = _draw_direction(numbers[3], numbers[4])
         for i in range(3, 3 + 3 * steps, 3):
-            ty, tx = _direction(numbers[i], numbers[i + 1])
-            dy, dx = _unit(dy + turn * ty, dx + turn * tx)
+            ty, tx = _draw_direction(numbers[i], numbers[i + 1])
+            dy, dx = _normalise(dy + turn * ty, dx + turn * tx)
             for _ in range(3):
                 y, x = y + dy * size * 0.6, x + dx * size * 0.6
                 if -radius < y < height + radius and -radius < x < width + radius:
@@ -91,19 +91,19 @@ Kind = Callable[..., np.ndarray]
 DRAWN: dict[str, Kind] = {"strokes": strokes, "boxes": boxes, "borders": borders, "marks": marks}
 
 
-def _pixels(height: int, width: int, coverage: float) -> int:
+def _count_pixels(height: int, width: int, coverage: float) -> int:
     return min(height * width, max(0, round(coverage * height * width)))
 
 
-def _span(centre: float, radius: float) -> slice:
+def _find_span(centre: float, radius: float) -> slice:
     """The rows or columns that a dot reaches, and perhaps one more at either end."""
     return slice(max(0, int(centre - radius)), int(centre + radius) + 1)
 
 
-def _direction(y: float, x: float) -> tuple[float, float]:
-    return _unit(2 * y - 1, 2 * x - 1)
+def _draw_direction(y: float, x: float) -> tuple[float, float]:
+    return _normalise(2 * y - 1, 2 * x - 1)
 
 
-def _unit(y: float, x: float) -> tuple[float, float]:
+def _normalise(y: float, x: float) -> tuple[float, float]:
     length = math.sqrt(y * y + x * x)
     return (y / length, x / length) if length > 1e-9 else (1.0, 0.0)

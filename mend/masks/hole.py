@@ -38,14 +38,14 @@ def resize_hole(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def widen(hole: np.ndarray, grow: int = 0, feather: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
-    """A hole (1, 1, H, W) grown by `grow` pixels, then its `feather_weight` over the outer `feather` of them, if any.
+    """A hole (1, 1, H, W) grown by `grow` pixels, then its `compute_feather` over the outer `feather` of them, if any.
 
     All that was marked is so replaced entirely, the blend lies in the grown ring, and nothing outside it changes. InputError
     for a feather that is wider than the ring.
     """
     check_ring(grow, feather)
     hole = dilate(hole, grow) if grow else hole
-    return hole, feather_weight(hole, feather) if feather else None
+    return hole, compute_feather(hole, feather) if feather else None
 
 
 def check_ring(grow: int, feather: int) -> None:
@@ -64,7 +64,7 @@ def dilate(hole: np.ndarray, pixels: int) -> np.ndarray:
     return (measure_distance(hole) <= pixels).astype(np.float32)
 
 
-def feather_weight(hole: np.ndarray, feather: int) -> np.ndarray:
+def compute_feather(hole: np.ndarray, feather: int) -> np.ndarray:
     """The share of the filling to take, (1, 1, H, W): 0 outside the hole, rising from its rim, 1 deeper than `feather`."""
     depth = measure_depth(hole)
     return np.where(depth > feather, 1, depth / (feather + 1)) * hole

@@ -28,7 +28,7 @@ def find_painted(mask: np.ndarray, picture: np.ndarray) -> np.ndarray | None:
         sizes, strong = (np.bincount(part[where], minlength=count) for where in (apart > 0, apart > NEAR))
         if sizes[strong < 0.1 * sizes].sum() <= FAINT * apart.size:
             return apart > 0
-    average, wide = (_average(mask, picture, side) for side in (5, 2 * EDGE + 1))
+    average, wide = (_average_difference(mask, picture, side) for side in (5, 2 * EDGE + 1))
     near = cv2.dilate((average > NEAR).astype(np.uint8), np.ones((EDGE + 1, EDGE + 1), np.uint8)) > 0
     found = ((average > NEAR) | (near & (apart > NOISE))).astype(np.uint8)
     _, part = cv2.connectedComponents(cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((EDGE + 1, EDGE + 1), np.uint8)))
@@ -46,7 +46,7 @@ def find_painted(mask: np.ndarray, picture: np.ndarray) -> np.ndarray | None:
     return painted
 
 
-def _average(one: np.ndarray, other: np.ndarray, side: int) -> np.ndarray:
+def _average_difference(one: np.ndarray, other: np.ndarray, side: int) -> np.ndarray:
     """How far apart two (H, W, 3) uint8 pictures are on average over squares of so many pixels a side, the largest of the
     channels: (H, W)."""
     average = cv2.blur(one.astype(np.float32) - other, (side, side))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mend.data.sources import load_images
 from mend.errors import InputError
-from mend.images import grid, write_image
+from mend.images import arrange_grid, write_image
 from mend.masks.store import MaskSet
 
 ACROSS, DOWN = 12, 6
@@ -23,11 +23,11 @@ def contact_sheet(folder: str | Path, out: str | Path) -> Path:
     order = np.argsort(coverage, kind="stable")
     rows = order[np.linspace(0, len(order) - 1, min(ACROSS * DOWN, len(order))).astype(np.int64)]
     holes = masks.read(rows)[..., None]
-    images = _images(masks, rows)
+    images = _load_images(masks, rows)
     pictures = np.where(holes, 0.35 * images + 0.65 * TINT, images).astype(np.uint8)
     scale = max(1, 64 // masks.manifest.height)
-    sheet = Image.fromarray(grid([pictures[i : i + ACROSS] for i in range(0, len(rows), ACROSS)], gap=4, scale=scale))
-    chart = Image.open(io.BytesIO(_histogram(masks, coverage, max(sheet.width, LEAST)))).convert("RGB")
+    sheet = Image.fromarray(arrange_grid([pictures[i : i + ACROSS] for i in range(0, len(rows), ACROSS)], gap=4, scale=scale))
+    chart = Image.open(io.BytesIO(_draw_histogram(masks, coverage, max(sheet.width, LEAST)))).convert("RGB")
     whole = Image.new("RGB", (chart.width, sheet.height + chart.height), "white")
     whole.paste(sheet, (0, 0))
     whole.paste(chart, (0, sheet.height))
@@ -35,7 +35,7 @@ def contact_sheet(folder: str | Path, out: str | Path) -> Path:
     return Path(out)
 
 
-def _images(masks: MaskSet, rows: np.ndarray) -> np.ndarray:
+def _load_images(masks: MaskSet, rows: np.ndarray) -> np.ndarray:
     """The images under the masks; mid-grey where their source is not on this machine."""
     manifest = masks.manifest
     try:
@@ -46,7 +46,7 @@ def _images(masks: MaskSet, rows: np.ndarray) -> np.ndarray:
         return np.full((len(rows), manifest.height, manifest.width, 3), 160, np.float32)
 
 
-def _histogram(masks: MaskSet, coverage: np.ndarray, width: int) -> bytes:
+def _draw_histogram(masks: MaskSet, coverage: np.ndarray, width: int) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 100, 2.6), layout="constrained")

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from mend.data.cache import new_array
+from mend.data.cache import create_array
 from mend.data.random import uniform
-from mend.data.sources import Images, content_id
+from mend.data.sources import Images, hash_content
 from mend.errors import InputError
 from mend.images import write_bytes
 
@@ -166,7 +166,7 @@ class MaskSet:
         self.check(images)
         rows, able = images.rows.copy(), self.donors(policy)
         for i in np.flatnonzero(~np.isin(rows, able)):
-            drawn = uniform(1, policy.seed, int(content_id(images.pixels[i]), 16))[0]
+            drawn = uniform(1, policy.seed, int(hash_content(images.pixels[i]), 16))[0]
             rows[i] = able[int(drawn * len(able))]
         return rows
 
@@ -203,13 +203,13 @@ def from_npz(file: str | Path, images: Images, segmenter: str, out: str | Path) 
     if packed.shape != (len(images), -(-height * width // 8)) or packed.dtype != np.uint8:
         raise InputError(f"{file} holds {packed.shape} {packed.dtype}, expected one row of {height}×{width} bits an image.")
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    masks = MaskSet.create(out, manifest_for(images, segmenter, digest))
+    masks = MaskSet.create(out, make_manifest(images, segmenter, digest))
     masks.packed[:] = packed
     masks.done[:] = True
     return masks.finish()
 
 
-def manifest_for(images: Images, segmenter: str, weights: str) -> Manifest:
+def make_manifest(images: Images, segmenter: str, weights: str) -> Manifest:
     """The manifest of an empty set for these images: a whole file split."""
     height, width = images.size
     split = "test" if images.split == "test" else "train"
@@ -225,7 +225,7 @@ def _flush(array: np.ndarray) -> None:
 
 def _create_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
     part = path.with_suffix(".part")
-    new_array(part, dtype, shape).flush()
+    create_array(part, dtype, shape).flush()
     part.replace(path)
 
 

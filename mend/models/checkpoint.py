@@ -16,7 +16,7 @@ from torch import nn
 from mend.data.assets import ASSETS
 from mend.errors import InputError
 from mend.images import write_bytes
-from mend.inpaint.folder import VERSION, Model, model_folder, read_config
+from mend.inpaint.folder import VERSION, Model, locate_model, read_config
 from mend.models import build
 from mend.models.network import Network
 
@@ -40,7 +40,7 @@ def load_model(path: str | Path) -> tuple[Network, Model]:
 
     Raises InputError for a missing folder, a damaged or foreign file, or weights that do not fit the config.
     """
-    folder = model_folder(path)
+    folder = locate_model(path)
     found = read_config(folder)
     network = build(found.model, **found.options)
     file = folder / "model.safetensors"
@@ -61,7 +61,7 @@ def load_model(path: str | Path) -> tuple[Network, Model]:
     return network.eval().to(memory_format=torch.channels_last), found
 
 
-def commit() -> str:
+def find_commit() -> str:
     """The commit of the checkout this package runs from, with `-dirty` where it was changed; "" outside a checkout."""
     root = ASSETS.parent.parent
     if not (root / ".git").exists():

@@ -19,7 +19,7 @@ WIDTHS = (64, 224, 192)  # 1.35 M weights: 2.7 MB in fp16
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of CIFAR-10's training pixels, per channel
 
 
-def _block(inputs: int, outputs: int, pool: int) -> nn.Sequential:
+def _make_block(inputs: int, outputs: int, pool: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
         nn.MaxPool2d(pool) if pool > 1 else nn.Identity(),
@@ -39,7 +39,7 @@ class Classifier(nn.Module):
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1))
         self.whiten = nn.Sequential(nn.Conv2d(3, 24, 2), nn.GELU())  # filters set from patches of the data, then kept
         self.stages = nn.ModuleList(
-            nn.ModuleList([_block(inputs, outputs, pool=2), _block(outputs, outputs, pool=1)])
+            nn.ModuleList([_make_block(inputs, outputs, pool=2), _make_block(outputs, outputs, pool=1)])
             for inputs, outputs in pairwise((24, *WIDTHS))
         )
         self.head = nn.Linear(WIDTHS[-1], 10, bias=False)

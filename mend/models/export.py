@@ -13,7 +13,7 @@ from mend.errors import InputError, name_missing_extra
 from mend.images import mask_out, write_bytes
 from mend.inpaint.contracts import Contract, read_contract, write_contract
 from mend.inpaint.download import hash_file
-from mend.inpaint.folder import model_folder
+from mend.inpaint.folder import locate_model
 from mend.models.checkpoint import load_model
 from mend.models.network import Network
 
@@ -47,14 +47,14 @@ def export(model: str | Path, output: Path) -> tuple[float, Path | None]:
     toml = output.with_suffix(".toml")
     licence = read_contract(toml).licence if toml.exists() and not network.graph else "yours"
     exported = network.get_submodule(network.graph)
-    graph, folder = _graph(exported, _inputs(network, *SIZES[0])), model_folder(model)
+    graph, folder = _export_graph(exported, _draw_inputs(network, *SIZES[0])), locate_model(model)
     if output.resolve().parent == folder.resolve():
-        _weights_from(graph, folder / "model.safetensors", f"{network.graph}." if network.graph else "")
+        _externalise_weights(graph, folder / "model.safetensors", f"{network.graph}." if network.graph else "")
     write_bytes(output, graph.SerializeToString())
     session = onnxruntime.InferenceSession(output, providers=["CPUExecutionProvider"])
     off = 0.0
     for size in SIZES:
-        inputs = _inputs(network, *size)
+        inputs = _draw_inputs(network, *size)
         with torch.inference_mode():
             expected = exported(*inputs.values()).numpy()
         (found,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
@@ -64,11 +64,11 @@ def export(model: str | Path, output: Path) -> tuple[float, Path | None]:
         raise RuntimeError(f"the graph differs from the network by up to {off:.2g}; it is not kept.")
     if network.graph:
         return off, None
-    write_contract(_contract(network, output, licence), toml)
+    write_contract(_make_contract(network, output, licence), toml)
     return off, toml
 
 
-def _contract(network: Network, graph: Path, licence: str) -> Contract:
+def _make_contract(network: Network, graph: Path, licence: str) -> Contract:
     """What the graph of a network of ours expects and returns."""
     return Contract(
         file=graph.name,
@@ -89,7 +89,7 @@ def _contract(network: Network, graph: Path, licence: str) -> Contract:
     )
 
 
-def _inputs(network: Network, batch: int, height: int, width: int) -> dict[str, Tensor]:
+def _draw_inputs(network: Network, batch: int, height: int, width: int) -> dict[str, Tensor]:
     """What the exported module is called with, random, by the names that it has in the graph."""
     generator = torch.Generator().manual_seed(height)
     shapes = network.graph_inputs(batch, height, width)
@@ -100,7 +100,7 @@ def _inputs(network: Network, batch: int, height: int, width: int) -> dict[str, 
     return inputs
 
 
-def _graph(network: nn.Module, inputs: dict[str, Tensor]) -> "ModelProto":
+def _export_graph(network: nn.Module, inputs: dict[str, Tensor]) -> "ModelProto":
     dynamic = torch.export.Dim
     shape = {0: dynamic.DYNAMIC, 2: 8 * dynamic("height"), 3: 8 * dynamic("width")}
     with warnings.catch_warnings():
@@ -128,7 +128,7 @@ def drop_traces(made: "ModelProto") -> None:
     del made.graph.metadata_props[:], made.graph.value_info[:]
 
 
-def _weights_from(graph: "ModelProto", file: Path, prefix: str) -> None:
+def _externalise_weights(graph: "ModelProto", file: Path, prefix: str) -> None:
     """Take the weights out of a graph that stand in a safetensors file beside it, and name their places there."""
     from onnx import TensorProto, helper
 

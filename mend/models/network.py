@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mend.images import pad_to
-from mend.inpaint.tiles import tiles
+from mend.inpaint.tiles import cut_tiles
 from mend.progress import Report, ignore
 
 
@@ -39,7 +39,7 @@ class Network(nn.Module):
             return fill_padded(self, masked, hole)
         # What lies beside the hole is worked out too: it says by how much the filling misses the picture.
         wanted = F.max_pool2d(hole, 3, stride=1, padding=1)
-        raw, work = masked.clone(), list(tiles((1 - wanted).cpu().numpy(), tile, self.reach, self.stride))
+        raw, work = masked.clone(), list(cut_tiles((1 - wanted).cpu().numpy(), tile, self.reach, self.stride))
         for done, part in enumerate(work, 1):
             seen = fill_padded(self, masked[(..., *part.seen)], hole[(..., *part.seen)])
             raw[(..., *part.place)] = seen[(..., *part.inner)].to(raw.dtype)
@@ -66,7 +66,7 @@ def hash_weights(network: nn.Module) -> str:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def limit_threads() -> Iterator[None]:
     """Few pixels are worked on by one thread, so that the number of threads changes nothing of them.
 
     Over few pixels oneDNN divides a convolution's sums themselves between the threads, which rounds them otherwise; over more

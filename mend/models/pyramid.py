@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mend.inpaint.scales import REACH, RELAX, STRIDE, all_scales, fill_scales
-from mend.models.network import Network, one_thread
+from mend.inpaint.scales import REACH, RELAX, STRIDE, fill_all_scales, fill_scales
+from mend.models.network import Network, limit_threads
 from mend.progress import Report, ignore
 
 SMALL = 128 * 128  # pixels: over up to 24×136 oneDNN divides a convolution's sums themselves, where it was measured
@@ -73,13 +73,13 @@ class Pyramid(Network):
 
     def scales(self, masked: Tensor, hole: Tensor) -> list[Tensor]:
         """`raw` at every scale, the finest first."""
-        return all_scales(masked, hole, self.correct, self.relax)
+        return fill_all_scales(masked, hole, self.correct, self.relax)
 
     def fill(self, masked: Tensor, hole: Tensor, tile: int | None = None, report: Report = ignore) -> Tensor:
         on_cpu = masked.device.type == "cpu"
         small = SMALL if on_cpu else 0
         return fill_scales(
-            masked, hole, self.correct, tile or self.tiles[0], report, small=small, on_small=one_thread, relax=self.relax
+            masked, hole, self.correct, tile or self.tiles[0], report, small=small, on_small=limit_threads, relax=self.relax
         )
 
     def graph_inputs(self, batch: int, height: int, width: int) -> dict[str, tuple[int, ...]]:

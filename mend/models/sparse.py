@@ -27,7 +27,7 @@ def refine_sparsely(refinement: nn.Module, features: Tensor, hole: Tensor) -> Te
     missing = hole[:, 0] > 0
     if refine_cells is None or not _is_faster(features, missing):
         return refinement(features, hole)
-    rows, wanted = as_rows(features), find_cells(missing)
+    rows, wanted = to_rows(features), find_cells(missing)
     rows = put(rows, wanted, refine_cells(refinement, rows, missing, wanted))
     return rows.view(len(features), *features.shape[2:], -1).permute(0, 3, 1, 2)
 
@@ -100,7 +100,7 @@ def dilate(where: Tensor, dilation: int) -> Tensor:
     return reduce(torch.logical_or, [grown[:, y : y + height, x : x + width] for y in starts for x in starts])
 
 
-def as_rows(features: Tensor) -> Tensor:
+def to_rows(features: Tensor) -> Tensor:
     """(B, C, h, w) as (B·h·w, C): the same memory where the channels are last."""
     return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
 
@@ -118,13 +118,13 @@ def put(features: Tensor, chosen: Cells, rows: Tensor) -> Tensor:
 def convolve(layer: nn.Conv2d, rows: Tensor, source: Cells, target: Cells) -> Tensor:
     """A 3×3 convolution from the rows of `source` to those of `target`, (n + 1, D); cells without a row count as zeros."""
     dilation = layer.dilation[0]
-    there = _neighbours(target, source, dilation)
-    back = _neighbours(source, target, dilation) if torch.is_grad_enabled() else there  # of which only gradients know
+    there = _find_neighbours(target, source, dilation)
+    back = _find_neighbours(source, target, dilation) if torch.is_grad_enabled() else there  # of which only gradients know
     bias = layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias
     return _Convolve.apply(rows, layer.weight, bias, there, back)
 
 
-def _neighbours(of: Cells, among: Cells, dilation: int) -> Tensor:
+def _find_neighbours(of: Cells, among: Cells, dilation: int) -> Tensor:
     """The rows in `among` of the nine cells around each cell in `of`: (n, 9)."""
     height, width = of.rows.shape[1:]
     grown = F.pad(among.rows, (dilation,) * 4, value=len(among))
@@ -154,7 +154,7 @@ class _Convolve(Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, there: Tensor, back: Tensor) -> Tensor:
         ctx.save_for_backward(rows, weight, there, back)
-        products = _products(rows, there, weight.permute(2, 3, 1, 0).to(rows.dtype).flatten(0, 2))
+        products = _multiply(rows, there, weight.permute(2, 3, 1, 0).to(rows.dtype).flatten(0, 2))
         products[:-1] += bias.to(rows.dtype)
         return products
 
@@ -164,20 +164,20 @@ class _Convolve(Function):
         # Seen from a cell that is read, those that read it lie the other way round.
         turned = weight.flip(2, 3).permute(2, 3, 0, 1).to(grad.dtype).flatten(0, 2)
         to_weight = weight.new_zeros(9 * weight.shape[1], weight.shape[0])
-        for gathered, towards in zip(_gathered(rows, there), grad[:-1].split(_block(rows)), strict=True):
+        for gathered, towards in zip(_gather(rows, there), grad[:-1].split(_choose_block(rows)), strict=True):
             to_weight += gathered.T @ towards
         to_weight = to_weight.view(3, 3, weight.shape[1], weight.shape[0]).permute(3, 2, 0, 1)
-        return _products(grad, back, turned), to_weight, grad[:-1].sum(0, dtype=weight.dtype), None, None
+        return _multiply(grad, back, turned), to_weight, grad[:-1].sum(0, dtype=weight.dtype), None, None
 
 
-def _products(rows: Tensor, gather: Tensor, matrix: Tensor) -> Tensor:
+def _multiply(rows: Tensor, gather: Tensor, matrix: Tensor) -> Tensor:
     """The gathered rows, (n, 9·C), times `matrix` (9·C, D): (n + 1, D)."""
     products = rows.new_empty(len(gather) + 1, matrix.shape[1])
     products[-1] = 0
     # Float32 is multiplied by MKL, which on AMD's processors is half as fast as oneDNN, copies included.
     one_dnn = rows.dtype == torch.float32 and rows.device.type == "cpu" and torch.backends.mkldnn.is_available()
     packed = matrix.T.contiguous().to_mkldnn() if one_dnn else matrix
-    for gathered, out in zip(_gathered(rows, gather), products[:-1].split(_block(rows)), strict=True):
+    for gathered, out in zip(_gather(rows, gather), products[:-1].split(_choose_block(rows)), strict=True):
         if one_dnn:
             out.copy_(F.linear(gathered.to_mkldnn(), packed).to_dense())
         else:
@@ -185,12 +185,12 @@ def _products(rows: Tensor, gather: Tensor, matrix: Tensor) -> Tensor:
     return products
 
 
-def _gathered(rows: Tensor, gather: Tensor) -> Iterator[Tensor]:
+def _gather(rows: Tensor, gather: Tensor) -> Iterator[Tensor]:
     """The gathered rows, (n, 9·C), a block at a time."""
-    for block in gather.split(_block(rows)):
+    for block in gather.split(_choose_block(rows)):
         yield rows.index_select(0, block.flatten()).view(len(block), 9 * rows.shape[1])
 
 
-def _block(rows: Tensor) -> int:
+def _choose_block(rows: Tensor) -> int:
     """How many cells are gathered for at once."""
     return max(1, BLOCK // (9 * rows.shape[1] * rows.element_size()))

@@ -38,11 +38,11 @@ class DecoderBlock(nn.Module):
         self.conv = DoubleConv(2 * channels, channels)
 
     def forward(self, features: Tensor, skip: Tensor, hole: Tensor) -> Tensor:
-        features = beside(self.upsample, features, skip)  # (B, 2C, 2h, 2w)
-        return self.conv(refine_sparsely(self.refine, features, hole_at(features, hole)))  # (B, C, 2h, 2w)
+        features = upsample_beside(self.upsample, features, skip)  # (B, 2C, 2h, 2w)
+        return self.conv(refine_sparsely(self.refine, features, shrink_hole(features, hole)))  # (B, C, 2h, 2w)
 
 
-def beside(upsample: nn.ConvTranspose2d, features: Tensor, skip: Tensor) -> Tensor:
+def upsample_beside(upsample: nn.ConvTranspose2d, features: Tensor, skip: Tensor) -> Tensor:
     """`cat([upsample(features), skip], 1)` as one product of matrices and one copy: each cell becomes four by itself.
 
     As a transposed convolution it takes an eighth of the whole step on a CPU, for a fortieth of its arithmetic.
@@ -57,7 +57,7 @@ def beside(upsample: nn.ConvTranspose2d, features: Tensor, skip: Tensor) -> Tens
     return both.view(images, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
 
 
-def hole_at(features: Tensor, hole: Tensor) -> Tensor:
+def shrink_hole(features: Tensor, hole: Tensor) -> Tensor:
     """The hole at the features' resolution, still 0 or 1: a cell is missing when at least half of its pixels are."""
     ratio = hole.shape[-1] // features.shape[-1]
     return (F.avg_pool2d(hole, ratio) >= 0.5).to(features.dtype)

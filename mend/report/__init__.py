@@ -11,25 +11,25 @@ import pandas as pd
 from mend.data.duplicates import read_list
 from mend.errors import InputError
 from mend.evaluate.metrics import METRICS
-from mend.evaluate.result import Result, read_result, read_scores, result_folder, rows_file
+from mend.evaluate.result import Result, find_result_folder, find_rows_file, read_result, read_scores
 from mend.evaluate.statistics import FEWEST, bootstrap, nested_bootstrap, summarise
-from mend.evaluate.trainings import group_name, group_trainings
+from mend.evaluate.trainings import group_trainings, name_group
 from mend.images import encode_pil, write_bytes
 from mend.inpaint.classical import CLASSICAL
-from mend.report.gallery import gallery
-from mend.report.pictures import coverage_plot, curves_plot, picture_grid
+from mend.report.gallery import render_gallery
+from mend.report.pictures import draw_grid, plot_coverage, plot_curves
 from mend.report.tables import (
     Cell,
     Table,
     define_metrics,
-    difference_tables,
-    footnotes,
-    group_table,
-    latex_table,
-    markdown_table,
-    metric_table,
-    ordered,
-    trainings_table,
+    order_methods,
+    render_latex,
+    render_markdown,
+    tabulate_differences,
+    tabulate_groups,
+    tabulate_metrics,
+    tabulate_trainings,
+    write_footnotes,
 )
 from mend.report.tables import readme_table as readme_table  # notebooks of version 0.1 import it from here
 
@@ -61,49 +61,49 @@ def report(result: str | Path, out: str | Path, runs: list[str] | None = None, w
     `runs` restricts the networks shown, by name or folder; classical fillers stay. `without` is a list of images to leave out,
     as `mend duplicates` writes it. Raises InputError for an unknown run, or a file that is no such list.
     """
-    shown, folder, out = read_result(result), result_folder(result), Path(out)
-    methods = ordered(shown, runs)
-    rows = {method: read_scores(rows_file(result, method)) for method in methods}
+    shown, folder, out = read_result(result), find_result_folder(result), Path(out)
+    methods = order_methods(shown, runs)
+    rows = {method: read_scores(find_rows_file(result, method)) for method in methods}
     if without is not None:
         shown, rows = leave_out(shown, rows, read_list(without), Path(without).stem)
     together = group_trainings(shown, methods)
     drawn = [[name for name in group if (folder / f"{name}.png").exists()] for group in together]
     first = [names[0] for names in drawn if names]
     pictures = {
-        "grid": encode_pil(picture_grid(folder, first), "PNG", optimize=True),
-        "coverage": coverage_plot(_mean_rows(shown, rows, together)),
+        "grid": encode_pil(draw_grid(folder, first), "PNG", optimize=True),
+        "coverage": plot_coverage(_average_rows(shown, rows, together)),
     }
     if any(shown.methods[m].training for m in methods):
-        pictures["curves"] = curves_plot(shown, together)
+        pictures["curves"] = plot_curves(shown, together)
     for name, data in pictures.items():
         write_bytes(out / f"{name}.png", data)
     content = Content(
         title=shown.protocol.title,
-        headline=headline(shown, rows),
-        sections=_sections(shown, rows),
-        notes=[*footnotes(shown), *define_metrics(shown)],
-        trainings=_training_lines(shown, methods),
+        headline=write_headline(shown, rows),
+        sections=_make_sections(shown, rows),
+        notes=[*write_footnotes(shown), *define_metrics(shown)],
+        trainings=_describe_trainings(shown, methods),
         pictures=pictures,
     )
-    write_bytes(out / "report.md", _markdown(content).encode())
+    write_bytes(out / "report.md", _render_markdown(content).encode())
     caption = f"{content.title}. " + " ".join(line.removeprefix("* ") for line in content.notes)
-    write_bytes(out / "report.tex", latex_table(content.sections[0][1], caption).encode())
-    page = gallery(shown, folder, {method: rows[method] for method in first})
+    write_bytes(out / "report.tex", render_latex(content.sections[0][1], caption).encode())
+    page = render_gallery(shown, folder, {method: rows[method] for method in first})
     if page:
         write_bytes(out / "images.html", page.encode())
     # Where the pictures were deleted since, the page that was made of them still shows what it did.
     with_gallery = bool(page) or (out / "images.html").exists()
-    write_bytes(out / "report.html", _html(content, with_gallery).encode())
+    write_bytes(out / "report.html", _render_html(content, with_gallery).encode())
     return out / "report.html"
 
 
-def _mean_rows(result: Result, rows: dict[str, pd.DataFrame], together: list[list[str]]) -> dict[str, pd.DataFrame]:
+def _average_rows(result: Result, rows: dict[str, pd.DataFrame], together: list[list[str]]) -> dict[str, pd.DataFrame]:
     """The rows of each method, of several trainings the mean of each image's PSNR."""
     found: dict[str, pd.DataFrame] = {}
     for group in together:
         table = rows[group[0]]
         means = {c: np.mean([rows[name][c] for name in group], 0) for c in ("psnr", "psnr_hole") if c in table}
-        found[group_name(result, group)] = table.assign(**means)
+        found[name_group(result, group)] = table.assign(**means)
     return found
 
 
@@ -141,7 +141,7 @@ def write_into(file: str | Path, table: str, place: str = "results") -> None:
     write_bytes(file, (before + begin + table + end + rest.split(end, 1)[1]).encode())
 
 
-def headline(result: Result, rows: dict[str, pd.DataFrame]) -> str:
+def write_headline(result: Result, rows: dict[str, pd.DataFrame]) -> str:
     """What the numbers say about the best two networks, in one sentence, without claiming more than a paired interval does.
 
     Of one training each it is about these weights, of several each about the networks.
@@ -152,7 +152,7 @@ def headline(result: Result, rows: dict[str, pd.DataFrame]) -> str:
     if not means:
         return ""
     first, *others = sorted(range(len(means)), key=lambda i: -means[i])
-    best, name = together[first], group_name(result, together[first])
+    best, name = together[first], name_group(result, together[first])
     score = result.methods[best[0]].metrics["psnr"]
     interval = f" ({score.low:.2f} to {score.high:.2f})" if score.low is not None and score.high is not None else ""
     of = f", mean of {len(best)} trainings" if len(best) > 1 else interval
@@ -160,11 +160,13 @@ def headline(result: Result, rows: dict[str, pd.DataFrame]) -> str:
     text = f"{name} reaches the highest PSNR of the {kind}, {means[first]:.2f} dB{of}"
     if others:
         second = together[others[0]]
-        text += f"; {group_name(result, second)} follows with {means[others[0]]:.2f} dB, {_apart(rows, best, second)}"
+        text += (
+            f"; {name_group(result, second)} follows with {means[others[0]]:.2f} dB, {_describe_difference(rows, best, second)}"
+        )
     return text + "."
 
 
-def _apart(rows: dict[str, pd.DataFrame], best: list[str], second: list[str]) -> str:
+def _describe_difference(rows: dict[str, pd.DataFrame], best: list[str], second: list[str]) -> str:
     """What is shown of the difference in PSNR of two groups of trainings on the same images."""
     a, b = (np.stack([rows[m]["psnr"].to_numpy(np.float64) for m in group])[..., None] for group in (best, second))
     there, images = np.isfinite(a).all((0, 2)) & np.isfinite(b).all((0, 2)), rows[best[0]]["image"].to_numpy()
@@ -179,21 +181,21 @@ def _apart(rows: dict[str, pd.DataFrame], best: list[str], second: list[str]) ->
     return f"{a.mean() - b.mean():.2f} dB less on the same images ({low[0]:.2f} to {high[0]:.2f}, {over})"
 
 
-def _sections(result: Result, rows: dict[str, pd.DataFrame]) -> list[tuple[str, Table]]:
+def _make_sections(result: Result, rows: dict[str, pd.DataFrame]) -> list[tuple[str, Table]]:
     methods = list(rows)
-    sections = [(title, metric_table(result, methods, suffix)) for suffix, title in VIEWS.items()]
-    each = trainings_table(result, methods)
+    sections = [(title, tabulate_metrics(result, methods, suffix)) for suffix, title in VIEWS.items()]
+    each = tabulate_trainings(result, methods)
     sections += [("Each training by itself", each)] if each else []
     first = result.methods[methods[0]]
     if "psnr" in first.metrics_scored:
         if first.by_coverage:
-            sections.append(("PSNR inside the hole (dB ↑) by coverage", group_table(result, methods, "coverage")))
+            sections.append(("PSNR inside the hole (dB ↑) by coverage", tabulate_groups(result, methods, "coverage")))
         if first.by_class:
-            sections.append(("PSNR inside the hole (dB ↑) by class", group_table(result, methods, "class")))
-    return [*sections, *difference_tables(result, rows)]
+            sections.append(("PSNR inside the hole (dB ↑) by class", tabulate_groups(result, methods, "class")))
+    return [*sections, *tabulate_differences(result, rows)]
 
 
-def _training_lines(result: Result, methods: list[str]) -> list[str]:
+def _describe_trainings(result: Result, methods: list[str]) -> list[str]:
     lines: list[str] = []
     for method in methods:
         trained, curve = result.methods[method].model.trained, result.methods[method].training
@@ -206,10 +208,10 @@ def _training_lines(result: Result, methods: list[str]) -> list[str]:
     return lines
 
 
-def _markdown(content: Content) -> str:
+def _render_markdown(content: Content) -> str:
     parts = [f"# {content.title}\n", content.headline + "\n", "![Picture grid](grid.png)\n"]
     for title, table in content.sections:
-        parts += [f"## {title}\n", markdown_table(table, notes=True)]
+        parts += [f"## {title}\n", render_markdown(table, notes=True)]
     parts += ["\n".join(f"- {line.removeprefix('* ')}" for line in content.notes) + "\n"]
     parts += ["## PSNR against coverage\n", "![PSNR against coverage](coverage.png)\n"]
     if "curves" in content.pictures:
@@ -218,23 +220,23 @@ def _markdown(content: Content) -> str:
     return "\n".join(parts)
 
 
-def _html(content: Content, with_gallery: bool) -> str:
+def _render_html(content: Content, with_gallery: bool) -> str:
     (main, table), *others = content.sections
     pictures = content.pictures
     body = [
         f"<h1>{html.escape(content.title)}</h1>",
         f'<p class="lead">{html.escape(content.headline)}</p>',
-        _html_picture(pictures["grid"], "Original, mask, masked input, and one row a method", "grid"),
-        f"<h2>{html.escape(main)}</h2>{_html_table(table)}{_html_notes(content.notes)}",
+        _render_picture(pictures["grid"], "Original, mask, masked input, and one row a method", "grid"),
+        f"<h2>{html.escape(main)}</h2>{_render_table(table)}{_render_notes(content.notes)}",
         '<p><a href="images.html">Image by image: the worst, the best, the largest disagreements</a></p>'
         if with_gallery
         else "",
-        f"<h2>PSNR against coverage</h2>{_html_picture(pictures['coverage'], 'PSNR against coverage', 'plot')}",
+        f"<h2>PSNR against coverage</h2>{_render_picture(pictures['coverage'], 'PSNR against coverage', 'plot')}",
     ]
     if "curves" in pictures:
-        curves = _html_picture(pictures["curves"], "Training curves", "plot")
-        body.append(f"<h2>Training</h2>{curves}{_html_notes(content.trainings)}")
-    body += [f"<h2>{html.escape(title)}</h2>{_html_table(table)}" for title, table in others]
+        curves = _render_picture(pictures["curves"], "Training curves", "plot")
+        body.append(f"<h2>Training</h2>{curves}{_render_notes(content.trainings)}")
+    body += [f"<h2>{html.escape(title)}</h2>{_render_table(table)}" for title, table in others]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -242,11 +244,11 @@ def _html(content: Content, with_gallery: bool) -> str:
     )
 
 
-def _html_notes(lines: list[str]) -> str:
+def _render_notes(lines: list[str]) -> str:
     return f"<ul class='notes'>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>"
 
 
-def _html_table(table: Table) -> str:
+def _render_table(table: Table) -> str:
     header, rows = table
     head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
 
@@ -258,6 +260,6 @@ def _html_table(table: Table) -> str:
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _html_picture(data: bytes, alt: str, kind: str) -> str:
+def _render_picture(data: bytes, alt: str, kind: str) -> str:
     source = base64.b64encode(data).decode()
     return f'<div class="wide"><img class="{kind}" alt="{html.escape(alt)}" src="data:image/png;base64,{source}"></div>'

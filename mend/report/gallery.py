@@ -14,14 +14,14 @@ from mend.evaluate.metrics import METRICS
 from mend.evaluate.pictures import SHARED
 from mend.evaluate.result import Result
 from mend.evaluate.statistics import round_finite
-from mend.images import encode_pil, grid
+from mend.images import arrange_grid, encode_pil
 
 PAGE = (Path(__file__).parent / "gallery.html").read_text(encoding="utf-8")
 COLUMNS = ("psnr_hole", "lpips-cifar", "ssim_hole")  # what one may sort by, where it was scored
 EXTREMES, APART, WIDE = 8, 4, 20  # pictures a list for one method, for two; pictures a row of a sprite
 
 
-def gallery(result: Result, folder: Path, rows: dict[str, pd.DataFrame]) -> str:
+def render_gallery(result: Result, folder: Path, rows: dict[str, pd.DataFrame]) -> str:
     """The page as one HTML file, from the per-image rows of each method; "" where the pictures are not in `folder`, or nothing
     was scored that one may sort by."""
     methods = list(rows)
@@ -30,7 +30,7 @@ def gallery(result: Result, folder: Path, rows: dict[str, pd.DataFrame]) -> str:
     if not columns or not all(file.exists() for file in files.values()):
         return ""
     values = {c: np.stack([rows[m][c].to_numpy(np.float64) for m in methods]) for c in columns}  # (methods, images)
-    shown = _extremes(values)
+    shown = _find_extremes(values)
     first = rows[methods[0]].iloc[shown]
     places = first.index.to_numpy()  # rows may have been left out; the pictures have not
     side = int(np.load(files["original"], mmap_mode="r").shape[1])
@@ -47,14 +47,14 @@ def gallery(result: Result, folder: Path, rows: dict[str, pd.DataFrame]) -> str:
         "scale": 3 if side <= 64 else 1,
         "shared": SHARED,
     }
-    images = [f"background-image:url(data:image/webp;base64,{_sprite(file, places)})" for file in files.values()]
+    images = [f"background-image:url(data:image/webp;base64,{_make_sprite(file, places)})" for file in files.values()]
     sprites = "".join(f".p{i}{{{image}}}" for i, image in enumerate(images))
     title = html.escape(f"{result.protocol.title}: image by image")
     picked = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     return PAGE.replace("{title}", title).replace("{sprites}", sprites).replace("{data}", picked)
 
 
-def _extremes(values: dict[str, np.ndarray]) -> np.ndarray:
+def _find_extremes(values: dict[str, np.ndarray]) -> np.ndarray:
     """The images that any list on the page needs, in order."""
     chosen: set[int] = set()
     for table in values.values():
@@ -80,7 +80,7 @@ def _describe(column: str) -> dict[str, str | int | bool]:
     }
 
 
-def _sprite(file: Path, rows: np.ndarray) -> str:
+def _make_sprite(file: Path, rows: np.ndarray) -> str:
     pictures = np.load(file, mmap_mode="r")[rows]
     lines = [pictures[i : i + WIDE] for i in range(0, len(pictures), WIDE)]
-    return base64.b64encode(encode_pil(Image.fromarray(grid(lines, gap=0)), "WEBP", quality=88)).decode()
+    return base64.b64encode(encode_pil(Image.fromarray(arrange_grid(lines, gap=0)), "WEBP", quality=88)).decode()

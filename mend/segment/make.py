@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from mend import distributed
 from mend.data.sources import Images
-from mend.errors import InputError, unknown
+from mend.errors import InputError, make_unknown_error
 from mend.masks.draw import DRAWN
-from mend.masks.store import MaskSet, manifest_for
+from mend.masks.store import MaskSet, make_manifest
 from mend.progress import Report, ignore
 from mend.segment.networks import SEGMENTERS, Segmenter, load_segmenter
 
@@ -40,7 +40,7 @@ def make_masks(
     if not 0 <= start < stop <= len(images):
         raise InputError(f"the range {start}:{stop} is not within the {len(images)} images of {images.source}.")
     maker = _make_drawer(segmenter, coverage, seed, images.size) if segmenter in DRAWN else _load_finder(segmenter, device)
-    manifest = manifest_for(images, maker.name, maker.weights)
+    manifest = make_manifest(images, maker.name, maker.weights)
     # On Windows a file that another process has mapped cannot be sealed.
     masks = distributed.run_first(lambda: MaskSet.create(out, manifest))
     missing = distributed.broadcast(start + np.flatnonzero(~masks.done[start:stop]) if masks is not None else np.arange(0))
@@ -87,7 +87,7 @@ def _find_all(batches: list[np.ndarray], find: Callable[[np.ndarray], Any], make
 
 def _load_finder(name: str, device: str) -> Segmenter:
     if name not in SEGMENTERS and not name.startswith("hf:"):
-        raise unknown("segmenter", name, [*SEGMENTERS, *DRAWN, "hf:owner/name", "hf:FOLDER"])
+        raise make_unknown_error("segmenter", name, [*SEGMENTERS, *DRAWN, "hf:owner/name", "hf:FOLDER"])
     return load_segmenter(name, device)
 
 

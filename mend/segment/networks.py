@@ -49,14 +49,14 @@ def load_segmenter(name: str, device: str = "auto") -> Segmenter:
     """The segmenter `name`: a key of `SEGMENTERS`, or `hf:owner/name` or `hf:folder` for a `transformers` checkpoint."""
     device = str(find_device(device))
     if name.startswith("hf:"):
-        return _transformers(name, device)
+        return _load_transformers(name, device)
     return pick(SEGMENTERS, name, "segmenter")(name, device)
 
 
 # --- Networks --------------------------------------------------------------------------------------------------------
 
 
-def _torchvision(name: str, device: str) -> Segmenter:
+def _load_torchvision(name: str, device: str) -> Segmenter:
     from torchvision.models import get_model, get_model_weights
 
     weights = get_model_weights(name).DEFAULT
@@ -75,10 +75,10 @@ def _torchvision(name: str, device: str) -> Segmenter:
         # The whole network would enlarge all classes to the size of x, and ask a second classifier that helped in training.
         return network.classifier(network.backbone(x)["out"])
 
-    return _network_segmenter(name, network, logits, SIDE, IMAGENET, classes, 0, device)
+    return _make_segmenter(name, network, logits, SIDE, IMAGENET, classes, 0, device)
 
 
-def _transformers(name: str, device: str) -> Segmenter:
+def _load_transformers(name: str, device: str) -> Segmenter:
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
     path = name.removeprefix("hf:")
@@ -98,12 +98,10 @@ def _transformers(name: str, device: str) -> Segmenter:
     if background is None:
         raise InputError(f"{path} has no background class among its {len(labels)}; what is an object is then undefined.")
     classes = tuple(labels[i] for i in sorted(labels))
-    return _network_segmenter(
-        name, network, lambda network, x: network(x).logits, side, statistics, classes, background, device
-    )
+    return _make_segmenter(name, network, lambda network, x: network(x).logits, side, statistics, classes, background, device)
 
 
-def _network_segmenter(
+def _make_segmenter(
     name: str,
     network: nn.Module,
     logits: Callable[[Any, Tensor], Tensor],
@@ -200,11 +198,11 @@ def fold_norms(network: nn.Module, output: Callable[[nn.Module], Tensor]) -> nn.
 # --- Graph segmentation ----------------------------------------------------------------------------------------------
 
 
-def _felzenszwalb(name: str, device: str) -> Segmenter:
-    return Segmenter(name, "", lambda pixels: np.stack([graph_object(picture) for picture in pixels]), 256)
+def _load_felzenszwalb(name: str, device: str) -> Segmenter:
+    return Segmenter(name, "", lambda pixels: np.stack([find_graph_object(picture) for picture in pixels]), 256)
 
 
-def graph_object(pixels: np.ndarray) -> np.ndarray:
+def find_graph_object(pixels: np.ndarray) -> np.ndarray:
     """The most object-like region of a uint8 (H, W, 3) picture by graph segmentation, (H, W) bool.
 
     Felzenszwalb and Huttenlocher, 2004. Of the regions that cover 2 % to 50 % the one is taken that is large, central and
@@ -215,7 +213,7 @@ def graph_object(pixels: np.ndarray) -> np.ndarray:
 
     height, width = pixels.shape[:2]
     regions = felzenszwalb(pixels, scale=100, sigma=0.5, min_size=max(4, height * width // 50))
-    off_centre, edge = _frame(height, width)
+    off_centre, edge = _measure_frame(height, width)
     count = np.bincount(regions.ravel())
     share = count / regions.size
     distance = np.bincount(regions.ravel(), off_centre.ravel()) / count
@@ -226,7 +224,7 @@ def graph_object(pixels: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _frame(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _measure_frame(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Of each pixel of a picture: how far it is from the centre, and whether it is at the edge."""
     y, x = np.mgrid[:height, :width]
     edge = np.ones((height, width), np.bool_)
@@ -235,8 +233,8 @@ def _frame(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 SEGMENTERS: dict[str, Callable[[str, str], Segmenter]] = {
-    "deeplabv3_resnet50": _torchvision,
-    "deeplabv3_resnet101": _torchvision,
-    "deeplabv3_mobilenet_v3_large": _torchvision,
-    "felzenszwalb": _felzenszwalb,
+    "deeplabv3_resnet50": _load_torchvision,
+    "deeplabv3_resnet101": _load_torchvision,
+    "deeplabv3_mobilenet_v3_large": _load_torchvision,
+    "felzenszwalb": _load_felzenszwalb,
 }

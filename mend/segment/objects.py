@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from mend.errors import InputError, unknown
+from mend.errors import InputError, make_unknown_error
 from mend.segment.networks import Segmenter
 
 LARGEST = "largest"
@@ -20,15 +20,15 @@ GROW = 0.02
 GRAPH_SIDE = 256  # longer side for graph segmentation: in larger pictures its regions are parts of objects
 
 
-def object_finder(name: str, segmenter: Segmenter) -> Callable[[np.ndarray], tuple[np.ndarray, str]]:
+def make_object_finder(name: str, segmenter: Segmenter) -> Callable[[np.ndarray], tuple[np.ndarray, str]]:
     """What finds the object `name` in a uint8 (H, W, 3) picture: its hole (1, 1, H, W), and in words what it is.
 
     `name` is a class of the segmenter, all of whose pixels are meant; or "largest", the largest connected region of objects,
     whatever they are: a rider is found with the horse. A found hole should be grown by `GROW` at least.
     Raises InputError for a name that the segmenter does not know; what is returned, for a picture that does not show it.
     """
-    find = _region if segmenter.scores is None else _classified
-    index = _index(name, segmenter)
+    find = _find_region if segmenter.scores is None else _find_class
+    index = _find_index(name, segmenter)
 
     def hole_of(pixels: np.ndarray) -> tuple[np.ndarray, str]:
         mask, what = find(pixels, index, segmenter)
@@ -37,7 +37,7 @@ def object_finder(name: str, segmenter: Segmenter) -> Callable[[np.ndarray], tup
     return hole_of
 
 
-def _index(name: str, segmenter: Segmenter) -> int | None:
+def _find_index(name: str, segmenter: Segmenter) -> int | None:
     """The class of a name; None for "largest"."""
     if name == LARGEST:
         return None
@@ -47,20 +47,20 @@ def _index(name: str, segmenter: Segmenter) -> int | None:
             'network: `segmenter="deeplabv3_resnet101"`, or hf:FOLDER.'
         )
     for index, known in enumerate(segmenter.classes):
-        if _plain(known) == _plain(name) and index != segmenter.background:
+        if _simplify(known) == _simplify(name) and index != segmenter.background:
             return index
     objects = [known for index, known in enumerate(segmenter.classes) if index != segmenter.background]
-    raise unknown("object", name, [*objects, LARGEST])
+    raise make_unknown_error("object", name, [*objects, LARGEST])
 
 
-def _plain(name: str) -> str:
+def _simplify(name: str) -> str:
     return name.lower().translate(str.maketrans("", "", " -_"))  # VOC writes pottedplant
 
 
-def _classified(pixels: np.ndarray, index: int | None, segmenter: Segmenter) -> tuple[np.ndarray, str]:
+def _find_class(pixels: np.ndarray, index: int | None, segmenter: Segmenter) -> tuple[np.ndarray, str]:
     """The pixels (H, W) of one class, or of the largest connected objects, and what they are."""
-    classes = class_map(pixels, segmenter)
-    shares = _shares(classes, segmenter)
+    classes = map_classes(pixels, segmenter)
+    shares = _list_shares(classes, segmenter)
     if not shares:
         raise InputError(f"{segmenter.name} finds no object in the picture. Give a `mask`.")
     if index is not None:
@@ -72,17 +72,17 @@ def _classified(pixels: np.ndarray, index: int | None, segmenter: Segmenter) -> 
         return mask, segmenter.classes[index]
     _, regions, facts, _ = cv2.connectedComponentsWithStats((classes != segmenter.background).astype(np.uint8))
     mask = regions == 1 + facts[1:, cv2.CC_STAT_AREA].argmax()
-    return mask, " and ".join(_shares(classes[mask], segmenter))
+    return mask, " and ".join(_list_shares(classes[mask], segmenter))
 
 
-def _shares(classes: np.ndarray, segmenter: Segmenter) -> list[str]:
+def _list_shares(classes: np.ndarray, segmenter: Segmenter) -> list[str]:
     """The objects among `classes`, each with its share, the largest first."""
     shares = np.bincount(classes.ravel(), minlength=len(segmenter.classes)) / classes.size
     there = [i for i in np.argsort(-shares) if shares[i] > 0 and i != segmenter.background]
     return [segmenter.classes[i] if shares[i] == 1 else f"{segmenter.classes[i]} ({shares[i]:.1%})" for i in there]
 
 
-def _region(pixels: np.ndarray, index: int | None, segmenter: Segmenter) -> tuple[np.ndarray, str]:
+def _find_region(pixels: np.ndarray, index: int | None, segmenter: Segmenter) -> tuple[np.ndarray, str]:
     """The region (H, W) that a segmenter without classes finds in the picture made small."""
     height, width = pixels.shape[:2]
     factor = min(1.0, GRAPH_SIDE / max(height, width))
@@ -96,7 +96,7 @@ def _region(pixels: np.ndarray, index: int | None, segmenter: Segmenter) -> tupl
 
 
 @torch.inference_mode()
-def class_map(pixels: np.ndarray, segmenter: Segmenter) -> np.ndarray:
+def map_classes(pixels: np.ndarray, segmenter: Segmenter) -> np.ndarray:
     """For each pixel of a uint8 (H, W, 3) picture the class that a network finds there: (H, W), an index of its classes.
 
     The logits are scaled to the picture and then compared, which makes smooth borders at any size.

@@ -70,7 +70,7 @@ def select(
         likely = _ask(pixels, _bound(shape), shape, points)
     found = _tidy(_tell_apart(pixels, likely, shape, points), points)
     for point in points:  # however small a picture is
-        found[_pixel(point, found.shape)] = point[2]
+        found[_locate_click(point, found.shape)] = point[2]
     return found
 
 
@@ -105,7 +105,7 @@ def _find_shape(pixels: np.ndarray, points: Sequence[Point], find_objects: FindO
     """The objects found by a network that are at clicks, uint8 (H, W), a little larger; None where there is none."""
     objects = find_objects(pixels[None])[0].astype(np.uint8)
     _, parts = cv2.connectedComponents(objects, connectivity=4)
-    labels = {_at(parts, point) for point in points if point[2]} - {0}
+    labels = {_look_up(parts, point) for point in points if point[2]} - {0}
     return cv2.dilate(np.isin(parts, [*labels]).astype(np.uint8), np.ones((15, 15), np.uint8)) if labels else None
 
 
@@ -126,7 +126,7 @@ def _find_plain(pixels: np.ndarray, points: Sequence[Point]) -> np.ndarray | Non
         how = cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
         for point in points:
             if point[2]:
-                cv2.floodFill(lab, found, _pixel(point, size)[::-1], 0, (tolerance,) * 3, (tolerance,) * 3, how)
+                cv2.floodFill(lab, found, _locate_click(point, size)[::-1], 0, (tolerance,) * 3, (tolerance,) * 3, how)
         return found[1:-1, 1:-1]
 
     least, most = (flood(tolerance) for tolerance in ALIKE)
@@ -182,7 +182,7 @@ def _ask(pixels: np.ndarray, window: Window, shape: np.ndarray | None, points: S
     for x, y, add in points:
         column, row = move @ (x * width, y * height, 1)
         click(seen, int(row), int(column), add)
-    says = _network().run(None, {"seen": np.stack([seen, seen[:, :, ::-1]])})[0][:, 0]
+    says = _load_network().run(None, {"seen": np.stack([seen, seen[:, :, ::-1]])})[0][:, 0]
     back = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine((says[0] + says[1][:, ::-1]) / 2, move, (width, height), flags=back, borderValue=-SURE / 2)
 
@@ -201,7 +201,7 @@ def click(seen: np.ndarray, row: int, column: int, add: bool) -> None:
 
 
 @lru_cache(1)
-def _network() -> "InferenceSession":
+def _load_network() -> "InferenceSession":
     return open_session(NETWORK)
 
 
@@ -354,19 +354,19 @@ def _tidy(found: np.ndarray, points: Sequence[Point]) -> np.ndarray:
     areas = facts[1:, cv2.CC_STAT_AREA]
     if not len(areas):
         return found
-    kept = {*np.flatnonzero(areas >= 0.1 * areas.max()) + 1, *(_at(parts, point) for point in points if point[2])} - {0}
+    kept = {*np.flatnonzero(areas >= 0.1 * areas.max()) + 1, *(_look_up(parts, point) for point in points if point[2])} - {0}
     found = np.isin(parts, [*kept])
     _, gaps, facts, _ = cv2.connectedComponentsWithStats((~found).astype(np.uint8), connectivity=4)
     open_ones = {0, *np.concatenate([gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]])}
-    open_ones |= {_at(gaps, point) for point in points if not point[2]}
+    open_ones |= {_look_up(gaps, point) for point in points if not point[2]}
     open_ones |= {*np.flatnonzero(facts[:, cv2.CC_STAT_AREA] > 0.05 * found.sum())}
     return found | ~np.isin(gaps, [*open_ones])
 
 
-def _at(labels: np.ndarray, point: Point) -> int:
-    return int(labels[_pixel(point, labels.shape)])
+def _look_up(labels: np.ndarray, point: Point) -> int:
+    return int(labels[_locate_click(point, labels.shape)])
 
 
-def _pixel(point: Point, size: tuple[int, ...]) -> tuple[int, int]:
+def _locate_click(point: Point, size: tuple[int, ...]) -> tuple[int, int]:
     """The row and the column of a click in a picture of this size (H, W)."""
     return min(int(point[1] * size[0]), size[0] - 1), min(int(point[0] * size[1]), size[1] - 1)

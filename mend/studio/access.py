@@ -57,7 +57,7 @@ class Access:
             message = await receive()
             room -= len(message.get("body", b""))
             if room < 0:
-                raise HTTPException(413, _too_large(most))
+                raise HTTPException(413, _explain_size(most))
             return message
 
         async def guarded(message: Message) -> None:
@@ -73,7 +73,7 @@ class Access:
         if name is None or (self.hosts is not None and name not in self.hosts):
             return _refuse(421, f"this is the studio of another host than {host!r}.")
         origin = headers.get("origin")
-        if (origin is not None and _network_location(origin) != host) or (
+        if (origin is not None and _parse_location(origin) != host) or (
             headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
         ):
             return _refuse(403, "another site may not use the studio.")
@@ -102,16 +102,16 @@ class Access:
 
 def _refuse_length(headers: Headers, most: int) -> JSONResponse | None:
     length = headers.get("content-length", "0")
-    return None if length.isdecimal() and int(length) <= most * 1_000_000 else _refuse(413, _too_large(most))
+    return None if length.isdecimal() and int(length) <= most * 1_000_000 else _refuse(413, _explain_size(most))
 
 
-def _too_large(most: int) -> str:
+def _explain_size(most: int) -> str:
     if most == MEGABYTES:
         return f"the file is larger than {most} MB, the most that the studio takes. Use 'mend fill' for it."
     return f"the request is larger than {most} MB. Send what is large as a file."
 
 
-def _network_location(address: str) -> str:
+def _parse_location(address: str) -> str:
     try:
         return urlsplit(address).netloc
     except ValueError:  # a bracket that is not closed

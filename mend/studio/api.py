@@ -23,13 +23,13 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.datastructures import UploadFile
 from starlette.types import Receive, Scope, Send
 
-from mend.errors import InputError, pick, unknown
+from mend.errors import InputError, make_unknown_error, pick
 from mend.filling.lists import insert_lists
 from mend.filling.options import Options
 from mend.studio.messages import Done, FillFacts, Stage, as_json
 from mend.studio.methods import Method
 from mend.studio.responses import Lines, explain, find, run_while_connected, stream_lines, validate
-from mend.studio.sessions import ROOM, Sessions, folder_size, safe_name, safe_suffix
+from mend.studio.sessions import ROOM, Sessions, clean_name, clean_suffix, measure_folder
 from mend.studio.workers import WAITS, Busy, Fault, Messages, Workers
 
 FILLS = 32  # that are at work, or whose results wait to be fetched
@@ -75,7 +75,7 @@ class Fills:
 
     async def _make_room(self) -> None:
         """Results that wait give way, those begun first before the others."""
-        while len(self.open) >= FILLS or sum(folder_size(fill.folder) for fill in self.open.values()) > ROOM:
+        while len(self.open) >= FILLS or sum(measure_folder(fill.folder) for fill in self.open.values()) > ROOM:
             waiting = [key for key, fill in self.open.items() if fill.waits and fill.ended is not None]
             if not waiting:
                 if len(self.open) >= FILLS:
@@ -89,7 +89,7 @@ class Fills:
             known = [*FILES, *self.form.model_fields]
             for name, _ in form.multi_items():
                 if name not in known:
-                    raise unknown("form field", name, known)
+                    raise make_unknown_error("form field", name, known)
                 if len(form.getlist(name)) > 1:
                     raise InputError(f"the form field {name!r} came twice; expected it once.")
             places = {}
@@ -97,9 +97,9 @@ class Fills:
                 upload = form.get(part)
                 if not isinstance(upload, UploadFile):
                     raise InputError(f"no {part} came. Send two files: -F image=@photo.jpg -F mask=@mask.png.")
-                name = safe_name(upload.filename or "", part)
+                name = clean_name(upload.filename or "", part)
                 fill.name = name if part == "image" else fill.name
-                place = fill.folder / f"{part}{safe_suffix(name)}"
+                place = fill.folder / f"{part}{clean_suffix(name)}"
                 places[part] = str(place)
                 with place.open("wb") as target:
                     await asyncio.to_thread(shutil.copyfileobj, upload.file, target)
@@ -187,7 +187,9 @@ def add_api(app: FastAPI, fills: Fills) -> None:
     """Add the routes for programs."""
     form = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _describe(fills.form)}}}}
 
-    @app.post("/fill", response_class=FileResponse, openapi_extra=form, responses={200: PICTURE, **_errors(400, 413, 503)})
+    @app.post(
+        "/fill", response_class=FileResponse, openapi_extra=form, responses={200: PICTURE, **_describe_errors(400, 413, 503)}
+    )
     async def fill(request: Request) -> Result:
         """Fill a picture and return it, byte for byte as `mend fill` writes it. To cancel, close the connection."""
         async with contextlib.AsyncExitStack() as stack:
@@ -198,19 +200,19 @@ def add_api(app: FastAPI, fills: Fills) -> None:
             stack.pop_all()
             return result
 
-    @app.post("/fills", status_code=202, openapi_extra=form, responses=_errors(400, 413, 503))
+    @app.post("/fills", status_code=202, openapi_extra=form, responses=_describe_errors(400, 413, 503))
     async def begin(request: Request) -> JSONResponse:
         """Start to fill a picture. The answer says where to read the progress, and where the result will be."""
         key, _, _ = await fills.start(request, waits=True)
         at = f"/fills/{key}"
         return JSONResponse({"key": key, "progress": at, "result": f"{at}/result"}, 202, {"Location": at})
 
-    @app.get("/fills/{key}", response_class=StreamingResponse, responses={200: LINES, **_errors(404)})
+    @app.get("/fills/{key}", response_class=StreamingResponse, responses={200: LINES, **_describe_errors(404)})
     async def follow(key: str) -> StreamingResponse:
         """Read the progress, line by line, until the picture is filled."""
         return stream_lines(_report(key, find(fills.open, key)))
 
-    @app.get("/fills/{key}/result", response_class=FileResponse, responses={200: PICTURE, **_errors(400, 404, 409)})
+    @app.get("/fills/{key}/result", response_class=FileResponse, responses={200: PICTURE, **_describe_errors(400, 404, 409)})
     async def result(key: str) -> Result:
         """Get the filled picture, or the error. It is kept for ten minutes."""
         one = find(fills.open, key)
@@ -218,7 +220,7 @@ def add_api(app: FastAPI, fills: Fills) -> None:
             raise HTTPException(409, f"this picture is not filled yet. /fills/{key} says how far it is.")
         return Result(one)
 
-    @app.delete("/fills/{key}", status_code=204, responses=_errors(404))
+    @app.delete("/fills/{key}", status_code=204, responses=_describe_errors(404))
     async def cancel(key: str) -> None:
         """Cancel a filling, or remove its result."""
         find(fills.open, key)
@@ -244,7 +246,7 @@ LINES: dict[str, Any] = {
 }
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def _describe_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     content = {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}}
     return {status: {"description": ERRORS[status], "content": content} for status in statuses}
 

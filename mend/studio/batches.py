@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from mend.errors import InputError, pick
 from mend.studio.methods import Method
 from mend.studio.responses import Share, follow, read_json, receive_file, stream_lines
-from mend.studio.sessions import ROOM, Batch, Session, Sessions, safe_name, safe_suffix
+from mend.studio.sessions import ROOM, Batch, Session, Sessions, clean_name, clean_suffix
 from mend.studio.workers import Workers
 
 MOST = 1000  # pictures of a batch
@@ -66,8 +66,8 @@ def add_batches(page: APIRouter, sessions: Sessions, workers: Workers, models: d
         if len(batch.names) >= MOST:
             raise InputError(f"a batch has up to {MOST} pictures. Do them in several goes, or use 'mend fill'.")
         number = len(batch.names) + 1
-        file = f"{number:04d}{safe_suffix(safe_name(name))}"
-        batch.names[file] = safe_name(name)
+        file = f"{number:04d}{clean_suffix(clean_name(name))}"
+        batch.names[file] = clean_name(name)
         try:
             await receive(request, batch, batch.folder / "photos" / file)
         except BaseException:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mend.errors import InputError, name_missing_extra
-from mend.evaluate.result import read_result, read_scores, rows_file
+from mend.evaluate.result import find_rows_file, read_result, read_scores
 
 
 def find_runs(named: list[str], folder: Path = Path("runs")) -> dict[str, Path]:
@@ -39,14 +39,14 @@ def read_run(folder: Path) -> dict[str, Any]:
         part = "metrics.csv"
         if (folder / part).is_file() and _lies_in(folder, folder / part):
             with (folder / part).open(encoding="utf-8", newline="") as file:
-                found["rows"] = [_numbers(row) for row in csv.DictReader(file)]
+                found["rows"] = [_parse_numbers(row) for row in csv.DictReader(file)]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         why = error.strerror if isinstance(error, OSError) else error  # without the path
         found["error"] = f"{part} cannot be read: {why}."
     return found
 
 
-def _numbers(row: dict[str, str]) -> dict[str, float | None]:
+def _parse_numbers(row: dict[str, str]) -> dict[str, float | None]:
     """What a row holds; None for what is no longer a number, as JSON has none for it."""
     values = {name: float(value) for name, value in row.items() if value}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
@@ -86,7 +86,7 @@ def read_evaluation(file: Path) -> dict[str, Any] | None:
 
 def find_rows(result: str, method: str) -> Path:
     """Where the per-image rows of a method lie."""
-    return rows_file(RESULTS / result, method)
+    return find_rows_file(RESULTS / result, method)
 
 
 @name_missing_extra()

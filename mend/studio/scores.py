@@ -21,7 +21,7 @@ def measure(picture: Picture, filled: Picture, hole: np.ndarray) -> dict[str, fl
     part = (slice(max(0, y - WINDOW), y + height + WINDOW), slice(max(0, x - WINDOW), x + width + WINDOW))
     image, result = (each.image()[0][:, *part].astype(np.float64) for each in (picture, filled))
     inside = hole[0, 0][part] > 0
-    return {"psnr": psnr(result[:, inside], image[:, inside]), "ssim": float(ssim_map(result, image)[:, inside].mean())}
+    return {"psnr": psnr(result[:, inside], image[:, inside]), "ssim": float(map_ssim(result, image)[:, inside].mean())}
 
 
 def psnr(filled: np.ndarray, image: np.ndarray) -> float:
@@ -29,7 +29,7 @@ def psnr(filled: np.ndarray, image: np.ndarray) -> float:
     return min(CAP, float(-10 * np.log10(error))) if error else CAP
 
 
-def ssim_map(filled: np.ndarray, image: np.ndarray) -> np.ndarray:
+def map_ssim(filled: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Structural similarity of every value of two images (C, H, W) in [0, 1] (Wang et al., 2004)."""
 
     def blur(values: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from mend.studio.messages import Json, PictureFacts, as_json
 from mend.studio.methods import Method
 from mend.studio.responses import Share, answer_errors, decode_data_url, find, follow, read_json, receive_file, stream_lines
 from mend.studio.runs import find_results, find_rows, find_runs, find_samples, read_evaluation, read_run
-from mend.studio.sessions import Item, Session, Sessions, safe_name
+from mend.studio.sessions import Item, Session, Sessions, clean_name
 from mend.studio.workers import Workers
 
 PAGE = Path(__file__).parent / "page"
@@ -144,7 +144,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
     @page.post("/sessions/{token}/pictures")
     async def upload(token: str, request: Request, name: str = "picture") -> StreamingResponse:
         session = sessions.find(token)
-        key, item = session.add(safe_name(name))
+        key, item = session.add(clean_name(name))
         try:
             await receive_file(request, item, item.source)
         except BaseException:

@@ -52,7 +52,7 @@ class Item:
     @property
     def source(self) -> Path:
         """Where the picture is as it came, with its suffix, which says in what format it is written again."""
-        return self.folder / f"source{safe_suffix(self.name)}"
+        return self.folder / f"source{clean_suffix(self.name)}"
 
     @property
     def result(self) -> tuple[Path, str]:
@@ -82,7 +82,7 @@ class Item:
 
     @property
     def bytes(self) -> int:
-        return folder_size(self.folder)
+        return measure_folder(self.folder)
 
 
 @dataclass
@@ -92,19 +92,19 @@ class Batch(Item):
     names: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def safe_name(name: str, otherwise: str = "picture") -> str:
+def clean_name(name: str, otherwise: str = "picture") -> str:
     """The last part of a name from outside, short; `otherwise` where that is none."""
     last = Path(name).name
     return f"{Path(last).stem[:100]}{Path(last).suffix[:20]}" if last.strip(".") else otherwise
 
 
-def safe_suffix(name: str) -> str:
+def clean_suffix(name: str) -> str:
     """The suffix of a name from outside, where it can be part of a path; else nothing."""
     suffix = Path(name).suffix
     return suffix if SUFFIX.fullmatch(suffix) else ""
 
 
-def folder_size(folder: Path) -> int:
+def measure_folder(folder: Path) -> int:
     """In bytes, of all files in it."""
     total = 0
     for file in folder.rglob("*"):

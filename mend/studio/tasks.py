@@ -25,17 +25,17 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mend.data.cache import cache_folder
+from mend.data.cache import find_cache
 from mend.errors import InputError
 from mend.filling.folder import fill_folder
 from mend.filling.inpainter import Inpainter
-from mend.filling.job import Job, Result, fill_file, filler_arguments, load_inpainter
+from mend.filling.job import Job, Result, fill_file, load_inpainter, select_filler_arguments
 from mend.filling.load import wants_texture
 from mend.filling.options import Options
 from mend.filling.pairing import Pair, Plan
 from mend.filling.summary import Outcome
-from mend.images import Picture, encode_pil, open_picture, output_suffix, peek, read_image, write_bytes
-from mend.images.bit_depth import png_chunks
+from mend.images import Picture, choose_suffix, encode_pil, open_picture, peek, read_image, write_bytes
+from mend.images.bit_depth import read_png_chunks
 from mend.inpaint.filler import Filler, Wrapper
 from mend.inpaint.texture import Textured
 from mend.masks.reading import NearlyAll, Undecided, understand_mask
@@ -44,7 +44,7 @@ from mend.progress import Report as Progress
 from mend.progress import ignore
 from mend.studio.estimate import TimeEstimate
 from mend.studio.messages import BatchFacts, BatchFile, FillFacts, Json, PictureFacts
-from mend.studio.previews import to_eight_bits, write_full, write_preview, write_smooth_preview
+from mend.studio.previews import reduce_depth, write_full, write_preview, write_smooth_preview
 from mend.studio.scores import measure
 
 MEGAPIXELS = 100
@@ -92,7 +92,7 @@ def show_full(report: Report, photo: str) -> Json:
 def _check_size(file: Path, what: str = "the picture") -> None:
     """InputError for a picture that takes too much to decode, from its header, and from the number of chunks in a PNG."""
     with file.open("rb") as opened:
-        if opened.read(8) == PNG and sum(1 for _ in islice(png_chunks(opened), CHUNKS + 1)) > CHUNKS:
+        if opened.read(8) == PNG and sum(1 for _ in islice(read_png_chunks(opened), CHUNKS + 1)) > CHUNKS:
             raise InputError(f"{what} is a PNG of more than {CHUNKS:,} chunks, as no program writes it. Save it again.")
     most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # else Pillow refuses it, and says no size
     try:
@@ -126,7 +126,7 @@ def prepare_mask(report: Report, mask: str, photo: str, name: str, size: Size) -
         raise InputError("nothing in this mask is marked: it is black all over. Make what should go white.")
     png = _encode_mask(inside)
     write_bytes(Path(mask), png)
-    return {"image": _data_url(png)}
+    return {"image": _make_data_url(png)}
 
 
 def _read_mask(mask: Path, name: str, size: Size, read_photo: Callable[[], Picture]) -> tuple[np.ndarray, list[str]]:
@@ -155,7 +155,7 @@ def select_object(report: Report, folder: str, points: list[Any], box: Any, lass
         pixels = np.array(preview.convert("RGB"))
     segmenter = None if box or lasso else _load_segmenter()  # which knows what a click means, but not which part of it
     found = select(pixels, [tuple(point) for point in points], box, lasso, segmenter and segmenter.masks)
-    return {"image": _data_url(_encode_mask(grow(found)))}
+    return {"image": _make_data_url(_encode_mask(grow(found)))}
 
 
 @lru_cache(1)
@@ -177,7 +177,7 @@ def _encode_mask(inside: np.ndarray) -> bytes:
     return encode_pil(Image.fromarray(inside.astype(np.uint8) * 255), "PNG")
 
 
-def _data_url(png: bytes) -> str:
+def _make_data_url(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
@@ -283,7 +283,7 @@ def fill_batch(
     with zipfile.ZipFile(place / "filled.part", "w") as archive:  # pictures are compressed already
         for file, outcome in sorted(summary.files.items()):
             if outcome.output is not None:
-                archive.write(outcome.output, _unused_name(names[file], Path(outcome.output).suffix, taken))
+                archive.write(outcome.output, _find_unused_name(names[file], Path(outcome.output).suffix, taken))
     (place / "filled.part").replace(place / "filled.zip")
     return BatchFacts([outcomes[file] for file in names], summary.count("filled"))
 
@@ -299,7 +299,7 @@ def _pair_photo(place: Path, file: str, name: str, region: dict[str, Any] | None
         if region is None and not given.exists():
             raise InputError("it has no mask")
         picture = read_image(photo, name)
-        suffix = output_suffix(photo.suffix, picture.source["format"])
+        suffix = choose_suffix(photo.suffix, picture.source["format"])
         if region is not None:
             inside = _mask_region(picture, **region)
         else:
@@ -318,7 +318,7 @@ def _mask_region(picture: Picture, box: Box, drawn: Size, letters: bool) -> np.n
     height, width = picture.pixels.shape[:2]
     mask = np.zeros((height, width), np.bool_)
     part = place_region(box, drawn, (height, width))
-    mask[part] = find_letters(np.array(to_eight_bits(picture).convert("RGB"))[part]) if letters else True
+    mask[part] = find_letters(np.array(reduce_depth(picture).convert("RGB"))[part]) if letters else True
     return mask
 
 
@@ -327,7 +327,7 @@ def hide_path(sentence: str, path: str, name: str) -> str:
     return name.join(re.split(rf"{re.escape(path)}(?:[/\\][\w-]+(?:\.\w+)*)*", sentence))
 
 
-def _unused_name(name: str, suffix: str, taken: set[str]) -> str:
+def _find_unused_name(name: str, suffix: str, taken: set[str]) -> str:
     """What a filled picture is called among others: photo-filled.png, or photo-filled-2.png where that is taken."""
     stem = f"{Path(name).stem}-filled"
     tries = (f"{stem}{f'-{number}' if number > 1 else ''}{suffix}" for number in count(1))
@@ -342,7 +342,7 @@ def _unused_name(name: str, suffix: str, taken: set[str]) -> str:
 def _load_inpainter(options: Options, show: Show | None = None) -> Inpainter:
     """What fills. `show` is given the smooth filling to which texture is still to come."""
     smooth = {"smooth": options.model is None, "texture": False}
-    inpainter = _load_kept(Options(**{**filler_arguments(options), **smooth}))
+    inpainter = _load_kept(Options(**{**select_filler_arguments(options), **smooth}))
     if not wants_texture(options.model, options.smooth, options.texture):
         return inpainter
     return Inpainter(Textured(inpainter.filler if show is None else Shown(inpainter.filler, show)))
@@ -371,7 +371,7 @@ class Shown(Wrapper):
 def _load_estimate(filler: str, size: int) -> TimeEstimate:
     """For pictures of 4 ** `size` pixels to four times as many: the parts of a filler's work grow differently."""
     name = hashlib.sha256(f"{filler} {size}".encode()).hexdigest()[:16]
-    return TimeEstimate(cache_folder() / "pace" / f"{name}.json", after=WRITING)
+    return TimeEstimate(find_cache() / "pace" / f"{name}.json", after=WRITING)
 
 
 # --- Scores ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mend.data.assets import read_toml
-from mend.errors import InputError, unknown
+from mend.errors import InputError, make_unknown_error
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Schedule = Literal["constant", "cosine"]
@@ -84,7 +84,7 @@ class TrainConfig:
             raise InputError("`size` and `crop` exclude each other: `size` scales whole pictures, `crop` cuts them.")
         for name, value, known in (("precision", self.precision, Precision), ("schedule", self.schedule, Schedule)):
             if value not in get_args(known):
-                raise unknown(name, value, get_args(known))
+                raise make_unknown_error(name, value, get_args(known))
         if not any(self.loss.values()) or not all(0 <= weight < math.inf for weight in self.loss.values()):
             raise InputError(f"the loss is {self.loss}; expected weights of 0 or more, one of them above 0.")
 

@@ -150,7 +150,7 @@ def make_terms(feature_network: str | None) -> dict[str, Term]:
     return {**LOSSES, "features": partial(features, network=feature_network)}
 
 
-def weighted(
+def weigh_terms(
     weights: Mapping[str, float], raw: Tensor, image: Tensor, hole: Tensor, terms: Mapping[str, Term] = LOSSES
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the terms, and each term unweighted. A term of weight zero is not computed."""
@@ -159,12 +159,12 @@ def weighted(
     return total, values
 
 
-def weighted_over_scales(
+def weigh_scales(
     weights: Mapping[str, float], raws: list[Tensor], image: Tensor, hole: Tensor, terms: Mapping[str, Term] = LOSSES
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss at the finest of `raws` and, at half its weight, at each coarser one; the terms are those of the finest."""
-    loss, values = weighted(weights, raws[0].float(), image, hole, terms)
+    loss, values = weigh_terms(weights, raws[0].float(), image, hole, terms)
     for raw in raws[1:]:
         image, hole = halve(image), halve(hole)
-        loss = loss + 0.5 * weighted(weights, raw.float(), image, hole, terms)[0]
+        loss = loss + 0.5 * weigh_terms(weights, raw.float(), image, hole, terms)[0]
     return loss, values

@@ -13,17 +13,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from mend import distributed
-from mend.data.loaders import Batches, Crops, epoch_rows, share_of_batch
-from mend.data.sources import image_files, load_images, set_aside, split_rows
+from mend.data.loaders import Batches, Crops, count_share, draw_epoch_rows
+from mend.data.sources import find_image_files, load_images, set_aside, split_rows
 from mend.errors import InputError
 from mend.evaluate.metrics import psnr, ssim
-from mend.images import composite, mask_out, picture_files
+from mend.images import composite, find_pictures, mask_out
 from mend.inpaint.folder import Trained
 from mend.masks.crops import make_hole_drawer
 from mend.masks.store import ObjectPolicy, find_set
 from mend.models.network import Network
 from mend.train.config import TrainConfig
-from mend.train.losses import make_terms, weighted, weighted_over_scales
+from mend.train.losses import make_terms, weigh_scales, weigh_terms
 
 
 class Inpainting(pl.LightningModule):
@@ -40,15 +40,15 @@ class Inpainting(pl.LightningModule):
         if self.average is not None:
             self.average.requires_grad_(False)
         # The bound method: a second module here would put every weight into the checkpoint twice.
-        self.step = _compiled(network.scales) if config.compile else network.scales
+        self.step = _compile_step(network.scales) if config.compile else network.scales
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         data: ArrayData | CropData = self.trainer.datamodule  # type: ignore[attr-defined]
         size = min(self.config.batch_size, data.counts["train"] - batch_index * self.config.batch_size)
-        mine = share_of_batch(size)
+        mine = count_share(size)
         image, hole = (part.contiguous(memory_format=torch.channels_last) for part in batch)
         raws = self.step(mask_out(image, hole), hole)
-        loss, terms = weighted_over_scales(self.config.loss, raws, image, hole, self.terms)
+        loss, terms = weigh_scales(self.config.loss, raws, image, hole, self.terms)
         # To look at it is to wait for the device, which a GPU's queue of work does not survive. What is not finite stays so.
         at_once = loss.device.type == "cpu"
         if (at_once or batch_index % 50 == 0 or self.trainer.is_last_batch) and not loss.isfinite():
@@ -89,7 +89,7 @@ class Inpainting(pl.LightningModule):
         part = len(image) / count if count > distributed.RANK else 0.0
         self._log("val_psnr", psnr(filled, image).mean(), part)
         self._log("val_ssim", ssim(filled, image).mean(), part)
-        self._log("val_loss", weighted(self.config.loss, raw, image, hole, self.terms)[0], part)
+        self._log("val_loss", weigh_terms(self.config.loss, raw, image, hole, self.terms)[0], part)
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.lr, fused=True)
@@ -106,7 +106,7 @@ def advise(config: TrainConfig) -> str:
     return now + "the last epoch's checkpoint is kept."
 
 
-def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+def _compile_step(step: Callable[..., Any]) -> Callable[..., Any]:
     """`step`, compiled for each size of a batch by itself: there are two, and one graph for any size would be slower.
 
     On a GPU it is recorded as CUDA graphs, which spare the launching of every kernel; not with SyncBatchNorm, whose exchanges
@@ -153,8 +153,8 @@ class ArrayData(pl.LightningDataModule):
     def train_dataloader(self) -> Loader:
         assert self.trainer is not None
         config = self.config
-        rows = epoch_rows(self.counts["train"], config.seed, self.trainer.current_epoch, config.batch_size)
-        return Batches(*self.arrays[0], rows, share_of_batch(config.batch_size))
+        rows = draw_epoch_rows(self.counts["train"], config.seed, self.trainer.current_epoch, config.batch_size)
+        return Batches(*self.arrays[0], rows, count_share(config.batch_size))
 
     def val_dataloader(self) -> Loader:
         return Batches(*self.arrays[1], _part(np.arange(len(self.arrays[1][0]))), 250)
@@ -168,11 +168,11 @@ class CropData(pl.LightningDataModule):
         assert config.crop is not None
         self.config, self.crop = config, config.crop
         if config.set_aside:
-            found = picture_files(Path(config.data))
+            found = find_pictures(Path(config.data))
             aside = set(set_aside(found, config.set_aside))
             self.files = [file for file in found if file not in aside]
         else:
-            self.files = image_files(Path(config.data), "train")
+            self.files = find_image_files(Path(config.data), "train")
         self.rows = {split: split_rows(len(self.files), split) for split in ("train", "val")}
         self.counts = {"train": config.crops * len(self.rows["train"]), "val": len(self.rows["val"])}
         self.draw_hole, described = make_hole_drawer(config.masks, self.crop, config.seed, config.ramp, config.grow)
@@ -188,14 +188,14 @@ class CropData(pl.LightningDataModule):
         assert self.trainer is not None
         config, epoch = self.config, self.trainer.current_epoch
         rows = np.concatenate([self.rows["train"] + k * len(self.files) for k in range(config.crops)])
-        rows = rows[epoch_rows(self.counts["train"], config.seed, epoch, config.batch_size)]
+        rows = rows[draw_epoch_rows(self.counts["train"], config.seed, epoch, config.batch_size)]
         return self._loader(rows, epoch + 1)
 
     def val_dataloader(self) -> Loader:
         return self._loader(_part(self.rows["val"]), 0)  # the same crops in every epoch
 
     def _loader(self, rows: np.ndarray, epoch: int) -> Loader:
-        batch_size = share_of_batch(self.config.batch_size)
+        batch_size = count_share(self.config.batch_size)
         crops = Crops(self.files, self.crop, rows, self.draw_hole, self.config.seed, epoch, batch_size, self.config.zoom)
         return DataLoader(crops, batch_size=batch_size, num_workers=min(self.config.workers, -(-len(rows) // batch_size)))
 

@@ -12,7 +12,7 @@ from mend.evaluate.metrics import METRICS
 from mend.evaluate.reproduction import Reproduction, compare_results, find_alike
 from mend.evaluate.result import Result, find_differences, read_result
 from mend.evaluate.run import evaluate
-from mend.evaluate.trainings import first_trainings, group_trainings
+from mend.evaluate.trainings import group_trainings, keep_first_trainings
 from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
 from mend.inpaint.folder import Trained
@@ -44,7 +44,7 @@ def reproduce(
     in that folder, or as the result says they were. Raises InputError when something cannot be had, or is not what was used.
     """
     evaluated, out = read_result(result), Path(out)
-    old = first_trainings(evaluated)
+    old = keep_first_trainings(evaluated)
     protocol = replace(old.protocol, metrics=tuple(name for name in METRICS if name in old.scored))
     trainings = _find_trainings(old)
     judged: str | None = None
@@ -52,7 +52,7 @@ def reproduce(
         made = next((trained for trained in trainings.values() if trained and trained.mask_set), None)
         places = [masks] if masks else [protocol.masks, *([made.config["masks"]] if made else [])]
         made_by = made.masks if made else "another program"
-        judged = str(_masks(places, "test", data or protocol.data, protocol.size, made_by, out, device, progress))
+        judged = str(_find_masks(places, "test", data or protocol.data, protocol.size, made_by, out, device, progress))
     methods = [
         name if trained is None else _train_again(name, trained, data, masks, out, device, progress)
         for name, trained in trainings.items()
@@ -63,7 +63,7 @@ def reproduce(
         raise InputError(
             f"this measured something else than {result}: {what} is {getattr(new, what)}, there it is {getattr(old, what)}."
         )
-    seeds = _seeds(Path(result), evaluated)
+    seeds = _find_spread_result(Path(result), evaluated)
     return Reproduction(compare_results(old, new, seeds), find_alike(old, seeds))
 
 
@@ -86,7 +86,7 @@ def _train_again(
         raise InputError(f"{name} was trained by another version of mend, which this one cannot repeat: {error}.") from None
     if config.crop is None:
         source = data or config.data
-        where = _masks([masks or config.masks], "train", source, config.size, trained.masks, out, device, progress)
+        where = _find_masks([masks or config.masks], "train", source, config.size, trained.masks, out, device, progress)
         sealed = MaskSet.open(where / "train").manifest.sha256
         if sealed != trained.mask_set:
             raise InputError(
@@ -96,7 +96,7 @@ def _train_again(
     return str(train(config, out / "runs" / name, progress(f"train {name}")))
 
 
-def _masks(
+def _find_masks(
     places: list[str], split: str, source: str, size: int | None, segmenter: str, out: Path, device: str, progress: Progress
 ) -> Path:
     """The folder of mask sets that has `split`: one of those named, or made under `out`, from an archive in one of them or as
@@ -121,7 +121,7 @@ def _masks(
     return out / "masks"
 
 
-def _seeds(file: Path, result: Result) -> Result | None:
+def _find_spread_result(file: Path, result: Result) -> Result | None:
     """The result that says how far trainings lie apart: this one where it has several of a recipe, or RESULT-seeds.json beside
     it; None where there is neither."""
     if any(len(names) > 1 for names in group_trainings(result, result.methods)):

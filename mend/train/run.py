@@ -24,10 +24,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mend import distributed
 from mend.errors import InputError, pick
-from mend.images import composite, grid, mask_out, to_pixels, write_bytes, write_image
+from mend.images import arrange_grid, composite, mask_out, to_pixels, write_bytes, write_image
 from mend.inpaint.folder import Trained
 from mend.models import build
-from mend.models.checkpoint import commit, load_model, save_model
+from mend.models.checkpoint import find_commit, load_model, save_model
 from mend.models.device import best_precision, device_name, find_device
 from mend.models.network import Network
 from mend.progress import Report, ignore
@@ -47,7 +47,7 @@ def train(config: TrainConfig, out: str | Path, on_step: Report = ignore) -> Pat
     """
     out = Path(out)
     check_run(config, out)  # before any data is read
-    _precision(config)
+    _choose_precision(config)
     for name in config.loss:
         pick(LOSSES, name, "loss")
     if config.loss.get("features"):
@@ -59,10 +59,10 @@ def train(config: TrainConfig, out: str | Path, on_step: Report = ignore) -> Pat
     network = _build(config)
     data = CropData(config) if config.crop else ArrayData(config)
     write_config(config, out)
-    trained = replace(data.facts, commit=commit(), torch=torch.__version__, config=asdict(config))
+    trained = replace(data.facts, commit=find_commit(), torch=torch.__version__, config=asdict(config))
     on_ctrl_c = signal.getsignal(signal.SIGINT)
-    with _quiet():
-        trainer = _trainer(config, out, [RunFiles(out, config, trained, on_step)])
+    with _silence_lightning():
+        trainer = _make_trainer(config, out, [RunFiles(out, config, trained, on_step)])
         last = out / "checkpoints" / "last.ckpt"
         if last.exists():
             _check_readable(last)
@@ -80,18 +80,18 @@ def train(config: TrainConfig, out: str | Path, on_step: Report = ignore) -> Pat
 def _build(config: TrainConfig) -> Network:
     if config.start is not None:
         network, found = load_model(config.start)
-        if (found.model, found.options) != (config.model, _options(config)):
+        if (found.model, found.options) != (config.model, _make_options(config)):
             raise InputError(
                 f"`start` is {config.start}, which holds {found.model} with {found.options}; {config.model} with "
-                f"{_options(config)} is to be trained. Name a run of the same network, or leave out `start`."
+                f"{_make_options(config)} is to be trained. Name a run of the same network, or leave out `start`."
             )
         return network.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return build(config.model, **_options(config))
+        return build(config.model, **_make_options(config))
 
 
-def _options(config: TrainConfig) -> dict[str, int]:
+def _make_options(config: TrainConfig) -> dict[str, int]:
     return {"width": config.width} | ({"hole_channel": True} if config.hole_channel else {})
 
 
@@ -158,7 +158,7 @@ class RunFiles(pl.Callback):
                 device=device_name(pl_module.device),
                 validation={k: measured[k] for k in ("val_psnr", "val_ssim")},
             )
-            save_model(self.out / "model", pl_module.judged, self.config.model, _options(self.config), asdict(trained))
+            save_model(self.out / "model", pl_module.judged, self.config.model, _make_options(self.config), asdict(trained))
 
     @torch.no_grad()
     def _sample(self, trainer: pl.Trainer, module: Inpainting, epoch: int) -> None:
@@ -168,7 +168,7 @@ class RunFiles(pl.Callback):
         filled = composite(image, module.judged.eval().fill(mask_out(image, hole), hole), hole)
         module.judged.train(training)
         rows = [to_pixels(part) for part in (image, hole.expand(-1, 3, -1, -1), mask_out(image, hole), filled)]
-        write_image(self.out / "samples" / f"epoch-{epoch:03d}.png", grid(rows, scale=max(1, 64 // image.shape[-1])))
+        write_image(self.out / "samples" / f"epoch-{epoch:03d}.png", arrange_grid(rows, scale=max(1, 64 // image.shape[-1])))
 
 
 def _write_rows(path: Path, rows: list[dict[str, float]]) -> None:
@@ -183,7 +183,7 @@ def _write_rows(path: Path, rows: list[dict[str, float]]) -> None:
 # --- Lightning -------------------------------------------------------------------------------------------------------
 
 
-def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _make_trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
     last = ModelCheckpoint(out / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True)
     find_device("auto")  # InputError where a GPU is missing
     return pl.Trainer(
@@ -194,7 +194,7 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
         num_nodes=distributed.WORLD // distributed.LOCAL_WORLD,
         strategy="ddp" if distributed.WORLD > 1 else "auto",
         sync_batchnorm=distributed.WORLD > 1 and torch.cuda.is_available(),  # PyTorch has it on GPUs only
-        precision=_precision(config),
+        precision=_choose_precision(config),
         callbacks=[*callbacks, last],
         plugins=[WholeFiles()],
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
@@ -218,7 +218,7 @@ class WholeFiles(TorchCheckpointIO):
         write_bytes(Path(path), data.getvalue())
 
 
-def _precision(config: TrainConfig) -> Any:
+def _choose_precision(config: TrainConfig) -> Any:
     precision = best_precision() if config.precision == "auto" else config.precision
     if precision == "fp16" and not torch.cuda.is_available():
         raise InputError("precision fp16 is for GPUs, and there is none here. Leave it out, or take bf16 or fp32.")
@@ -226,7 +226,7 @@ def _precision(config: TrainConfig) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_lightning() -> Iterator[None]:
     """Lightning's banners and hints off: what matters here is reported by us."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]

@@ -9,7 +9,7 @@ from conftest import SHARED, mend, needs_shared
 from PIL import Image
 
 from mend.data import duplicates
-from mend.data.duplicates import COLUMNS, content_id, near_duplicates, read_list
+from mend.data.duplicates import COLUMNS, find_near_duplicates, hash_content, read_list
 from mend.data.sources import Images, load_images
 from mend.errors import InputError
 from mend.images import read_rgb
@@ -52,19 +52,19 @@ def train() -> Images:
 @pytest.mark.parametrize("kind", COPIES)
 def test_a_copy_is_found(train: Images, kind: str):
     test = images([textured(32, 32, 1000), COPIES[kind](train.pixels[41]), textured(32, 32, 1001)])
-    table = near_duplicates(test, train)
+    table = find_near_duplicates(test, train)
     assert table[["test_row", "train_row", "train_images"]].to_numpy().tolist() == [[1, 41, 1]]
     assert table["mirrored"].item() == ("mirrored" in kind)
-    assert table["image"].item() == content_id(test.pixels[1])
+    assert table["image"].item() == hash_content(test.pixels[1])
     assert (table["similarity"].item() == 1) == (kind in ("exact", "mirrored"))
 
 
 def test_pictures_and_noise_of_their_own_are_not(train: Images):
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(20)]
-    table = near_duplicates(images(noise[:10] + [textured(32, 32, i) for i in range(1000, 1040)]), train)
+    table = find_near_duplicates(images(noise[:10] + [textured(32, 32, i) for i in range(1000, 1040)]), train)
     assert (len(table), list(table)) == (0, COLUMNS)
-    assert not len(near_duplicates(images(noise[:10]), images(noise[10:])))
+    assert not len(find_near_duplicates(images(noise[:10]), images(noise[10:])))
 
 
 def test_two_skies_above_two_seas_are_not_though_their_pixels_correlate():
@@ -76,21 +76,21 @@ def test_two_skies_above_two_seas_are_not_though_their_pixels_correlate():
 
     one, other = sea(6, 130), sea(14, 150)
     assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.95
-    assert not len(near_duplicates(images([one]), images([other])))
+    assert not len(find_near_duplicates(images([one]), images([other])))
 
 
 def test_plain_areas_are_like_nothing(train: Images):
     plain = [np.full((32, 32, 3), level, np.uint8) for level in (0, 128, 255)]
     speck = plain[1].copy()
     speck[16, 16] += 1
-    table = near_duplicates(images([*plain, speck, train.pixels[0]]), images([*plain, speck, *train.pixels], "all"))
+    table = find_near_duplicates(images([*plain, speck, train.pixels[0]]), images([*plain, speck, *train.pixels], "all"))
     assert table[["test_row", "train_row", "similarity"]].to_numpy().tolist() == [[4, 4, 1.0]]
 
 
 def test_the_most_similar_comes_first_and_the_others_are_counted(train: Images):
     pixels = list(train.pixels)
     pixels[3], pixels[50], pixels[7] = recompressed(pixels[20]), pixels[20][:, ::-1], recompressed(pixels[30])
-    table = near_duplicates(images([recompressed(pixels[30]) // 2, pixels[20]]), images(pixels, "all"))
+    table = find_near_duplicates(images([recompressed(pixels[30]) // 2, pixels[20]]), images(pixels, "all"))
     assert table["test_row"].tolist() == [1, 0]
     assert table["train_row"].tolist()[0] == 20, "of two alike the first, and not its mirror image"
     assert table["train_images"].tolist() == [3, 2]
@@ -98,30 +98,30 @@ def test_the_most_similar_comes_first_and_the_others_are_counted(train: Images):
 
 def test_blocks_do_not_change_the_result(train: Images, monkeypatch: pytest.MonkeyPatch):
     test = images([copy(train.pixels[i]) for i, copy in enumerate(COPIES.values())])
-    whole = near_duplicates(test, train, 0.4)
+    whole = find_near_duplicates(test, train, 0.4)
     assert len(whole) == len(COPIES)
     monkeypatch.setattr(duplicates, "BLOCK", 4)
     monkeypatch.setattr(duplicates, "PAIRS", 3)
     seen: list[tuple[int, int]] = []
-    pd.testing.assert_frame_equal(near_duplicates(test, train, 0.4, lambda done, of: seen.append((done, of))), whole)
+    pd.testing.assert_frame_equal(find_near_duplicates(test, train, 0.4, lambda done, of: seen.append((done, of))), whole)
     assert seen == [(i, 60) for i in range(4, 61, 4)]
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 20), (64, 64), (100, 75)])
 def test_images_of_any_size(size: tuple[int, int]):
     train = images([textured(*size, i) for i in range(12)], "all")
-    table = near_duplicates(images([textured(*size, 99), train.pixels[5][:, ::-1]]), train, 0.9)
+    table = find_near_duplicates(images([textured(*size, 99), train.pixels[5][:, ::-1]]), train, 0.9)
     assert table[["test_row", "train_row", "mirrored"]].to_numpy().tolist() == [[1, 5, True]]
 
 
 def test_what_cannot_be_compared_is_said(train: Images):
     with pytest.raises(InputError, match=r"test images are 20×16, the training images 32×32.*`size`"):
-        near_duplicates(images([textured(16, 20, 0)]), train)
+        find_near_duplicates(images([textured(16, 20, 0)]), train)
     with pytest.raises(InputError, match="images are 7×9; expected 8×8 pixels or more"):
-        near_duplicates(images([textured(9, 7, 0)]), images([textured(9, 7, 0)]))
+        find_near_duplicates(images([textured(9, 7, 0)]), images([textured(9, 7, 0)]))
     for threshold in (0.35, 1.01, float("nan")):
         with pytest.raises(InputError, match=f"threshold is {threshold}; expected over 0.35 and at most 1"):
-            near_duplicates(train, train, threshold)
+            find_near_duplicates(train, train, threshold)
 
 
 def test_a_list_is_read_by_content(tmp_path: Path):
@@ -174,7 +174,7 @@ def test_the_verb_writes_the_list_and_the_pairs(pictures: Path, tmp_path: Path, 
     assert table[["test_row", "train_row", "similarity", "mirrored"]].to_numpy().tolist()[0] == [2, 9, 1.0, True]
     assert table["train_row"].tolist() == [9, 4]
     test = load_images(str(pictures), "test")
-    assert read_list(out) == {content_id(test.pixels[i]) for i in (1, 2)}
+    assert read_list(out) == {hash_content(test.pixels[i]) for i in (1, 2)}
     sheet = np.asarray(Image.open(out.with_suffix(".png")))
     shown = test.pixels[2].repeat(2, 0).repeat(2, 1)
     assert np.array_equal(sheet[20:84, 6:70], shown)
@@ -204,14 +204,14 @@ def test_the_committed_list_holds_on_cifar10():
     folder = SHARED / "data" / "cifar10"
     table = pd.read_csv(file).iloc[::6]
     test = load_images(str(folder), "test")
-    ids = [content_id(pixels) for pixels in test.pixels]
+    ids = [hash_content(pixels) for pixels in test.pixels]
     assert len(set(ids)) == 10_000
     assert [ids[row] for row in table["test_row"]] == table["image"].tolist()
     cells = pd.concat([pd.read_parquet(part, columns=["img"]) for part in sorted(folder.glob("train-*.parquet"))])["img"]
     rows = np.unique([*table["train_row"], *range(0, 50_000, 250)])
     train = images([read_rgb(cell["bytes"]) for cell in cells.iloc[rows]], "all")  # decoding all 50,000 would take a minute
     others = [row for row in range(0, 10_000, 100) if ids[row] not in read_list(file)]
-    found = near_duplicates(test.part(np.array([*table["test_row"], *others])), train)
+    found = find_near_duplicates(test.part(np.array([*table["test_row"], *others])), train)
     assert found["image"].tolist() == table["image"].tolist()
     assert rows[found["train_row"]].tolist() == table["train_row"].tolist()
     assert found["similarity"].tolist() == table["similarity"].tolist()

@@ -6,7 +6,7 @@ import torch
 from conftest import smooth
 from PIL import Image
 
-from mend.data.loaders import Batches, Crops, epoch_rows, random_crop, share_of_batch
+from mend.data.loaders import Batches, Crops, count_share, draw_crop, draw_epoch_rows
 from mend.errors import InputError
 
 
@@ -28,10 +28,10 @@ def test_broken_files_are_counted_once_however_many_crops_they_give(tmp_path: Pa
 
 
 def test_an_epoch_is_shuffled_alike_for_any_number_of_processes():
-    one = epoch_rows(100, 3, 1, 16)
+    one = draw_epoch_rows(100, 3, 1, 16)
     assert sorted(one) == list(range(100))
-    assert not np.array_equal(one, epoch_rows(100, 3, 2, 16))
-    step_one = sorted([*epoch_rows(100, 3, 1, 16, 0, 2)[:8], *epoch_rows(100, 3, 1, 16, 1, 2)[:8]])
+    assert not np.array_equal(one, draw_epoch_rows(100, 3, 2, 16))
+    step_one = sorted([*draw_epoch_rows(100, 3, 1, 16, 0, 2)[:8], *draw_epoch_rows(100, 3, 1, 16, 1, 2)[:8]])
     assert step_one == sorted(one[:16]), "the same images make a step, however many processes share it"
 
 
@@ -41,9 +41,9 @@ def test_in_all_shares_every_image_is_once(count: int, size: int, world: int):
     steps = [min(size, count - i) for i in range(0, count, size)]
     seen: list[int] = []
     for rank in range(world):
-        rows = epoch_rows(count, 0, 0, size, rank, world)
-        assert -(-len(rows) // share_of_batch(size, rank, world)) == len(steps), "as many steps as one process makes"
-        weighed = sum(share_of_batch(step, rank, world) for step in steps)
+        rows = draw_epoch_rows(count, 0, 0, size, rank, world)
+        assert -(-len(rows) // count_share(size, rank, world)) == len(steps), "as many steps as one process makes"
+        weighed = sum(count_share(step, rank, world) for step in steps)
         assert weighed in (len(rows), len(rows) - 1)
         seen += rows[:weighed].tolist()
     assert sorted(seen) == list(range(count))
@@ -81,20 +81,20 @@ def test_a_crop_is_a_part_of_the_picture_as_it_is_or_mirrored():
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (24, 24), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
     mirrored = 0
     for key in range(20):
-        cut = random_crop(pixels, 24, 1, key)
+        cut = draw_crop(pixels, 24, 1, key)
         as_it_is, flipped = ((windows == part).all((2, 3, 4)).any() for part in (cut, cut[:, ::-1]))
         assert as_it_is or flipped
         mirrored += flipped
     assert 4 < mirrored < 16
-    assert random_crop(smooth(10, 300, 0), 24, 1, 0).shape == (24, 24, 3), "a small picture is enlarged"
+    assert draw_crop(smooth(10, 300, 0), 24, 1, 0).shape == (24, 24, 3), "a small picture is enlarged"
 
 
 def test_a_crop_may_show_more_of_the_picture_shrunk():
     ramp = np.broadcast_to(np.arange(250, dtype=np.uint8)[:, None, None], (250, 250, 3))  # one level a pixel
-    slopes = [np.ptp(random_crop(ramp, 24, 4.0, key)[2:-2, 12, 0].astype(int)) / 19 for key in range(40)]
+    slopes = [np.ptp(draw_crop(ramp, 24, 4.0, key)[2:-2, 12, 0].astype(int)) / 19 for key in range(40)]
     assert min(slopes) < 1.3
     assert 3 < max(slopes) <= 4.1
-    assert np.ptp(random_crop(ramp, 24, 100.0, 3)[:, 0, 0].astype(int)) <= 249, "at most all of it"
+    assert np.ptp(draw_crop(ramp, 24, 100.0, 3)[:, 0, 0].astype(int)) <= 249, "at most all of it"
 
 
 def test_two_rows_of_one_picture_are_two_crops(tmp_path: Path):

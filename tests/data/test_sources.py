@@ -11,7 +11,7 @@ from PIL import Image
 
 from mend.data import photos
 from mend.data.loaders import Batches
-from mend.data.sources import image_files, load_images, set_aside, split_rows
+from mend.data.sources import find_image_files, load_images, set_aside, split_rows
 from mend.errors import InputError
 
 
@@ -51,12 +51,12 @@ def test_a_changed_file_is_noticed(folder: Path, tmp_path: Path):
 def test_a_folder_without_splits_gives_one_file_in_ten_to_test_and_adding_one_moves_none(tmp_path: Path):
     for i in range(60):
         Image.fromarray(smooth(8, 8, i)).save(tmp_path / f"{i}.png")
-    test, train = image_files(tmp_path, "test"), image_files(tmp_path, "train")
+    test, train = find_image_files(tmp_path, "test"), find_image_files(tmp_path, "train")
     assert not set(test) & set(train)
     assert len(test) + len(train) == 60
     assert 1 <= len(test) <= 15
     Image.fromarray(smooth(8, 8, 99)).save(tmp_path / "new.png")
-    assert set(test) <= set(image_files(tmp_path, "test"))
+    assert set(test) <= set(find_image_files(tmp_path, "test"))
 
 
 def test_every_kind_of_picture_becomes_rgb(tmp_path: Path):
@@ -118,7 +118,7 @@ def test_a_cache_that_cannot_be_written_is_named_and_a_full_one_keeps_no_half(tm
 def test_crops_come_from_a_folder_alone():
     for source in ("cifar10", "hub:a/b", "no/such/folder"):
         with pytest.raises(InputError, match=f"there is no folder {source}"):
-            image_files(Path(source), "train")
+            find_image_files(Path(source), "train")
 
 
 def test_unequal_sizes_name_both_and_the_way_out(tmp_path: Path):

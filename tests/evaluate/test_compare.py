@@ -17,10 +17,10 @@ from mend.cli import main
 from mend.errors import InputError
 from mend.evaluate.compare import SUBSETS, compare
 from mend.evaluate.protocol import Protocol
-from mend.evaluate.result import Score, read_result, result_file, write_result
+from mend.evaluate.result import Score, find_result_file, read_result, write_result
 from mend.evaluate.run import evaluate
 from mend.progress import Report
-from mend.report.tables import comparison_text
+from mend.report.tables import render_comparison
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +101,17 @@ def test_groups_of_trainings_are_compared_at_their_own_level(seeds: Path):
     assert found["mae"].better == "", "their other columns are the same"
     kid = found["kid-cifar"]
     assert kid.low < kid.difference < kid.high, "a set metric has an interval over trainings"
-    text = comparison_text(list(found.values()), "two", "one")
+    text = render_comparison(list(found.values()), "two", "one")
     assert "two is better" in text
     assert "Trainings: 3 of two and 4 of one. The intervals are over trainings and images" in text
 
 
 def test_one_training_each_says_no_more_than_that_weights_differ(seeds: Path):
-    text = comparison_text(compare("two-s0", "one-s1", seeds), "two-s0", "one-s1")
+    text = render_comparison(compare("two-s0", "one-s1", seeds), "two-s0", "one-s1")
     assert "these weights differ: two-s0 is ahead" in text
     assert "is better" not in text
     assert "One training each: the intervals are over images" in text
-    text = comparison_text(compare("two-s*", "telea", seeds), "two", "telea")
+    text = render_comparison(compare("two-s*", "telea", seeds), "two", "telea")
     assert "Trainings: 3 of two." in text, "what is not trained is compared with any number"
 
 
@@ -149,7 +149,7 @@ def test_no_difference_shown_is_an_answer(result: Path):
     found = compare("mean-colour", "telea", result)
     (none,) = [d for d in found if (d.metric, d.group) == ("psnr", "all")]
     assert none.better == ""
-    text = comparison_text(found, "mean-colour", "telea")
+    text = render_comparison(found, "mean-colour", "telea")
     assert any(line.startswith("PSNR ") and line.endswith("no difference shown") for line in text.splitlines())
 
 
@@ -171,7 +171,7 @@ def with_distances(result: Path, out: Path, metrics: tuple[str, ...], features: 
     (out / "features").mkdir(exist_ok=True)
     for name, values in features.items():
         np.save(out / "features" / f"{name}.npy", values.astype(np.float16))
-    return result_file(out)
+    return find_result_file(out)
 
 
 def test_a_distance_of_sets_has_an_interval_where_the_features_are(fresh: Path, tmp_path: Path):
@@ -189,7 +189,7 @@ def test_a_distance_of_sets_has_an_interval_where_the_features_are(fresh: Path, 
     found = compare("telea", "mean-colour", result)
     (none,) = [d for d in found if d.metric == "kid-cifar"]
     assert np.isnan(none.low)
-    assert "no interval: its features are not kept beside the result" in comparison_text(found, "telea", "mean-colour")
+    assert "no interval: its features are not kept beside the result" in render_comparison(found, "telea", "mean-colour")
 
 
 def test_what_distances_of_a_subset_share_is_made_once(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -18,11 +18,11 @@ from mend.data.loaders import to_image
 from mend.data.sources import load_images
 from mend.errors import InputError
 from mend.evaluate.metrics import psnr
-from mend.evaluate.pictures import pictures, small
+from mend.evaluate.pictures import open_pictures, shrink
 from mend.evaluate.protocol import Protocol, Published, read_protocol
 from mend.evaluate.result import read_result
 from mend.evaluate.run import evaluate, evaluate_folders
-from mend.evaluate.scenes import BATCH, Scenes, scenes_of
+from mend.evaluate.scenes import BATCH, Scenes, load_scenes
 from mend.evaluate.weights import Unavailable, WeightsMissing
 from mend.filling.load import load_filler
 from mend.images import composite, mask_out
@@ -289,9 +289,9 @@ def test_a_picture_whose_known_pixels_were_kept_is_looked_at_once(
 ):
     truth, masks, filled = folders
     monkeypatch.setattr("mend.evaluate.run.certify", lambda names, device: {})  # which looks too
-    seen, look = [], classifier_changes.changed_difference
+    seen, look = [], classifier_changes.compare_changed
     monkeypatch.setattr(
-        classifier_changes, "changed_difference", lambda network, *pair: seen.append(len(pair[0])) or look(network, *pair)
+        classifier_changes, "compare_changed", lambda network, *pair: seen.append(len(pair[0])) or look(network, *pair)
     )
     evaluate_folders(truth, [filled], masks, tmp_path / "r", ["lpips-cifar"], "cpu")
     assert sum(seen) == 4, "each pair"
@@ -403,7 +403,7 @@ def test_only_the_first_process_reads_the_features_of_the_originals(
     protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(distributed, "FIRST", False)
-    monkeypatch.setattr("mend.evaluate.scores._cached_features", lambda *_: pytest.fail("this is not the first"))
+    monkeypatch.setattr("mend.evaluate.scores._find_cached_features", lambda *_: pytest.fail("this is not the first"))
     evaluate(["mean-colour"], replace(protocol, metrics=("psnr", "kid-cifar")), tmp_path / "result", device="cpu")
 
 
@@ -416,7 +416,7 @@ def test_pictures_of_an_evaluation_that_is_stopped_are_let_go_of_and_removed(
         path.rename(tmp_path / "removed")
 
     monkeypatch.setattr(Path, "unlink", as_windows_has_it)
-    with pytest.raises(KeyboardInterrupt), pictures(tmp_path, "tiny", scenes_of(protocol)):
+    with pytest.raises(KeyboardInterrupt), open_pictures(tmp_path, "tiny", load_scenes(protocol)):
         raise KeyboardInterrupt
     assert (tmp_path / "removed").exists()
 
@@ -424,7 +424,7 @@ def test_pictures_of_an_evaluation_that_is_stopped_are_let_go_of_and_removed(
 def test_a_place_that_cannot_be_written_is_said_with_what_to_do(protocol: Protocol, tmp_path: Path):
     (tmp_path / "out").write_text("a file, and no folder")
     said = pytest.raises(InputError, match="pictures cannot be written: .*Write to another folder")
-    with said, pictures(tmp_path / "out", "tiny", scenes_of(protocol)):
+    with said, open_pictures(tmp_path / "out", "tiny", load_scenes(protocol)):
         pass
 
 
@@ -471,7 +471,7 @@ def test_memory_does_not_grow_with_the_batches(tmp_path: Path):
 @pytest.mark.parametrize(("height", "width", "scaled"), [(200, 300, (128, 192)), (300, 200, (192, 128)), (1, 400, (1, 192))])
 def test_pictures_for_looking_are_scaled_as_pillow_does(height: int, width: int, scaled: tuple[int, int]):
     pixels = smooth(height, width, 0)
-    (framed,) = small(to_image(pixels[None]), 192)
+    (framed,) = shrink(to_image(pixels[None]), 192)
     expected = np.asarray(Image.fromarray(pixels).resize(scaled[::-1], Image.Resampling.BICUBIC))
     assert np.abs(framed[: scaled[0], : scaled[1]].astype(int) - expected).max() <= 1
     assert (framed[scaled[0] :] == 255).all()

@@ -18,7 +18,18 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from mend.errors import InputError
 from mend.evaluate import metrics as module
 from mend.evaluate import reference_check, weights
-from mend.evaluate.metrics import METRICS, PSNR_CAP, Batch, FeatureSets, absolute_error, band, mean_over, psnr, similarity, ssim
+from mend.evaluate.metrics import (
+    METRICS,
+    PSNR_CAP,
+    Batch,
+    FeatureSets,
+    average_over,
+    find_rim,
+    map_similarity,
+    measure_absolute_error,
+    psnr,
+    ssim,
+)
 from mend.evaluate.weights import WeightsMissing
 from mend.models.classifier import difference
 from mend.train.losses import LOSSES
@@ -28,7 +39,7 @@ from mend.train.losses import LOSSES
 def fresh() -> Iterator[None]:
     """Networks are kept for the process; a test with stand-in weights leaves none to the next."""
     yield
-    for load in (module._lpips, module.inception):
+    for load in (module._load_lpips, module.inception):
         load.cache_clear()
 
 
@@ -40,7 +51,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def mae(filled: torch.Tensor, image: torch.Tensor, hole: torch.Tensor | None = None) -> torch.Tensor:
-    return mean_over(absolute_error(filled, image), hole)
+    return average_over(measure_absolute_error(filled, image), hole)
 
 
 def test_psnr_and_ssim_equal_scikit_image(pair: tuple[torch.Tensor, torch.Tensor]):
@@ -235,12 +246,12 @@ def test_sets_that_look_alike_are_told_from_sets_that_do_not():
 def test_the_rim_of_a_hole_is_its_pixels_near_a_known_one():
     hole = torch.zeros(1, 1, 32, 32)
     hole[..., 8:24, 8:24] = 1
-    rim = band(hole)
+    rim = find_rim(hole)
     assert rim.sum() == 16 * 16 - 12 * 12
     assert (rim * (1 - hole)).sum() == 0
     edge = torch.zeros(1, 1, 32, 32)
     edge[..., :8, :] = 1
-    assert band(edge)[..., :6, :].sum() == 0, "the border of the image is no known pixel"
+    assert find_rim(edge)[..., :6, :].sum() == 0, "the border of the image is no known pixel"
 
 
 def test_the_quick_ways_give_the_numbers_of_the_plain_ones(monkeypatch: pytest.MonkeyPatch):
@@ -255,10 +266,10 @@ def test_the_quick_ways_give_the_numbers_of_the_plain_ones(monkeypatch: pytest.M
         missing[1, :, -3:, -4:] = 1  # and a mark of one picture alone, at the border
         filled = torch.where(missing > 0, noise, image)
         theirs = structural_similarity_index_measure(filled, image, data_range=1.0, reduction="none", return_full_image=True)
-        assert torch.allclose(similarity(filled, image), theirs[1], atol=5e-5)
+        assert torch.allclose(map_similarity(filled, image), theirs[1], atol=5e-5)
         reach = max(2, min(height, width) // 32)
         squares = max_pool2d(1 - missing, 2 * reach + 1, stride=1, padding=reach)
-        assert torch.equal(band(missing), missing * squares)
+        assert torch.equal(find_rim(missing), missing * squares)
         a, b = Batch(filled), Batch(image)
         part = whole(a, b)
         assert not (a.looked_at and b.looked_at) or height == 37, "the whole of a large picture was looked at"
@@ -284,7 +295,7 @@ def test_lpips_cifar_is_nothing_for_equal_pictures_and_can_be_trained_on(pair: t
 
 def test_every_metric_with_a_reference_is_certified_and_a_wrong_one_refused(monkeypatch: pytest.MonkeyPatch):
     cpu, names = torch.device("cpu"), ("psnr", "ssim", "mae", "lpips-cifar", "fid-cifar")
-    pair = tuple(map(Batch, reference_check.reference_pictures()))
+    pair = tuple(map(Batch, reference_check.draw_reference_pictures()))
     monkeypatch.setattr(reference_check, "Batch", lambda pictures: next(b for b in pair if b.pictures is pictures))
     monkeypatch.setattr(reference_check, "_checked", set())
     certified = reference_check.certify((*names, "fid"), cpu)
@@ -294,7 +305,7 @@ def test_every_metric_with_a_reference_is_certified_and_a_wrong_one_refused(monk
     few = lambda sets: module.frechet(FeatureSets(sets.truth[:250], sets.filled[:250]))  # noqa: E731
     for name, wrong in (
         ("psnr", replace(METRICS["psnr"], pixels=lambda a, b: (255 * (a - b)).square())),
-        ("ssim", replace(METRICS["ssim"], pixels=lambda a, b: similarity(2 * a - 1, 2 * b - 1))),
+        ("ssim", replace(METRICS["ssim"], pixels=lambda a, b: map_similarity(2 * a - 1, 2 * b - 1))),
         ("lpips-cifar", replace(METRICS["lpips-cifar"], per_image=swapped)),
         ("fid-cifar", replace(METRICS["fid-cifar"], distance=few)),
     ):

@@ -14,7 +14,7 @@ from mend.evaluate import scenes as module
 from mend.evaluate.protocol import Drawn, Protocol, Published, read_protocol
 from mend.evaluate.result import read_result
 from mend.evaluate.run import evaluate
-from mend.evaluate.scenes import folder_scenes, scenes_of
+from mend.evaluate.scenes import load_folder_scenes, load_scenes
 from mend.segment.make import make_masks
 from mend.train.config import read_recipe
 from mend.train.reproduce import reproduce
@@ -28,12 +28,12 @@ def drawn(folder: Path) -> Protocol:
 
 
 def test_masks_belong_to_the_image_and_not_to_its_place(folder: Path, drawn: Protocol, tmp_path: Path):
-    there = scenes_of(drawn)
+    there = load_scenes(drawn)
     (tmp_path / "train").mkdir()
     (tmp_path / "test").mkdir()
     for i, file in enumerate(sorted((folder / "test").iterdir(), reverse=True)):
         (tmp_path / "test" / f"{i}.png").write_bytes(file.read_bytes())
-    turned = scenes_of(drawn, str(tmp_path))
+    turned = load_scenes(drawn, str(tmp_path))
     masks = {(image, i % 3): there.mask(i) for i, image in enumerate(there.images)}
     assert turned.images != there.images
     for i, image in enumerate(turned.images):
@@ -42,7 +42,7 @@ def test_masks_belong_to_the_image_and_not_to_its_place(folder: Path, drawn: Pro
 
 
 def test_every_image_has_its_masks_in_turn_through_kinds_and_bins(drawn: Protocol):
-    scenes = scenes_of(drawn)
+    scenes = load_scenes(drawn)
     assert len(scenes) == 36
     coverage = np.array([scenes.mask(i).mean() for i in range(36)]).reshape(12, 3)
     low = coverage < 0.25
@@ -54,7 +54,7 @@ def test_every_image_has_its_masks_in_turn_through_kinds_and_bins(drawn: Protoco
 
 def test_a_batch_is_of_one_size_and_holds_the_pictures_in_order(drawn: Protocol, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("mend.evaluate.scenes.BATCH", 5 * 32 * 32)
-    scenes = scenes_of(drawn)
+    scenes = load_scenes(drawn)
     batches = list(scenes.batches())
     assert [len(places) for places, _, _ in batches] == [5] * 7 + [1]
     places, image, hole = batches[1]
@@ -70,7 +70,7 @@ def test_a_batch_is_of_one_size_and_holds_the_pictures_in_order(drawn: Protocol,
 
 def test_whole_photographs_keep_their_sizes():
     protocol = read_protocol("photos-large-v1")
-    scenes = scenes_of(protocol)
+    scenes = load_scenes(protocol)
     assert len(scenes) == 60
     assert len(set(scenes.sizes)) > 3
     pixels, mask = scenes.pixels(0), scenes.mask(0)
@@ -81,7 +81,7 @@ def test_whole_photographs_keep_their_sizes():
 @needs_shared
 def test_the_photographs_set_aside_are_what_the_protocol_pins_and_the_recipe_leaves_out():
     protocol = read_protocol("photos-free-test")
-    scenes = scenes_of(protocol, str(SHARED / "data" / "photos-free"))
+    scenes = load_scenes(protocol, str(SHARED / "data" / "photos-free"))
     assert (len(scenes), len(set(scenes.images))) == (300, 100)
     assert scenes.hashes == (protocol.images_sha256, protocol.masks_sha256)
     assert protocol.set_aside == read_recipe("structure")["set_aside"]
@@ -91,7 +91,7 @@ def test_the_photographs_set_aside_are_what_the_protocol_pins_and_the_recipe_lea
 @needs_shared
 def test_cifar10_with_strokes_is_what_the_protocol_pins(monkeypatch: pytest.MonkeyPatch):
     protocol = read_protocol("cifar10-strokes-v1")
-    scenes = scenes_of(protocol, str(SHARED / "data" / "cifar10"))
+    scenes = load_scenes(protocol, str(SHARED / "data" / "cifar10"))
     coverage = [scenes.mask(i).mean() for i in range(10_000)]
     counts, _ = np.histogram(coverage, [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.61])
     assert (counts > 1500).all(), "the bins are about equally full"
@@ -101,7 +101,7 @@ def test_cifar10_with_strokes_is_what_the_protocol_pins(monkeypatch: pytest.Monk
 
 def test_other_masks_are_refused_and_other_images_take_another_name(folder: Path, masks: Path, run: Path, tmp_path: Path):
     protocol = Protocol("pinned-v1", "Pinned", str(folder), ("psnr",), str(masks))
-    images_sha256, masks_sha256 = scenes_of(protocol).hashes
+    images_sha256, masks_sha256 = load_scenes(protocol).hashes
     pinned = replace(protocol, images_sha256=images_sha256, masks_sha256=masks_sha256)
     evaluate([str(run)], pinned, tmp_path / "a", device="cpu")
     others = make_masks(load_images(str(folder), "test"), "boxes", tmp_path / "boxes").folder
@@ -159,11 +159,11 @@ def test_what_is_no_protocol_is_refused(tmp_path: Path):
     ):
         file.write_text(text)
         with pytest.raises(InputError, match=said):
-            scenes_of(read_protocol(str(file)))
+            load_scenes(read_protocol(str(file)))
 
 
 def test_holes_are_tensors_of_zeros_and_ones(drawn: Protocol):
-    for _, image, hole in scenes_of(drawn).batches():
+    for _, image, hole in load_scenes(drawn).batches():
         assert image.dtype == hole.dtype == torch.float32
         assert set(hole.unique().tolist()) <= {0.0, 1.0}
 
@@ -180,14 +180,14 @@ def test_files_are_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch:
     def counted(read: Callable) -> Callable:
         return lambda file, *words, **named: decoded.append(file.parent.name) or read(file, *words, **named)
 
-    reader = module.scored_reader
-    monkeypatch.setattr(module, "scored_reader", lambda *words: counted(reader(*words)))
+    reader = module.make_scored_reader
+    monkeypatch.setattr(module, "make_scored_reader", lambda *words: counted(reader(*words)))
     monkeypatch.setattr(module, "understand_mask", counted(module.understand_mask))
 
     def passes(room: int) -> list[list[tuple]]:
         monkeypatch.setattr("mend.data.cache.ROOM", room)
         decoded.clear()
-        scenes = folder_scenes(tmp_path / "truth", tmp_path / "masks")
+        scenes = load_folder_scenes(tmp_path / "truth", tmp_path / "masks")
         assert scenes.hashes
         return [[(p.tolist(), image.sum(), hole.sum()) for p, image, hole in scenes.batches()] for _ in range(3)]
 

@@ -7,9 +7,9 @@ from conftest import inside, smooth
 from PIL import Image, ImageCms
 
 from mend.errors import InputError
-from mend.evaluate.methods import folder_method
-from mend.evaluate.reading import scored_reader
-from mend.evaluate.scenes import folder_scenes
+from mend.evaluate.methods import load_folder_method
+from mend.evaluate.reading import make_scored_reader
+from mend.evaluate.scenes import load_folder_scenes
 from mend.images import Picture, write_image
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -18,7 +18,7 @@ PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 def read(file: Path, original: Path | None = None) -> tuple[np.ndarray, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pixels = scored_reader()(file, original)
+        pixels = make_scored_reader()(file, original)
     return pixels, [str(warning.message).partition(": ")[2] for warning in caught]
 
 
@@ -80,10 +80,10 @@ def test_a_folder_says_each_kind_once(tmp_path: Path):
         write_image(tmp_path / "truth" / f"{i}.png", pixels)
         write_image(tmp_path / "filled" / f"{i}.png", np.dstack([pixels, alpha]))
         write_image(tmp_path / "masks" / f"{i}.png", np.pad(np.full((4, 4, 1), 255, np.uint8), ((6, 6), (10, 10), (0, 0))))
-    scenes = folder_scenes(tmp_path / "truth", tmp_path / "masks")
+    scenes = load_folder_scenes(tmp_path / "truth", tmp_path / "masks")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        method = folder_method(tmp_path / "filled", tmp_path / "truth", scenes)
+        method = load_folder_method(tmp_path / "filled", tmp_path / "truth", scenes)
         for places, image, hole in scenes.batches():
             method.fill(places, image.numpy(), hole.numpy())
     (said,) = [str(warning.message) for warning in caught]
@@ -97,7 +97,7 @@ def test_a_mask_that_filling_would_ask_about_is_scored_with_a_warning(kind: str,
     for i in range(2):
         write_image(tmp_path / "truth" / f"{i}.png", smooth(64, 64, i))
         write_image(tmp_path / "masks" / f"{i}.png", levels.astype(np.uint8)[..., None])
-    scenes = folder_scenes(tmp_path / "truth", tmp_path / "masks")
+    scenes = load_folder_scenes(tmp_path / "truth", tmp_path / "masks")
     with pytest.warns(UserWarning, match="0.png, and perhaps others: .*lighter than half is taken for the hole") as said:
         found = [scenes.mask(0), scenes.mask(1)]
     assert all(np.array_equal(one, levels >= 128) for one in found)
@@ -112,10 +112,10 @@ def test_a_mask_is_read_as_it_is_for_filling(tmp_path: Path):
     for name, mask in (("painted", painted), ("labels", labels)):
         write_image(tmp_path / "truth" / f"{name}.png", smooth(16, 24, 0))
         write_image(tmp_path / "masks" / f"{name}.png", mask)
-    scenes = folder_scenes(tmp_path / "truth", tmp_path / "masks")
+    scenes = load_folder_scenes(tmp_path / "truth", tmp_path / "masks")
     for i, name in enumerate(scenes.names):
         assert np.array_equal(scenes.mask(i), inside(tmp_path / "masks" / f"{name}.png")), name
         assert scenes.mask(i).sum() == 56
     write_image(tmp_path / "masks" / "labels.png", np.pad(np.full((8, 8, 1), 255, np.uint8), ((12, 12), (20, 20), (0, 0))))
     with pytest.raises(InputError, match=r"labels\.png is 48×32, its picture 24×16"):
-        folder_scenes(tmp_path / "truth", tmp_path / "masks").mask(0)
+        load_folder_scenes(tmp_path / "truth", tmp_path / "masks").mask(0)

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from mend.errors import InputError
-from mend.evaluate.result import add_methods, read_result, result_file, result_folder, write_result
+from mend.evaluate.result import add_methods, find_result_file, find_result_folder, read_result, write_result
 
 COMMITTED = [ROOT / "results" / f"{name}.json" for name in ("cifar10-object-v1", "smoke")]
 
@@ -46,8 +46,8 @@ def test_a_method_is_added_to_what_another_process_wrote_meanwhile(tmp_path: Pat
 
 
 def test_files_of_a_result_are_found_by_either_name():
-    assert result_file("a/r") == result_file("a/r.json") == Path("a/r.json")
-    assert result_folder("a/r") == result_folder(Path("a/r.json")) == Path("a/r")
+    assert find_result_file("a/r") == find_result_file("a/r.json") == Path("a/r.json")
+    assert find_result_folder("a/r") == find_result_folder(Path("a/r.json")) == Path("a/r")
 
 
 @pytest.mark.parametrize(

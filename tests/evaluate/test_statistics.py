@@ -6,12 +6,12 @@ from scipy.stats import ttest_ind
 from mend.evaluate import statistics
 from mend.evaluate.statistics import (
     bootstrap,
-    coverage_label,
-    groups,
+    estimate_training_interval,
+    group_rows,
+    label_coverage,
     nested_bootstrap,
-    scores,
     summarise,
-    training_interval,
+    summarise_scores,
 )
 
 
@@ -25,12 +25,12 @@ def test_the_bootstrap_covers_the_mean_as_often_as_it_says():
 
 
 def test_a_bin_holds_its_upper_edge():
-    labels = coverage_label(pd.Series([0.01, 0.1, np.float32(0.1), 0.1001, 0.6, 0.61]))
+    labels = label_coverage(pd.Series([0.01, 0.1, np.float32(0.1), 0.1001, 0.6, 0.61]))
     assert labels.tolist() == ["up to 10 %", "up to 10 %", "up to 10 %", "10–20 %", "50–60 %", "over 60 %"]
 
 
 def test_columns_without_values_are_reported_as_none():
-    found = scores(pd.DataFrame({"psnr": [1.0, 3.0], "ssim": [np.nan, np.nan], "image": ["a", "b"]}))
+    found = summarise_scores(pd.DataFrame({"psnr": [1.0, 3.0], "ssim": [np.nan, np.nan], "image": ["a", "b"]}))
     assert found["psnr"].mean == 2
     assert (found["ssim"].mean, found["ssim"].n) == (None, 0)
 
@@ -45,11 +45,11 @@ def test_the_bootstrap_is_the_same_on_every_machine():
 
 def test_groups_hold_every_row_once():
     rows = pd.DataFrame({"psnr": [1.0, 2.0, 3.0]})
-    parts = dict(groups(rows, pd.Series(["b", "a", "b"])))
+    parts = dict(group_rows(rows, pd.Series(["b", "a", "b"])))
     assert list(parts) == ["a", "b"]
     assert parts["b"]["psnr"].tolist() == [1.0, 3.0]
     key = pd.Series(pd.Categorical(["late", "early", "late"], ["early", "never", "late"]))
-    assert [label for label, _ in groups(rows, key)] == ["early", "late"]
+    assert [label for label, _ in group_rows(rows, key)] == ["early", "late"]
 
 
 def test_a_summary_has_all_rows_those_of_a_bin_and_those_of_a_class():
@@ -77,7 +77,7 @@ def test_holes_of_one_image_are_no_independent_evidence():
 
 
 def test_few_images_have_no_interval():
-    found = scores(pd.DataFrame({"psnr": np.arange(9.0), "image": [f"{i}" for i in range(9)]}))
+    found = summarise_scores(pd.DataFrame({"psnr": np.arange(9.0), "image": [f"{i}" for i in range(9)]}))
     assert (found["psnr"].mean, found["psnr"].low) == (4.0, None)
     assert np.isfinite(bootstrap(np.arange(10.0)[:, None])).all(), "ten have one"
 
@@ -102,7 +102,7 @@ def test_an_interval_over_trainings_covers_as_often_as_it_says(
     if noise < 0.5:
         low, high = bootstrap(a[0] - b[0], np.arange(images))
         assert ((low <= 0) & (high >= 0)).mean() < 0.8, "one training each, resampled over images, covers far less"
-    ends = [training_interval(*(group[:, :, i].mean(1).tolist() for group in (a, b))) for i in range(experiments)]
+    ends = [estimate_training_interval(*(group[:, :, i].mean(1).tolist() for group in (a, b))) for i in range(experiments)]
     assert 0.92 < np.mean([low <= 0 <= high for low, high in ends]) < 0.99
 
 
@@ -114,7 +114,7 @@ def test_what_is_not_trained_adds_nothing_to_the_spread_over_trainings():
     means = group.mean((1, 2)) - filler.mean()
     half = 3.182 * means.std(ddof=1) / 2  # Student's t of three degrees of freedom
     assert (high - low) / 2 == pytest.approx(half, rel=0.15)
-    assert training_interval(group.mean((1, 2)).tolist(), [float(filler.mean())]) == pytest.approx(
+    assert estimate_training_interval(group.mean((1, 2)).tolist(), [float(filler.mean())]) == pytest.approx(
         (means.mean() - half, means.mean() + half), rel=1e-3
     )
 
@@ -129,10 +129,10 @@ def test_few_images_have_no_interval_over_trainings_either():
 def test_trainings_that_are_all_the_same_have_an_interval_of_no_width():
     values = np.zeros((2, 10, 1))
     assert np.array_equal(nested_bootstrap(values + 3, values, np.arange(10), (True, True)), [[3], [3]])
-    assert training_interval([3.0, 3.0], [1.0, 1.0]) == (2, 2)
+    assert estimate_training_interval([3.0, 3.0], [1.0, 1.0]) == (2, 2)
 
 
 @pytest.mark.parametrize(("a", "b"), [([1.0, 2.5], [3.0, 5.0]), ([1.0, 2.0, 4.0], [3.0, 3.1, 2.9, 3.3, 2.5])])
 def test_the_interval_over_trainings_is_that_of_welch(a: list[float], b: list[float]):
     welch = ttest_ind(a, b, equal_var=False).confidence_interval()
-    assert training_interval(a, b) == pytest.approx((welch.low, welch.high), rel=1e-6)
+    assert estimate_training_interval(a, b) == pytest.approx((welch.low, welch.high), rel=1e-6)

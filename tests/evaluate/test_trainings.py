@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 
 from mend.errors import InputError
-from mend.evaluate.result import MethodResult, Result, read_result, read_scores, rows_file, write_result
-from mend.evaluate.trainings import beside_plain, find_group, first_trainings, group_name, group_trainings
+from mend.evaluate.result import MethodResult, Result, find_rows_file, read_result, read_scores, write_result
+from mend.evaluate.trainings import find_group, group_trainings, keep_first_trainings, name_group, pair_with_plain
 
 SMOKE = ROOT / "results" / "smoke"
 
@@ -41,22 +41,22 @@ def test_a_network_is_held_against_the_plain_one_of_its_width():
         a=training("unet", 64, 0),
         b=training("x", 64, 0),
     )
-    assert beside_plain(several, several.methods) == {
+    assert pair_with_plain(several, several.methods) == {
         16: [(["unet-w16-seed0", "unet-w16-seed1", "unet-w16-seed2"], list(of_16))],
         64: [(["a"], ["b"])],
     }
     one = replace(several, methods={**several.methods, "alone": training("alone", 16, 0)})
-    pairs = beside_plain(one, one.methods)[16]
+    pairs = pair_with_plain(one, one.methods)[16]
     assert pairs == [(["unet-w16-seed0"], ["unet-aspp-w16-seed0"]), (["unet-w16-seed0"], ["alone"])], "one of each"
 
 
 def test_recipes_of_one_network_have_names_of_their_own():
     plain = {f"x-w16-seed{i}": training("x", 16, i) for i in range(2)}
     several = result(**plain)
-    assert group_name(several, find_group("x*", several)) == "x-w16"
+    assert name_group(several, find_group("x*", several)) == "x-w16"
     both = result(**plain, **{f"x-w16-lpips-seed{i}": training("x", 16, i, "lpips-cifar") for i in range(2)})
-    assert [group_name(both, group) for group in group_trainings(both, both.methods)] == ["x-w16", "x-w16-lpips"]
-    assert list(first_trainings(both).methods) == ["x-w16-seed0", "x-w16-lpips-seed0"]
+    assert [name_group(both, group) for group in group_trainings(both, both.methods)] == ["x-w16", "x-w16-lpips"]
+    assert list(keep_first_trainings(both).methods) == ["x-w16-seed0", "x-w16-lpips-seed0"]
 
 
 @pytest.fixture
@@ -80,18 +80,18 @@ def incoming(tmp_path: Path) -> Path:
     """A result of another machine, with one more training of the smoke record's network."""
     out = tmp_path / "incoming" / "gpu" / "scored"
     out.mkdir(parents=True)
-    shutil.copy(rows_file(SMOKE, "unet-w8-seed1"), rows_file(out, "unet-w8-seed2"))
+    shutil.copy(find_rows_file(SMOKE, "unet-w8-seed1"), find_rows_file(out, "unet-w8-seed2"))
     write_result(out, result(**{"unet-w8-seed2": training("unet", 8, 2), "telea": read_result(SMOKE).methods["telea"]}))
     return tmp_path / "incoming"
 
 
 def test_trainings_made_elsewhere_are_added_and_kept_small(record: Path, incoming: Path, module: ModuleType):
-    before, whole = read_result(record), rows_file(SMOKE, "unet-w8-seed1")
+    before, whole = read_result(record), find_rows_file(SMOKE, "unet-w8-seed1")
     assert module.add(incoming, record) == ["unet-w8-seed2"], "fillers that are no networks are not looked at"
     added = read_result(record)
     assert list(added.methods) == [*before.methods, "unet-w8-seed2"]
     assert not [value for value in added.methods["unet-w8-seed2"].model.trained.config.values() if "/" in str(value)]
-    file = rows_file(record, "unet-w8-seed2")
+    file = find_rows_file(record, "unet-w8-seed2")
     small, rows = read_scores(file), read_scores(whole)
     assert file.stat().st_size < 0.4 * whole.stat().st_size
     assert set(small) == set(rows)
@@ -114,8 +114,8 @@ def test_what_was_measured_otherwise_is_not_added(record: Path, incoming: Path, 
     with pytest.raises(InputError, match="the unet-w8-seed1 of .* has other weights than one that is there"):
         module.add(incoming, record)
     write_result(out, there)
-    rows = pd.read_parquet(rows_file(out, "unet-w8-seed2"))
-    rows[::-1].reset_index(drop=True).to_parquet(rows_file(out, "unet-w8-seed2"))
+    rows = pd.read_parquet(find_rows_file(out, "unet-w8-seed2"))
+    rows[::-1].reset_index(drop=True).to_parquet(find_rows_file(out, "unet-w8-seed2"))
     with pytest.raises(InputError, match="not of the images of .*, in their order"):
         module.add(incoming, record)
     assert read_result(record) == before

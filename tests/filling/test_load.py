@@ -10,7 +10,7 @@ from conftest import ROOT, smooth
 
 from mend.errors import InputError
 from mend.filling import load as module
-from mend.filling.load import load_filler, onnx_suffices
+from mend.filling.load import can_use_onnx, load_filler
 from mend.filling.options import Options
 from mend.images import write_image
 from mend.inpaint.onnx import DEFAULT
@@ -18,9 +18,9 @@ from mend.inpaint.onnx import DEFAULT
 
 def test_it_is_chosen_on_the_cpu_and_where_no_gpu_is_to_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(module, "GPUS", (str(tmp_path / "gpu"),))
-    assert [onnx_suffices(device) for device in ("cpu", "auto", "cuda", "mps")] == [True, True, False, False]
+    assert [can_use_onnx(device) for device in ("cpu", "auto", "cuda", "mps")] == [True, True, False, False]
     (tmp_path / "gpu").touch()
-    assert [onnx_suffices(device) for device in ("cpu", "auto")] == [True, False]
+    assert [can_use_onnx(device) for device in ("cpu", "auto")] == [True, False]
 
 
 @pytest.mark.parametrize(

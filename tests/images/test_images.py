@@ -25,16 +25,16 @@ from mend.data.loaders import to_image
 from mend.errors import InputError
 from mend.images import (
     Picture,
+    arrange_grid,
     check_fits,
     composite,
     encode,
-    grid,
+    find_pictures,
     mask_out,
+    name_output,
     open_picture,
-    output_beside,
     pad_to,
     peek,
-    picture_files,
     picture_from_pil,
     read_image,
     read_rgb,
@@ -42,7 +42,7 @@ from mend.images import (
     write_image,
 )
 from mend.images.bit_depth import _write_into_free_memory
-from mend.images.metadata import PREVIEW, differences, upright_exif
+from mend.images.metadata import PREVIEW, compare_metadata, reset_orientation
 from mend.images.reading import DENSEST, PILLOWS_MOST, is_deep
 from mend.masks.reading import understand_mask
 
@@ -195,7 +195,7 @@ def test_metadata_is_kept_and_saving_twice_changes_nothing_more(suffix: str, cha
     for old, new in itertools.pairwise(files):
         write_image(new, read_image(old))
     first, second = read_image(files[1]), read_image(files[2])
-    fates = differences(FULL, first.metadata)
+    fates = compare_metadata(FULL, first.metadata)
     assert fates.pop("DPI") == ("lost" if suffix == ".webp" else "kept")
     assert fates == {"ICC profile": "kept", "EXIF": "kept", "XMP": "kept"}
     assert (first.metadata, first.source, first.notes) == (second.metadata, second.source, second.notes)
@@ -210,7 +210,7 @@ def test_metadata_is_carried_from_any_format_into_any_other(tmp_path: Path):
         picture = read_image(tmp_path / f"a{old}")
         for new in (".jpg", ".png", ".tif", ".webp"):
             write_image(tmp_path / f"b{new}", picture)
-            fates = differences(picture.metadata, read_image(tmp_path / f"b{new}").metadata)
+            fates = compare_metadata(picture.metadata, read_image(tmp_path / f"b{new}").metadata)
             assert {name for name, fate in fates.items() if fate != "kept"} == (
                 {"DPI"} & set(fates) if new == ".webp" else set()
             )
@@ -236,8 +236,8 @@ def test_a_jpeg_is_turned_once_and_its_preview_goes_but_the_rest_of_its_exif_sta
     assert small.getvalue() not in kept
     changed = [i for i, (a, b) in enumerate(zip(exif, kept, strict=False)) if a != b]
     assert 0 < len(changed) <= 1 + 4, "more than the orientation and the link to the preview"
-    assert upright_exif(kept) == (kept, [])
-    followed, _ = upright_exif(camera(1, b"preview") + b"maker's data")
+    assert reset_orientation(kept) == (kept, [])
+    followed, _ = reset_orientation(camera(1, b"preview") + b"maker's data")
     assert followed.endswith(bytes(len(b"preview")) + b"maker's data")
 
 
@@ -247,8 +247,8 @@ def test_damaged_exif_is_left_out_or_kept_but_never_a_fault(data: st.DataObject)
     block = bytearray(camera(6, b"preview"))
     for place in data.draw(st.lists(st.integers(0, len(block) - 1), max_size=8)):
         block[place] = data.draw(st.integers(0, 255))
-    cut, _ = upright_exif(bytes(block[: data.draw(st.integers(0, len(block)))]))
-    assert upright_exif(cut)[0] == cut or not upright_exif(cut)[0], "not the same when done twice"
+    cut, _ = reset_orientation(bytes(block[: data.draw(st.integers(0, len(block)))]))
+    assert reset_orientation(cut)[0] == cut or not reset_orientation(cut)[0], "not the same when done twice"
 
 
 def test_png_text_stays_and_orientation_as_text_is_not_applied_twice(tmp_path: Path):
@@ -282,7 +282,7 @@ def test_gamma_and_primaries_of_a_png_stay(tmp_path: Path):
         assert read_image(tmp_path / "b.png").metadata["colour"] == colour
     assert picture.to_pil().info == colour
     write_image(tmp_path / "b.jpg", picture)
-    assert differences(picture.metadata, read_image(tmp_path / "b.jpg").metadata) == {"gamma and primaries": "lost"}
+    assert compare_metadata(picture.metadata, read_image(tmp_path / "b.jpg").metadata) == {"gamma and primaries": "lost"}
 
 
 def test_extended_xmp_goes_and_is_said(tmp_path: Path):
@@ -477,7 +477,7 @@ def test_what_a_png_says_of_high_dynamic_range_stays(tmp_path: Path):
         assert picture.metadata["colour"] == said
         write_image(tmp_path / "b.png", picture)
         assert read_image(tmp_path / "b.png").metadata["colour"] == said
-        assert differences(picture.metadata, {})["gamma and primaries"] == "lost"
+        assert compare_metadata(picture.metadata, {})["gamma and primaries"] == "lost"
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
@@ -675,7 +675,7 @@ def test_a_wrong_suffix_is_said_and_the_output_is_what_its_suffix_says(tmp_path:
 )
 def test_a_filled_picture_lies_beside_its_photo_in_its_format(name: str, kind: str, expected: str, tmp_path: Path):
     Image.fromarray(smooth(6, 9, 3)).save(tmp_path / name, kind)
-    assert output_beside(tmp_path / name, peek(tmp_path / name)[0]) == tmp_path / expected
+    assert name_output(tmp_path / name, peek(tmp_path / name)[0]) == tmp_path / expected
 
 
 def test_unicode_and_space_in_names_in_every_depth(tmp_path: Path):
@@ -746,8 +746,8 @@ def test_heic_is_read_or_the_message_names_the_extra(installed: bool, tmp_path: 
         picture = read_image(tmp_path / "IMG_1.HEIC")
         assert (picture.source, picture.notes) == ({"format": "HEIF"}, [])
         assert np.abs(picture.pixels - given.astype(int)).mean() < 5
-        assert output_beside(tmp_path / "IMG_1.HEIC", "HEIF").name == "IMG_1-filled.png"
-        assert picture_files(tmp_path) == [tmp_path / "IMG_1.HEIC"]
+        assert name_output(tmp_path / "IMG_1.HEIC", "HEIF").name == "IMG_1-filled.png"
+        assert find_pictures(tmp_path) == [tmp_path / "IMG_1.HEIC"]
         (tmp_path / "IMG_1.HEIC").write_bytes((tmp_path / "IMG_1.HEIC").read_bytes()[:400])
         with pytest.raises(InputError, match=r"IMG_1\.HEIC is "):
             read_image(tmp_path / "IMG_1.HEIC")
@@ -820,7 +820,7 @@ def test_a_fax_is_read_and_a_damaged_one_is_named(compression: str, white: int, 
 def test_a_fax_is_whole_where_opencv_takes_its_ink_for_white(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = Image.fromarray(smooth(90, 120, 0)).convert("1")
     page.save(tmp_path / "a.tif", compression="group4")
-    monkeypatch.setattr("mend.images.bit_depth._imdecode", lambda content: 255 - np.asarray(page.convert("L")))
+    monkeypatch.setattr("mend.images.bit_depth._decode_buffer", lambda content: 255 - np.asarray(page.convert("L")))
     assert np.array_equal(read_image(tmp_path / "a.tif").pixels[..., 0], np.asarray(page.convert("L")))
 
 
@@ -830,7 +830,7 @@ def test_a_damaged_fax_is_named_where_opencv_happens_to_read_the_same(tmp_path: 
     with Image.open(tmp_path / "a.tif") as opened:
         start, length = opened.tag_v2[273][0], opened.tag_v2[279][0]  # type: ignore[attr-defined]
     content[start + length // 3 : start + length // 3 + 40] = bytes(40)
-    monkeypatch.setattr("mend.images.bit_depth._imdecode", lambda content: None)
+    monkeypatch.setattr("mend.images.bit_depth._decode_buffer", lambda content: None)
     noticed = 0
     for _ in range(20):
         _write_into_free_memory(85, 90 * 15)
@@ -980,7 +980,7 @@ def test_formats_that_cannot_hold_the_picture_are_refused(tmp_path: Path):
 
 def test_grid_puts_each_picture_in_its_place():
     rows = [np.full((2, 3, 4, 3), 10, np.uint8), np.full((1, 3, 4, 3), 20, np.uint8)]
-    sheet = grid(rows, gap=1, scale=2)
+    sheet = arrange_grid(rows, gap=1, scale=2)
     assert sheet.shape == (2 * 7 + 1, 2 * 9 + 1, 3)
     assert sheet[1, 1, 0] == 10
     assert sheet[8, 1, 0] == 20
@@ -1027,7 +1027,7 @@ def test_text_of_a_tiff_keeps_its_bytes_whatever_they_are(tmp_path: Path):
         with Image.open(tmp_path / name) as opened:
             exif = opened.getexif()
             assert {tag: exif[tag].encode("latin-1") for tag in said} == said, name
-        assert differences(picture.metadata, read_image(tmp_path / name).metadata)["EXIF"] == "kept"
+        assert compare_metadata(picture.metadata, read_image(tmp_path / name).metadata)["EXIF"] == "kept"
 
 
 def test_exif_that_pillow_cannot_write_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -1047,7 +1047,7 @@ def test_a_resolution_that_is_none_is_left_out_and_said(resolution: tuple[int, i
     assert "dots per inch, is none; it is left out" in picture.notes[0]
     for name in ("b.tif", "b.png", "b.jpg"):
         write_image(tmp_path / name, picture)
-        assert "DPI" not in differences(picture.metadata, read_image(tmp_path / name).metadata)
+        assert "DPI" not in compare_metadata(picture.metadata, read_image(tmp_path / name).metadata)
 
 
 def test_what_has_no_name_is_the_picture(tmp_path: Path):

@@ -12,7 +12,7 @@ from numba import config
 from numba.core.caching import CacheImpl
 
 import mend.inpaint.compiled
-from mend.inpaint.compiled import announcer, compiled, run
+from mend.inpaint.compiled import announcer, compile_loop, run
 
 SOURCE = """
 def double(start, stop, numbers):
@@ -32,7 +32,7 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         module = types.ModuleType("loop")
         exec(compile(SOURCE, str(file), "exec"), module.__dict__)
         announcer.done = False
-        return compiled(module.double)
+        return compile_loop(module.double)
 
     yield make
     linecache.clearcache()

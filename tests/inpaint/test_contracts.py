@@ -10,7 +10,7 @@ from conftest import ROOT
 from made_networks import KEYS, write_toml
 
 from mend.errors import InputError
-from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, grown, read_contract, write_contract
+from mend.inpaint.contracts import NETWORKS, SHIPPED, Contract, grow_hole, read_contract, write_contract
 
 
 def test_the_shipped_contracts_are_whole():
@@ -107,11 +107,11 @@ def test_values_go_in_and_out_as_the_contract_says():
 def test_a_hole_grows_on_every_side():
     hole = np.zeros((2, 1, 9, 9), np.float32)
     hole[0, 0, 4, 4], hole[1, 0, 0, 0] = 1, 1
-    larger = grown(hole, 2)
+    larger = grow_hole(hole, 2)
     assert larger.shape == hole.shape
     assert larger[0, 0, 2:7, 2:7].all()
     assert (larger[0].sum(), larger[1].sum()) == (25, 9)
-    assert np.array_equal(grown(hole, 0), hole)
+    assert np.array_equal(grow_hole(hole, 0), hole)
 
 
 def test_the_guide_has_every_key_and_whole_examples(tmp_path: Path):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from mend.errors import InputError
 from mend.inpaint.classical import Classical
 from mend.inpaint.folder import Model
-from mend.inpaint.plan import MASK, PROGRAM, READ, Plan, check_mask, make_plan, memory_size
-from mend.inpaint.tiles import tiles
+from mend.inpaint.plan import MASK, PROGRAM, READ, Plan, check_mask, make_plan, parse_memory
+from mend.inpaint.tiles import cut_tiles
 from mend.models import build
 from mend.models.filler import TorchFiller
 
@@ -24,13 +24,13 @@ def hole(height: int, width: int, *boxes: tuple[int, int, int]) -> np.ndarray:
 
 def test_a_tile_knows_its_place_and_what_lies_around_it():
     missing = hole(300, 200, (0, 0, 5), (299, 199, 1))
-    (first, last) = tiles(1 - missing, 128, 64, 128)
+    (first, last) = cut_tiles(1 - missing, 128, 64, 128)
     assert first.place == (slice(0, 128), slice(0, 128))
     assert first.seen == (slice(0, 192), slice(0, 192))
     assert last.place == (slice(256, 300), slice(128, 200))
     assert last.seen == (slice(192, 300), slice(64, 200))
     assert last.inner == (slice(64, 108), slice(64, 136))
-    (first, last) = tiles(1 - missing, 128, 64, 8)
+    (first, last) = cut_tiles(1 - missing, 128, 64, 8)
     assert (first.place, last.place) == ((slice(0, 8), slice(0, 8)), (slice(296, 300), slice(192, 200)))
     assert (first.seen, last.seen) == ((slice(0, 72), slice(0, 72)), (slice(232, 300), slice(128, 200)))
     assert last.pixels == 68 * 72
@@ -38,7 +38,7 @@ def test_a_tile_knows_its_place_and_what_lies_around_it():
 
 def test_holes_that_are_far_apart_are_cropped_apart_and_long_ones_divided_evenly():
     def places(*boxes: tuple[int, int, int]) -> list[tuple[int, int, int, int]]:
-        found = (tile.place for tile in tiles(1 - hole(1024, 1024, *boxes), 512, 64, 8))
+        found = (tile.place for tile in cut_tiles(1 - hole(1024, 1024, *boxes), 512, 64, 8))
         return [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in found]
 
     assert places() == []
@@ -55,7 +55,7 @@ def test_holes_that_are_far_apart_are_cropped_apart_and_long_ones_divided_evenly
 def test_tiles_hold_everything_once(height: int, width: int, seed: int, share: float, step: int):
     missing = (np.random.default_rng(seed).random((1, 1, height, width)) < share).astype(np.float32)
     held = np.zeros((height, width), np.int64)
-    for tile in tiles(1 - missing, 64, 16, step):
+    for tile in cut_tiles(1 - missing, 64, 16, step):
         held[tile.place] += 1
         for place, seen, inner in zip(tile.place, tile.seen, tile.inner, strict=True):
             assert place.start % step == 0
@@ -110,13 +110,13 @@ def test_a_picture_that_is_more_than_usual_by_itself_is_not_cut_into_the_smalles
 
 @pytest.mark.parametrize(("text", "size"), [("2GB", 2 * GB), ("1.5 gb", 3 * GB // 2), ("800M", 800 * 2**20), ("1GiB", GB)])
 def test_memory_in_words(text: str, size: int):
-    assert memory_size(text) == size
+    assert parse_memory(text) == size
 
 
 def test_memory_without_a_unit_is_refused():
     for text in ("2", "much", "-1GB", "2 GBit"):
         with pytest.raises(InputError, match="expected a number and a unit"):
-            memory_size(text)
+            parse_memory(text)
 
 
 def test_a_mask_that_is_much_larger_than_its_picture_counts():

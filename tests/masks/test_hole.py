@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from mend.errors import InputError
 from mend.images import Picture, read_image, write_image
-from mend.masks.hole import dilate, draw_preview, feather_weight, find_parts, widen
+from mend.masks.hole import compute_feather, dilate, draw_preview, find_parts, widen
 from mend.masks.reading import Undecided, as_hole, understand_mask
 
 
@@ -447,9 +447,9 @@ def test_the_blend_lies_in_what_was_grown(drawn: np.ndarray, grow: int, feather:
 def test_the_ramp_rises_evenly_from_the_rim():
     hole = np.zeros((1, 1, 20, 20), np.float32)
     hole[..., 4:] = 1  # to the border of the picture, which is no rim
-    assert feather_weight(hole, 3)[0, 0, 5].tolist() == pytest.approx([0, 0, 0, 0, 0.25, 0.5, 0.75, *[1.0] * 13])
-    assert np.array_equal(feather_weight(np.ones((1, 1, 5, 5), np.float32), 3), np.ones((1, 1, 5, 5), np.float32))
-    assert np.array_equal(feather_weight(hole, 0), hole)
+    assert compute_feather(hole, 3)[0, 0, 5].tolist() == pytest.approx([0, 0, 0, 0, 0.25, 0.5, 0.75, *[1.0] * 13])
+    assert np.array_equal(compute_feather(np.ones((1, 1, 5, 5), np.float32), 3), np.ones((1, 1, 5, 5), np.float32))
+    assert np.array_equal(compute_feather(hole, 0), hole)
     assert not dilate(np.zeros((1, 1, 5, 5), np.float32), 3).any()
     dot = np.zeros((1, 1, 5, 5), np.float32)
     dot[..., 2, 2] = 1

@@ -9,14 +9,14 @@ import pytest
 
 from mend.data.sources import load_images
 from mend.errors import InputError
-from mend.masks.store import MaskSet, ObjectPolicy, find_set, from_npz, manifest_for
+from mend.masks.store import MaskSet, ObjectPolicy, find_set, from_npz, make_manifest
 from mend.segment.make import make_masks
 
 
 # --- The set on disk -------------------------------------------------------------------------------------------------
 def test_a_mask_set_gives_back_what_was_written(folder: Path, tmp_path: Path):
     images = load_images(str(folder), "all")
-    masks = MaskSet.create(tmp_path, manifest_for(images, "by hand", ""))
+    masks = MaskSet.create(tmp_path, make_manifest(images, "by hand", ""))
     wanted = np.random.default_rng(0).random((40, 32, 32)) > 0.7
     masks.write(np.arange(40), wanted)
     read = MaskSet.open(masks.finish().folder)
@@ -48,7 +48,7 @@ def test_a_set_is_sealed_by_whoever_lets_go_of_it_last(folder: Path, tmp_path: P
             raise PermissionError(path)
         unlink(path, missing_ok)
 
-    manifest = manifest_for(load_images(str(folder), "all"), "two ranges", "")
+    manifest = make_manifest(load_images(str(folder), "all"), "two ranges", "")
     one, other = MaskSet.create(tmp_path, manifest), MaskSet.create(tmp_path, manifest)
     one.write(np.arange(20), np.ones((20, 32, 32), np.bool_))
     other.write(np.arange(20, 40), np.ones((20, 32, 32), np.bool_))
@@ -103,7 +103,7 @@ def test_a_damaged_set_is_named(folder: Path, tmp_path: Path):
 
 def test_the_object_policy_keeps_fitting_masks_and_borrows_for_the_others(folder: Path, tmp_path: Path):
     images = load_images(str(folder), "test")
-    masks = MaskSet.create(tmp_path / "a", manifest_for(images, "by hand", ""))
+    masks = MaskSet.create(tmp_path / "a", make_manifest(images, "by hand", ""))
     wanted = np.zeros((12, 32, 32), np.bool_)
     for i, covered in enumerate((0, 300, 900, 11, 614, 5, 1024, 100, 200, 0, 400, 620)):
         wanted[i].flat[:covered] = True
@@ -125,7 +125,7 @@ def test_the_order_of_the_rows_changes_no_hole(folder: Path, tmp_path: Path):
     wanted = np.random.default_rng(1).random((12, 32, 32)) < np.linspace(0, 1, 12)[:, None, None]
     holes = []
     for name, there, masks in (("a", images, wanted), ("b", shuffled, wanted[order])):
-        made = MaskSet.create(tmp_path / name, manifest_for(there, "by hand", ""))
+        made = MaskSet.create(tmp_path / name, make_manifest(there, "by hand", ""))
         made.write(np.arange(12), masks)
         holes.append(made.finish().holes(there, ObjectPolicy()))
     assert np.array_equal(holes[0][order], holes[1])

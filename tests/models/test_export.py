@@ -26,7 +26,7 @@ GRAPHS: dict[str, onnx.ModelProto] = {}
 @pytest.fixture(autouse=True)
 def each_graph_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch takes seconds for one, and many tests need that of the same weights."""
-    make = mend.models.export._graph
+    make = mend.models.export._export_graph
 
     def made(network: nn.Module, inputs: dict[str, Tensor]) -> onnx.ModelProto:
         weights = hash_weights(network)
@@ -36,7 +36,7 @@ def each_graph_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
         copy.CopyFrom(GRAPHS[weights])
         return copy
 
-    monkeypatch.setattr(mend.models.export, "_graph", made)
+    monkeypatch.setattr(mend.models.export, "_export_graph", made)
 
 
 # What the first three have others have too, and each takes seconds; the graph of the last takes PyTorch half a minute.

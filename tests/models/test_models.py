@@ -6,7 +6,7 @@ from mend.errors import InputError
 from mend.images import mask_out
 from mend.models import REFERENCE, build
 from mend.models.refine import REFINEMENTS, ASPPRefinement
-from mend.models.unet import DecoderBlock, hole_at
+from mend.models.unet import DecoderBlock, shrink_hole
 
 # At width 64.
 COUNTS = {
@@ -156,8 +156,8 @@ def test_the_hole_at_a_coarser_map_is_binary_and_goes_by_the_majority():
     hole = torch.zeros(1, 1, 8, 8)
     hole[..., :4, :2] = 1  # half of a 4×4 cell
     hole[..., 4:6, 4:7] = 1  # 6 of 16
-    assert hole_at(torch.zeros(1, 3, 2, 2), hole).tolist() == [[[[1.0, 0.0], [0.0, 0.0]]]]
-    assert torch.equal(hole_at(torch.zeros(1, 3, 8, 8), hole), hole)
+    assert shrink_hole(torch.zeros(1, 3, 2, 2), hole).tolist() == [[[[1.0, 0.0], [0.0, 0.0]]]]
+    assert torch.equal(shrink_hole(torch.zeros(1, 3, 8, 8), hole), hole)
 
 
 def test_an_unknown_model_offers_the_nearest():

@@ -11,11 +11,11 @@ from mend.inpaint.scales import (
     REACH,
     RELAX,
     RIDGE,
-    all_scales,
     average_neighbours,
-    darker_half_first,
     double,
     double_part,
+    fill_all_scales,
+    find_darker_half,
     fit_plane,
     halve,
     mirror,
@@ -50,7 +50,7 @@ def fill_at_once(network: Pyramid, masked: Tensor, hole: Tensor) -> Tensor:
     raw = masked.clone()
     for window in find_windows(hole[0, 0].numpy() > 0):
         part = masked[(..., *window)]
-        over = darker_half_first(part)
+        over = find_darker_half(part)
         raw[(..., *window)] = mirror(network.scales(mirror(part, over), mirror(hole[(..., *window)], over))[0], over)
     return raw
 
@@ -113,11 +113,11 @@ def test_each_image_of_a_batch_is_mirrored_by_itself(network: Pyramid):
     turns = [(), (2,), (3,), (2, 3), (), (3,)]
     scenes = [tuple(part.flip(axes) for part in scene(40, 50, seed)) for seed, axes in enumerate(turns)]
     masked, hole = (torch.cat(parts) for parts in zip(*scenes, strict=True))
-    over = darker_half_first(masked)
+    over = find_darker_half(masked)
     assert 0 < over[:, 0].sum() < 6
     assert 0 < over[:, 1].sum() < 6
     turned = mirror(masked, over)
-    assert not darker_half_first(turned).any()
+    assert not find_darker_half(turned).any()
     assert torch.equal(mirror(turned, over), masked)
     with torch.inference_mode():
         assert torch.allclose(network(masked, hole), torch.cat([network(*one) for one in scenes]), atol=1e-5)
@@ -289,8 +289,8 @@ def test_relaxing_brings_a_smooth_filling_nearer_to_the_harmonic_one():
 
 def test_numpy_relaxes_as_pytorch_does():
     masked, hole = scene(61, 90)
-    nothing = all_scales(masked, hole, lambda seen: 0 * seen[:, :3], RELAX)
-    again = all_scales(masked.numpy(), hole.numpy(), lambda seen: 0 * seen[:, :3], RELAX)
+    nothing = fill_all_scales(masked, hole, lambda seen: 0 * seen[:, :3], RELAX)
+    again = fill_all_scales(masked.numpy(), hole.numpy(), lambda seen: 0 * seen[:, :3], RELAX)
     assert all(np.abs(one.numpy() - other).max() < 1e-6 for one, other in zip(nothing, again, strict=True))
-    plain = all_scales(masked, hole, lambda seen: 0 * seen[:, :3])
+    plain = fill_all_scales(masked, hole, lambda seen: 0 * seen[:, :3])
     assert (plain[0] - nothing[0]).abs().max() > 0.01

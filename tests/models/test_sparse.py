@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mend.models import build, sparse
 from mend.models.refine import ASPPRefinement, Refinement, SimpleRefinement
-from mend.models.sparse import _Convolve, as_rows, convolve, dilate, find_cells, put, refine_sparsely, take
+from mend.models.sparse import _Convolve, convolve, dilate, find_cells, put, refine_sparsely, take, to_rows
 
 
 def dense(refine: Refinement, features: Tensor, hole: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def test_cells_have_rows_in_their_order_and_the_others_that_of_zeros():
     found = find_cells(where)
     assert found.places.tolist() == [1, 2, 7]
     assert found.rows.tolist() == [[[3, 0], [1, 3]], [[3, 3], [3, 2]]]
-    assert take(as_rows(torch.arange(16.0).view(2, 2, 2, 2)), found)[-1].tolist() == [0, 0]
+    assert take(to_rows(torch.arange(16.0).view(2, 2, 2, 2)), found)[-1].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("dilation", [1, 3])

@@ -15,9 +15,9 @@ from mend.evaluate.metrics import METRICS
 from mend.evaluate.protocol import Drawn, Protocol, Published
 from mend.evaluate.result import Score, read_result
 from mend.evaluate.run import evaluate
-from mend.report import headline, markdown_table, metric_table, picture_grid, report, write_into
+from mend.report import draw_grid, render_markdown, report, tabulate_metrics, write_headline, write_into
 from mend.report.gallery import APART, EXTREMES
-from mend.report.tables import as_text, difference_tables, latex_table, readme_table, trainings_table
+from mend.report.tables import readme_table, render_latex, render_text, tabulate_differences, tabulate_trainings
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def result(run: Path, folder: Path, masks: Path, tmp_path_factory: pytest.TempPa
 def test_the_best_is_marked_by_each_metrics_own_direction(result: Path):
     evaluated = read_result(result)
     methods = ["mean-colour", "telea", "tiny"]
-    header, rows = metric_table(evaluated, methods)
+    header, rows = tabulate_metrics(evaluated, methods)
     assert header == ["Method", "Parameters", "PSNR (dB) ↑", "MAE (/255) ↓"]
     for column, name, choose in ((2, "psnr", max), (3, "mae", min)):
         best = choose(methods, key=lambda m: evaluated.methods[m].mean(name))
@@ -45,7 +45,7 @@ def test_the_best_is_marked_by_each_metrics_own_direction(result: Path):
 def test_a_missing_metric_is_said_and_never_a_number(result: Path):
     evaluated = read_result(result)
     protocol = replace(evaluated.protocol, metrics=("psnr", "fid", "ssim"))
-    text = as_text(replace(evaluated, protocol=protocol, unavailable={"fid": "pretrained weights not available"}))
+    text = render_text(replace(evaluated, protocol=protocol, unavailable={"fid": "pretrained weights not available"}))
     assert "SSIM" not in text, "nobody asked for it"
     assert text.count("n/a") >= 4
     assert "n/a (pretrained weights not available): FID." in text
@@ -68,7 +68,7 @@ def test_the_report_is_one_page_with_everything_in_it(result: Path, tmp_path: Pa
 
 
 def test_the_picture_grid_shows_the_very_pictures(result: Path):
-    sheet = np.asarray(picture_grid(result, ["telea", "tiny"]))
+    sheet = np.asarray(draw_grid(result, ["telea", "tiny"]))
     strip = np.asarray(Image.open(result / "telea.png").convert("RGB"))
     row = sheet[3 * (96 + 4) : 3 * (96 + 4) + 96 : 3]
     assert any(np.array_equal(row[:, x : x + 96 : 3], strip[:, :32]) for x in range(sheet.shape[1] - 96))
@@ -98,10 +98,10 @@ def test_the_headline_does_not_claim_more_than_the_paired_interval(result: Path)
         other = rows.assign(psnr=rows["psnr"] - change)
         scores = {"psnr": replace(one.metrics["psnr"], mean=one.mean("psnr") - 0.01)}
         second = replace(one, metrics=scores, model=replace(one.model, model="unet"))
-        text = headline(replace(evaluated, methods={"tiny": one, "b": second}), {"tiny": rows, "b": other})
+        text = write_headline(replace(evaluated, methods={"tiny": one, "b": second}), {"tiny": rows, "b": other})
         assert re.search(said, text), text
     few = {"tiny": rows[:9], "b": rows[:9]}
-    text = headline(replace(evaluated, methods={"tiny": one, "b": second}), few)
+    text = write_headline(replace(evaluated, methods={"tiny": one, "b": second}), few)
     assert text.endswith("on fewer than 10 images, too few to tell them apart."), text
 
 
@@ -121,7 +121,7 @@ def test_the_readme_table_is_put_between_its_marks(result: Path, tmp_path: Path)
 def test_markdown_cells_line_up():
     from mend.report import Cell
 
-    table = markdown_table((["A", "B"], [[Cell("x"), Cell("1", True, "0 – 2")]]), notes=True)
+    table = render_markdown((["A", "B"], [[Cell("x"), Cell("1", True, "0 – 2")]]), notes=True)
     assert table.splitlines() == ["| A | B |", "| :--- | ---: |", "| x | **1** <sub>0 – 2</sub> |"]
     assert replace(Cell("a"), best=True).best
 
@@ -129,7 +129,7 @@ def test_markdown_cells_line_up():
 def test_the_latex_table_escapes_and_marks_the_best(result: Path):
     from mend.report.tables import Cell
 
-    table = latex_table(
+    table = render_latex(
         (["Method", "PSNR (dB) ↑"], [[Cell("a_b"), Cell("1.0", True)], [Cell("c & 50 %"), Cell("n/a")]]), "n = 3 − 1"
     )
     assert r"Method & PSNR (dB) $\uparrow$ \\" in table
@@ -172,9 +172,9 @@ def test_images_can_be_left_out_of_the_table(result: Path, tmp_path: Path):
 
 def test_the_report_says_that_holes_are_borrowed(result: Path):
     evaluated = read_result(result)
-    assert "less than 1 % or more than 60 % of it has the hole of another image" in as_text(evaluated)
+    assert "less than 1 % or more than 60 % of it has the hole of another image" in render_text(evaluated)
     drawn = replace(evaluated.protocol, drawn=Drawn(("boxes",), ((0.1, 0.3),)))
-    assert "another image" not in as_text(replace(evaluated, protocol=drawn))
+    assert "another image" not in render_text(replace(evaluated, protocol=drawn))
 
 
 def test_without_its_pictures_the_report_has_no_gallery(result: Path, tmp_path: Path):
@@ -187,7 +187,7 @@ def test_without_its_pictures_the_report_has_no_gallery(result: Path, tmp_path: 
 
 def test_several_seeds_of_a_recipe_are_one_row(result: Path, tmp_path: Path):
     evaluated = read_result(result)
-    assert trainings_table(evaluated, ["tiny", "telea"]) is None
+    assert tabulate_trainings(evaluated, ["tiny", "telea"]) is None
     tiny, methods = evaluated.methods["tiny"], {"telea": evaluated.methods["telea"]}
     rows = {name: pd.read_parquet(result / f"{name}.parquet") for name in ("tiny", "telea")}
     tables = {"telea": rows["telea"]}
@@ -199,10 +199,10 @@ def test_several_seeds_of_a_recipe_are_one_row(result: Path, tmp_path: Path):
         methods[f"run{i}"] = replace(tiny, weights=f"w{i}", model=replace(tiny.model, trained=trained), metrics=scores)
         tables[f"run{i}"] = rows["tiny"]
     several = replace(evaluated, methods=methods)
-    header, lines = metric_table(several, list(methods))
+    header, lines = tabulate_metrics(several, list(methods))
     assert [line[0].text for line in lines] == ["telea", "unet-aspp-w4 (3 trainings)", "elsewhere *"]
     assert (lines[1][header.index("PSNR (dB) ↑")].text, lines[1][2].note) == ("21.00", "± 1.000")
-    header, each = trainings_table(several, list(methods))
+    header, each = tabulate_trainings(several, list(methods))
     assert header[:2] == ["Training", "Seed"]
     assert [(line[0].text, line[1].text, line[2].text) for line in each] == [
         ("run0", "0", "20.00"),
@@ -210,7 +210,9 @@ def test_several_seeds_of_a_recipe_are_one_row(result: Path, tmp_path: Path):
         ("run2", "2", "22.00"),
     ]
     assert "±: standard deviation over trainings that differ in the seed" in readme_table(several)
-    assert headline(several, tables).startswith("unet-aspp-w4 reaches the highest PSNR of the networks, 21.00 dB, mean of 3")
+    assert write_headline(several, tables).startswith(
+        "unet-aspp-w4 reaches the highest PSNR of the networks, 21.00 dB, mean of 3"
+    )
 
 
 def test_a_column_that_nobody_has_is_not_shown_to_readers(result: Path):
@@ -226,12 +228,12 @@ def test_a_column_that_nobody_has_is_not_shown_to_readers(result: Path):
 def test_differences_from_the_plain_network_are_shown_bin_by_bin(result: Path):
     evaluated, rows = read_result(result), pd.read_parquet(result / "tiny.parquet")
     tiny = evaluated.methods["tiny"]
-    assert difference_tables(evaluated, {"tiny": rows}) == [], "there is nothing beside it"
+    assert tabulate_differences(evaluated, {"tiny": rows}) == [], "there is nothing beside it"
     plain = replace(tiny, weights="plain", model=replace(tiny.model, model="unet"))
     rows["coverage"] = np.where(np.arange(len(rows)) % 2, 0.05, 0.25).astype(np.float32)
     better = rows.assign(psnr_hole=rows["psnr_hole"] + np.where(rows["coverage"] < 0.1, 1.0, -2.0))
     both = replace(evaluated, methods={"plain": plain, "tiny": tiny})
-    ((title, (header, lines)),) = difference_tables(both, {"plain": rows, "tiny": better})
+    ((title, (header, lines)),) = tabulate_differences(both, {"plain": rows, "tiny": better})
     assert "over images alone: of one training each they speak of these weights" in title
     assert header == ["Difference from plain", "up to 10 % (n = 6)", "20–30 % (n = 6)"]
     line = next(line for line in lines if line[0].text == "tiny: PSNR (dB) ↑ in the hole")

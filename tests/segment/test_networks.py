@@ -9,7 +9,7 @@ from torch import nn
 from mend.data.sources import load_images
 from mend.errors import InputError
 from mend.segment import networks
-from mend.segment.networks import fold_norms, graph_object, load_segmenter, upsample
+from mend.segment.networks import find_graph_object, fold_norms, load_segmenter, upsample
 
 
 def test_graph_segmentation_finds_a_disc():
@@ -17,9 +17,9 @@ def test_graph_segmentation_finds_a_disc():
     y, x = np.mgrid[:32, :32]
     disc = (y - 16) ** 2 + (x - 14) ** 2 < 64
     pixels[disc] = (220, 60, 40)
-    found = graph_object(pixels)
+    found = find_graph_object(pixels)
     assert (found & disc).sum() / (found | disc).sum() > 0.7
-    assert not graph_object(np.full((32, 32, 3), 9, np.uint8)).any()
+    assert not find_graph_object(np.full((32, 32, 3), 9, np.uint8)).any()
 
 
 def test_graph_segmentation_prefers_the_central_the_large_and_what_keeps_off_the_border():
@@ -37,7 +37,7 @@ def test_graph_segmentation_prefers_the_central_the_large_and_what_keeps_off_the
         wanted = disc(cy, cx, radius)
         pixels = np.full((64, 64, 3), 40, np.uint8)
         pixels[other], pixels[wanted], pixels[disc(cy, cx, 6)] = (40, 200, 60), (220, 60, 40), (40, 60, 220)
-        found = graph_object(pixels)
+        found = find_graph_object(pixels)
         assert (found & wanted).sum() / (found | wanted).sum() > 0.8, "with the gap in its middle closed"
 
 

@@ -7,14 +7,14 @@ import torch
 from conftest import SHARED, smooth
 from conftest import mend as run_mend
 
-from mend.data.photos import folder as skimage_folder
+from mend.data.photos import find_folder as skimage_folder
 from mend.errors import InputError
 from mend.filling.job import Job, fill_file
 from mend.filling.options import Options
 from mend.images import Picture, read_image, read_rgb, write_image
 from mend.masks.hole import dilate
 from mend.segment.networks import Segmenter, load_segmenter
-from mend.segment.objects import GROW, class_map, object_finder
+from mend.segment.objects import GROW, make_object_finder, map_classes
 
 DEEPLAB = SHARED / "models" / "deeplabv3_mobilenet_v2_513"
 needs_deeplab = pytest.mark.skipif(not DEEPLAB.is_dir(), reason=f"{DEEPLAB.name} is not in ../shared/models")
@@ -42,11 +42,11 @@ def box(top: int, bottom: int, left: int, right: int) -> np.ndarray:
 
 
 def test_a_class_is_all_its_pixels_at_the_pictures_own_size():
-    classes = class_map(PIXELS, SEEN)
+    classes = map_classes(PIXELS, SEEN)
     assert classes.shape == (40, 60)
     assert np.array_equal(classes == 1, box(4, 10, 4, 12) | box(24, 28, 40, 44))
     assert np.array_equal(classes == 2, box(16, 32, 8, 18))
-    hole, note = object_finder("dog", SEEN)(PIXELS)
+    hole, note = make_object_finder("dog", SEEN)(PIXELS)
     assert hole.shape == (1, 1, 40, 60)
     assert np.array_equal(hole[0, 0] > 0, classes == 1)
     assert note == "dog"
@@ -57,7 +57,7 @@ def test_class_borders_are_smooth_at_any_size():
     y, x = np.mgrid[:20, :30]
     scores = torch.from_numpy((x - y - 5.0)[None, None] * np.array([-1.0, 1.0])[None, :, None, None])
     slanted = Segmenter("slanted", "", lambda pixels: np.zeros(0), 1, lambda pixels: scores, ("background", "dog"), 0)
-    classes = class_map(np.zeros((400, 600, 3), np.uint8), slanted)
+    classes = map_classes(np.zeros((400, 600, 3), np.uint8), slanted)
     inside = np.s_[20:-20, 20:-20]
     y, x = (np.mgrid[:400, :600] / 20)[:, *inside]
     beside = abs(x - y - 5) > 0.01
@@ -65,7 +65,7 @@ def test_class_borders_are_smooth_at_any_size():
 
 
 def test_the_largest_is_what_hangs_together():
-    hole, note = object_finder("largest", SEEN)(PIXELS)
+    hole, note = make_object_finder("largest", SEEN)(PIXELS)
     assert np.array_equal(hole[0, 0] > 0, box(16, 32, 8, 28))
     assert note == "cat (50.0%) and horse (50.0%)"
 
@@ -73,21 +73,21 @@ def test_the_largest_is_what_hangs_together():
 def test_names_are_found_however_they_are_written_and_typing_errors_are_said():
     plant = painted((3, 2, 5, 2, 6))
     for name in ("potted plant", "PottedPlant", "potted-plant"):
-        assert object_finder(name, plant)(PIXELS)[0].sum() == 48
+        assert make_object_finder(name, plant)(PIXELS)[0].sum() == 48
     with pytest.raises(InputError, match=r"unknown object 'hrose'. Did you mean 'horse'\? Known: dog, cat, .*largest"):
-        object_finder("hrose", SEEN)
+        make_object_finder("hrose", SEEN)
     with pytest.raises(InputError, match="unknown object 'background'"):
-        object_finder("background", SEEN)
+        make_object_finder("background", SEEN)
 
 
 def test_what_is_not_there_is_said_with_what_is():
     with pytest.raises(
         InputError, match=r"no potted plant is found in the picture, but cat \(6\.7%\), horse \(6\.7%\), dog \(2\.7%\)"
     ):
-        object_finder("potted plant", SEEN)(PIXELS)
+        make_object_finder("potted plant", SEEN)(PIXELS)
     for name in ("dog", "largest"):
         with pytest.raises(InputError, match="painted finds no object in the picture. Give a `mask`"):
-            object_finder(name, painted())(PIXELS)
+            make_object_finder(name, painted())(PIXELS)
 
 
 def test_graph_segmentation_finds_the_largest_and_knows_no_names():
@@ -96,21 +96,21 @@ def test_graph_segmentation_finds_the_largest_and_knows_no_names():
     disc = np.hypot(y - 300, x - 380) < 150
     pixels = np.full((600, 800, 3), 40, np.uint8)
     pixels[disc] = (220, 60, 40)
-    hole, note = object_finder("largest", graph)(pixels)
+    hole, note = make_object_finder("largest", graph)(pixels)
     found = hole[0, 0] > 0
     assert (found & disc).sum() / (found | disc).sum() > 0.95
     assert note == "a region"
     with pytest.raises(InputError, match="knows no names such as 'dog'. Ask for `object=\"largest\"`"):
-        object_finder("dog", graph)
+        make_object_finder("dog", graph)
     with pytest.raises(InputError, match="finds no object"):
-        object_finder("largest", graph)(np.full((60, 50, 3), 9, np.uint8))
+        make_object_finder("largest", graph)(np.full((60, 50, 3), 9, np.uint8))
 
 
 def test_regions_are_looked_for_in_a_small_copy():
     seen = []
     half = np.arange(256) < 128
     graph = Segmenter("graph", "", lambda small: (seen.append(small.shape), half[None, None].repeat(small.shape[1], 1))[1], 1)
-    hole, _ = object_finder("largest", graph)(np.zeros((300, 1000, 3), np.uint8))
+    hole, _ = make_object_finder("largest", graph)(np.zeros((300, 1000, 3), np.uint8))
     assert seen == [(1, 77, 256, 3)]
     assert hole[0, 0, :, :500].all()
     assert not hole[0, 0, :, 500:].any()
@@ -120,7 +120,7 @@ def test_regions_are_looked_for_in_a_small_copy():
 def test_a_pretrained_deeplabv3_finds_an_astronaut():
     deeplab = load_segmenter(f"hf:{DEEPLAB}", "cpu")
     pixels = read_rgb(skimage_folder() / "astronaut.png")
-    hole, note = object_finder("Person", deeplab)(pixels)
+    hole, note = make_object_finder("Person", deeplab)(pixels)
     assert hole.shape == (1, 1, 512, 512)
     found = dilate(hole, round(GROW * 512))[0, 0] > 0
     assert note == "person"
@@ -128,7 +128,7 @@ def test_a_pretrained_deeplabv3_finds_an_astronaut():
     assert found[300:400, 60:200].all(), "her suit"
     assert not found[20:200, 340:].any(), "the shuttle"
     with pytest.raises(InputError, match=r"no cat is found in the picture, but person \(4"):
-        object_finder("cat", deeplab)(pixels)
+        make_object_finder("cat", deeplab)(pixels)
 
 
 def test_filling_an_object_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -7,7 +7,7 @@ import torch
 
 from mend.errors import InputError
 from mend.evaluate.metrics import psnr
-from mend.train.losses import LOSSES, features, load_features, make_terms, weighted
+from mend.train.losses import LOSSES, features, load_features, make_terms, weigh_terms
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +70,10 @@ def test_another_hole_is_looked_at_from_another_corner(backbone: Path):
 def test_features_need_a_network(backbone: Path, tmp_path: Path):
     raw, image, hole = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
     with pytest.raises(InputError, match="needs a network; name its folder by `feature_network`"):
-        weighted({"features": 1.0}, raw, image, hole)
+        weigh_terms({"features": 1.0}, raw, image, hole)
     with pytest.raises(InputError, match="no network for the loss term features in .*nowhere"):
-        weighted({"features": 1.0}, raw, image, hole, make_terms(str(tmp_path / "nowhere")))
-    total, _ = weighted({"features": 2.0}, raw, image, hole, make_terms(str(backbone)))
+        weigh_terms({"features": 1.0}, raw, image, hole, make_terms(str(tmp_path / "nowhere")))
+    total, _ = weigh_terms({"features": 2.0}, raw, image, hole, make_terms(str(backbone)))
     assert total == 2 * features(raw, image, hole, str(backbone))
 
 
@@ -106,11 +106,11 @@ def test_the_total_is_weighted_and_a_zero_weight_is_not_computed(monkeypatch: py
 
     monkeypatch.setitem(LOSSES, "l1", never)
     raw, image, hole = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4), torch.ones(2, 1, 4, 4)
-    total, terms = weighted({"mse": 2.0, "hole_mse": 0.5, "l1": 0.0}, raw, image, hole)
+    total, terms = weigh_terms({"mse": 2.0, "hole_mse": 0.5, "l1": 0.0}, raw, image, hole)
     assert set(terms) == {"mse", "hole_mse"}
     assert total.item() == pytest.approx(2.5 * (raw - image).square().mean().item(), rel=1e-5)
 
 
 def test_an_unknown_loss_offers_the_nearest():
     with pytest.raises(InputError, match="unknown loss 'mes'. Did you mean 'mse'"):
-        weighted({"mes": 1.0}, torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4), torch.ones(1, 1, 4, 4))
+        weigh_terms({"mes": 1.0}, torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4), torch.ones(1, 1, 4, 4))

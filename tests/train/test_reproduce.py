@@ -15,9 +15,9 @@ from mend.evaluate.protocol import Drawn, Protocol
 from mend.evaluate.reproduction import Line, Reproduction, compare_results, find_alike
 from mend.evaluate.result import Result, read_result, write_result
 from mend.evaluate.run import evaluate
-from mend.evaluate.trainings import first_trainings, group_trainings, spread
+from mend.evaluate.trainings import group_trainings, keep_first_trainings, measure_spread
 from mend.masks.store import MaskSet
-from mend.report.tables import reproduction_text
+from mend.report.tables import render_reproduction
 from mend.train.config import TrainConfig
 from mend.train.reproduce import reproduce
 from mend.train.run import train
@@ -38,7 +38,7 @@ def changed(result: Path, to: Path, method: str, metric: str, by: float) -> Path
 
 
 def table(lines: list[Line]) -> str:
-    return reproduction_text(Reproduction(lines, []))
+    return render_reproduction(Reproduction(lines, []))
 
 
 def test_masks_training_and_evaluation_done_again_give_the_old_numbers(result: Path, tmp_path: Path):
@@ -93,7 +93,7 @@ def test_fillers_alone_need_their_masks_too(result: Path, tmp_path: Path, masks:
 
 
 EVERY = read_result(ROOT / "results" / "cifar10-object-v1")
-COMMITTED = first_trainings(EVERY)
+COMMITTED = keep_first_trainings(EVERY)
 
 
 @pytest.mark.parametrize("seeds", [None, EVERY], ids=["by-the-metrics", "by-the-trainings"])
@@ -104,7 +104,7 @@ def test_two_methods_that_changed_places_are_seen_or_named(seeds: Result | None)
         for name, other in ((one, two), (two, one)):
             methods[name] = replace(methods[name], metrics=COMMITTED.methods[other].metrics)
         found = Reproduction(compare_results(COMMITTED, replace(COMMITTED, methods=methods), seeds), alike)
-        said = reproduction_text(found)
+        said = render_reproduction(found)
         if found.within:
             assert f"{one} and {two} cannot be told apart" in said
         else:
@@ -119,7 +119,7 @@ def test_only_networks_that_lie_within_the_spread_of_trainings_cannot_be_told_ap
         for metric in COMMITTED.methods[one].metrics_scored:
             means = [COMMITTED.methods[name].mean(metric) for name in (one, two)]
             if None not in means:
-                deviation, _ = spread(EVERY, metric)
+                deviation, _ = measure_spread(EVERY, metric)
                 assert abs(means[0] - means[1]) <= 3.5 * 2**0.5 * deviation
     several = {
         group[0]: EVERY.methods[group[0]].model.options["width"]

@@ -17,13 +17,13 @@ from PIL import Image
 
 from mend.data.sources import load_images, set_aside, split_rows
 from mend.errors import InputError
-from mend.images import picture_files
+from mend.images import find_pictures
 from mend.masks.crops import make_hole_drawer
 from mend.models.checkpoint import load_model, save_model
 from mend.segment.make import make_masks
 from mend.train.config import TrainConfig, check_run, write_config
 from mend.train.module import CropData
-from mend.train.run import _build, _precision, train
+from mend.train.run import _build, _choose_precision, train
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_fp16_is_for_gpus_where_the_loss_is_scaled(config: TrainConfig, tmp_path
         with pytest.raises(InputError, match="precision fp16 is for GPUs, and there is none here"):
             train(replace(config, precision="fp16"), tmp_path / "run")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert _precision(replace(config, precision="fp16")) == "16-mixed"
+    assert _choose_precision(replace(config, precision="fp16")) == "16-mixed"
 
 
 def test_bf16_and_compiled_training_run(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -280,7 +280,7 @@ def test_pictures_set_aside_are_neither_trained_nor_validated_on(tmp_path: Path)
         Image.fromarray(smooth(40, 50, i)).save(tmp_path / "photos" / str(i % 3) / f"{i}.jpg")
     config = TrainConfig(str(tmp_path / "photos"), "boxes", "unet", width=4, crop=32, set_aside=6)
     data = CropData(config)
-    aside = set_aside(picture_files(tmp_path / "photos"), 6)
+    aside = set_aside(find_pictures(tmp_path / "photos"), 6)
     assert len(data.files) == data.counts["train"] + data.counts["val"] == 18
     assert not {*aside} & {*data.files}
     assert {file.parent.name for file in data.files} == {"0", "1", "2"}
