@@ -25,7 +25,7 @@ import pandas as pd
 
 from mend.errors import InputError
 from mend.evaluate.compare import compare, write_csv
-from mend.evaluate.metrics import METRICS, find_metric
+from mend.evaluate.metrics import METRICS, name_metric
 from mend.evaluate.result import MethodResult, add_methods, find_result_folder, find_rows_file, read_result, read_scores
 from mend.evaluate.trainings import group_trainings, name_group, pair_with_plain
 from mend.images import write_bytes
@@ -42,7 +42,7 @@ def add(folder: Path, out: Path) -> list[str]:
     """Add the networks of all results in a folder, and say which; all of them, or with an InputError none."""
     there = read_result(out)
     images = read_scores(find_rows_file(out, next(iter(there.methods))))
-    images = images[[column for column in images if find_metric(column) not in METRICS]]
+    images = images[[column for column in images if name_metric(column) not in METRICS]]
     found: dict[str, tuple[Path, MethodResult]] = {}
     for file in sorted(file for file in folder.rglob("*.json") if find_result_folder(file).is_dir()):
         result = read_result(file)
@@ -86,7 +86,7 @@ def without_paths(method: MethodResult) -> MethodResult:
 
 
 def write_small(file: Path, rows: pd.DataFrame) -> None:
-    scores = rows[[column for column in rows if find_metric(column) in METRICS]].apply(shorten)
+    scores = rows[[column for column in rows if name_metric(column) in METRICS]].apply(shorten)
     packed = {"use_dictionary": False, "column_encoding": dict.fromkeys(scores, "BYTE_STREAM_SPLIT")}
     write_bytes(file, scores.to_parquet(None, compression="zstd", compression_level=19, index=False, **packed))
 

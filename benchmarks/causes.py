@@ -27,7 +27,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from mend.data.loaders import to_image
 from mend.data.sources import Images, load_images
 from mend.evaluate.compare import Difference, compare_groups
-from mend.evaluate.metrics import METRICS, find_metric, square_error
+from mend.evaluate.metrics import METRICS, measure_squared_error, name_metric
 from mend.evaluate.result import Result, find_rows_file, read_result, read_scores
 from mend.evaluate.trainings import name_group, pair_with_plain
 from mend.filling.load import load_filler
@@ -83,7 +83,7 @@ def measure(model: Path, images: Images, holes: np.ndarray) -> dict[str, dict[st
         hole = torch.from_numpy(holes[start : start + BATCH]).float()
         raw = torch.from_numpy(filler(mask_out(image, hole).numpy(), hole.numpy()))
         for view, filled in (("raw", raw), ("composited", composite(image, raw, hole))):
-            values = [square_error(filled, image).mean((1, 2, 3))]
+            values = [measure_squared_error(filled, image).mean((1, 2, 3))]
             for scale, shift in ((1.0, 0.0), (2.0, 0.0), (2.0, -1.0)):  # range 1; 2 over [0, 1]; 2 over [−1, 1]
                 a, b = ((part if shift == 0 else scale * part + shift) for part in (filled, image))
                 values.append(structural_similarity_index_measure(a, b, data_range=scale, reduction="none"))
@@ -152,7 +152,7 @@ def text(found: dict[str, Any]) -> str:
     owners, rows = found["own and borrowed"], []
     for network in dict.fromkeys(one["network"] for one in owners):
         for column in COLUMNS:
-            digits = METRICS[find_metric(column)].digits
+            digits = METRICS[name_metric(column)].digits
             cells = {
                 one[
                     "group"

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 
 from mend.data.sources import set_aside
 from mend.images import find_pictures, write_bytes
-from mend.inpaint.folder import locate_model
+from mend.inpaint.folder import require_model
 from mend.inpaint.onnx import DEFAULT, GRAPH
 from mend.models.export import export
 
@@ -91,7 +91,7 @@ def sources(listed: pd.DataFrame) -> str:
 
 def read_record(run: Path) -> dict[str, Any]:
     """All that is in a run's config.json, more than `read_config` knows."""
-    return json.loads((locate_model(run) / "config.json").read_text(encoding="utf-8"))
+    return json.loads((require_model(run) / "config.json").read_text(encoding="utf-8"))
 
 
 def describe(trained: dict[str, Any]) -> dict[str, str]:
@@ -130,7 +130,7 @@ asked = parser.parse_args()
 run = asked.run[-1]
 
 config = read_record(run)
-weights = {name: value.half() for name, value in load_file(locate_model(run) / "model.safetensors").items()}
+weights = {name: value.half() for name, value in load_file(require_model(run) / "model.safetensors").items()}
 data = save(weights)
 assert len(data) <= MOST, f"{len(data):,} bytes are more than the {MOST:,} that mend has room for"
 stages = [without_places(read_record(stage)["trained"]) for stage in asked.run]

@@ -25,7 +25,8 @@ parser.add_argument("data", type=Path, help="CIFAR-10 with deeplabv3-masks-test.
 parser.add_argument("--n", type=int, default=400, help="the first so many test images")
 arguments = parser.parse_args()
 
-images = load_images(str(arguments.data), "test").part(np.arange(arguments.n))
+images = load_images(str(arguments.data), "test")
+images = images.part(np.arange(min(arguments.n, len(images))))
 segmenter = load_segmenter(f"hf:{arguments.model}", "auto")
 with np.load(arguments.data / "deeplabv3-masks-test.npz") as archive:
     given = np.unpackbits(archive["mask"][: len(images)], axis=1).reshape(-1, 32, 32).astype(bool)

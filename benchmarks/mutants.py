@@ -55,7 +55,7 @@ EQUAL = (
     ("mend/evaluate/metrics.py", "1", "2", "kid_subsets", "a subset of all images is the same, drawn once or twice"),
     ("mend/evaluate/statistics.py", "True", "False", "strict=True", "both have as many, two"),
     ("mend/evaluate/statistics.py", "1", "2", "np.zeros(1)", "a second zero, which nobody reads"),
-    (
+    (  # this module and the next are in the file by the names that they had when they were measured
         "mend/images/deep.py",
         "1",
         "2",

@@ -96,7 +96,8 @@ def score(name: str, filled: Tensor, image: Tensor) -> float:
     return float(torch.cat([metric.finish(average_over(metric.pixels(a, b), None)) for a, b in parts]).mean())
 
 
-truth = to_image(np.array(load_images(arguments.data, "test").part(np.arange(arguments.n)).pixels))
+images = load_images(arguments.data, "test")
+truth = to_image(np.array(images.part(np.arange(min(arguments.n, len(images)))).pixels))
 result: dict[str, dict[str, object]] = {}
 figure = Figure(figsize=(18, 3.4), layout="constrained")
 axes = figure.subplots(1, len(DAMAGES))

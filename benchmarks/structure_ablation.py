@@ -21,7 +21,7 @@ from torch import Tensor
 from mend.filling.load import load_filler
 from mend.images import write_bytes
 from mend.inpaint.filler import Filler
-from mend.inpaint.scales import find_darker_half, mirror
+from mend.inpaint.scales import is_darker_half_first, mirror
 from mend.models import MODELS
 from mend.models.checkpoint import find_commit, load_model
 from mend.models.filler import TorchFiller
@@ -47,7 +47,7 @@ class Dilated(Pyramid):
             convolution.dilation, convolution.padding = (2, 2), (2, 2)
 
     def fill(self, masked: Tensor, hole: Tensor, tile: int | None = None, report: Report = ignore) -> Tensor:
-        over = find_darker_half(masked)
+        over = is_darker_half_first(masked)
         return mirror(self.scales(mirror(masked, over), mirror(hole, over))[0], over)
 
 

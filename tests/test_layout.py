@@ -1,6 +1,7 @@
 """The list of packages is the architecture: each imports only from those above it, and no more than its extra brings."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,7 @@ import mend
 from mend.errors import EXTRAS, find_extra
 
 PACKAGE = Path(mend.__file__).parent
+TESTS = Path(__file__).parent
 PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ORDER = (
     "errors", "distributed", "progress", "images", "data", "masks", "inpaint", "models", "segment", "filling", "evaluate",
@@ -99,6 +101,12 @@ def test_the_list_is_complete():
     assert there - {"__init__"} == set(ORDER)
 
 
+def test_contributors_see_the_same_order():
+    text = (TESTS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/?` \|", text, re.MULTILINE)
+    assert rows == [*ORDER[:-1], "assets"]
+
+
 def test_the_package_is_small_at_its_top():
     assert len([p for p in PACKAGE.iterdir() if p.name not in ("py.typed", "__pycache__")]) <= ENTRIES
 
@@ -114,6 +122,16 @@ def test_every_import_is_declared(file: Path):
         assert name in own or homes_of(name) & distributions_of(extra), (
             f"{part} imports {name}, which {extra or 'the core'} lacks"
         )
+
+
+ASIDE = sorted(file for folder in ("tests", "benchmarks", "docs") for file in (TESTS.parent / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", [file for file in ASIDE if "benchmarks" not in file.parts], ids=lambda file: file.stem)
+def test_every_import_of_the_tests_and_docs_is_declared(file: Path):
+    own = sys.stdlib_module_names | {"mend", *(other.stem for other in ASIDE)}
+    for name in {name.split(".")[0] for statement in parse(file).body for name in imports_below(statement)} - own:
+        assert homes_of(name) & distributions_of("dev"), f"{file.name} imports {name}, which [dev] lacks"
 
 
 def test_an_extra_brings_what_the_modules_import_on_which_it_builds():

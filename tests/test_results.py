@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from mend.data.duplicates import THRESHOLD
-from mend.evaluate.metrics import METRICS, find_metric
+from mend.evaluate.metrics import METRICS, name_metric
 from mend.evaluate.result import Result, find_rows_file, read_result, read_scores
 from mend.evaluate.trainings import find_group
 from mend.inpaint.classical import CLASSICAL
@@ -39,7 +39,7 @@ def test_every_score_follows_from_the_rows_of_its_images(result: Result):
         rows = read_scores(find_rows_file(RESULT, name))
         assert len(rows) == result.n
         for column, score in method.metrics.items():
-            if METRICS[find_metric(column)].distance is not None:  # one number for all images
+            if METRICS[name_metric(column)].distance is not None:  # one number for all images
                 assert score.n == result.n
                 continue
             assert score.mean == pytest.approx(rows[column].astype(np.float64).mean(), abs=1e-3), (name, column)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mend.data.photos import LARGE, find_folder
+from mend.data.photos import LARGE, find_skimage_folder
 from mend.data.sources import load_images
 from mend.evaluate.protocol import read_protocol
 from mend.evaluate.run import evaluate
@@ -68,7 +68,7 @@ def fill_large(out: str | Path) -> Path:
 
     Writes the photograph, its mask, the result, and one picture of all three under `out`; returns the last one's path.
     """
-    out, picture = Path(out), read_image(find_folder() / LARGE)
+    out, picture = Path(out), read_image(find_skimage_folder() / LARGE)
     hole = np.zeros((1, 1, *picture.pixels.shape[:2]), np.float32)
     for top, bottom, left, right in REMOVED:
         hole[..., top:bottom, left:right] = 1

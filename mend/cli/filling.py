@@ -204,7 +204,7 @@ def _fill_folder(plan: "Plan", options: Options) -> None:
     from mend.filling.job import load_inpainter
     from mend.filling.summary import STATUSES, SUMMARY
     from mend.filling.verify import COPIED
-    from mend.images import format_of
+    from mend.images import name_format
     from mend.inpaint.plan import format_memory
 
     inpainter = load_inpainter(options)
@@ -228,7 +228,7 @@ def _fill_folder(plan: "Plan", options: Options) -> None:
     print(f"{plan.output}: {counts} of {len(plan.pairs)} pictures; {plan.output / SUMMARY} has them all")
     filled = [outcome for outcome in summary.files.values() if outcome.status == "filled" and outcome.notes != [COPIED]]
     names = [Path(outcome.output or "") for outcome in filled]
-    if encoded := sum(format_of(name.suffix) == "JPEG" for name in names):
+    if encoded := sum(name_format(name.suffix) == "JPEG" for name in names):
         are = "of them is a JPEG, which changes" if encoded == 1 else "of them are JPEGs, which change"
         print(f"  {encoded} {are} a little around the hole; --format png keeps every value")
     if plan.keep_mask:

@@ -27,7 +27,7 @@ WHOLE = tuple(sorted((*FILES["train"], *FILES["test"], "brick.png", "grass.png",
 LARGE = "rocket.jpg"  # the photograph that the demo fills at full size: one that was not trained on
 
 
-def find_folder() -> Path:
+def find_skimage_folder() -> Path:
     """Where scikit-image keeps the pictures that it ships."""
     import skimage
 
@@ -38,7 +38,7 @@ def cut_photos(split: str) -> Iterator[tuple[str, np.ndarray]]:
     """Every cut of the photographs of a file split ("train" or "test"): its name and its (32, 32, 3) uint8 pixels."""
     variant = 0
     for file in FILES[split]:
-        photo = Image.fromarray(read_rgb(find_folder() / file))
+        photo = Image.fromarray(read_rgb(find_skimage_folder() / file))
         for side, step in STEPS.items():
             for top in range(0, photo.height - side + 1, step):
                 for left in range(0, photo.width - side + 1, step):

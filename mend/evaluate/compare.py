@@ -16,7 +16,7 @@ import torch
 
 from mend.data.random import permutation
 from mend.errors import InputError
-from mend.evaluate.metrics import METRICS, FeatureSets, find_metric
+from mend.evaluate.metrics import METRICS, FeatureSets, name_metric
 from mend.evaluate.result import MethodResult, Result, find_result_folder, find_rows_file, read_result, read_scores
 from mend.evaluate.scores import find_features_file
 from mend.evaluate.statistics import bootstrap, estimate_training_interval, group_rows, label_coverage, nested_bootstrap
@@ -62,9 +62,9 @@ def compare(a: str, b: str, result: str | Path, on_step: Report = ignore) -> lis
     methods = [[evaluated.methods[name] for name in names] for names in sides]
     tables = _read_tables(result, sides)
     first, every = tables[0][0], [table for side in tables for table in side]
-    columns = [c for c in first.columns if find_metric(c) in METRICS and all(c in table for table in every)]
+    columns = [c for c in first.columns if name_metric(c) in METRICS and all(c in table for table in every)]
     sets = [m for m in methods[0][0].metrics if m not in columns and all(m in one.metrics for side in methods for one in side)]
-    parts = _cut(first)
+    parts = _split_rows(first)
     several = max(trainings) > 1  # of whose distances there is an interval over trainings
     features = {} if several else _find_features(sets, find_result_folder(result), [names[0] for names in sides])
     steps, of = count(1), len(parts) + SUBSETS * len(features)
@@ -106,7 +106,7 @@ def _judge(
     metric: str, group: str, n: int, a: float, b: float, interval: tuple[float, float], trainings: tuple[int, int]
 ) -> Difference:
     low, high = (round(bound, 6) for bound in interval)
-    above, below = ("A", "B") if METRICS[find_metric(metric)].higher_is_better else ("B", "A")
+    above, below = ("A", "B") if METRICS[name_metric(metric)].higher_is_better else ("B", "A")
     better = above if low > 0 else below if high < 0 else ""
     return Difference(metric, group, n, a, b, a - b, low, high, better, *trainings)
 
@@ -143,7 +143,7 @@ def compare_groups(
     return compare_images(parts, columns, (a, b), (len(a), len(b)))
 
 
-def _cut(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def _split_rows(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """All rows of a table, those of each bin of coverage, and those of each class where there are classes."""
     kinds = {"": pd.Series("all", index=rows.index), "coverage ": label_coverage(rows["coverage"])}
     kinds |= {"class ": rows["class"]} if rows["class"].any() else {}
@@ -222,7 +222,7 @@ def _estimate_half_intervals(metrics: list[str], files: tuple[Path, ...], step: 
     truth, one, two = (torch.from_numpy(np.load(file)).float() for file in files)
     n = len(truth)
     m = min(n // 4, MOST)
-    kinds = {name: METRICS[find_metric(name)] for name in metrics}
+    kinds = {name: METRICS[name_metric(name)] for name in metrics}
     distances = {name: kind.distance for name, kind in kinds.items() if kind.distance and m >= kind.fewest}
     found = {name: np.empty(SUBSETS) for name in distances}
     for i in range(SUBSETS):

@@ -20,7 +20,7 @@ from mend.filling.load import load_filler
 from mend.images import mask_out
 from mend.inpaint.classical import CLASSICAL
 from mend.inpaint.contracts import NETWORKS
-from mend.inpaint.folder import Model, locate_model
+from mend.inpaint.folder import Model, require_model
 from mend.inpaint.networks import is_network
 
 OURS = {"mend": False, "mend-smooth": True}  # what `mend fill` does, and what it does with --smooth
@@ -71,7 +71,7 @@ def _name(method: str) -> str:
             f"unknown method {method!r}: no such run.{suggest_nearest(method, known)} mend itself: {', '.join(OURS)}. "
             f"Classical: {', '.join(CLASSICAL)}. Networks of others: {', '.join(NETWORKS)}."
         )
-    folder = locate_model(method).resolve()
+    folder = require_model(method).resolve()
     return folder.parent.name if folder.name == "model" else folder.name
 
 

@@ -96,7 +96,7 @@ class Metric:
         return "↑" if self.higher_is_better else "↓"
 
 
-def find_metric(column: str) -> str:
+def name_metric(column: str) -> str:
     """The metric of a column: "psnr" of "psnr_hole". What stands after it is the view: raw, hole or band."""
     return column.partition("_")[0]
 
@@ -110,7 +110,7 @@ def psnr(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
     Both are (B, 3, H, W) in [0, 1]; with `hole` (B, 1, H, W) the error is averaged over its pixels alone. Returns (B,):
     100 dB where they are equal, NaN where the hole is empty. A mean over images, not pooled over pixels (torchmetrics pools).
     """
-    return to_decibels(average_over(square_error(filled, image), hole))
+    return to_decibels(average_over(measure_squared_error(filled, image), hole))
 
 
 def ssim(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
@@ -122,7 +122,7 @@ def ssim(filled: Tensor, image: Tensor, hole: Tensor | None = None) -> Tensor:
     return average_over(map_similarity(filled, image), hole)
 
 
-def square_error(filled: Tensor, image: Tensor) -> Tensor:
+def measure_squared_error(filled: Tensor, image: Tensor) -> Tensor:
     return (filled - image).square()
 
 
@@ -227,13 +227,13 @@ lpips_alex = partial(_load_lpips, "alex", "AlexNet_Weights")
 
 def lpips_cifar(device: torch.device) -> Callable[[Batch, Batch], Tensor]:
     from mend.models.classifier import difference, load_classifier
-    from mend.models.classifier_changes import compare_changed
+    from mend.models.classifier_changes import compare_where_changed
 
     def distance(filled: Batch, image: Batch) -> Tensor:
         seen = filled.looked_at and image.looked_at
         if seen or device.type != "cpu" or (filled.pictures != image.pictures).any(1).float().mean() > MOST:
             return difference(filled.maps, image.maps)
-        return compare_changed(load_classifier(device), image.pictures, filled.pictures)
+        return compare_where_changed(load_classifier(device), image.pictures, filled.pictures)
 
     return distance
 
@@ -316,7 +316,7 @@ METRICS: dict[str, Metric] = {
         *("PSNR", "dB", True, 2, 0.25),
         "peak signal-to-noise ratio: mean over images of −10·log₁₀(mean squared error), values in [0, 1]; an exact match "
         f"counts as {PSNR_CAP:.0f} dB, an image with an empty hole is left out",
-        pixels=square_error,
+        pixels=measure_squared_error,
         finish=to_decibels,
     ),
     "ssim": Metric(

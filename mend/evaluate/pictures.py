@@ -22,8 +22,8 @@ ROOM = 2**30  # bytes that the pictures of a method may take; where there are ve
 
 @contextmanager
 def open_pictures(out: Path, name: str, scenes: Scenes) -> Iterator[np.ndarray]:
-    """An array for every picture of a method, as `shrink` has them: `pictures/<name>.npy`, (N, S, S, 3) uint8, whole or not at
-    all."""
+    """An array for every picture of a method, as `make_thumbnails` makes them: `pictures/<name>.npy`, (N, S, S, 3) uint8, whole
+    or not at all."""
     file, side = out / "pictures" / f"{name}.npy", choose_side(scenes)
     make_folder(file.parent)
     part = file.with_suffix(f".{os.getpid()}.part")  # another process may be at the shared ones
@@ -42,7 +42,7 @@ def choose_side(scenes: Scenes) -> int:
     return max(1, min(SIDE, max(max(size) for size in scenes.sizes), int((ROOM / 3 / len(scenes)) ** 0.5)))
 
 
-def shrink(image: Tensor, side: int) -> np.ndarray:
+def make_thumbnails(image: Tensor, side: int) -> np.ndarray:
     """Images (B, 3, H, W) as (B, side, side, 3) uint8: scaled down where they are larger, on white."""
     height, width = image.shape[-2:]
     if (longest := max(height, width)) > side:
@@ -64,7 +64,7 @@ def write_shared(out: Path, scenes: Scenes) -> np.ndarray:
             coverage[places] = hole.mean((1, 2, 3))
             views = {"original": image, "mask": hole.expand(-1, 3, -1, -1), "masked input": mask_out(image, hole)}
             for name, view in views.items():
-                arrays[name][places] = shrink(view, side)
+                arrays[name][places] = make_thumbnails(view, side)
     order = np.argsort(coverage[:500].numpy(), kind="stable")
     samples = order[np.linspace(0, len(order) - 1, min(SAMPLES, len(order))).astype(np.int64)]
     for name in SHARED:

@@ -14,7 +14,7 @@ import torch
 from mend import distributed
 from mend.errors import InputError, pick
 from mend.evaluate.methods import Method, load_filler_method, load_folder_method, name_methods
-from mend.evaluate.metrics import METRICS, find_metric
+from mend.evaluate.metrics import METRICS, name_metric
 from mend.evaluate.pictures import SHARED, write_shared, write_strip
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.reference_check import certify
@@ -245,8 +245,8 @@ def _merge(new: _Scored, old: MethodResult, file: Path) -> _Scored:
     if not keys:
         return new
     before = read_scores(file)
-    rows = pd.concat([new.rows, before[[c for c in before if find_metric(c) in keys]]], axis=1)
-    distances = {c: value for c, value in old.metrics.items() if find_metric(c) in keys and c not in before}
+    rows = pd.concat([new.rows, before[[c for c in before if name_metric(c) in keys]]], axis=1)
+    distances = {c: value for c, value in old.metrics.items() if name_metric(c) in keys and c not in before}
     return _Scored(rows, {**new.distances, **distances}, {**keys, **new.keys}, new.seconds + old.seconds)
 
 
@@ -256,7 +256,7 @@ def _make_result(method: Method, scored: _Scored, old: MethodResult | None, devi
     return MethodResult(
         weights=method.weights,
         metrics_scored={metric: scored.keys[metric] for metric in METRICS if metric in scored.keys},
-        metrics={column: numbers[column] for metric in METRICS for column in numbers if find_metric(column) == metric},
+        metrics={column: numbers[column] for metric in METRICS for column in numbers if name_metric(column) == metric},
         by_coverage=summary.by_coverage,
         by_class=summary.by_class,
         seconds=round(scored.seconds, 1),

@@ -119,7 +119,7 @@ def _load_whole(protocol: Protocol, source: str) -> Scenes:
         raise InputError(f"{protocol.name} takes whole photographs, whose masks are drawn; it has no [drawn] table.")
     drawn, per_image = protocol.drawn, protocol.drawn.per_image
     if source == "photos":
-        files = [photos.find_folder() / name for name in photos.WHOLE]
+        files = [photos.find_skimage_folder() / name for name in photos.WHOLE]
     elif protocol.set_aside:
         files = set_aside(find_pictures(Path(source)), protocol.set_aside)
     else:

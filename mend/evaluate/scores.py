@@ -28,7 +28,7 @@ from mend.evaluate.metrics import (
     find_rim,
     frechet,
 )
-from mend.evaluate.pictures import choose_side, open_pictures, shrink
+from mend.evaluate.pictures import choose_side, make_thumbnails, open_pictures
 from mend.evaluate.result import Score, Scores
 from mend.evaluate.scenes import Scenes
 from mend.evaluate.weights import Unavailable, find_weights
@@ -167,7 +167,7 @@ def judge_batch(
     for name in names:
         for column, value in _compute_metric(name, views, hole, rim).items():
             columns[column] = value.masked_fill(empty, torch.nan).cpu()  # where nothing was filled there is nothing to judge
-    return Part(places, columns, features, shrink(filled.pictures, side))
+    return Part(places, columns, features, make_thumbnails(filled.pictures, side))
 
 
 class Gathered:

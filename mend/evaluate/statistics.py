@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mend.data.random import uniform
-from mend.evaluate.metrics import METRICS, find_metric
+from mend.evaluate.metrics import METRICS, name_metric
 from mend.evaluate.result import Score, Scores
 
 BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # edges of the coverage bins; a bin holds its upper edge
@@ -37,7 +37,7 @@ def summarise_scores(rows: pd.DataFrame) -> Scores:
 
     Rows of one `image` are resampled together; fewer than ten images have no interval.
     """
-    names = [c for c in rows.columns if find_metric(c) in METRICS]
+    names = [c for c in rows.columns if name_metric(c) in METRICS]
     found: Scores = {}
     for columns in _group_by_valid(rows[names]):
         values = columns.to_numpy(np.float64)

@@ -103,8 +103,8 @@ def run_pipeline(
 ) -> Generator[tuple[Item, BaseException | None]]:
     """Take items through three steps, `read` and `write` in threads and `fill` here; yield each with its error, if any.
 
-    While one is filled, up to `ahead` are read ahead, and as many are being written; if `alone`, no other is in memory. Closing
-    the generator waits for what is being written.
+    While one is filled, up to `ahead` are read ahead, and as many are being written; if `alone`, no other is in memory. An
+    error holds what failed: let go of it before you ask for the next. Closing the generator waits for what is being written.
     """
     todo = deque(items)
     reading: deque[tuple[Item, Future[Read]]] = deque()

@@ -119,7 +119,7 @@ class Inpainter:
         if isinstance(image, Image.Image):
             with explain_read_errors("the picture"):
                 image.load()
-                picture, name = picture_from_pil(image), ""
+            picture, name = picture_from_pil(image), ""
         else:
             picture, name = read_image(Path(image)), Path(image).name
         picture.to_pil()  # what Pillow cannot hold is an error before the work, not after it

@@ -20,7 +20,7 @@ from mend.filling import load
 from mend.filling.inpainter import Inpainter
 from mend.filling.options import Options
 from mend.filling.verify import COPIED, encode_filled
-from mend.images import Picture, check_fits, check_may_write, format_of, name_output, peek, read_image, to_pixels, write_bytes
+from mend.images import Picture, check_fits, check_may_write, name_format, name_output, peek, read_image, to_pixels, write_bytes
 from mend.inpaint.plan import check_mask
 from mend.masks.hole import format_share, widen, write_mask
 from mend.masks.reading import understand_mask
@@ -200,7 +200,7 @@ def _copy_unfilled(work: Work) -> bytes | None:
     photo = work.job.photo
     if work.hole.any() or work.job.options.quality is not None or isinstance(photo, Picture):
         return None
-    if format_of(work.target.suffix) != work.picture.source["format"]:
+    if name_format(work.target.suffix) != work.picture.source["format"]:
         return None
     return photo if isinstance(photo, bytes) else photo.read_bytes()
 

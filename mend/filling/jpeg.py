@@ -10,6 +10,7 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
@@ -36,7 +37,7 @@ def encode_changes(picture: Picture) -> bytes | None:
     turn = picture.source.get("orientation", 1)
     try:
         file = _read(picture.content)
-        coefficients = decode_blocks(file.codes, file.tables, *_order_blocks(file), file.interval)
+        coefficients = decode_blocks(file.codes, file.tables, *file.order, file.interval)
         exif = reset_orientation(picture.metadata["exif"], turn)[0] if turn > 1 else picture.metadata.get("exif")
     except (KeyError, IndexError, ValueError, struct.error):
         return None
@@ -88,6 +89,18 @@ class _File:
     @property
     def tables(self) -> list[tuple[bytes, bytes]]:
         return [component.tables for component in self.components]
+
+    @cached_property
+    def order(self) -> tuple[np.ndarray, np.ndarray]:
+        """In which order the blocks come: those of each unit of coding (units, n), and of which component each is (n,)."""
+        blocks = [
+            (c.first + np.arange(c.rows * c.columns, dtype=np.int32))
+            .reshape(c.rows // c.down, c.down, c.columns // c.across, c.across)
+            .transpose(0, 2, 1, 3)
+            .reshape(-1, c.down * c.across)
+            for c in self.components
+        ]
+        return np.hstack(blocks), np.repeat(np.arange(len(blocks)), [part.shape[1] for part in blocks])
 
 
 def _read_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -166,18 +179,6 @@ def _make_segment(marker: int, data: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
-def _order_blocks(file: _File) -> tuple[np.ndarray, np.ndarray]:
-    """In which order the blocks come: those of each unit of coding (units, n), and of which component each is (n,)."""
-    blocks = [
-        (c.first + np.arange(c.rows * c.columns))
-        .reshape(c.rows // c.down, c.down, c.columns // c.across, c.across)
-        .transpose(0, 2, 1, 3)
-        .reshape(-1, c.down * c.across)
-        for c in file.components
-    ]
-    return np.hstack(blocks), np.repeat(np.arange(len(blocks)), [part.shape[1] for part in blocks])
-
-
 # --- Blocks made anew ------------------------------------------------------------------------------------------------
 
 
@@ -220,7 +221,7 @@ def _write(file: _File, coefficients: np.ndarray, metadata: Metadata) -> bytes |
     Image.new("RGB" if colour else "L", (8, 8)).save(small, "JPEG", **save_arguments(metadata, "JPEG"))
     segments = list(_read_segments(small.getvalue()))
     usual = {number: table for marker, data in segments if marker == DHT for number, table in _read_huffman_tables(data)}
-    own, order = file.tables, _order_blocks(file)
+    own, order = file.tables, file.order
     other = [(usual[n], usual[16 | n]) for n in [0, 1, 1][: len(own)]]
     tables, codes = own, encode_blocks(coefficients, own, *order)
     if codes is None:

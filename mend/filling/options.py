@@ -49,7 +49,7 @@ class Options:
     """auto, cpu, cuda, cuda:1, mps …"""
 
     def check(self) -> None:
-        """Raise InputError for options that exclude each other."""
+        """Raise InputError for options that exclude each other, or are out of range."""
         if self.object and self.hole != "auto":
             raise InputError(
                 "`hole` says what marks the hole in a mask, and does not fit `object`, which needs none. Leave it out."

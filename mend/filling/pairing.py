@@ -14,7 +14,7 @@ from PIL import Image
 from mend.errors import InputError, list_some
 from mend.filling.job import AS_PNG
 from mend.filling.summary import SUMMARY, read_summary
-from mend.images import choose_suffix, explain_read_errors, find_pictures, format_of, open_picture, peek
+from mend.images import choose_suffix, explain_read_errors, find_pictures, name_format, open_picture, peek
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def plan_folder(
         mask = found[0] if len(found) == 1 else None
         pair = Pair(place.as_posix(), photo, mask, output / place.with_suffix(kind), kept, problem)
         pairs.append(replace(pair, skip=skip_existing and not problem and all(map(_is_there, pair.written))))
-    pairs = _refuse_collisions(pairs, _does_ignore_case(output))
+    pairs = _refuse_collisions(pairs, _is_case_insensitive(output))
     _check_outputs(pairs, mask_files)
     notes = _collect_notes(pairs, photos, mask_files, aside)
     if earlier:
@@ -129,7 +129,7 @@ def _check_folders(
         raise InputError(f"{keep_mask} is the folder of the pictures; a mask there would be one. Choose another `keep_mask`.")
     if keep_mask is not None and _identify(keep_mask) == _identify(output):
         raise InputError(f"{keep_mask} is the `output`, where a picture has the name of its mask. Choose another `keep_mask`.")
-    if suffix is not None and not format_of(f".{suffix.lstrip('.')}"):
+    if suffix is not None and not name_format(f".{suffix.lstrip('.')}"):
         raise InputError(f"{suffix!r} is no format that can be written. Use png, jpg, webp or tif.")
 
 
@@ -291,7 +291,7 @@ def _is_there(file: Path) -> bool:
     return file.is_file() and file.stat().st_size > 0
 
 
-def _does_ignore_case(folder: Path) -> bool:
+def _is_case_insensitive(folder: Path) -> bool:
     """Whether its disk takes A and a for one name, seen at the nearest folder around it that is there and has letters."""
     for there in (found := Path(os.path.realpath(folder)), *found.parents):
         if there.exists() and there.name.swapcase() != there.name:

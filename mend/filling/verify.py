@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mend.errors import InputError
-from mend.images import Picture, encode, find_differences, format_of, read_image
+from mend.images import Picture, encode, find_differences, name_format, read_image
 from mend.images.metadata import compare_metadata
 from mend.masks.hole import measure_distance, widen
 from mend.masks.reading import understand_mask
@@ -127,7 +127,7 @@ def encode_filled(
     `quality` is as in `encode`. InputError when a format that promises every value changed one outside the hole.
     """
     data, loss, verdict = b"", "", None
-    if filled.content and quality is None and format_of(path.suffix) == "JPEG":
+    if filled.content and quality is None and name_format(path.suffix) == "JPEG":
         from mend.filling.jpeg import KEPT, encode_changes  # numba takes half a second
 
         data, loss = encode_changes(filled) or b"", KEPT

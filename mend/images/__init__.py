@@ -17,8 +17,8 @@ import numpy as np
 from mend.images.formats import check_quality as check_quality
 from mend.images.formats import choose_suffix as choose_suffix
 from mend.images.formats import find_pictures as find_pictures
-from mend.images.formats import format_of as format_of
 from mend.images.formats import has_quality as has_quality
+from mend.images.formats import name_format as name_format
 from mend.images.formats import name_output as name_output
 from mend.images.picture import Picture as Picture
 from mend.images.picture import as_rgb as as_rgb

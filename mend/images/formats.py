@@ -10,7 +10,7 @@ KNOWN = "PNG, JPEG, WebP, TIFF, GIF, BMP, AVIF or HEIC"  # what people have, of 
 LOSSY = ("JPEG", "WEBP", "AVIF")
 
 
-def format_of(suffix: str) -> str | None:
+def name_format(suffix: str) -> str | None:
     """The format that a suffix names, if Pillow can write it, and read it again to see that it is right."""
     kind = Image.registered_extensions().get(suffix.lower())  # which also makes Pillow load its formats
     kind = "JPEG" if kind == "MPO" else kind
@@ -24,7 +24,7 @@ def find_format(opened: Image.Image) -> str | None:
 
 def has_quality(path: str | Path) -> bool:
     """Whether the format that the suffix names has a quality; see `encode`."""
-    return format_of(Path(path).suffix) in LOSSY
+    return name_format(Path(path).suffix) in LOSSY
 
 
 def check_quality(path: str | Path, quality: int) -> None:
@@ -43,7 +43,7 @@ def choose_suffix(suffix: str, content: str | None) -> str:
 
     But .png where the format cannot hold every colour (GIF), or is rare, and where the suffix lies about it.
     """
-    kind = format_of(suffix)
+    kind = name_format(suffix)
     return suffix if kind in ("PNG", "JPEG", "WEBP", "TIFF") and content in (kind, None) else ".png"
 
 

@@ -21,7 +21,7 @@ from mend.images.bit_depth import (
     read_png_chunks,
     restore_depth,
 )
-from mend.images.formats import KNOWN, find_format, format_of
+from mend.images.formats import KNOWN, find_format, name_format
 from mend.images.heif import is_heif, register_heif
 from mend.images.metadata import ORIENTATION, read_tags
 from mend.images.picture import Picture, as_rgb, picture_from_pil
@@ -66,7 +66,7 @@ def read_image(file: str | Path | bytes, name: str = "") -> Picture:
             picture.content = _read_content(file)
         if opened.format == "WEBP":
             picture.source["lossless"] = _is_lossless_webp(_read_content(file))
-    named, found = format_of(Path(name).suffix), picture.source["format"]
+    named, found = name_format(Path(name).suffix), picture.source["format"]
     if named and named != found:
         picture.notes.append(f"{Path(name).name} is a {found} by its content")
     return picture

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mend.errors import InputError
 from mend.images.bit_depth import read_png_chunks
-from mend.images.formats import LOSSY, check_quality, format_of
+from mend.images.formats import LOSSY, check_quality, name_format
 from mend.images.metadata import Metadata, make_tiff_tags, save_arguments
 from mend.images.picture import Picture, Source
 
@@ -48,7 +48,7 @@ def encode(picture: Picture, path: str | Path, quality: int | None = None) -> tu
 def check_fits(path: str | Path, picture: Picture, quality: int | None = None) -> str:
     """The format that the suffix of `path` names. InputError when there is none, or when it cannot hold the picture, and for
     a `quality` (see `encode`) that it does not have."""
-    kind, channels = format_of(Path(path).suffix), picture.pixels.shape[2]
+    kind, channels = name_format(Path(path).suffix), picture.pixels.shape[2]
     if kind is None:
         what = f"{Path(path).suffix} files" if Path(path).suffix else "files without a suffix"
         raise InputError(f"cannot write {path}: mend writes no {what}. Use .png or .jpg.")

@@ -18,7 +18,7 @@ Array = Any  # a numpy array or a tensor
 def sum_lines(image: Array, axis: int) -> Array:
     """Along one axis, in float64; channel by channel, since PyTorch copies what it sums in another type."""
     xp = find_array_module(image)
-    kind = choose_float(image)
+    kind = choose_sum_type(image)
     return xp.stack([xp.sum(image[:, i], axis=axis - 1, dtype=kind) for i in range(image.shape[1])], axis=1)
 
 
@@ -26,12 +26,12 @@ def sum_squares(image: Array) -> Array:
     """Of each channel, (B, C); one by one, since the squares of a large picture take memory, and row by row: PyTorch would
     divide the sum of a whole picture between its threads."""
     xp = find_array_module(image)
-    kind = choose_float(image)
+    kind = choose_sum_type(image)
     channels = (image[:, i] for i in range(image.shape[1]))
     return xp.stack([xp.sum(xp.sum(xp.square(channel), axis=2, dtype=kind), axis=1) for channel in channels], axis=1)
 
 
-def choose_float(array: Array) -> Any:
+def choose_sum_type(array: Array) -> Any:
     xp = find_array_module(array)
     return xp.float32 if str(array.device).startswith("mps") else xp.float64  # Apple's GPUs have no other
 
@@ -39,7 +39,7 @@ def choose_float(array: Array) -> Any:
 # --- Mirrors and scales ----------------------------------------------------------------------------------------------
 
 
-def find_darker_half(masked: Array) -> Array:
+def is_darker_half_first(masked: Array) -> Array:
     """Whether the upper half of each image is darker than the lower one, and the left than the right: (B, 2), bool."""
     xp = find_array_module(masked)
     halves = []

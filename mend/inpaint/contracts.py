@@ -21,6 +21,7 @@ from mend.images import write_bytes
 DTYPES = ("float32", "float16", "uint8")
 COLOURS = ("RGB", "BGR", "probe")
 LARGEST = 1024
+FLOAT32 = float(np.finfo(np.float32).max)
 MOST = 8192  # pixels, of any side: the probe of a network that fixes it takes gigabytes already
 
 
@@ -151,7 +152,7 @@ def _make_whole_check(least: int, most: float = math.inf) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e38  # infinity is none, nor what no float32 holds
+    return type(value) in (int, float) and abs(value) <= FLOAT32  # infinity is none
 
 
 def _is_text(value: Any) -> bool:

@@ -46,7 +46,7 @@ class Model:
         return self.options.get("width", 0)
 
 
-def locate_model(path: str | Path) -> Path:
+def require_model(path: str | Path) -> Path:
     """The folder that holds the model: `path` itself, or its `model` folder when `path` is a run. InputError where none is."""
     path = Path(path)
     if folder := find_model(path):
@@ -59,13 +59,13 @@ def locate_model(path: str | Path) -> Path:
 
 
 def find_model(path: Path) -> Path | None:
-    """As `locate_model`; None where there is no model."""
+    """As `require_model`; None where there is no model."""
     return next((folder for folder in (path, path / "model") if (folder / "config.json").is_file()), None)
 
 
 def read_config(path: str | Path) -> Model:
     """What the `config.json` of a model or run folder says. InputError for what is none."""
-    file = locate_model(path) / "config.json"
+    file = require_model(path) / "config.json"
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values["version"] == VERSION:

@@ -17,7 +17,7 @@ import numpy as np
 
 from mend.data.assets import ASSETS
 from mend.inpaint.filler import Memory
-from mend.inpaint.folder import Model, locate_model, read_config
+from mend.inpaint.folder import Model, read_config, require_model
 from mend.inpaint.scales import REACH, RELAX, fill_scales
 from mend.progress import Report, ignore
 
@@ -87,7 +87,7 @@ class PyramidOnnx:
 def find_exported(model: Path) -> Path | None:
     """The model folder of a network of the pyramid's kind, by it or by its run folder, into which `mend export` wrote
     model.onnx; None where it did not. InputError where there is no model."""
-    folder = locate_model(model)
+    folder = require_model(model)
     is_ours = (folder / GRAPH.name).is_file() and read_config(folder).model in ("pyramid", "structure")
     return folder if is_ours else None
 

@@ -21,12 +21,12 @@ from mend.images import composite, find_array_module, pad_to
 from mend.inpaint.arrays import (
     Array,
     average_neighbours,
-    choose_float,
+    choose_sum_type,
     copy,
     double,
     double_part,
-    find_darker_half,
     halve,
+    is_darker_half_first,
     mirror,
     sum_lines,
     sum_squares,
@@ -101,7 +101,7 @@ def _fill(
 ) -> Array:
     """A window at all scales."""
     small = small if len(masked) == 1 else 0
-    over = find_darker_half(masked)
+    over = is_darker_half_first(masked)
     masked, hole = mirror(masked, over), mirror(hole, over)
     levels, plane, contrast = build_levels(masked, hole)
     raw = None
@@ -233,7 +233,7 @@ def fit_plane(masked: Array, known: Array) -> Plane:
     Slopes are held back by `RIDGE` times the share of the colours' variance that they do not explain: an even ramp goes on as
     it is, while a few known pixels at one side say little of the other (ridge regression, Hoerl and Kennard, 1970).
     """
-    xp, kind = find_array_module(masked), choose_float(masked)
+    xp, kind = find_array_module(masked), choose_sum_type(masked)
     height, width = known.shape[-2:]
     y, x = (((xp.arange(n, dtype=kind, device=masked.device) + 0.5) / n - 0.5)[None, None] for n in (height, width))
     known_rows, known_columns = sum_lines(known, 3), sum_lines(known, 2)  # (B, 1, H) and (B, 1, W)

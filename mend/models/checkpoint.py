@@ -16,7 +16,7 @@ from torch import nn
 from mend.data.assets import ASSETS
 from mend.errors import InputError
 from mend.images import write_bytes
-from mend.inpaint.folder import VERSION, Model, locate_model, read_config
+from mend.inpaint.folder import VERSION, Model, read_config, require_model
 from mend.models import build
 from mend.models.network import Network
 
@@ -40,7 +40,7 @@ def load_model(path: str | Path) -> tuple[Network, Model]:
 
     Raises InputError for a missing folder, a damaged or foreign file, or weights that do not fit the config.
     """
-    folder = locate_model(path)
+    folder = require_model(path)
     found = read_config(folder)
     network = build(found.model, **found.options)
     file = folder / "model.safetensors"

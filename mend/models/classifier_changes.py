@@ -10,7 +10,7 @@ from mend.models.classifier import Classifier
 from mend.models.sparse import Cells, convolve, dilate, find_cells, put
 
 
-def compare_changed(network: Classifier, image: Tensor, other: Tensor) -> Tensor:
+def compare_where_changed(network: Classifier, image: Tensor, other: Tensor) -> Tensor:
     """`difference` of what the network sees in two batches, without gradients, worked out where it may differ: of the first
     where the second is changed or reads it, of the second where it is changed. Elsewhere they look alike, and count as 0."""
     layers = [cast(nn.Sequential, block) for stage in network.stages for block in cast(nn.ModuleList, stage)]

@@ -13,7 +13,7 @@ from mend.errors import InputError, name_missing_extra
 from mend.images import mask_out, write_bytes
 from mend.inpaint.contracts import Contract, read_contract, write_contract
 from mend.inpaint.download import hash_file
-from mend.inpaint.folder import locate_model
+from mend.inpaint.folder import require_model
 from mend.models.checkpoint import load_model
 from mend.models.network import Network
 
@@ -47,7 +47,7 @@ def export(model: str | Path, output: Path) -> tuple[float, Path | None]:
     toml = output.with_suffix(".toml")
     licence = read_contract(toml).licence if toml.exists() and not network.graph else "yours"
     exported = network.get_submodule(network.graph)
-    graph, folder = _export_graph(exported, _draw_inputs(network, *SIZES[0])), locate_model(model)
+    graph, folder = _export_graph(exported, _draw_inputs(network, *SIZES[0])), require_model(model)
     if output.resolve().parent == folder.resolve():
         _externalise_weights(graph, folder / "model.safetensors", f"{network.graph}." if network.graph else "")
     write_bytes(output, graph.SerializeToString())

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mend.errors import InputError
 from mend.evaluate.compare import Difference, compare_groups
-from mend.evaluate.metrics import METRICS, Metric, find_metric
+from mend.evaluate.metrics import METRICS, Metric, name_metric
 from mend.evaluate.reproduction import Reproduction
 from mend.evaluate.result import Result, Score
 from mend.evaluate.statistics import FEWEST, label_coverage
@@ -112,7 +112,7 @@ def tabulate_differences(result: Result, rows: dict[str, pd.DataFrame]) -> list[
         names = [name for pair in pairs for group in pair for name in group]
         header, table = ["Difference from " + name_group(result, plain)], list[list[Cell]]()
         for column in [column for column in CAUSES if all(column in rows[name] for name in names)]:
-            metric, view = METRICS[find_metric(column)], {"hole": " in the hole", "band": " at the rim"}
+            metric, view = METRICS[name_metric(column)], {"hole": " in the hole", "band": " at the rim"}
             title = f"{_format_heading(metric)}{view.get(column.partition('_')[2], '')}"
             for _, group in pairs:
                 a, b = ([rows[name] for name in side] for side in (group, plain))
@@ -217,7 +217,7 @@ def render_comparison(found: list[Difference], a: str, b: str) -> str:
     """A table for a terminal; each line ends with what it shows."""
     lines = [("", "n", a, b, "A − B", "95 % interval", "")]
     for d in found:
-        metric = METRICS[find_metric(d.metric)]
+        metric = METRICS[name_metric(d.metric)]
         view = d.metric.partition("_")[2]
         digits = metric.digits + 1
         title = metric.title + (f" {view}" if view else "") + (f", {d.group}" if d.group != "all" else "")

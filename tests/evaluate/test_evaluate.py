@@ -18,7 +18,7 @@ from mend.data.loaders import to_image
 from mend.data.sources import load_images
 from mend.errors import InputError
 from mend.evaluate.metrics import psnr
-from mend.evaluate.pictures import open_pictures, shrink
+from mend.evaluate.pictures import make_thumbnails, open_pictures
 from mend.evaluate.protocol import Protocol, Published, read_protocol
 from mend.evaluate.result import read_result
 from mend.evaluate.run import evaluate, evaluate_folders
@@ -289,9 +289,9 @@ def test_a_picture_whose_known_pixels_were_kept_is_looked_at_once(
 ):
     truth, masks, filled = folders
     monkeypatch.setattr("mend.evaluate.run.certify", lambda names, device: {})  # which looks too
-    seen, look = [], classifier_changes.compare_changed
+    seen, look = [], classifier_changes.compare_where_changed
     monkeypatch.setattr(
-        classifier_changes, "compare_changed", lambda network, *pair: seen.append(len(pair[0])) or look(network, *pair)
+        classifier_changes, "compare_where_changed", lambda network, *pair: seen.append(len(pair[0])) or look(network, *pair)
     )
     evaluate_folders(truth, [filled], masks, tmp_path / "r", ["lpips-cifar"], "cpu")
     assert sum(seen) == 4, "each pair"
@@ -440,7 +440,7 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
-from mend.evaluate.methods import filler_method
+from mend.evaluate.methods import load_filler_method
 from mend.evaluate.protocol import Protocol
 from mend.evaluate.scenes import Scenes
 from mend.evaluate.scores import Originals, score
@@ -450,7 +450,7 @@ hole = np.zeros((32, 32), bool)
 hole[8:20, 8:20] = True
 names = [str(i) for i in range(count)]
 scenes = Scenes(names, [""] * count, np.arange(count), names, [(32, 32)] * count, lambda i: noise[i % 100], lambda i: hole, "")
-method = filler_method("mean-colour", "mean-colour", Protocol("p", "P", "", ()), scenes, "cpu")
+method = load_filler_method("mean-colour", "mean-colour", Protocol("p", "P", "", ()), scenes, "cpu")
 own = []
 
 def heard(done, of):
@@ -471,7 +471,7 @@ def test_memory_does_not_grow_with_the_batches(tmp_path: Path):
 @pytest.mark.parametrize(("height", "width", "scaled"), [(200, 300, (128, 192)), (300, 200, (192, 128)), (1, 400, (1, 192))])
 def test_pictures_for_looking_are_scaled_as_pillow_does(height: int, width: int, scaled: tuple[int, int]):
     pixels = smooth(height, width, 0)
-    (framed,) = shrink(to_image(pixels[None]), 192)
+    (framed,) = make_thumbnails(to_image(pixels[None]), 192)
     expected = np.asarray(Image.fromarray(pixels).resize(scaled[::-1], Image.Resampling.BICUBIC))
     assert np.abs(framed[: scaled[0], : scaled[1]].astype(int) - expected).max() <= 1
     assert (framed[scaled[0] :] == 255).all()

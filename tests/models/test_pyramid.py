@@ -15,9 +15,9 @@ from mend.inpaint.scales import (
     double,
     double_part,
     fill_all_scales,
-    find_darker_half,
     fit_plane,
     halve,
+    is_darker_half_first,
     mirror,
     refine,
     sum_lines,
@@ -50,7 +50,7 @@ def fill_at_once(network: Pyramid, masked: Tensor, hole: Tensor) -> Tensor:
     raw = masked.clone()
     for window in find_windows(hole[0, 0].numpy() > 0):
         part = masked[(..., *window)]
-        over = find_darker_half(part)
+        over = is_darker_half_first(part)
         raw[(..., *window)] = mirror(network.scales(mirror(part, over), mirror(hole[(..., *window)], over))[0], over)
     return raw
 
@@ -113,11 +113,11 @@ def test_each_image_of_a_batch_is_mirrored_by_itself(network: Pyramid):
     turns = [(), (2,), (3,), (2, 3), (), (3,)]
     scenes = [tuple(part.flip(axes) for part in scene(40, 50, seed)) for seed, axes in enumerate(turns)]
     masked, hole = (torch.cat(parts) for parts in zip(*scenes, strict=True))
-    over = find_darker_half(masked)
+    over = is_darker_half_first(masked)
     assert 0 < over[:, 0].sum() < 6
     assert 0 < over[:, 1].sum() < 6
     turned = mirror(masked, over)
-    assert not find_darker_half(turned).any()
+    assert not is_darker_half_first(turned).any()
     assert torch.equal(mirror(turned, over), masked)
     with torch.inference_mode():
         assert torch.allclose(network(masked, hole), torch.cat([network(*one) for one in scenes]), atol=1e-5)

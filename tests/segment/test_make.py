@@ -55,9 +55,9 @@ import sys, time
 from mend.data.sources import load_images
 from mend.segment import networks as segment
 from mend.segment.make import make_masks
-whole = segment.graph_object
-segment.graph_object = lambda pixels: (time.sleep(0.02), whole(pixels))[1]
-load = segment._felzenszwalb
+whole = segment.find_graph_object
+segment.find_graph_object = lambda pixels: (time.sleep(0.02), whole(pixels))[1]
+load = segment._load_felzenszwalb
 
 
 def four_at_once(name, device):

@@ -7,7 +7,7 @@ import torch
 from conftest import SHARED, smooth
 from conftest import mend as run_mend
 
-from mend.data.photos import find_folder as skimage_folder
+from mend.data.photos import find_skimage_folder as skimage_folder
 from mend.errors import InputError
 from mend.filling.job import Job, fill_file
 from mend.filling.options import Options
