@@ -9,15 +9,15 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/.all
 	$(BIN)/mend demo
 
-# All but what takes long for what it finds: the demo, the notebook, the smoke record done again, and what else is marked slow.
+# All but what takes long for what it finds: the demo, the notebook, processes that are killed, and what else is marked slow.
 test: .venv/.dev
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # Into build/site; a link that leads nowhere is an error. The tests do the same.
 docs: .venv/.dev

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from mend.images import write_bytes
-from mend.models.checkpoint import commit
+from mend.models.checkpoint import find_commit
 from mend.models.device import device_name, find_device
 from mend.report import write_into
 
 RESULTS = Path(__file__).parent.parent / "results"
 FILE = RESULTS / "performance.json"
-COMMIT = commit()  # before a result makes the checkout another
+COMMIT = find_commit()  # before a result makes the checkout another
 INK, SOFT = "#0072b2", "#b8bec6"
 
 

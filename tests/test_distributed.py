@@ -211,6 +211,7 @@ cli.main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 @linux
 def test_masks_are_those_of_one_process_after_one_of_two_was_killed(tmp_path: Path):
     """A set that is sealed is mapped by nobody else: Windows would refuse."""

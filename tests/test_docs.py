@@ -27,7 +27,8 @@ PAGES = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for
 BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>.+) -->\n)?```(?P<kind>bash|python)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
 )
-SLOW = {f"docs/{name}.md" for name in ("networks", "protocols", "results", "scale", "score", "train")}  # they import PyTorch
+# They import PyTorch.
+SLOW = {f"docs/{name}.md" for name in ("context", "masks", "networks", "protocols", "results", "scale", "score", "train")}
 STUDIO = "docs/studio.md"  # which tests/studio/test_server.py runs, beside a server
 
 

@@ -14,6 +14,7 @@ from mend.images.metadata import ORIENTATION, read_tags
 from mend.images.picture import Picture
 
 SEARCHED = ("PPM", "JPEG2000", "AVIF")  # formats in which the depth of the channels may stand anywhere
+PATTERNS = (0x35, 0xCA)  # bytes that memory seldom holds by itself, as new memory holds zeros
 FAXES = ("group3", "group4", "tiff_ccitt")  # compressions of a TIFF
 UNSURE = (*FAXES, "jpeg")  # of which libtiff passes over damage
 GREY_WITH_ALPHA = 4  # the colour type of a PNG
@@ -107,13 +108,13 @@ def is_undecided(content: bytes, opened: Image.Image) -> bool:
     damaged one libtiff leaves rows as its memory happens to be, which nothing else tells. So that is made another each time."""
     own, tags = np.asarray(opened.convert("L")), read_tags(opened)
     strip = opened.width * sum(tags.get(258, (1,))) // 8 * min(tags.get(278, opened.height), opened.height)
-    _write_into_free_memory(0, strip)
-    with Image.open(io.BytesIO(content)) as again:
-        if not np.array_equal(np.asarray(again.convert("L")), own):
-            return True
+    for value in PATTERNS:
+        _write_into_free_memory(value, strip)
+        with Image.open(io.BytesIO(content)) as again:
+            if not np.array_equal(np.asarray(again.convert("L")), own):
+                return True
     if opened.info["compression"] not in FAXES:  # of others OpenCV may round in another way
         return False
-    _write_into_free_memory(255, strip)
     other = _decode_buffer(content)
     return other is not None and other.shape == own.shape and not any(np.array_equal(other, ink) for ink in (own, 255 - own))
 

@@ -30,7 +30,7 @@ from mend.studio.messages import Done, FillFacts, Stage, as_json
 from mend.studio.methods import Method
 from mend.studio.responses import Lines, explain, find, run_while_connected, stream_lines, validate
 from mend.studio.sessions import ROOM, Sessions, clean_name, clean_suffix, measure_folder
-from mend.studio.workers import WAITS, Busy, Fault, Messages, Workers
+from mend.studio.workers import WAITING_FOR_TURN, Busy, Fault, Messages, Workers
 
 FILLS = 32  # that are at work, or whose results wait to be fetched
 KEPT = 600.0  # seconds for which a result waits
@@ -46,7 +46,7 @@ class Fill:
     folder: Path
     waits: bool  # for its result to be fetched
     name: str = "picture"
-    stage: Stage = WAITS
+    stage: Stage = WAITING_FOR_TURN
     facts: FillFacts | None = None  # when it is filled
     error: Exception | None = None
     task: asyncio.Task[None] | None = None  # None while it is being received

@@ -16,7 +16,8 @@ PREVIEW = 1600  # longest side of a preview, in pixels
 
 
 def write_preview(folder: Path, picture: Picture) -> None:
-    shown = reduce_depth(picture)
+    """`preview.webp`: scaled down, 8 bits, alpha kept, with the picture's colour profile, but for grey."""
+    shown = to_pil_8_bits(picture)
     factor = min(1.0, PREVIEW / max(shown.size))
     size = max(1, round(shown.width * factor)), max(1, round(shown.height * factor))
     shown = shown.resize(size, Image.Resampling.BOX, reducing_gap=2.0) if factor < 1 else shown
@@ -36,15 +37,16 @@ def write_smooth_preview(folder: Path, of: Path, raw: np.ndarray, hole: np.ndarr
 
 
 def write_full(folder: Path, picture: Picture) -> None:
-    """Alpha is shown on white."""
-    shown = reduce_depth(picture)
+    """`full.jpg`: 8 bits, alpha laid on white, with the picture's colour profile, but for grey."""
+    shown = to_pil_8_bits(picture)
     if shown.mode in ("LA", "RGBA"):
         shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown.convert("RGBA"))
     data = encode_pil(shown.convert("RGB"), "JPEG", quality=95, icc_profile=_find_profile(picture))
     write_bytes(folder / "full.jpg", data)
 
 
-def reduce_depth(picture: Picture) -> Image.Image:
+def to_pil_8_bits(picture: Picture) -> Image.Image:
+    """A picture as Pillow has it, L, LA, RGB or RGBA: 16 bits become 8, without metadata."""
     pixels = picture.pixels
     levels = (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
     return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)

@@ -29,7 +29,7 @@ from mend.studio.messages import Json, PictureFacts, as_json
 from mend.studio.methods import Method
 from mend.studio.responses import Share, answer_errors, decode_data_url, find, follow, read_json, receive_file, stream_lines
 from mend.studio.runs import find_results, find_rows, find_runs, find_samples, read_evaluation, read_run
-from mend.studio.sessions import Item, Session, Sessions, clean_name
+from mend.studio.sessions import Batch, Item, Session, Sessions, clean_name
 from mend.studio.workers import Workers
 
 PAGE = Path(__file__).parent / "page"
@@ -170,14 +170,14 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
 
     @page.post("/sessions/{token}/pictures/{key}/full")
     async def full(token: str, key: str) -> Any:
-        item = sessions.find(token).item(key)
+        item = find_picture(sessions.find(token), key)
         if item.full.exists():
             return {"done": {}}
         return stream_lines(follow(workers.pictures.run("show_full", photo=str(item.source)), item))
 
     @page.get("/sessions/{token}/pictures/{key}/{part}")
     async def file(token: str, key: str, part: str) -> FileResponse:
-        item = sessions.find(token).item(key)
+        item = find_picture(sessions.find(token), key)
         path, name = find(
             {
                 "preview": (item.folder / "preview.webp", None),
@@ -199,7 +199,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
     @page.post("/sessions/{token}/pictures/{key}/mask")
     async def upload_mask(token: str, key: str, request: Request) -> StreamingResponse:
         session = sessions.find(token)
-        item = session.item(key)
+        item = find_picture(session, key)
         mask = session.add_mask(item)
         await receive_file(request, item, mask)
         sessions.find(token)
@@ -216,7 +216,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
     @page.post("/sessions/{token}/pictures/{key}/select")
     async def select(token: str, key: str, request: Request) -> StreamingResponse:
         asked = await read_json(request, Selection)
-        item = sessions.find(token).item(key)
+        item = find_picture(sessions.find(token), key)
         if not (asked.points or asked.box or asked.lasso):
             raise InputError("nothing was pointed at. Click the object, or draw a box or a line around it.")
         points = [(point.x, point.y, point.add) for point in asked.points]
@@ -227,7 +227,7 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
     async def fill(token: str, key: str, request: Request) -> StreamingResponse:
         asked = await read_json(request, Filling)  # before the session is looked for, which may be closed meanwhile
         session = sessions.find(token)
-        item, method = session.item(key), pick(models, asked.model, "model")
+        item, method = find_picture(session, key), pick(models, asked.model, "model")
         if asked.loaded is None and asked.mask is None:
             raise InputError("nothing is marked. Paint over what should go, click an object, or load a mask.")
         painted = decode_data_url(asked.mask or "")
@@ -254,10 +254,10 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
     @page.post("/sessions/{token}/links")
     async def give(token: str, request: Request) -> dict[str, str]:
         session, asked = sessions.find(token), await read_json(request, Compared)
-        mask = session.item(asked.result).folder / "mask.png"
+        mask = find_picture(session, asked.result).folder / "mask.png"
         if not mask.exists():
             raise InputError("this is no result, so it has no mask. Compare again.")
-        return {"link": sessions.link(session.item(asked.picture), mask, asked.methods, asked.score)}
+        return {"link": sessions.link(find_picture(session, asked.picture), mask, asked.methods, asked.score)}
 
     @page.post("/sessions/{token}/links/{link}")
     async def take(token: str, link: str) -> StreamingResponse:
@@ -296,6 +296,14 @@ def make_page(sessions: Sessions, workers: Workers, models: dict[str, Method], n
         return stream_lines(follow(workers.pictures.run("read_rows", **words)))
 
     return page
+
+
+def find_picture(session: Session, key: str) -> Item:
+    """The picture or result of a session; for the key of a batch, the answer is 404."""
+    item = session.item(key)
+    if isinstance(item, Batch):
+        raise HTTPException(404)
+    return item
 
 
 def describe(key: str, item: Item, **more: object) -> Json:

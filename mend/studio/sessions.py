@@ -66,7 +66,7 @@ class Item:
 
     @property
     def size(self) -> tuple[int, int]:
-        assert self.facts is not None  # until it was read, nobody knows its key
+        assert self.facts is not None  # until it was read, nobody knows the key of a picture
         return self.facts.height, self.facts.width
 
     def mask(self, key: str) -> Path:
@@ -148,7 +148,7 @@ class Session:
         return key, item
 
     def add_batch(self) -> tuple[str, Batch]:
-        """The same for many pictures."""
+        """A new batch with its folder, after room was made for it."""
         key = self._new_folder()
         batch = self.items[key] = Batch(self.folder / key, "pictures")
         return key, batch

@@ -14,7 +14,7 @@ from mend.studio.messages import Done, Failed, Stage, read_message
 
 WAITING = 8  # tasks that one worker lets wait; the next is refused
 MODELS = 3  # models that are kept loaded
-WAITS = Stage("waiting for its turn")
+WAITING_FOR_TURN = Stage("waiting for its turn")
 ENDING = "the studio is ending."
 LINE = 1 << 25  # bytes of one line of a process: a mask of 100 megapixels that is all noise takes 28 million
 
@@ -49,7 +49,7 @@ class Worker:
         self.waiting += 1
         try:
             if self.turn.locked():
-                yield WAITS
+                yield WAITING_FOR_TURN
             async with self.turn:
                 last: Done | Failed | None = None
                 try:

@@ -324,6 +324,7 @@ def test_masks_go_on_after_ctrl_c(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert np.array_equal(np.load(out / "masks.npy")[done], kept)
 
 
+@pytest.mark.slow
 def test_an_evaluation_goes_on_after_ctrl_c(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     masks, result = tmp_path / "masks", tmp_path / "result.json"
     assert mend(capsys, "masks", "photos", "--split", "test", "--segmenter", "strokes", "--out", masks)[0] == 0

@@ -185,6 +185,7 @@ def inception() -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_fid_and_kid_equal_torch_fidelity_with_the_same_weights(inception: Path):
     """KID on the 2048 features that both use; FID on the first 192, since the root of a 2048×2048 matrix takes a minute."""
     import torch_fidelity

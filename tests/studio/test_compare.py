@@ -193,6 +193,7 @@ def test_many_pictures_lose_the_same_stamp(page: Any, tmp_path: Path):
     assert page.inner_text("#batch-zip") == "Save 2 pictures as a ZIP"
     assert re.search("Filled[.] All .* are identical[.]", page.inner_text("#batch-list tr >> nth=0"))
     assert "broken.png" in page.inner_text("#batch-list tr >> nth=2")
+    assert page.locator("#batch-list bdi >> nth=0").bounding_box()["height"] < 30, "a name has one line"
     assert "tmp" not in page.inner_text("#batch-list tr >> nth=2")
     with page.expect_download() as found:
         page.click("#batch-zip")

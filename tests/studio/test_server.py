@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import http.client
 import io
@@ -1576,6 +1577,8 @@ def test_many_pictures_are_filled_into_a_zip(studio: Studio, files: Path):
     assert [line["file"]["number"] for line in lines if "file" in line][-1] <= 4
     done = lines[-1]["done"]
     assert done["filled"] == 3
+    stages = [line for line in lines if "share" in line]
+    assert {line["stage"].split()[0] for line in stages} == {"filled"}, "one bar, which grows once"
     error = done["files"][3]["error"]
     assert "c.png" in error
     assert str(studio.temporary) not in answer.text
@@ -1599,6 +1602,17 @@ def test_a_mask_of_its_own_goes_before_the_one_for_all(studio: Studio, files: Pa
         assert archive.read("b-filled.png") == by_command_line(files, "photo.png", "--model", "telea", mask="other.png")
     picture = studio.open(session, files / "photo.png")["picture"]
     assert studio.client.post(f"/sessions/{session}/batches/{picture}/fill", json={"model": "telea"}).status_code == 404
+    key = at.rpartition("/")[2]
+    compared = {"picture": picture, "result": key, "methods": ["telea", "telea"], "score": False}
+    asked = (
+        studio.client.get(f"/sessions/{session}/pictures/{key}/source"),
+        studio.client.post(f"/sessions/{session}/pictures/{key}/full"),
+        studio.client.post(f"/sessions/{session}/pictures/{key}/mask", content=(files / "mask.png").read_bytes()),
+        studio.client.post(f"/sessions/{session}/pictures/{key}/select", json={"points": [{"x": 0.5, "y": 0.5}]}),
+        studio.client.post(f"/sessions/{session}/pictures/{key}/fill", json={"model": "telea", "mask": "data:,"}),
+        studio.client.post(f"/sessions/{session}/links", json=compared),
+    )
+    assert [answer.status_code for answer in asked] == [404] * 6
     wrong = studio.client.post(f"{at}/fill", json={"model": "telea", "region": {"box": [0, 0, 2, 1], "drawn": [10, 10]}})
     assert wrong.status_code == 400
 
@@ -1653,6 +1667,70 @@ def test_messages_on_many_pictures_have_the_names_they_came_with(studio: Studio,
     assert str(broken["error"]).startswith("broken.gif is damaged")
     assert str(small["error"]).startswith("the mask is 9×9, its picture 61×45")
     assert not re.search("000[123]", json.dumps(said))
+
+
+def test_what_lies_in_the_folder_of_a_batch_has_its_name():
+    from mend.studio.tasks import _hide_folder
+
+    said = {"photos/0001.jpg": "a b.jpg", "masks/0001-read.png": "its mask", "mask": "the mask"}
+    for file, name in said.items():
+        assert _hide_folder(f"/tmp/x/1a/{file} is damaged.", "/tmp/x/1a", "a b.jpg") == f"{name} is damaged."
+
+
+def test_a_mask_for_all_is_read_once_for_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """And no picture is decoded for it, however its EXIF turns it, unless the mask may be the picture painted over."""
+    from mend.studio import tasks
+
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "masks").mkdir()
+    turned = Image.Exif()
+    turned[274] = 6
+    upright, lying = Image.fromarray(np.full((40, 30, 3), 99, np.uint8)), Image.fromarray(np.full((30, 40, 3), 99, np.uint8))
+    upright.save(tmp_path / "photos" / "0001.png")
+    lying.save(tmp_path / "photos" / "0002.jpg", exif=turned)
+    lying.save(tmp_path / "photos" / "0003.png", exif=turned)
+    upright.save(tmp_path / "photos" / "0004.tif")
+    marked = np.zeros((40, 30), np.uint8)
+    marked[5:9, 5:9] = 255
+    Image.fromarray(marked).save(tmp_path / "mask", "PNG")
+    decoded: list[str] = []
+    read: list[str] = []
+    read_image, understand_mask = tasks.read_image, tasks.understand_mask
+    monkeypatch.setattr(tasks, "read_image", lambda file, name: decoded.append(name) or read_image(file, name))
+    monkeypatch.setattr(tasks, "understand_mask", lambda *words, **more: read.append("") or understand_mask(*words, **more))
+    shared: dict[Any, Any] = {}
+    pairs = [tasks._pair_photo(tmp_path, file.name, file.name, None, shared)[0] for file in sorted(tmp_path.glob("photos/*"))]
+    assert [pair.problem for pair in pairs] == [""] * 4
+    assert len({pair.mask for pair in pairs}) == len(read) == 1
+    assert decoded == ["0004.tif"]
+    painted = np.full((40, 30, 3), 99, np.uint8)
+    painted[5:9, 5:9] = (255, 0, 0)
+    Image.fromarray(painted).save(tmp_path / "mask", "PNG")
+    decoded.clear()
+    shared.clear()
+    tasks._pair_photo(tmp_path, "0001.png", "a.png", None, shared)
+    assert (decoded, shared) == (["a.png"], {})
+
+
+def test_want_of_memory_or_of_room_is_no_fault_of_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any):
+    from mend.studio import process, tasks
+    from mend.studio.messages import Failed
+
+    def fail(error: Exception) -> Any:
+        def task(*_: Any) -> Any:
+            raise error
+
+        return task
+
+    (tmp_path / "0001.png").write_bytes(b"")
+    monkeypatch.setattr(tasks, "_check_size", fail(MemoryError()))
+    pair, _ = tasks._pair_photo(tmp_path, "0001.png", "a.png", None, {})
+    assert "not enough memory" in pair.problem
+    monkeypatch.setitem(tasks.TASKS, "full", fail(OSError(errno.ENOSPC, "No space left on device")))
+    said = process.do_task("full", {}, print)
+    assert isinstance(said, Failed)
+    assert "no space is left" in said.error
+    assert capfd.readouterr().err == ""
 
 
 def test_a_file_may_be_large_wherever_one_is_sent(studio: Studio, files: Path):

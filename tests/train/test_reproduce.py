@@ -96,6 +96,7 @@ EVERY = read_result(ROOT / "results" / "cifar10-object-v1")
 COMMITTED = keep_first_trainings(EVERY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [None, EVERY], ids=["by-the-metrics", "by-the-trainings"])
 def test_two_methods_that_changed_places_are_seen_or_named(seeds: Result | None):
     alike = find_alike(COMMITTED, seeds)
@@ -112,6 +113,7 @@ def test_two_methods_that_changed_places_are_seen_or_named(seeds: Result | None)
             assert "OUTSIDE" in said or "ANOTHER ORDER" in said
 
 
+@pytest.mark.slow
 def test_only_networks_that_lie_within_the_spread_of_trainings_cannot_be_told_apart():
     for one, two in find_alike(COMMITTED, EVERY):
         for name in (one, two):

@@ -80,6 +80,7 @@ def flags(config: TrainConfig, out: Path) -> list[str]:
     return [*(word for pair in pairs for word in pair), "--out", str(out)]
 
 
+@pytest.mark.slow
 @needs_signals
 def test_a_run_that_was_killed_and_stopped_ends_as_if_it_had_not_been(config: TrainConfig, tmp_path: Path):
     longer = replace(config, epochs=40, ema=0.9, schedule="cosine")

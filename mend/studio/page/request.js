@@ -44,12 +44,15 @@ export function watch(url) {
 }
 
 // A part of a sentence that advises to set an argument, such as `hole="black"`, for which the page has no control.
-const ADVICE = /(^|[.;] )([^.;`]|[.;](?! ))*`\w+=([^.;]|[.;](?! |$))*/g;
+const ADVICE = /(^|[;:] )((if [^;:`]*, )?(add|give|pass|leave out) [^;:`]*`\w+[=`]|`\w+=\w+` makes ).*?(\.?)$/i;
 
-// What the server says, as the page shows it: without such advice, and with a capital at the start, but for a file's name.
+// What the server says without such advice, which may be nothing.
+const leaveOutAdvice = (text) => text.split(/(?<=\.) /).map((part) => part.replace(ADVICE, "$5")).filter((part) => /\w/.test(part)).join(" ");
+
+// What the server says, as the page shows it: without advice, unless it is all, and with a capital at the start, but for a file's name.
 export function sentence(text) {
-  const said = text.replace(ADVICE, "").replace(/`(\w+)`/g, "$1");
+  const said = (leaveOutAdvice(text) || text).replace(/`(\w+)`/g, "$1").replace(/`(\w+)=("[^"`]*"|[\d.]+|True|False)`/g, "$1 $2");
   return /^[a-z]+[ ,]/.test(said) ? said[0].toUpperCase() + said.slice(1) : said;
 }
 
-export const sentences = (notes) => notes.map(sentence).filter(Boolean).map((note) => `${note}.`).join(" ");
+export const sentences = (notes) => notes.filter(leaveOutAdvice).map((note) => `${sentence(note)}.`).join(" ");

@@ -239,9 +239,16 @@ test("pictures to compare are seen as large as fits without scrolling", () => {
 
 test("advice about arguments, which the page does not have, is left out", () => {
   const said = {
-    "`opaque=True` makes what is filled opaque": "",
     'the mask: 70.5% is white; if the black part is the hole, add `hole="black"`': "The mask: 70.5% is white",
-    "a.gif has 3 frames. Add `first_frame=True` to fill the first (of 2.5 s); the others are left out.": "a.gif has 3 frames; the others are left out.",
+    "a.gif has 3 frames or pages, and one can be filled. Add `first_frame=True` to fill the first alone; the others are left out.":
+      "a.gif has 3 frames or pages, and one can be filled.",
+    '`device="cud"` is not to be had here (no such device). Use auto, cpu, cuda or mps.':
+      'Device "cud" is not to be had here (no such device). Use auto, cpu, cuda or mps.',
+    "`feather=3` is more than `grow=2`: what was marked would show through. The blend lies in what the hole is grown by: give `grow=3` or more.":
+      "Feather 3 is more than grow 2: what was marked would show through. The blend lies in what the hole is grown by.",
+    "Add `grow=3`. It is small.": "It is small.",
+    "Add `grow=3`.": "Add grow 3.",
+    "`a=b`.png is empty. Copy it again.": "`a=b`.png is empty. Copy it again.",
     "it is small. Add `grow=3`.": "It is small.",
     "networks of other people run on the CPU; the `device` is cuda. Leave it out.": "Networks of other people run on the CPU; the device is cuda. Leave it out.",
     "photo.png is empty": "photo.png is empty",
