@@ -28,7 +28,9 @@ BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>.+) -->\n)?```(?P<kind>bash|python)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
 )
 # They import PyTorch.
-SLOW = {f"docs/{name}.md" for name in ("context", "masks", "networks", "protocols", "results", "scale", "score", "train")}
+SLOW = {
+    f"docs/{name}.md" for name in ("batches", "context", "masks", "networks", "protocols", "results", "scale", "score", "train")
+}
 STUDIO = "docs/studio.md"  # which tests/studio/test_server.py runs, beside a server
 
 

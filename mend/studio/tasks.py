@@ -7,7 +7,6 @@ A picture of the page is a folder: `source`, the file as it came; `preview.webp`
 """
 
 import base64
-import contextlib
 import hashlib
 import math
 import os
@@ -37,8 +36,6 @@ from mend.filling.pairing import Pair, Plan
 from mend.filling.summary import Outcome
 from mend.images import Picture, choose_suffix, encode_pil, open_picture, peek, read_image, write_bytes
 from mend.images.bit_depth import read_png_chunks
-from mend.images.formats import find_format
-from mend.images.metadata import ORIENTATION
 from mend.inpaint.filler import Filler, Wrapper
 from mend.inpaint.texture import Textured
 from mend.masks.reading import NearlyAll, Undecided, understand_mask
@@ -60,7 +57,6 @@ COVERED = "the mask covers the whole picture, so nothing is left to fill it from
 
 Facts = PictureFacts | FillFacts | BatchFacts | Json
 Size = tuple[int, int]  # height, width
-WrittenMask = tuple[Path, list[str]]  # and notes on it
 Report = Callable[..., None]  # given the fields of a `Stage`
 Show = Callable[[np.ndarray, np.ndarray], None]  # given a filling (B, 3, H, W) and its hole (B, 1, H, W)
 
@@ -265,10 +261,10 @@ def fill_batch(
     """Fill the pictures of a batch (see `mend.studio.batches`) into its `filled.zip`. `names` are those to show, by the file;
     each is told when it is done."""
     place, filled = Path(folder), Path(folder) / "filled"
-    pairs, notes, shared = list[Pair](), dict[str, list[str]](), dict[Size, WrittenMask]()
+    pairs, notes = list[Pair](), dict[str, list[str]]()
     for i, (file, name) in enumerate(names.items()):
         report(f"reading picture {i + 1} of {len(names)}")  # without a share: the bar is that of the filling
-        pair, notes[file] = _pair_photo(place, file, name, region, shared)
+        pair, notes[file] = _pair_photo(place, file, name, region)
         pairs.append(pair)
     report("loading the model")
     chosen = Options(**options)
@@ -293,18 +289,26 @@ def fill_batch(
     return BatchFacts([outcomes[file] for file in names], summary.count("filled"))
 
 
-def _pair_photo(
-    place: Path, file: str, name: str, region: dict[str, Any] | None, shared: dict[Size, WrittenMask]
-) -> tuple[Pair, list[str]]:
-    """A picture of a batch with its mask, and notes on that; what is wrong with one of them is the pair's problem."""
-    photo = place / "photos" / file
-    suffix, mask, notes, problem = photo.suffix, None, list[str](), ""
-    read_photo = lru_cache(1)(lambda: read_image(photo, name))
+def _pair_photo(place: Path, file: str, name: str, region: dict[str, Any] | None) -> tuple[Pair, list[str]]:
+    """A picture of a batch with a mask that is white on black: that of a region, its own, or the one for all; and notes on the
+    mask. What is wrong with one of them is the pair's problem."""
+    photo, own = place / "photos" / file, place / "masks" / f"{Path(file).stem}.png"
+    given, mask = own if own.exists() else place / "mask", own.with_stem(f"{own.stem}-read")
+    suffix, problem, notes = photo.suffix, "", list[str]()
     try:
         _check_size(photo)
-        kind, size = _read_header(photo, read_photo)
-        suffix = choose_suffix(photo.suffix, kind)
-        mask, notes = _write_mask(place, file, name, region, size, read_photo, shared)
+        if region is None and not given.exists():
+            raise InputError("it has no mask")
+        picture = read_image(photo, name)
+        suffix = choose_suffix(photo.suffix, picture.source["format"])
+        if region is not None:
+            inside = _mask_region(picture, **region)
+        else:
+            height, width = picture.pixels.shape[:2]
+            inside, notes = _read_mask(given, name, (height, width), lambda: picture)
+        if inside.all():
+            raise InputError(COVERED)
+        write_bytes(mask, _encode_mask(inside))
     except InputError as error:
         problem = str(error)
     except Exception as error:
@@ -314,71 +318,12 @@ def _pair_photo(
     return Pair(file, photo, mask, place / "filled" / f"{photo.stem}{suffix}", problem=problem, photo_name=name), notes
 
 
-def _read_header(photo: Path, read_photo: Callable[[], Picture]) -> tuple[str | None, Size]:
-    """The format of a picture and its upright size; it is decoded only where its header does not tell."""
-    with contextlib.suppress(Exception), Image.open(photo) as opened:  # `read_image` says what is wrong
-        if opened.format in ("JPEG", "MPO", "WEBP") or (opened.format == "PNG" and _ends_with_pixels(photo)):
-            orientation = Image.Image.getexif(opened).get(ORIENTATION)  # a PNG's own `getexif` would decode it
-            return find_format(opened), opened.size if orientation in range(5, 9) else (opened.height, opened.width)
-    picture = read_photo()
-    height, width = picture.pixels.shape[:2]
-    return picture.source["format"], (height, width)
-
-
-def _ends_with_pixels(png: Path) -> bool:
-    """Whether no metadata follow the pixels, which might turn them."""
-    with png.open("rb") as opened:
-        return [name for name, _ in read_png_chunks(opened)][-2:] == ["IDAT", "IEND"]
-
-
-def _write_mask(
-    place: Path,
-    file: str,
-    name: str,
-    region: dict[str, Any] | None,
-    size: Size,
-    read_photo: Callable[[], Picture],
-    shared: dict[Size, WrittenMask],
-) -> WrittenMask:
-    """White on black, the mask of a picture of a batch: that of a region, its own, or the one for all.
-
-    `shared` has what was written for all pictures of a size: what needs neither the picture nor its name.
-    """
-    masks, asked = place / "masks", False
-
-    def read() -> Picture:
-        nonlocal asked
-        asked = True
-        return read_photo()
-
-    own = masks / f"{Path(file).stem}.png"
-    given = own if own.exists() else place / "mask"
-    common = region is not None or given != own
-    if common and size in shared:
-        return shared[size]
-    notes, by_name = list[str](), False
-    if region is not None:
-        inside = _mask_region(size, read, **region)
-    elif given.exists():
-        by_name = given.read_bytes().lstrip()[:1] in (b"{", b"[")  # annotations may be of several pictures
-        inside, notes = _read_mask(given, name, size, read)
-    else:
-        raise InputError("it has no mask")
-    if inside.all():
-        raise InputError(COVERED)
-    common = common and not asked and not by_name
-    mask = masks / (f"{size[1]}x{size[0]}.png" if common else f"{own.stem}-read.png")
-    write_bytes(mask, _encode_mask(inside))
-    if common:
-        shared[size] = mask, notes
-    return mask, notes
-
-
-def _mask_region(size: Size, read_photo: Callable[[], Picture], box: Box, drawn: Size, letters: bool) -> np.ndarray:
+def _mask_region(picture: Picture, box: Box, drawn: Size, letters: bool) -> np.ndarray:
     """The mask of a `mend.studio.batches.Region`, bool (h, w)."""
-    mask = np.zeros(size, np.bool_)
-    part = place_region(box, drawn, size)
-    mask[part] = find_letters(np.array(to_pil_8_bits(read_photo()).convert("RGB"))[part]) if letters else True
+    height, width = picture.pixels.shape[:2]
+    mask = np.zeros((height, width), np.bool_)
+    part = place_region(box, drawn, (height, width))
+    mask[part] = find_letters(np.array(to_pil_8_bits(picture).convert("RGB"))[part]) if letters else True
     return mask
 
 

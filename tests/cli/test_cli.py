@@ -395,6 +395,7 @@ def test_the_recipe_stands_below_the_flags(folder: Path, masks: Path, tmp_path: 
     assert (config["epochs"], config["width"], config["model"], config["loss"]) == (1, 3, "unet", {"hole_l1": 2.0})
 
 
+@pytest.mark.slow
 def test_the_whole_way_from_masks_to_report(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     masks, run, result = tmp_path / "masks", tmp_path / "runs" / "a", tmp_path / "result"
     (tmp_path / "p.toml").write_text(

@@ -14,6 +14,7 @@ mutations = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(mutations)
 
 
+@pytest.mark.slow
 def test_fifty_damaged_files_are_filled_or_named(tmp_path: Path):
     files, found = mutations.make_files(), Counter[str]()
     with mutations.open_studio() as client:

@@ -180,6 +180,7 @@ def test_the_first_few_are_another_result(run: Path, protocol: Protocol, tmp_pat
     assert (read_result(file).n, read_result(file).protocol.published) == (4, ())
 
 
+@pytest.mark.slow
 def test_too_few_images_for_a_distance_are_said_and_not_scored(run: Path, protocol: Protocol, tmp_path: Path):
     with_sets = replace(protocol, metrics=("psnr", "fid-cifar", "kid-cifar"))
     evaluate([str(run)], with_sets, tmp_path / "r", device="cpu")

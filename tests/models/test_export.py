@@ -39,8 +39,8 @@ def each_graph_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mend.models.export, "_export_graph", made)
 
 
-# What the first three have others have too, and each takes seconds; the graph of the last takes PyTorch half a minute.
-SLOW = ("autoencoder", "unet-simple", "unet-aspp", "unet-context")
+# What the first four have others have too, and each takes seconds; the graph of the last takes PyTorch half a minute.
+SLOW = ("unet", "autoencoder", "unet-simple", "unet-aspp", "unet-context")
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in MODELS]
 
 

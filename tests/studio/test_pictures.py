@@ -47,6 +47,7 @@ def open_example(browser: Any, studio: Studio, kind: str, scheme: str = "light")
     return page
 
 
+@pytest.mark.slow
 def test_a_photograph_without_its_rocket(browser: Any, studio: Studio):
     page = open_example(browser, studio, "desktop")
     page.click("#clear")

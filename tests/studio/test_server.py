@@ -1677,41 +1677,6 @@ def test_what_lies_in_the_folder_of_a_batch_has_its_name():
         assert _hide_folder(f"/tmp/x/1a/{file} is damaged.", "/tmp/x/1a", "a b.jpg") == f"{name} is damaged."
 
 
-def test_a_mask_for_all_is_read_once_for_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """And no picture is decoded for it, however its EXIF turns it, unless the mask may be the picture painted over."""
-    from mend.studio import tasks
-
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "masks").mkdir()
-    turned = Image.Exif()
-    turned[274] = 6
-    upright, lying = Image.fromarray(np.full((40, 30, 3), 99, np.uint8)), Image.fromarray(np.full((30, 40, 3), 99, np.uint8))
-    upright.save(tmp_path / "photos" / "0001.png")
-    lying.save(tmp_path / "photos" / "0002.jpg", exif=turned)
-    lying.save(tmp_path / "photos" / "0003.png", exif=turned)
-    upright.save(tmp_path / "photos" / "0004.tif")
-    marked = np.zeros((40, 30), np.uint8)
-    marked[5:9, 5:9] = 255
-    Image.fromarray(marked).save(tmp_path / "mask", "PNG")
-    decoded: list[str] = []
-    read: list[str] = []
-    read_image, understand_mask = tasks.read_image, tasks.understand_mask
-    monkeypatch.setattr(tasks, "read_image", lambda file, name: decoded.append(name) or read_image(file, name))
-    monkeypatch.setattr(tasks, "understand_mask", lambda *words, **more: read.append("") or understand_mask(*words, **more))
-    shared: dict[Any, Any] = {}
-    pairs = [tasks._pair_photo(tmp_path, file.name, file.name, None, shared)[0] for file in sorted(tmp_path.glob("photos/*"))]
-    assert [pair.problem for pair in pairs] == [""] * 4
-    assert len({pair.mask for pair in pairs}) == len(read) == 1
-    assert decoded == ["0004.tif"]
-    painted = np.full((40, 30, 3), 99, np.uint8)
-    painted[5:9, 5:9] = (255, 0, 0)
-    Image.fromarray(painted).save(tmp_path / "mask", "PNG")
-    decoded.clear()
-    shared.clear()
-    tasks._pair_photo(tmp_path, "0001.png", "a.png", None, shared)
-    assert (decoded, shared) == (["a.png"], {})
-
-
 def test_want_of_memory_or_of_room_is_no_fault_of_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any):
     from mend.studio import process, tasks
     from mend.studio.messages import Failed
@@ -1724,7 +1689,7 @@ def test_want_of_memory_or_of_room_is_no_fault_of_mend(tmp_path: Path, monkeypat
 
     (tmp_path / "0001.png").write_bytes(b"")
     monkeypatch.setattr(tasks, "_check_size", fail(MemoryError()))
-    pair, _ = tasks._pair_photo(tmp_path, "0001.png", "a.png", None, {})
+    pair, _ = tasks._pair_photo(tmp_path, "0001.png", "a.png", None)
     assert "not enough memory" in pair.problem
     monkeypatch.setitem(tasks.TASKS, "full", fail(OSError(errno.ENOSPC, "No space left on device")))
     said = process.do_task("full", {}, print)

@@ -221,6 +221,7 @@ def test_fp16_is_for_gpus_where_the_loss_is_scaled(config: TrainConfig, tmp_path
     assert _choose_precision(replace(config, precision="fp16")) == "16-mixed"
 
 
+@pytest.mark.slow
 def test_bf16_and_compiled_training_run(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run = train(replace(config, precision="bf16", epochs=1), tmp_path / "bf16")
     assert all(v.dtype == torch.float32 for v in load_model(run)[0].state_dict().values() if v.is_floating_point())
