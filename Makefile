@@ -11,13 +11,14 @@ demo: .venv/.all
 
 # All but what takes long for what it finds: the demo, the notebook, processes that are killed, and what else is marked slow.
 test: .venv/.dev
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not alone"
 
 check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal -m "not alone"
+	$(BIN)/pytest -m alone
 
 # Into build/site; a link that leads nowhere is an error. The tests do the same.
 docs: .venv/.dev

@@ -108,7 +108,7 @@ def test_the_mask_agreement_of_the_docs_is_the_measured_one():
     assert f"the median IoU is {result['iou_median_both']:.2f}" in said("protocols.md")
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_the_smoke_record_is_done_again(tmp_path: Path):
     command = [sys.executable, "-m", "mend", "reproduce", str(RESULT.with_suffix(".json")), "--tier", "smoke"]
     # A cache of its own: the demo's test shortens the embedded photographs in the one that tests share.

@@ -177,7 +177,7 @@ def evaluate(
         filled: folders of filled pictures, one for each method.
         masks: where the masks of the protocol are, if not where it says. With --truth: folder of masks, white where filled.
         metrics: separated by commas, of {metrics}. Default: those of the protocol.
-            With --truth: psnr,ssim,lpips,fid,lpips-cifar,mae.
+            With --truth: {folder_metrics}.
         limit: score this many holes only, the first ones.
         size: crop every picture to its central square and scale it to this many pixels a side.
         classical: score {classical} too.

@@ -40,7 +40,7 @@ from mend.inpaint.classical import CLASSICAL
 from mend.models.checkpoint import find_commit
 from mend.models.device import device_name, find_device
 
-FOLDER_METRICS = ("psnr", "ssim", "lpips", "fid", "lpips-cifar", "mae")
+FOLDER_METRICS: tuple[str, ...] = ("psnr", "ssim", "lpips", "fid", "lpips-cifar", "mae")
 
 
 def evaluate(

@@ -8,13 +8,14 @@ from mend.data.assets import ASSETS
 LISTS = {
     "classical": ("inpaint/classical.py", "CLASSICAL"),
     "drawn": ("masks/draw.py", "DRAWN"),
+    "folder_metrics": ("evaluate/run.py", "FOLDER_METRICS"),
     "holes": ("masks/facts.py", "MARKS"),
     "losses": ("train/losses.py", "LOSSES"),
     "metrics": ("evaluate/metrics.py", "METRICS"),
     "networks": ("models/__init__.py", "MODELS"),
     "segmenters": ("segment/networks.py", "SEGMENTERS"),
 }
-"""What is listed where one of these names stands in braces: the keys of a dict, and the file where it stands."""
+"""What is listed where one of these names stands in braces: the file, and the dict in it, whose keys count, or the tuple."""
 
 
 def insert_lists(text: str) -> str:
@@ -23,9 +24,9 @@ def insert_lists(text: str) -> str:
 
 
 def list_names(name: str) -> str:
-    """The keys of a dict of `LISTS`, or the names of what comes with mend, such as "a, b, c"; "" for another name.
+    """The names in a dict or tuple of `LISTS`, or those of what comes with mend, such as "a, b, c"; "" for another name.
 
-    The keys are read from its source: to import it may take PyTorch's two seconds, or an extra that is not installed.
+    They are read from its source: to import it may take PyTorch's two seconds, or an extra that is not installed.
     """
     if name == "fetched":
         from mend.inpaint.contracts import NETWORKS
@@ -39,6 +40,7 @@ def list_names(name: str) -> str:
     tree = ast.parse((ASSETS.parent / file).read_text(encoding="utf-8"))
     for statement in tree.body:
         if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == table:
-            assert isinstance(statement.value, ast.Dict)
-            return ", ".join(ast.literal_eval(key) for key in statement.value.keys if key)
-    raise LookupError(f"{file} has no dict {table}")
+            assert isinstance(statement.value, ast.Dict | ast.Tuple)
+            names = statement.value.keys if isinstance(statement.value, ast.Dict) else statement.value.elts
+            return ", ".join(ast.literal_eval(name) for name in names if name)
+    raise LookupError(f"{file} has no {table}")
