@@ -78,6 +78,19 @@ def installing(part: dict[str, Any]) -> list[Row]:
     return rows
 
 
+def before(part: dict[str, Any]) -> list[Row]:
+    return [
+        (
+            f"`mend fill` {case}, commit {part['before']} → now, with its network",
+            f"{found['before']['seconds']:.2f} → {found['now']['seconds']:.2f} s",
+            f"{found['before']['peak_bytes'] / 2**20:,.0f} → {found['now']['peak_bytes'] / 2**20:,.0f} MB"
+            + ("; the same pixels" if found["same_pixels"] else ""),
+            f"{found['n']} runs",
+        )
+        for case, found in part["cases"].items()
+    ]
+
+
 def starting(part: dict[str, Any]) -> list[Row]:
     return [
         (f"`{case}`", f"{found['median']:.2f} s", f"{found['least']:.2f} – {found['most']:.2f} s", f"{found['n']} runs")
@@ -104,6 +117,7 @@ PARTS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "training": training,
     "segmenters": segmenters,
     "installing": installing,
+    "before": before,
     "starting": starting,
     "growth": growth,
     "filling": growth,
