@@ -4,7 +4,7 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # Imports would compile anew at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check docs fix results constraints clean
+.PHONY: demo test lint check docs fix results constraints clean
 
 demo: .venv/.all
 	$(BIN)/mend demo
@@ -13,10 +13,12 @@ demo: .venv/.all
 test: .venv/.dev
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not alone"
 
-check: .venv/.dev
+lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint
 	$(BIN)/pytest -n 2 --dist worksteal -m "not alone"
 	$(BIN)/pytest -m alone
 
