@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from filling import CODE, box, photograph
 from performance import record
+from starting import ENVIRONMENT
 
 from mend.images import read_rgb, write_image
 
@@ -39,11 +40,10 @@ def fill(code: Path, words: list[str], folder: Path, output: Path) -> tuple[floa
     """Seconds and the peak of memory, in bytes, of one command by this code."""
     output.unlink(missing_ok=True)
     paths = [str(folder / "p.png"), "--mask", str(folder / "m.png"), "-o", str(output), "--device", "cpu"]
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-P", "-c", CODE, "fill", *paths, *words],
-        env=variables | {"PYTHONPATH": str(code)},
+        env=ENVIRONMENT | {"PYTHONPATH": str(code)},
         capture_output=True,
         text=True,
         check=True,

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from performance import record
+from starting import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 CASES = {  # what one wants to do: the extras for it, before and now
@@ -36,8 +37,7 @@ def install(source: Path, extras: str, tool: str, folder: Path) -> tuple[float, 
         "pip": [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"],
     }[tool]
     before, start = size(environment), time.perf_counter()
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run([*command, "-c", "constraints.txt", f".{extras}"], cwd=source, env=variables, check=True)
+    subprocess.run([*command, "-c", "constraints.txt", f".{extras}"], cwd=source, env=ENVIRONMENT, check=True)
     return time.perf_counter() - start, size(environment) - before
 
 

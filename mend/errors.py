@@ -1,6 +1,7 @@
 """One kind of error for everything a user can put right: what came, what was expected, what to do."""
 
 import difflib
+import errno
 import re
 import shlex
 import sys
@@ -8,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 T = TypeVar("T")
 
@@ -79,6 +80,11 @@ def suggest_nearest(name: str, known: list[str]) -> str:
 def list_some(names: Sequence[str], most: int) -> str:
     """The first names of a list, and how many more there are: "a, b and 3 more"."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def is_disk_full(error: BaseException | None) -> TypeGuard[OSError]:
+    """Whether an error says that a disk has no room left."""
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
 
 
 def is_out_of_memory(error: Exception) -> bool:

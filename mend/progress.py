@@ -54,7 +54,7 @@ def sum_reports(report: Report, parts: int) -> Callable[[str, int, int], None]:
 
 
 def split_report(report: Report, shares: Sequence[int]) -> list[Report]:
-    """A report for each part of one work: whatever it counts, the whole counts its share, and those of the parts before it."""
+    """A report for each part of one work: what it counts is scaled to its share, behind the shares of the parts before it."""
     of = sum(shares)
 
     def part(before: int, share: int) -> Report:

@@ -1,6 +1,5 @@
 """The command line: one verb a function. Nothing heavy is imported until a verb runs."""
 
-import errno
 import os
 import select
 import sys
@@ -12,7 +11,7 @@ from cyclopts import ArgumentOrderError, CycloptsError, MissingArgumentError, Un
 from mend import distributed
 from mend.cli import experiment, filling  # noqa: F401 (they add their verbs to `app`)
 from mend.cli.app import app
-from mend.errors import InputError, is_out_of_memory, name_missing_extra, show_flags
+from mend.errors import InputError, is_disk_full, is_out_of_memory, name_missing_extra, show_flags
 
 GOES_ON = "The same command goes on from what was finished."
 PYTHONS_FORMAT = warnings.formatwarning
@@ -103,7 +102,7 @@ def _explain(error: Exception, tokens: list[str]) -> str:
             "train": "a smaller --batch-size or --width",
         }
         return f"out of memory. Try {less.get(''.join(tokens[:1]), 'smaller pictures')}."
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if is_disk_full(error):
         place = f" for {error.filename}" if error.filename else ""
         return f"no space left on the disk{place}. Free some and run the command again."
     if isinstance(error, OSError) and error.strerror and error.filename:

@@ -184,7 +184,7 @@ def compare_sets(
     features: Features,
     n: int,
     trainings: tuple[int, int],
-    step: Callable[[], None] = lambda: None,
+    step: Callable[[], None],
 ) -> list[Difference]:
     """A minus B in these distances of sets of two groups of methods, all over n images."""
     halves: dict[str, float] = {}

@@ -27,7 +27,7 @@ DEGREES = 4  # of freedom, below which a standard deviation says too little
 class Line:
     """An old number and the new one: of a method, or the difference "a − b" of two that follow each other in a metric.
 
-    `order_methods` says of a difference that the order may not change.
+    `ordered` says of a difference that the order may not change.
     """
 
     method: str

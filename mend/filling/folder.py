@@ -4,7 +4,6 @@ Reading and writing run in threads while the inpainter works, and few pictures a
 one, where memory is limited.
 """
 
-import errno
 import os
 import sys
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mend import distributed
-from mend.errors import InputError
+from mend.errors import InputError, is_disk_full
 from mend.filling.inpainter import Inpainter
 from mend.filling.job import FilledWork, Job, Result, Work, fill_job, load_finder, read_job, write_job
 from mend.filling.options import Options
@@ -70,7 +69,7 @@ def fill_folder(plan: Plan, options: Options, inpainter: Inpainter, on_file: OnF
         with closing(run_pipeline(todo, read, partial(fill_job, inpainter=inpainter), write, AHEAD, alone)) as filled:
             done = 0  # not how many are in the summary: what is being written is there already
             for pair, error in chain(settled, filled):
-                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                if is_disk_full(error):
                     raise error
                 if error is not None:
                     summary.files[pair.name] = _describe_failed(pair, error)

@@ -26,7 +26,7 @@ def _open(hole: np.ndarray) -> np.ndarray:
     return thick
 
 
-def measure_depth(hole: np.ndarray) -> np.ndarray:
+def estimate_depth(hole: np.ndarray) -> np.ndarray:
     """How many pixels each pixel of a hole (H, W), bool, is from what is known: nearly."""
     return cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
 

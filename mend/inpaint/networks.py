@@ -22,7 +22,7 @@ from mend.inpaint.download import describe_difference, fetch, hash_file
 from mend.inpaint.filler import Memory
 from mend.inpaint.folder import Model
 from mend.inpaint.graphs import OnnxGraph
-from mend.inpaint.holes import measure_depth
+from mend.inpaint.holes import estimate_depth
 from mend.inpaint.onnx import PyramidOnnx
 from mend.inpaint.probe import probe
 from mend.inpaint.tiles import Tile, cut_tiles, see_around
@@ -201,7 +201,7 @@ def plan_windows(hole: np.ndarray, side: int) -> Iterator[Window]:
     size = (hole.shape[-2], hole.shape[-1])
     longest = -(-max(size) // STEP) * STEP
     for cluster in cut_tiles(1 - hole, longest, side // 8, STEP):
-        deepest = float(measure_depth(hole[0, 0][cluster.seen] > 0).max())
+        deepest = float(estimate_depth(hole[0, 0][cluster.seen] > 0).max())
         shrunk = 1
         while deepest > shrunk * side / 3 and longest > shrunk * side:
             shrunk *= 2

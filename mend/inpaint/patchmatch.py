@@ -12,7 +12,7 @@ import numpy as np
 
 from mend.inpaint.blend import approximate_laplace
 from mend.inpaint.compiled import compile_loop, inline_loop, run
-from mend.inpaint.holes import measure_depth
+from mend.inpaint.holes import estimate_depth
 
 PATCH = 7  # pixels, the side of a patch
 RADIUS = PATCH // 2
@@ -90,7 +90,7 @@ def make_scale(image: np.ndarray, hole: np.ndarray, guide: np.ndarray, coherence
     sources, targets = (np.flatnonzero(centres).astype(np.int32) for centres in (known, unknown))
     number = np.full(hole.shape, -1, np.int32)
     number.flat[targets] = np.arange(len(targets), dtype=np.int32)
-    confidence = np.float32(FADING) ** -measure_depth(hole).ravel()[targets].clip(max=FADED)
+    confidence = np.float32(FADING) ** -estimate_depth(hole).ravel()[targets].clip(max=FADED)
     missing = np.flatnonzero(hole).astype(np.int32)
     pixels, guide = image.copy(), np.ascontiguousarray(guide)
     rough = measure_roughness(image, hole)

@@ -14,7 +14,7 @@ surroundings have no grain, as in a clear sky, and texture would differ in nothi
 import numpy as np
 
 from mend.inpaint.arrays import double, halve
-from mend.inpaint.holes import measure_depth, surround
+from mend.inpaint.holes import estimate_depth, surround
 from mend.inpaint.patchmatch import (
     Field,
     Scale,
@@ -111,7 +111,7 @@ def weigh_texture(image: np.ndarray, hole: np.ndarray, colours: np.ndarray) -> n
 def _shrink(hole: np.ndarray) -> list[np.ndarray]:
     """The hole (H, W), bool, at every scale, the finest first, each half as large as the one before, until it is thin."""
     holes = [hole]
-    while hole.size > SEARCHED or measure_depth(hole).max() > DEPTH:
+    while hole.size > SEARCHED or estimate_depth(hole).max() > DEPTH:
         even = np.pad(hole, [(0, side % 2) for side in hole.shape])
         hole = even[::2, ::2] | even[::2, 1::2] | even[1::2, ::2] | even[1::2, 1::2]
         if np.count_nonzero(find_sources(hole)) < FEWEST:

@@ -5,7 +5,6 @@ JSON (see `mend.studio.messages`). A process can be ended in the middle of anyth
 cancelled, and a picture that takes all memory takes no page with it.
 """
 
-import errno
 import json
 import os
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from mend.errors import InputError, is_out_of_memory
+from mend.errors import InputError, is_disk_full, is_out_of_memory
 from mend.studio.messages import Done, Failed, Stage, as_json
 from mend.studio.tasks import MEGAPIXELS, TASKS, Report, hide_path
 
@@ -63,7 +62,7 @@ def do_task(name: str, arguments: dict[str, Any], report: Report) -> Done | Fail
     except Exception as error:
         if is_out_of_memory(error):
             return Failed("there was not enough memory for that. Try a smaller picture or another model.", fault=True)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             return Failed("no space is left on the disk of the studio. Free some, and try again.", fault=True)
         traceback.print_exc()
         return Failed(f"a fault of mend itself ({type(error).__name__}); the terminal has the details.", fault=True)
